@@ -1,0 +1,111 @@
+//! What is typed but does not work yet. Each line becomes a CEL rule; who builds it deletes the line.
+//!
+//! Nothing is ignored in silence: a field that was accepted and had no effect would be trusted (`auth`, `access`).
+
+use crate::rules::Rule;
+
+/// A field, or some of its values, and what to write until it works.
+enum NotYet {
+    /// `path`; what else to write.
+    Field(&'static str, &'static str),
+    /// `path`, a value, what else to write.
+    Value(&'static str, &'static str, &'static str),
+    /// `path` of a switch that may not be on; what else to write.
+    On(&'static str, &'static str),
+    /// `path` of a number that may not be over 1; what else to write.
+    OverOne(&'static str, &'static str),
+}
+
+use NotYet::{Field, On, OverOne, Value};
+
+const NOT_YET: &[NotYet] = &[
+    // what runs
+    Value("spec.upgradePolicy", "Rollout", "write NextRevision"),
+    Field("spec.autoscaling", "write replicas"),
+    Field("spec.router.trustedProxies", "remove it"),
+    // servers
+    Value("spec.servers[].remote.transport", "Sse", "write Auto, if the server speaks Streamable HTTP as well"),
+    Value("spec.servers[].remote.auth", "ClientCredentials", "write Static and headers"),
+    Value("spec.servers[].remote.auth", "TokenExchange", "write Static and headers"),
+    Value("spec.servers[].remote.auth", "PerUser", "write Static and headers"),
+    Field("spec.servers[].remote.tls", "use a server with a certificate of a public authority"),
+    OverOne("spec.servers[].container.replicas", "write 1"),
+    Field("spec.servers[].container.egress", "write a NetworkPolicy of your own"),
+    // what clients see
+    Value("spec.filtering.mode", "Category", "write None, Static or ServerAllowlist"),
+    Value("spec.filtering.mode", "Hybrid", "write None, Static or ServerAllowlist"),
+    Value("spec.filtering.mode", "PromptBased", "write None, Static or ServerAllowlist"),
+    Field("spec.filtering.categories", "remove it"),
+    Field("spec.filtering.hybrid", "remove it"),
+    Field("spec.filtering.promptBased", "remove it"),
+    Field("spec.filtering.views", "write a hub for each view"),
+    Field("spec.filtering.toolBudget", "remove it"),
+    Field("spec.filtering.selector", "remove it"),
+    Field("spec.filtering.goldenQuestions", "remove it"),
+    Field("spec.filtering.llm", "remove it"),
+    On("spec.featureFlags.hierarchicalTools", "write false"),
+    On("spec.featureFlags.enumDescriptionsValidation", "write false"),
+    On("spec.featureFlags.autoCorrection", "write false"),
+    // state, security, limits
+    Value("spec.sessions.store", "Redis", "write Memory"),
+    Field("spec.sessions.redis", "remove it"),
+    Value("spec.auth.mode", "ApiKey", "put a proxy that authenticates in front, and write None"),
+    Value("spec.auth.mode", "Jwt", "put a proxy that authenticates in front, and write None"),
+    Field("spec.auth.apiKeys", "remove it"),
+    Field("spec.auth.jwt", "remove it"),
+    Field("spec.auth.resourceMetadata", "remove it"),
+    On("spec.schemaCompat", "write false"),
+    Field("spec.access", "write a hub for each group of callers"),
+    Field("spec.limits.requestsPerSecond", "write maxConcurrent"),
+    Field("spec.limits.burst", "write maxConcurrent"),
+    Field("spec.limits.perCaller", "write maxConcurrent"),
+    Field("spec.limits.maxTokensPerRequest", "write maxRequestBytes"),
+    Field("spec.expose.externalUrl", "remove it"),
+    Field("spec.expose.ingress", "write an Ingress of your own for the hub's Service"),
+    Field("spec.expose.gateway", "write an HTTPRoute of your own for the hub's Service"),
+    Field("spec.expose.tls", "remove it"),
+    On("spec.networkPolicy.enabled", "write NetworkPolicies of your own"),
+    // how it changes
+    Value("spec.rollout.rules[].metric", "LlmSuccessRate", "remove the rule"),
+    Value("spec.rollout.rules[].metric", "LlmLatencyP95", "remove the rule"),
+    Value("spec.rollout.rules[].metric", "CircuitBreakerOpen", "remove the rule"),
+    Value("spec.rollout.rules[].metric", "MemoryGrowth", "remove the rule"),
+    Value("spec.rollout.rules[].metric", "SelectionRecall", "remove the rule"),
+    Field("spec.rollout.rules[].query", "write metric"),
+    Field("spec.rollout.rules[].compareToStable", "write rollbackWhen"),
+    Field("spec.rollout.rules[].server", "remove it: the rule is for all servers"),
+    Field("spec.rollout.rules[].tool", "remove it: the rule is for all tools"),
+    Value("spec.rollout.rollback.order", "FlagsFirst", "write Together"),
+    Field("spec.rollout.rollback.flagGrace", "remove it"),
+    Field("spec.rollout.rollback.abortGrace", "remove it: calls in flight get 10s"),
+    On("spec.rollout.rollback.revision", "write false"),
+    Value("spec.rollout.traffic.provider", "GatewayApi", "write Router"),
+    Value("spec.rollout.traffic.provider", "Replicas", "write Router"),
+    Field("spec.rollout.preview", "remove it"),
+    Value("spec.rollout.flagChanges", "Immediate", "write Canary"),
+    Field("spec.monitoring", "write the objects yourself"),
+];
+
+/// The rules that refuse it.
+pub fn rules() -> Vec<Rule> {
+    NOT_YET.iter().map(rule).collect()
+}
+
+fn rule(thing: &NotYet) -> Rule {
+    let (path, what, instead) = match thing {
+        Field(path, instead) => (path, String::new(), instead),
+        Value(path, value, instead) => (path, format!(" {value}"), instead),
+        On(path, instead) => (path, " true".into(), instead),
+        OverOne(path, instead) => (path, " over 1".into(), instead),
+    };
+    let (at, field) = path.rsplit_once('.').unwrap_or(("", path));
+    let cel = match thing {
+        Field(..) => format!("!has(self.{field})"),
+        Value(_, value, _) => format!("!has(self.{field}) || self.{field} != '{value}'"),
+        On(..) => format!("!has(self.{field}) || !self.{field}"),
+        OverOne(..) => format!("!has(self.{field}) || self.{field} <= 1"),
+    };
+    let name = path.strip_prefix("spec.").unwrap_or(path);
+    let message = format!("{name}{what} is not supported yet; {instead}");
+    Rule { at: at.into(), field: field.into(), cel, message }
+}

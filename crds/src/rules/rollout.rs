@@ -1,0 +1,125 @@
+//! Rules of `spec.rollout`.
+
+use super::Row;
+
+pub(super) const ROLLOUT: &[Row] = &[
+    (
+        "spec.rollout",
+        "steps",
+        "!has(self.steps) || (self.steps.map(s, s.traffic).isSorted() && self.steps.all(s, self.steps.exists_one(t, t.traffic == s.traffic)))",
+        "the traffic of steps rises strictly; give each step more than the one before",
+    ),
+    (
+        "spec.rollout",
+        "steps",
+        "!has(self.steps) || self.steps.size() == 0 || self.steps[self.steps.size() - 1].traffic == 100",
+        "the last step has traffic: 100; add it",
+    ),
+    (
+        "spec.rollout.steps[]",
+        "bake",
+        "self.traffic == 100 || has(self.bake) || self.?pause.orValue(false)",
+        "a step below 100 needs bake (how long it is watched) or pause: true",
+    ),
+    (
+        "spec.rollout.steps[]",
+        "bake",
+        "self.traffic < 100 || !has(self.bake)",
+        "the step at 100 has no bake; write rollout.guard for the time after it",
+    ),
+    (
+        "spec.rollout",
+        "maxBake",
+        "!has(self.maxBake) || !has(self.steps) || self.steps.all(s, !has(s.bake) || duration(s.bake) <= duration(self.maxBake))",
+        "maxBake is shorter than the bake of a step; write at least the longest of them",
+    ),
+    (
+        "spec.rollout",
+        "fastRollback",
+        "self.?fastRollback.orValue(3) <= self.?historyLimit.orValue(10)",
+        "fastRollback is more than historyLimit; revisions that are not kept cannot be gone back to",
+    ),
+    (
+        "spec",
+        "rollout",
+        "!has(self.rollout) || !has(self.rollout.rollback) || !has(self.rollout.rollback.flags) || self.rollout.rollback.flags.all(f, \
+         f.name in ['hierarchicalTools', 'enumDescriptionsValidation', 'autoCorrection', 'enhancedErrorMessages', 'performanceMonitoring'] \
+         || (has(self.featureFlags) && has(self.featureFlags.custom) && f.name in self.featureFlags.custom))",
+        "rollout.rollback.flags names a flag that is neither built in nor in featureFlags.custom; correct the name or add it there",
+    ),
+];
+
+pub(super) const ROLLOUT_RULES: &[Row] = &[
+    (
+        "spec.rollout.rules[]",
+        "",
+        "has(self.metric) != has(self.query)",
+        "a rule has either metric or query; write one of them",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "has(self.promoteWhen) || has(self.rollbackWhen) || has(self.compareToStable)",
+        "this rule decides nothing; write promoteWhen, rollbackWhen or both",
+    ),
+    (
+        "spec.rollout.rules[].promoteWhen",
+        "",
+        "has(self.atLeast) != has(self.atMost)",
+        "promoteWhen has either atLeast or atMost; write one of them",
+    ),
+    (
+        "spec.rollout.rules[].rollbackWhen",
+        "",
+        "has(self.below) != has(self.above)",
+        "rollbackWhen has either below or above; write one of them",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!has(self.promoteWhen) || !has(self.rollbackWhen) || has(self.promoteWhen.atLeast) == has(self.rollbackWhen.below)",
+        "atLeast goes with below, and atMost with above: one rule has one good side",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!has(self.promoteWhen) || !has(self.rollbackWhen) \
+         || (!has(self.promoteWhen.atLeast) || !has(self.rollbackWhen.below) || double(self.promoteWhen.atLeast) >= double(self.rollbackWhen.below)) \
+         && (!has(self.promoteWhen.atMost) || !has(self.rollbackWhen.above) || double(self.promoteWhen.atMost) <= double(self.rollbackWhen.above))",
+        "a value that rolls back would also promote; write a promoteWhen that is stricter than rollbackWhen",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', 'HubLatencyP95', 'LlmLatencyP95', 'CircuitBreakerOpen', 'MemoryGrowth']) \
+         || (!has(self.promoteWhen) || !has(self.promoteWhen.atLeast)) && (!has(self.rollbackWhen) || !has(self.rollbackWhen.below))",
+        "this metric is bad when it is high; write promoteWhen.atMost and rollbackWhen.above",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!(self.?metric.orValue('') in ['Availability', 'LlmSuccessRate', 'SelectionRecall']) \
+         || (!has(self.promoteWhen) || !has(self.promoteWhen.atMost)) && (!has(self.rollbackWhen) || !has(self.rollbackWhen.above))",
+        "this metric is bad when it is low; write promoteWhen.atLeast and rollbackWhen.below",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', 'Availability', 'LlmSuccessRate', 'SelectionRecall']) \
+         || [self.?promoteWhen.?atLeast.orValue('0'), self.?promoteWhen.?atMost.orValue('0'), self.?rollbackWhen.?below.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 1.0)",
+        "this metric is a share from 0 to 1; write \"0.10\" for 10 %",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "!(self.?metric.orValue('') in ['HubLatencyP95', 'LlmLatencyP95']) \
+         || [self.?promoteWhen.?atMost.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 60.0)",
+        "this metric is in seconds; write \"0.5\" for 500 ms",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "tool",
+        "!has(self.tool) || has(self.server)",
+        "tool needs server: the one that has the tool",
+    ),
+];

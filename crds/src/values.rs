@@ -1,0 +1,300 @@
+//! Values that are written as text in the resource: durations, decimals, sizes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub use crate::shaped::{PodShaped, Shape, WrongShape};
+
+/// What a text should have been.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not {expected}")]
+pub struct Malformed {
+    text: String,
+    expected: &'static str,
+}
+
+/// A duration as the user wrote it: `90s`, `1h30m`, `250ms`. Precision is a millisecond.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Duration(String);
+
+impl Duration {
+    /// Pattern in the schema; whatever it lets pass can be read, here and by CEL (which overflows at 292 years).
+    pub const PATTERN: &str = "^([0-9]{1,6}(ms|s|m|h))+$";
+
+    /// Its length.
+    pub fn get(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(milliseconds(&self.0).unwrap_or_default())
+    }
+}
+
+fn milliseconds(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut rest = text;
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        if number.is_empty() {
+            return None;
+        }
+        let (unit, tail) = if let Some(tail) = tail.strip_prefix("ms") {
+            (1, tail)
+        } else {
+            let unit = match tail.as_bytes().first()? {
+                b's' => 1_000,
+                b'm' => 60_000,
+                b'h' => 3_600_000,
+                _ => return None,
+            };
+            (unit, tail.get(1..)?)
+        };
+        total = total.saturating_add(number.parse().unwrap_or(u64::MAX).saturating_mul(unit));
+        rest = tail;
+    }
+    Some(total)
+}
+
+impl FromStr for Duration {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Duration {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        match milliseconds(&text) {
+            Some(_) => Ok(Self(text)),
+            None => Err(Malformed { text, expected: "a duration such as 30s, 5m or 1h30m" }),
+        }
+    }
+}
+
+impl From<Duration> for String {
+    fn from(duration: Duration) -> Self {
+        duration.0
+    }
+}
+
+/// In the largest units that are exact: `1h30m`, `2s`, `0s`.
+impl From<std::time::Duration> for Duration {
+    fn from(length: std::time::Duration) -> Self {
+        let mut rest = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let mut text = String::new();
+        for (unit, name) in [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")] {
+            if rest / unit > 0 {
+                text.extend([(rest / unit).to_string().as_str(), name]);
+                rest %= unit;
+            }
+        }
+        if text.is_empty() {
+            text.push_str("0s");
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::Duration").into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 16})
+    }
+}
+
+/// A decimal number as the user wrote it, in quotes: `"0.95"`. Text, because YAML and JSON tools round numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// Pattern in the schema; whatever it lets pass can be read.
+    pub const PATTERN: &str = "^[0-9]+(\\.[0-9]+)?$";
+
+    /// Its value, never negative, finite.
+    pub fn get(&self) -> f64 {
+        self.0.parse().unwrap_or_default()
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Decimal {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+        let fine = match text.split_once('.') {
+            Some((whole, fraction)) => digits(whole) && digits(fraction),
+            None => digits(&text),
+        };
+        if fine { Ok(Self(text)) } else { Err(Malformed { text, expected: "a decimal number such as 0.95" }) }
+    }
+}
+
+impl From<Decimal> for String {
+    fn from(decimal: Decimal) -> Self {
+        decimal.0
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for Decimal {
+    fn schema_name() -> Cow<'static, str> {
+        "Decimal".into()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::Decimal").into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 16})
+    }
+}
+
+/// A number of bytes as the user wrote it: `512Ki`, `1Mi`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ByteSize(String);
+
+impl ByteSize {
+    /// Pattern in the schema; whatever it lets pass can be read.
+    pub const PATTERN: &str = "^[1-9][0-9]*(Ki|Mi)?$";
+
+    /// The number of bytes.
+    pub fn get(&self) -> u64 {
+        bytes(&self.0).unwrap_or(u64::MAX)
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match (text.strip_suffix("Ki"), text.strip_suffix("Mi")) {
+        (Some(number), _) => (number, 1 << 10),
+        (_, Some(number)) => (number, 1 << 20),
+        _ => (text, 1),
+    };
+    let fine = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|c| c.is_ascii_digit());
+    fine.then(|| number.parse().unwrap_or(u64::MAX).saturating_mul(unit))
+}
+
+impl TryFrom<String> for ByteSize {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        match bytes(&text) {
+            Some(_) => Ok(Self(text)),
+            None => Err(Malformed { text, expected: "a size in bytes such as 512Ki or 1Mi" }),
+        }
+    }
+}
+
+impl From<ByteSize> for String {
+    fn from(size: ByteSize) -> Self {
+        size.0
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::ByteSize").into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 12})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration as Length;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Length, Malformed> {
+        text.parse::<Duration>().map(|duration| duration.get())
+    }
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(read("1h30m"), Ok(Length::from_mins(90)));
+        assert_eq!(read("250ms"), Ok(Length::from_millis(250)));
+        assert_eq!(read("1m250ms"), Ok(Length::from_millis(60_250)));
+        assert_eq!(read("0s"), Ok(Length::ZERO));
+        for text in ["", "5", "s", "1.5s", "-1s", "1d", "1 s", "5m3"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_kept_as_it_was_written_and_a_length_gets_the_largest_units() {
+        let written: Duration = serde_json::from_str("\"90m\"").unwrap();
+        assert_eq!(serde_json::to_string(&written).unwrap(), "\"90m\"");
+        assert_eq!(Duration::from(Length::from_millis(5_400_250)).to_string(), "1h30m250ms");
+        assert_eq!(Duration::from(Length::ZERO).to_string(), "0s");
+    }
+
+    proptest! {
+        // A resource that the API server took but the operator cannot read stops the operator's watch of all hubs.
+        #[test]
+        fn what_the_schema_lets_pass_can_be_read(
+            duration in "([0-9]{1,6}(ms|s|m|h)){1,2}",
+            decimal in "[0-9]{1,8}(\\.[0-9]{1,7})?",
+            size in "[1-9][0-9]{0,9}(Ki|Mi)?",
+        ) {
+            prop_assert!(duration.parse::<Duration>().is_ok());
+            prop_assert!(decimal.parse::<Decimal>().is_ok_and(|decimal| decimal.get().is_finite()));
+            prop_assert!(ByteSize::try_from(size).is_ok());
+        }
+
+        #[test]
+        fn a_length_survives_its_text(milliseconds in 0_u64..1_000_000_000_000) {
+            let length = Length::from_millis(milliseconds);
+            prop_assert_eq!(Duration::from(length).get(), length);
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes() {
+        assert_eq!(ByteSize::try_from("1Mi".to_owned()).unwrap().get(), 1 << 20);
+        assert_eq!(ByteSize::try_from("500".to_owned()).unwrap().get(), 500);
+        assert!(ByteSize::try_from("1Gi".to_owned()).is_err());
+    }
+}

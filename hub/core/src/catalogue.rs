@@ -1,0 +1,292 @@
+//! The tools of all servers, under the names that clients see. Definitions stay raw JSON.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mcphub_wire::config::{HubConfig, Server};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::mcp_headers::{self, ParamHeader};
+use crate::object::{self, Edits};
+use crate::{filter, names};
+
+/// What one server lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerList {
+    /// In the order of their names: the server's own order may differ from one session to the next.
+    pub tools: Vec<Definition>,
+    /// How long the server says that the list holds, in milliseconds; legacy servers do not say.
+    pub ttl_ms: Option<u64>,
+    /// The server says that the list is this caller's only.
+    pub private: bool,
+}
+
+/// A tool as its server defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The server's own name of it.
+    pub name: String,
+    /// The definition as written.
+    pub text: String,
+}
+
+/// One page of a server's answer to `tools/list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What it lists.
+    pub list: ServerList,
+    /// Where it goes on.
+    pub next: Option<String>,
+    /// Entries that are no tool definitions; they are left out.
+    pub malformed: usize,
+}
+
+/// A tool that exists in this hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Position of its server in the config.
+    pub server: usize,
+    /// The server's own name of it.
+    pub own: String,
+    /// The name that clients see.
+    pub exposed: String,
+    /// That name without prefix.
+    pub bare: String,
+    /// The definition as clients see it.
+    pub definition: String,
+    /// Longest wait for its answer.
+    pub timeout_ms: u64,
+    /// Arguments that the modern protocol mirrors into headers.
+    pub param_headers: Vec<ParamHeader>,
+}
+
+/// Every tool that exists, in the order of the config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Exposed names are unique.
+    pub tools: Vec<Arc<Tool>>,
+    /// Least of what the servers say; `None` where none says anything.
+    pub ttl_ms: Option<u64>,
+    /// A server says that its list is the caller's only.
+    pub private: bool,
+}
+
+impl ServerList {
+    /// The list of several pages.
+    pub fn of_pages(pages: Vec<ServerList>) -> Self {
+        let mut whole = pages.into_iter().fold(Self::default(), |mut whole, page| {
+            whole.ttl_ms = least(whole.ttl_ms, page.ttl_ms);
+            whole.private |= page.private;
+            whole.tools.extend(page.tools);
+            whole
+        });
+        whole.tools.sort_by(|a, b| a.name.cmp(&b.name));
+        whole.tools.dedup_by(|later, first| later.name == first.name);
+        whole
+    }
+}
+
+impl Page {
+    /// Reads the result of `tools/list`; `None` where it is none.
+    pub fn parse(result: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ListResult<'a> {
+            #[serde(borrow)]
+            tools: Vec<&'a RawValue>,
+            #[serde(default)]
+            next_cursor: Option<String>,
+            #[serde(default)]
+            ttl_ms: Option<serde_json::Number>,
+            #[serde(default)]
+            cache_scope: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let read: ListResult<'_> = serde_json::from_str(result).ok()?;
+        let listed = read.tools.len();
+        let tools: Vec<Definition> = read
+            .tools
+            .into_iter()
+            .filter(|text| text.get().starts_with('{'))
+            .filter_map(|text| {
+                let Named { name } = serde_json::from_str(text.get()).ok()?;
+                Some(Definition { name, text: text.get().to_owned() })
+            })
+            .collect();
+        Some(Self {
+            malformed: listed - tools.len(),
+            next: read.next_cursor.filter(|cursor| !cursor.is_empty()),
+            list: ServerList {
+                tools,
+                ttl_ms: read.ttl_ms.map(|ttl| ttl.as_u64().unwrap_or(0)),
+                private: read.cache_scope.as_deref() == Some("private"),
+            },
+        })
+    }
+}
+
+impl Catalogue {
+    /// The tools of these lists, one for each server of the config; `None` where a server has not listed yet.
+    /// Tools that a server's own rules deny do not exist here, so they shape no other tool's name either.
+    pub fn of(config: &HubConfig, lists: &[Option<Arc<ServerList>>]) -> Self {
+        let servers = || config.servers.iter().zip(lists).enumerate().filter(|(_, (server, _))| !server.disabled);
+        let existing: Vec<(usize, &Server, &Definition)> = servers()
+            .flat_map(|(position, (server, list))| {
+                let tools = list.iter().flat_map(|list| &list.tools);
+                tools.filter(|tool| filter::exists(server, &tool.name)).map(move |tool| (position, server, tool))
+            })
+            .collect();
+        let shown =
+            |server: &'_ Server, own: &str| server.tools.rename.get(own).cloned().unwrap_or_else(|| own.to_owned());
+        let bare: Vec<String> = existing.iter().map(|(_, server, tool)| shown(server, &tool.name)).collect();
+        let exposed = names::exposed_unique(
+            existing.iter().zip(&bare).map(|((_, server, _), bare)| (server.prefix.as_deref(), bare.as_str())),
+        );
+        let tools = existing
+            .into_iter()
+            .zip(bare)
+            .zip(exposed)
+            .map(|(((position, server, tool), bare), exposed)| {
+                Arc::new(Tool::of(position, server, tool, &bare, exposed))
+            })
+            .collect();
+        let listed = || servers().filter_map(|(_, (_, list))| list.as_ref());
+        Self {
+            tools,
+            ttl_ms: listed().fold(None, |ttl, list| least(ttl, list.ttl_ms)),
+            private: listed().any(|list| list.private),
+        }
+    }
+
+    /// Exposed names that two tools wanted: the later has a hash instead. For a condition and a log line.
+    pub fn renamed(&self, config: &HubConfig) -> Vec<&Tool> {
+        let wanted = |tool: &Tool| {
+            names::exposed(config.servers.get(tool.server).and_then(|server| server.prefix.as_deref()), &tool.bare)
+        };
+        let mut taken = HashSet::new();
+        self.tools.iter().map(Arc::as_ref).filter(|tool| !taken.insert(wanted(tool))).collect()
+    }
+}
+
+impl Tool {
+    fn of(position: usize, server: &Server, tool: &Definition, bare: &str, exposed: String) -> Self {
+        let rules = &server.tools;
+        Self {
+            server: position,
+            own: tool.name.clone(),
+            definition: redefined(&tool.text, &exposed, rules.describe.get(&tool.name).map(String::as_str)),
+            bare: names::sanitised(bare),
+            timeout_ms: rules.timeout_ms.get(&tool.name).copied().unwrap_or(server.timeout_ms),
+            param_headers: mcp_headers::of_definition(&tool.text),
+            exposed,
+        }
+    }
+}
+
+/// The definition under another name, and with another description where there is one. Nothing else changes.
+fn redefined(definition: &str, name: &str, description: Option<&str>) -> String {
+    #[derive(Deserialize)]
+    struct Edited<'a> {
+        #[serde(borrow)]
+        name: &'a RawValue,
+        #[serde(borrow, default)]
+        description: Option<&'a RawValue>,
+    }
+    // What has no name never got here.
+    let Ok(parts) = serde_json::from_str::<Edited<'_>>(definition) else { return definition.to_owned() };
+    let edits = Edits::of(definition).replace(parts.name.get(), object::quoted(name));
+    match (description.map(object::quoted), parts.description) {
+        (None, _) => edits,
+        (Some(text), Some(old)) => edits.replace(old.get(), text),
+        (Some(text), None) => edits.insert("description", &text),
+    }
+    .finish()
+}
+
+fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::filter::tests::{config, list};
+
+    #[test]
+    fn a_page_keeps_definitions_as_written_and_leaves_out_what_is_none() {
+        let page = Page::parse(
+            r#"{"tools":[{"x":1e999,"name":"b"}, 7, {"name":3}, {"name":"a"}],"nextCursor":"c","ttlMs":5,"cacheScope":"private"}"#,
+        )
+        .unwrap();
+        assert_eq!(page.malformed, 2);
+        assert_eq!((page.next.as_deref(), page.list.ttl_ms, page.list.private), (Some("c"), Some(5), true));
+        let whole = ServerList::of_pages(vec![page.list]);
+        let texts: Vec<&str> = whole.tools.iter().map(|tool| tool.text.as_str()).collect();
+        assert_eq!(texts, [r#"{"name":"a"}"#, r#"{"x":1e999,"name":"b"}"#]);
+    }
+
+    // Typed models of the SDKs drop unknown keys and round numbers; models then call tools with the wrong arguments.
+    #[test]
+    fn only_name_and_description_of_a_definition_change() {
+        let mut config = config(&["a"]);
+        config.servers[0].tools.rename.insert("t".into(), "better".into());
+        config.servers[0].tools.describe.insert("t".into(), "say \"hi\"".into());
+        let text = "{ \"zz\": 1.0e+05, \"description\" : \"old\\u00e9\",\"n\\u0061me\":\"t\",\"inputSchema\":{\"name\":\"t\"} }";
+        let list = ServerList { tools: vec![Definition { name: "t".into(), text: text.into() }], ..Default::default() };
+        let catalogue = Catalogue::of(&config, &[Some(Arc::new(list))]);
+        assert_eq!(
+            catalogue.tools[0].definition,
+            "{ \"zz\": 1.0e+05, \"description\" : \"say \\\"hi\\\"\",\"n\\u0061me\":\"a__better\",\"inputSchema\":{\"name\":\"t\"} }"
+        );
+        assert_eq!(catalogue.tools[0].own, "t");
+    }
+
+    #[test]
+    fn a_server_that_has_not_listed_yet_takes_nothing_from_the_others() {
+        let catalogue = Catalogue::of(&config(&["a", "b"]), &[None, Some(list(&["x"]))]);
+        assert_eq!(catalogue.tools.iter().map(|tool| tool.exposed.as_str()).collect::<Vec<_>>(), ["b__x"]);
+    }
+
+    #[test]
+    fn a_collision_at_run_time_renames_the_later_tool_and_is_told() {
+        let config = config(&["a"]);
+        let catalogue = Catalogue::of(&config, &[Some(list(&["x.y", "x_y"]))]);
+        assert_eq!(catalogue.tools[0].exposed, "a__x_y");
+        assert_eq!(catalogue.renamed(&config).iter().map(|tool| tool.own.as_str()).collect::<Vec<_>>(), ["x_y"]);
+    }
+
+    #[test]
+    fn the_shortest_ttl_and_the_narrowest_scope_win() {
+        let lists: [Option<Arc<ServerList>>; 3] = [
+            Some(Arc::new(ServerList { ttl_ms: Some(9), ..Default::default() })),
+            None,
+            Some(Arc::new(ServerList { ttl_ms: Some(5), private: true, ..Default::default() })),
+        ];
+        let catalogue = Catalogue::of(&config(&["a", "b", "c"]), &lists);
+        assert_eq!((catalogue.ttl_ms, catalogue.private), (Some(5), true));
+    }
+
+    proptest! {
+        #[test]
+        fn every_exposed_name_leads_back_to_its_tool(tools in prop::collection::btree_set("\\PC{1,60}", 0..20)) {
+            let names: Vec<&str> = tools.iter().map(String::as_str).collect();
+            let catalogue = Catalogue::of(&config(&["a", "b"]), &[Some(list(&names)), Some(list(&names))]);
+            prop_assert_eq!(catalogue.tools.len(), names.len() * 2);
+            let table: std::collections::HashMap<&str, (usize, &str)> =
+                catalogue.tools.iter().map(|tool| (tool.exposed.as_str(), (tool.server, tool.own.as_str()))).collect();
+            prop_assert_eq!(table.len(), catalogue.tools.len());
+            for tool in &catalogue.tools {
+                prop_assert_eq!(table[tool.exposed.as_str()], (tool.server, tool.own.as_str()));
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The pure part of the hub: same input, same output. No clock, no chance, no IO.
+//!
+//! The way of a request through it: [`message`] reads the envelope, [`era`] says which protocol it speaks,
+//! [`filter`] has what the caller may see of the [`catalogue`], [`rewrite`] edits what goes up and comes back,
+//! [`outcome`] says how it counts.
+//!
+//! * [`names`], [`pattern`], [`object`]: what those are made of. Payloads are never parsed and rebuilt: edits
+//!   are spliced into the text at the places that [`object`] finds.
+//! * [`mcp_headers`]: what the modern protocol mirrors from bodies into headers.
+//! * [`sse`]: event streams. [`flags`]: feature flags in force.
+//! * [`config`]: standalone config files, and what is wrong in any config.
+//! * [`session_id`], [`routing`]: which pod a session belongs to, and where a request goes.
+
+pub mod catalogue;
+pub mod config;
+pub mod era;
+pub mod filter;
+pub mod flags;
+pub mod mcp_headers;
+pub mod message;
+pub mod names;
+pub mod object;
+pub mod outcome;
+pub mod pattern;
+pub mod rewrite;
+pub mod routing;
+pub mod session_id;
+pub mod sse;

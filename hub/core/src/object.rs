@@ -1,0 +1,194 @@
+//! Edits inside JSON text that leave every other byte as it was.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// One member of an object, borrowed from its text.
+#[derive(Debug, Clone)]
+pub struct Member<'a> {
+    /// The key, unescaped.
+    pub key: Cow<'a, str>,
+    /// Key, colon and value as written.
+    pub text: &'a str,
+    /// The value as written.
+    pub value: &'a str,
+}
+
+/// The members of the object that `text` is, in their order. `None`: it is not one JSON object.
+pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
+    let pairs: Pairs<'_> = serde_json::from_str(text).ok()?;
+    pairs
+        .0
+        .into_iter()
+        .map(|(key, value)| {
+            let start = range_of(text, key.get())?.start;
+            let end = range_of(text, value.get())?.end;
+            Some(Member { key: unquoted(key.get())?, text: text.get(start..end)?, value: value.get() })
+        })
+        .collect()
+}
+
+/// A JSON string's content; `None` where `text` is no JSON string.
+pub fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains(['\\', '"']) {
+        serde_json::from_str(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// `text` as a JSON string.
+pub fn quoted(text: &str) -> String {
+    // Cannot fail for a string.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// Where `part`, borrowed from `text`, lies in it.
+pub fn range_of(text: &str, part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= text.len()).then_some(start..end)
+}
+
+/// Replacements in one text.
+#[derive(Debug)]
+pub struct Edits<'a> {
+    text: &'a str,
+    edits: Vec<(Range<usize>, Cow<'a, str>)>,
+}
+
+impl<'a> Edits<'a> {
+    /// None yet.
+    pub fn of(text: &'a str) -> Self {
+        Self { text, edits: Vec::new() }
+    }
+
+    /// Puts `with` in the place of `part`, which is borrowed from the text. Parts must not overlap.
+    #[must_use]
+    pub fn replace(mut self, part: &str, with: impl Into<Cow<'a, str>>) -> Self {
+        let range = range_of(self.text, part);
+        debug_assert!(range.is_some(), "an edit outside its text would be lost");
+        self.edits.extend(range.map(|range| (range, with.into())));
+        self
+    }
+
+    /// Puts a member before all others of the object that the text is.
+    #[must_use]
+    pub fn insert(mut self, key: &str, value: &str) -> Self {
+        let Some(open) = self.text.find('{') else { return self };
+        let at = open + 1;
+        let empty = self.text.get(at..).is_some_and(|rest| rest.trim_start().starts_with('}'));
+        let inserted_before = self.edits.iter().any(|(range, _)| *range == (at..at));
+        let comma = if empty && !inserted_before { "" } else { "," };
+        let member = format!("{}:{value}{comma}", quoted(key));
+        // The first of several inserts at one place ends up last, so only it may lack the comma.
+        self.edits.insert(0, (at..at, member.into()));
+        self
+    }
+
+    /// The text with all edits made.
+    pub fn finish(mut self) -> String {
+        self.edits.sort_by_key(|(range, _)| range.start);
+        let grown: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
+        let mut out = String::with_capacity(self.text.len() + grown);
+        let mut done = 0;
+        for (range, with) in &self.edits {
+            out.push_str(self.text.get(done..range.start).unwrap_or_default());
+            out.push_str(with);
+            done = range.end;
+        }
+        out.push_str(self.text.get(done..).unwrap_or_default());
+        out
+    }
+}
+
+/// For fields: `Some` of the raw value, also where it is `null`.
+pub(crate) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+struct Pairs<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Pairs<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        from.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ODD: &str =
+        "{ \"a\\u0062\" : 1.000000000000000000001e400 ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
+
+    #[test]
+    fn members_keep_every_byte_of_keys_and_values() {
+        let members = members(ODD).unwrap();
+        let read: Vec<(&str, &str)> = members.iter().map(|m| (&*m.key, m.value)).collect();
+        assert_eq!(
+            read,
+            [("ab", "1.000000000000000000001e400"), ("x", "{\"y\":[\"\\ud83d\\ude00\", {}]}"), ("a", "null")]
+        );
+        assert_eq!(members[0].text, "\"a\\u0062\" : 1.000000000000000000001e400");
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_members() {
+        for text in ["[]", "1", "{", "{\"a\":}", "", "{} {}"] {
+            assert!(members(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn inserts_go_first_and_know_an_empty_object() {
+        assert_eq!(Edits::of("{ }").insert("a", "1").finish(), "{\"a\":1 }");
+        assert_eq!(Edits::of("{\"b\":2}").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
+        assert_eq!(Edits::of("{}").insert("b", "2").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
+    }
+
+    // A body nested a million deep must not take the process down with its stack.
+    #[test]
+    fn deep_nesting_is_read_without_recursion() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert_eq!(members(&deep).unwrap().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_changes_its_part_and_nothing_else(before in "[a-z{},:\"]{0,20}", part in "[a-z]{1,9}", after in "[a-z{}]{0,20}") {
+            let text = format!("{before}{part}{after}");
+            let range = before.len()..before.len() + part.len();
+            let edited = Edits::of(&text).replace(&text[range], "NEW").finish();
+            prop_assert_eq!(edited, format!("{before}NEW{after}"));
+        }
+
+        #[test]
+        fn quoting_and_unquoting_give_the_text_back(text in "\\PC*") {
+            let quoted = quoted(&text);
+            prop_assert_eq!(unquoted(&quoted).unwrap(), text);
+        }
+    }
+}

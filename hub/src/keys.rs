@@ -1,0 +1,72 @@
+//! The key ring, from the mounted key Secret.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mcphub_wire::keys::KeyRing;
+use mcphub_wire::paths;
+use tokio::sync::watch;
+
+use crate::mounted;
+
+/// The ring in force: read from `dir` now, and again when it changes. Something unreadable keeps the last ring.
+pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
+    let file = dir.join(paths::KEYS_FILE);
+    let content = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let ring = parse(&content).with_context(|| format!("{}: not a key ring", file.display()))?;
+    let (sender, receiver) = watch::channel(Arc::new(ring));
+    tokio::spawn(async move {
+        let all_gone = sender.clone();
+        let following = mounted::follow(file, Some(content), move |content| match parse(content) {
+            Ok(ring) => {
+                tracing::info!(serial = ring.current().serial(), "key ring read again");
+                sender.send_replace(Arc::new(ring));
+            }
+            Err(error) => tracing::error!(%error, "new key ring is unreadable; the last one stays"),
+        });
+        tokio::select! {
+            () = following => {}
+            () = all_gone.closed() => {}
+        }
+    });
+    Ok(receiver)
+}
+
+fn parse(content: &[u8]) -> anyhow::Result<KeyRing> {
+    // The parser's own message could quote key material.
+    serde_json::from_slice(content).map_err(|error| anyhow::anyhow!("line {}: bad key ring", error.line()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mcphub_wire::keys::MasterKey;
+
+    use super::*;
+
+    fn write(dir: &Path, ring: &KeyRing) {
+        std::fs::write(dir.join("new"), serde_json::to_vec(ring).unwrap()).unwrap();
+        std::fs::rename(dir.join("new"), dir.join(paths::KEYS_FILE)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_is_used_and_a_broken_file_keeps_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let master = MasterKey::new([1; 32]);
+        write(dir.path(), &master.ring("uid", 1));
+        let mut ring = follow(dir.path()).unwrap();
+        assert_eq!(ring.borrow_and_update().current().serial(), 1);
+        std::fs::write(dir.path().join(paths::KEYS_FILE), "[").unwrap();
+        write(dir.path(), &master.ring("uid", 2));
+        ring.changed().await.unwrap();
+        assert_eq!(**ring.borrow(), master.ring("uid", 2));
+    }
+
+    #[tokio::test]
+    async fn a_broken_key_ring_at_start_is_refused_without_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(paths::KEYS_FILE), r#"[{"serial":1,"key":"c2VjcmV0"}]"#).unwrap();
+        let error = format!("{:#}", follow(dir.path()).unwrap_err());
+        assert!(error.contains("keys.json") && !error.contains("c2VjcmV0"), "{error}");
+    }
+}

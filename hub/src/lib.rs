@@ -1,0 +1,22 @@
+//! The hub image: one static binary, one subcommand per role.
+//!
+//! * [`serve`]: the hub. Aggregates MCP servers behind `/mcp`.
+//! * [`route`]: splits traffic between the revisions of a hub, sticky per session.
+//! * [`bridge`]: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container.
+//! * [`check`]: says what is wrong in a config file.
+//! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
+//! * [`runtime`], [`keys`], [`admin`]: shared by `serve` and `route`: the live data plane state, the key ring, the
+//!   admin port. [`mounted`]: files that Kubernetes swaps under a running pod.
+
+pub mod admin;
+pub mod args;
+pub mod bridge;
+pub mod check;
+pub mod drain;
+pub mod install_bridge;
+pub mod keys;
+pub mod mounted;
+pub mod route;
+pub mod runtime;
+pub mod serve;
+pub mod telemetry;

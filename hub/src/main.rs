@@ -1,0 +1,40 @@
+//! `mcp-hub`: see the library for what each subcommand does.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mcphub_hub::args::{Check, Cli, Command};
+use mcphub_hub::{bridge, check, drain, install_bridge, route, serve, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start();
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Route(args) => route::run(args).await,
+        Command::Bridge(args) => bridge::run(args).await,
+        Command::Check(args) => return checked(&args),
+        Command::Drain(args) => drain::run(args).await,
+        Command::InstallBridge(args) => install_bridge::run(args).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Its problems are its output, for people, editors and pipelines: no log line.
+#[allow(clippy::print_stderr)]
+fn checked(args: &Check) -> ExitCode {
+    match check::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            eprintln!("{problems:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

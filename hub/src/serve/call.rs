@@ -1,0 +1,218 @@
+//! `tools/call`: find the tool, ask its server, pass the answer on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use futures::stream::{self, StreamExt as _};
+use mcphub_core::era::Era;
+use mcphub_core::message::Request;
+use mcphub_core::outcome::{self, Ending};
+use mcphub_core::{object, rewrite};
+
+use super::hub::{Hub, anonymous};
+use super::live::Live;
+use super::mcp::{Answer, Ctx, Measured};
+use super::metrics::ToolMetrics;
+use super::modern;
+use super::sessions::UnderWay;
+use super::upstream::{Call, Caller, Error, Event, Exchange};
+
+/// A call on its way; what is counted of it is counted when it ends or is dropped.
+struct Calling {
+    server: String,
+    id: String,
+    era: Era,
+    progress_token: Option<String>,
+    began: Instant,
+    tool: Option<ToolMetrics>,
+    measured: Option<Measured>,
+    under_way: Option<UnderWay>,
+}
+
+/// Answers a call.
+pub async fn answer(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    measured: Measured,
+) -> Answer {
+    let live = hub.live();
+    let Some(name) = request.params.name.and_then(object::unquoted) else {
+        return refused(ctx, request, measured, "Invalid params: name is missing");
+    };
+    let Some(position) = live.view.find(&name) else {
+        return refused(ctx, request, measured, &format!("Unknown tool: {name}"));
+    };
+    let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
+    let calling = Calling {
+        server: String::new(),
+        id: request.id.to_owned(),
+        era: ctx.era,
+        progress_token: token.filter(|_| ctx.streams).map(str::to_owned),
+        began: Instant::now(),
+        tool: live.tool_metrics.get(position).filter(|_| ctx.counted).cloned(),
+        measured: Some(measured),
+        under_way: ctx.session.as_ref().map(|session| session.begin(request.id)),
+    };
+    send(&live, position, ctx, headers, request, calling).await
+}
+
+async fn send(
+    live: &Live,
+    position: usize,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    mut calling: Calling,
+) -> Answer {
+    // The view was made of these servers, so both are there.
+    let Some(tool) = live.view.tools.get(position) else { return calling.bug() };
+    let Some(upstream) = live.servers.get(tool.server).and_then(|slot| slot.upstream()) else { return calling.bug() };
+    calling.server.clone_from(&upstream.server.name);
+    if ctx.era == Era::Modern
+        && let Err(error) = modern::check_mirrored(headers, tool, &request.params)
+    {
+        calling.end(Ending::Refused);
+        return Answer::error(ctx.era, request.id, &error, -32020);
+    }
+    let caller = Caller { principal: anonymous(), session: ctx.session.as_ref().map(|session| session.unique) };
+    let call = Call { tool, params: &request.params, progress: calling.progress_token.is_some() };
+    let cancelled = calling.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
+    let began = Instant::now();
+    let asked = tokio::select! {
+        asked = upstream.call(caller, call) => asked,
+        () = cancelled.cancelled() => return calling.cancelled(),
+    };
+    calling.waited(began);
+    match asked {
+        Ok(exchange) => calling.read(exchange).await,
+        Err(error) => calling.failed(&error),
+    }
+}
+
+fn refused(ctx: &Ctx, request: &Request<'_>, measured: Measured, message: &str) -> Answer {
+    measured.end(Ending::Refused);
+    Answer::error(ctx.era, request.id, &rewrite::error(-32602, message), -32602)
+}
+
+impl Calling {
+    /// Reads up to the response, or up to the first progress: then the answer is a stream.
+    async fn read(mut self, mut exchange: Exchange) -> Answer {
+        let first = match self.next(&mut exchange).await {
+            Next::Progress(first) => first,
+            Next::Last(answer) => return answer,
+        };
+        let rest = stream::unfold(Some((self, exchange)), |state| async move {
+            let (mut calling, mut exchange) = state?;
+            match calling.next(&mut exchange).await {
+                Next::Progress(message) => Some((message, Some((calling, exchange)))),
+                Next::Last(answer) => answer.into_text().map(|text| (text, None)),
+            }
+        });
+        Answer::Stream(stream::iter([first]).chain(rest).boxed())
+    }
+
+    async fn next(&mut self, exchange: &mut Exchange) -> Next {
+        let cancelled = self.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
+        loop {
+            let began = Instant::now();
+            let event = tokio::select! {
+                event = exchange.next() => event,
+                () = cancelled.cancelled() => return Next::Last(self.cancelled()),
+            };
+            self.waited(began);
+            match event {
+                Ok(Event::Progress(params)) => {
+                    let ours = exchange.id();
+                    let token = self.progress_token.as_deref();
+                    if let Some(params) = token.and_then(|token| rewrite::progress_params(&params, ours, token)) {
+                        return Next::Progress(format!(
+                            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#
+                        ));
+                    }
+                }
+                Ok(Event::Result(result)) => return Next::Last(self.result(&result)),
+                Ok(Event::Error(error, code)) => {
+                    self.end(Ending::UpstreamRefused { code });
+                    return Next::Last(Answer::error(self.era, &self.id, &error, code));
+                }
+                Err(error) => return Next::Last(self.failed(&error)),
+            }
+        }
+    }
+
+    fn result(&mut self, result: &str) -> Answer {
+        let Some(head) = rewrite::result_head(result) else {
+            return self.failed(&Error::Unparsable("the result of tools/call".into()));
+        };
+        if head.result_type.as_deref().is_some_and(|kind| kind != "complete") {
+            return self.failed(&Error::Unparsable(
+                "it wants input from the caller, which mcp-hub does not pass on yet".into(),
+            ));
+        }
+        self.end(if head.is_error { Ending::ToolSaidError } else { Ending::Result });
+        Answer::result(&self.id, &rewrite::result_for(self.era, result, &head))
+    }
+
+    /// A tool error that tells the model what happened.
+    fn failed(&mut self, error: &Error) -> Answer {
+        tracing::debug!(server = %self.server, %error, "call failed");
+        self.end(error.ending());
+        self.tool_error(&format!("Server \"{}\" {error}.", self.server))
+    }
+
+    fn bug(&mut self) -> Answer {
+        tracing::error!("a visible tool has no server");
+        self.end(Ending::Bug);
+        Answer::error(self.era, &self.id, &rewrite::error(-32603, "Internal error"), -32603)
+    }
+
+    fn cancelled(&mut self) -> Answer {
+        self.end(Ending::Cancelled);
+        self.tool_error("The call was cancelled.")
+    }
+
+    fn tool_error(&self, message: &str) -> Answer {
+        let result = rewrite::tool_error(message);
+        let head = rewrite::ResultHead::default();
+        Answer::result(&self.id, &rewrite::result_for(self.era, &result, &head))
+    }
+
+    fn waited(&mut self, since: Instant) {
+        if let Some(measured) = &mut self.measured {
+            measured.upstream += since.elapsed();
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(measured) = self.measured.take() {
+            measured.end(ending);
+        }
+        if let Some(tool) = self.tool.take() {
+            tool.called(outcome::of(ending), self.began.elapsed().max(Duration::ZERO));
+        }
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        // Dropped before its end: the client went away.
+        self.end(Ending::Cancelled);
+    }
+}
+
+enum Next {
+    Progress(String),
+    Last(Answer),
+}
+
+impl Answer {
+    fn into_text(self) -> Option<String> {
+        match self {
+            Self::One { text, .. } => Some(text),
+            Self::Accepted | Self::Stream(_) => None,
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The hub's shared state, and what keeps it up to date.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mcphub_core::flags;
+use mcphub_core::session_id::{self, Json, SessionClaims};
+use mcphub_wire::config::{HubConfig, Server};
+use mcphub_wire::dataplane::{Dataplane, Revision};
+use mcphub_wire::keys::KeyRing;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::live::{Live, Slot};
+use super::metrics::Metrics;
+use super::sessions::{Session, Sessions};
+use super::upstream::{Key, Upstream};
+
+/// A session's first list waits so long for servers that are still starting: some clients never ask again.
+const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
+const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
+/// Until then routers may not have heard that this pod is leaving, and send to it.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Which hub this process is.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Name and namespace of the McpHub; `None` standalone.
+    pub hub: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Revision that this pod belongs to.
+    pub revision: Option<Revision>,
+    /// Name of this pod.
+    pub pod: String,
+}
+
+/// The hub's shared state.
+pub struct Hub {
+    /// Which hub this is.
+    pub identity: Identity,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// The legacy sessions of this pod.
+    pub sessions: Sessions,
+    /// Requests that may be under way.
+    pub permits: Arc<Semaphore>,
+    /// Only names of this machine are taken as Host.
+    pub loopback_only: bool,
+    /// Cancelled when the process goes: streams end.
+    pub stopping: CancellationToken,
+    live: watch::Sender<Arc<Live>>,
+    flags: ArcSwap<BTreeMap<String, bool>>,
+    keys: watch::Receiver<Arc<KeyRing>>,
+    dataplane: watch::Receiver<Arc<Dataplane>>,
+    changed: Arc<Notify>,
+    startup_over: watch::Sender<bool>,
+    draining: OnceLock<Instant>,
+}
+
+impl Hub {
+    /// A hub of this config, whose servers are being connected to.
+    pub fn start(
+        identity: Identity,
+        config: HubConfig,
+        keys: watch::Receiver<Arc<KeyRing>>,
+        dataplane: watch::Receiver<Arc<Dataplane>>,
+        loopback_only: bool,
+    ) -> anyhow::Result<Arc<Self>> {
+        let metrics = Metrics::new(labels(&identity))?;
+        let changed = Arc::new(Notify::new());
+        let slots = slots(&config, &[], &changed);
+        let startup = Duration::from_millis(config.startup_timeout_ms);
+        let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
+        let live = Live::of(Arc::new(config), slots, &metrics);
+        let hub = Arc::new(Self {
+            identity,
+            metrics,
+            sessions: Sessions::default(),
+            permits: Arc::new(permits),
+            loopback_only,
+            stopping: CancellationToken::new(),
+            live: watch::Sender::new(Arc::new(live)),
+            flags: ArcSwap::default(),
+            keys,
+            dataplane,
+            changed,
+            startup_over: watch::Sender::new(false),
+            draining: OnceLock::new(),
+        });
+        hub.obey_dataplane();
+        tokio::spawn(Arc::clone(&hub).keep_live(startup));
+        tokio::spawn(Arc::clone(&hub).keep_flags());
+        tokio::spawn(Arc::clone(&hub).keep_sessions());
+        Ok(hub)
+    }
+
+    /// What is in force now.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.borrow())
+    }
+
+    /// What is in force, and every later state.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Live>> {
+        self.live.subscribe()
+    }
+
+    /// What is in force, when no server is starting any more or the wait is over.
+    pub async fn live_after_start(&self) -> Arc<Live> {
+        let mut over = self.startup_over.subscribe();
+        if !*over.borrow() {
+            tokio::time::timeout(FIRST_LIST_WAIT, over.wait_for(|over| *over)).await.ok();
+        }
+        self.live()
+    }
+
+    /// Puts another config in force. Servers that it does not change keep their sessions.
+    pub fn reload(&self, config: HubConfig) {
+        let old = self.live();
+        let slots = slots(&config, &old.servers, &self.changed);
+        let kept: Vec<&Arc<Upstream>> = slots.iter().filter_map(Slot::upstream).collect();
+        for upstream in old.servers.iter().filter_map(Slot::upstream) {
+            if !kept.iter().any(|kept| Arc::ptr_eq(kept, upstream)) {
+                drop(upstream.close());
+            }
+        }
+        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, &self.metrics)));
+        self.obey_dataplane();
+    }
+
+    /// A new session of this version for a client that said this of itself.
+    pub fn open_session(
+        &self,
+        version: &'static str,
+        client_info: Option<&str>,
+        capabilities: Option<&str>,
+    ) -> Arc<Session> {
+        let json = |text: Option<&str>| text.and_then(|text| Json::parse(text.to_owned()).ok());
+        let claims = SessionClaims {
+            unique: rand::random(),
+            revision: self.identity.revision.clone(),
+            pod: self.identity.pod.clone(),
+            protocol_version: version.to_owned(),
+            client_info: json(client_info),
+            capabilities: json(capabilities),
+            principal: anonymous(),
+            view: None,
+        };
+        let id = session_id::seal(&self.keys.borrow(), &claims, rand::random());
+        let now = Instant::now();
+        let session = Session::new(id, claims.unique, version, now);
+        let gone = self.sessions.add(Arc::clone(&session), &self.live().config.sessions, now);
+        self.ended(&gone);
+        self.count_sessions();
+        session
+    }
+
+    /// Ends the session of this id. False: there is none.
+    pub fn end_session(&self, id: &str) -> bool {
+        let ended = self.sessions.end(id);
+        let found = ended.is_some();
+        self.ended(ended.as_slice());
+        self.count_sessions();
+        found
+    }
+
+    /// Whether the flag is on.
+    pub fn flag(&self, flag: &str) -> bool {
+        self.flags.load().get(flag).copied().unwrap_or_default()
+    }
+
+    /// Leaves from now on; says what is left to wait for. It stays Ready: Kubernetes gives a terminating pod no new
+    /// traffic, and one that is not Ready besides counts as gone, its sessions with it.
+    pub fn drain(&self) -> u64 {
+        let since = self.draining.get_or_init(|| {
+            tracing::info!(sessions = self.sessions.len(), "draining");
+            Instant::now()
+        });
+        let settling = since.elapsed() < SETTLE;
+        u64::try_from(self.sessions.len()).unwrap_or(u64::MAX).max(settling.into())
+    }
+
+    /// Whether it was told to drain.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get().is_some()
+    }
+
+    /// Whether it has drained for as long as sessions are kept.
+    pub fn drain_is_over(&self) -> bool {
+        let most = Duration::from_millis(self.live().config.drain_timeout_ms);
+        self.draining.get().is_some_and(|since| since.elapsed() >= most)
+    }
+
+    /// `Err` says why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if *self.startup_over.borrow() { Ok(()) } else { Err("servers are still starting".into()) }
+    }
+
+    /// Generation of the data plane state in force.
+    pub fn generation(&self) -> u64 {
+        self.dataplane.borrow().generation
+    }
+
+    fn ended(&self, sessions: &[Arc<Session>]) {
+        let live = self.live();
+        for session in sessions {
+            for upstream in live.servers.iter().filter_map(Slot::upstream) {
+                upstream.end_session(session.unique);
+            }
+        }
+    }
+
+    fn count_sessions(&self) {
+        self.metrics.sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+    }
+
+    #[allow(clippy::cast_precision_loss)] // generations stay far below 2^53
+    fn obey_dataplane(&self) {
+        let dataplane = Arc::clone(&self.dataplane.borrow());
+        let flags = flags::in_force(&self.live().config.flags, &dataplane, self.identity.revision.as_ref());
+        self.metrics.flags(&flags);
+        self.metrics.generation.set(dataplane.generation as f64);
+        self.flags.store(Arc::new(flags));
+    }
+
+    async fn keep_flags(self: Arc<Self>) {
+        let mut dataplane = self.dataplane.clone();
+        while dataplane.changed().await.is_ok() {
+            self.obey_dataplane();
+        }
+    }
+
+    async fn keep_live(self: Arc<Self>, startup: Duration) {
+        let mut timeout = std::pin::pin!(tokio::time::sleep(startup));
+        loop {
+            if !self.live().is_starting() {
+                self.startup_over.send_replace(true);
+            }
+            let waiting = !*self.startup_over.borrow();
+            tokio::select! {
+                () = self.changed.notified() => {
+                    let old = self.live();
+                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), &self.metrics);
+                    // A config that was put in force meanwhile wins; its servers tell their changes anew.
+                    self.live.send_if_modified(|live| {
+                        let current = Arc::ptr_eq(live, &old);
+                        if current {
+                            *live = Arc::new(new);
+                        } else {
+                            self.changed.notify_one();
+                        }
+                        current
+                    });
+                }
+                () = &mut timeout, if waiting => {
+                    tracing::warn!("not every server could be reached within startupTimeout; serving without them");
+                    self.startup_over.send_replace(true);
+                }
+            }
+        }
+    }
+
+    async fn keep_sessions(self: Arc<Self>) {
+        let mut period = tokio::time::interval(EXPIRY_PERIOD);
+        loop {
+            period.tick().await;
+            let ttl = Duration::from_millis(self.live().config.sessions.ttl_ms);
+            let gone = self.sessions.expire(ttl, Instant::now());
+            if !gone.is_empty() {
+                self.ended(&gone);
+                self.count_sessions();
+            }
+        }
+    }
+}
+
+/// Hash of the principal of everybody while there is no authentication.
+pub fn anonymous() -> [u8; 32] {
+    Sha256::digest(b"anonymous").into()
+}
+
+/// The servers of a config, of which those that are as before are kept.
+fn slots(config: &HubConfig, before: &[Slot], changed: &Arc<Notify>) -> Vec<Slot> {
+    let kept = |server: &Server| {
+        let running = before.iter().filter_map(Slot::upstream);
+        running.into_iter().find(|upstream| upstream.is_for(server, &config.connection_pool)).cloned()
+    };
+    let start = |server: &Server| {
+        let base = match server.isolation {
+            mcphub_wire::config::Isolation::Shared => Key::Pod,
+            _ => Key::Principal(anonymous()),
+        };
+        match Upstream::start(server.clone(), config, base, Arc::clone(changed)) {
+            Ok(upstream) => Slot::Running(upstream),
+            Err(error) => {
+                tracing::error!(server = %server.name, %error, "server cannot be used");
+                Slot::Broken(error.to_string())
+            }
+        }
+    };
+    let slot = |server: &Server| {
+        if server.disabled {
+            return Slot::Disabled;
+        }
+        kept(server).map_or_else(|| start(server), Slot::Running)
+    };
+    config.servers.iter().map(slot).collect()
+}
+
+fn labels(identity: &Identity) -> HashMap<String, String> {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    HashMap::from([
+        label("namespace", identity.namespace.as_deref().unwrap_or_default()),
+        label("hub", identity.hub.as_deref().unwrap_or_default()),
+        label("revision", identity.revision.as_ref().map_or("", Revision::as_str)),
+    ])
+}

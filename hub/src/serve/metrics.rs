@@ -1,0 +1,235 @@
+//! What `serve` measures. Label sets are bounded, and every bounded combination is there as 0 from the start: no
+//! errors must be a number, or a rule over them has no data.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mcphub_core::filter::View;
+use mcphub_core::outcome::Outcome;
+use mcphub_wire::config::HubConfig;
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
+const BUCKETS: [f64; 18] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 60.0,
+];
+
+/// Methods that have a label of their own; all others are `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `initialize`
+    Initialize,
+    /// `notifications/initialized`
+    Initialized,
+    /// `notifications/cancelled`
+    Cancelled,
+    /// `ping`
+    Ping,
+    /// `server/discover`
+    Discover,
+    /// `tools/list`
+    ToolsList,
+    /// `tools/call`
+    ToolsCall,
+    /// All else, also what is no message.
+    Other,
+}
+
+impl Method {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Initialize, "initialize"),
+        (Self::Initialized, "notifications/initialized"),
+        (Self::Cancelled, "notifications/cancelled"),
+        (Self::Ping, "ping"),
+        (Self::Discover, "server/discover"),
+        (Self::ToolsList, "tools/list"),
+        (Self::ToolsCall, "tools/call"),
+        (Self::Other, "other"),
+    ];
+
+    /// The method of this name.
+    pub fn of(name: &str) -> Self {
+        Self::ALL.into_iter().find(|(_, label)| *label == name).map_or(Self::Other, |(method, _)| method)
+    }
+}
+
+/// Everything that `serve` measures.
+pub struct Metrics {
+    /// What is exported.
+    pub registry: Registry,
+    methods: Vec<MethodMetrics>,
+    tool_calls: IntCounterVec,
+    tool_call_duration: HistogramVec,
+    upstream_up: IntGaugeVec,
+    tools: IntGaugeVec,
+    /// Open sessions.
+    pub sessions: IntGauge,
+    flags: IntGaugeVec,
+    /// Generation of the data plane state in force.
+    pub generation: Gauge,
+    labelled: Mutex<Labelled>,
+}
+
+struct MethodMetrics {
+    outcomes: [IntCounter; 5],
+    duration: Histogram,
+    overhead: Histogram,
+}
+
+/// Label values that are exported now, so that those of removed servers and tools do not pile up.
+#[derive(Default)]
+struct Labelled {
+    servers: HashSet<String>,
+    tools: HashSet<(String, String)>,
+    flags: HashSet<String>,
+}
+
+/// What is counted of one tool.
+#[derive(Clone)]
+pub struct ToolMetrics {
+    outcomes: [IntCounter; 5],
+    duration: Histogram,
+}
+
+impl ToolMetrics {
+    /// Counts a call.
+    pub fn called(&self, outcome: Outcome, took: Duration) {
+        if let Some(counter) = self.outcomes.get(outcome.index()) {
+            counter.inc();
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+}
+
+impl Metrics {
+    /// All at 0. `labels` are on every series.
+    pub fn new(labels: HashMap<String, String>) -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(None, Some(labels))?;
+        let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_{name}"), help);
+        let histogram = |name: &str, help: &str| HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec());
+        let info = register(&registry, IntGaugeVec::new(opts("info", "1, with the hub's version"), &["version"])?)?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let requests =
+            IntCounterVec::new(opts("requests_total", "MCP requests by how they ended"), &["method", "outcome"])?;
+        let requests = register(&registry, requests)?;
+        let duration =
+            HistogramVec::new(histogram("request_duration_seconds", "Time to answer, the whole"), &["method"])?;
+        let duration = register(&registry, duration)?;
+        let overhead =
+            HistogramVec::new(histogram("overhead_seconds", "Time to answer without upstream"), &["method"])?;
+        let overhead = register(&registry, overhead)?;
+        let methods = Method::ALL.iter().map(|(_, label)| MethodMetrics {
+            outcomes: Outcome::ALL.map(|outcome| requests.with_label_values(&[*label, outcome.label()])),
+            duration: duration.with_label_values(&[label]),
+            overhead: overhead.with_label_values(&[label]),
+        });
+        let tool_calls = IntCounterVec::new(
+            opts("tool_calls_total", "Tool calls by how they ended"),
+            &["server", "tool", "outcome"],
+        )?;
+        let tool_call_duration =
+            HistogramVec::new(histogram("tool_call_duration_seconds", "Time of tool calls"), &["server"])?;
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| register(&registry, IntGaugeVec::new(opts(name, help), labels)?);
+        Ok(Self {
+            methods: methods.collect(),
+            tool_calls: register(&registry, tool_calls)?,
+            tool_call_duration: register(&registry, tool_call_duration)?,
+            upstream_up: gauges("upstream_up", "1 while the server's tools can be listed", &["server"])?,
+            tools: gauges("tools", "Tools of a server, exposed or filtered", &["server", "state"])?,
+            sessions: register(&registry, IntGauge::with_opts(opts("sessions", "Open sessions"))?)?,
+            flags: gauges("feature_flag", "1 while the flag is on", &["flag"])?,
+            generation: register(
+                &registry,
+                Gauge::with_opts(opts("config_generation", "Generation of the data plane state in force"))?,
+            )?,
+            labelled: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// Counts a request.
+    pub fn request(&self, method: Method, outcome: Outcome, took: Duration, upstream: Duration) {
+        let Some(metrics) = self.methods.get(method as usize) else { return };
+        if let Some(counter) = metrics.outcomes.get(outcome.index()) {
+            counter.inc();
+        }
+        metrics.duration.observe(took.as_secs_f64());
+        metrics.overhead.observe(took.saturating_sub(upstream).as_secs_f64());
+    }
+
+    /// The counters of every tool of a view, in its order. Those of tools and servers that are gone are removed.
+    pub fn tools(&self, config: &HubConfig, view: &View, up: &[bool], existing: &[usize]) -> Vec<ToolMetrics> {
+        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = HashSet::new();
+        let mut tools = HashSet::new();
+        for (position, server) in config.servers.iter().enumerate().filter(|(_, server)| !server.disabled) {
+            let name = server.name.as_str();
+            let exposed = view.tools.iter().filter(|tool| tool.server == position).count();
+            let existing = existing.get(position).copied().unwrap_or_default();
+            self.upstream_up.with_label_values(&[name]).set(i64::from(up.get(position).copied().unwrap_or_default()));
+            self.tools.with_label_values(&[name, "exposed"]).set(count(exposed));
+            self.tools.with_label_values(&[name, "filtered"]).set(count(existing.saturating_sub(exposed)));
+            self.tool_call_duration.with_label_values(&[name]);
+            // A server's own 0, for as long as nothing is known of its tools.
+            self.outcomes(name, "");
+            servers.insert(name.to_owned());
+            tools.insert((name.to_owned(), String::new()));
+        }
+        let metrics = view.tools.iter().map(|tool| {
+            let server = config.servers.get(tool.server).map_or("", |server| server.name.as_str());
+            tools.insert((server.to_owned(), tool.exposed.clone()));
+            ToolMetrics {
+                outcomes: self.outcomes(server, &tool.exposed),
+                duration: self.tool_call_duration.with_label_values(&[server]),
+            }
+        });
+        let metrics = metrics.collect();
+        for (server, tool) in labelled.tools.difference(&tools) {
+            for outcome in Outcome::ALL {
+                self.tool_calls.remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()]).ok();
+            }
+        }
+        for server in labelled.servers.difference(&servers) {
+            self.upstream_up.remove_label_values(&[server]).ok();
+            self.tool_call_duration.remove_label_values(&[server]).ok();
+            for state in ["exposed", "filtered"] {
+                self.tools.remove_label_values(&[server.as_str(), state]).ok();
+            }
+        }
+        labelled.servers = servers;
+        labelled.tools = tools;
+        metrics
+    }
+
+    /// Shows the flags in force.
+    pub fn flags(&self, flags: &BTreeMap<String, bool>) {
+        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
+        for (flag, on) in flags {
+            self.flags.with_label_values(&[flag]).set(i64::from(*on));
+        }
+        let now: HashSet<String> = flags.keys().cloned().collect();
+        for flag in labelled.flags.difference(&now) {
+            self.flags.remove_label_values(&[flag]).ok();
+        }
+        labelled.flags = now;
+    }
+
+    fn outcomes(&self, server: &str, tool: &str) -> [IntCounter; 5] {
+        Outcome::ALL.map(|outcome| self.tool_calls.with_label_values(&[server, tool, outcome.label()]))
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

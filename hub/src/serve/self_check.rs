@@ -1,0 +1,149 @@
+//! The self-check: the operator sends no traffic to a pod before it passes. It goes through the real path, as an
+//! internal principal, and is counted nowhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use axum::{Json, Router};
+use mcphub_core::era::{Era, LEGACY, MODERN};
+use mcphub_core::message::{Message, parse};
+use mcphub_core::{catalogue, filter};
+use mcphub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
+use serde_json::Value;
+
+use super::hub::Hub;
+use super::live::{Live, Slot};
+use super::mcp::{Answer, Ctx};
+use super::methods;
+use super::upstream::Status;
+
+#[derive(Clone)]
+struct Checked {
+    hub: Arc<Hub>,
+    listening: SocketAddr,
+}
+
+/// `/self-check`; `listening` is where `/mcp` is.
+pub fn router(hub: Arc<Hub>, listening: SocketAddr) -> Router {
+    Router::new().route(SELF_CHECK_PATH, get(run)).with_state(Checked { hub, listening })
+}
+
+async fn run(State(Checked { hub, listening }): State<Checked>) -> Json<SelfCheck> {
+    let live = hub.live();
+    let checks = vec![
+        check("listening", is_listening(listening).await),
+        check("generation", generation(&hub)),
+        check("initialize", initialize(&hub).await),
+        check("discover", discover(&hub).await),
+        check("tools/list", list(&hub, &live).await),
+        check("filtering", filtering(&live)),
+    ];
+    let servers = servers(&live);
+    Json(SelfCheck { passed: checks.iter().all(|check| check.passed), checks, servers })
+}
+
+fn check(name: &str, outcome: Result<String, String>) -> Check {
+    let passed = outcome.is_ok();
+    Check { name: name.to_owned(), passed, message: outcome.unwrap_or_else(|message| message) }
+}
+
+async fn is_listening(address: SocketAddr) -> Result<String, String> {
+    let loopback = if address.is_ipv6() { "::1" } else { "127.0.0.1" };
+    let ip = if address.ip().is_unspecified() { loopback.parse().unwrap_or(address.ip()) } else { address.ip() };
+    let target = SocketAddr::new(ip, address.port());
+    match tokio::net::TcpStream::connect(target).await {
+        Ok(_) => Ok(format!("on {address}")),
+        Err(error) => Err(format!("cannot connect to {target}: {error}")),
+    }
+}
+
+fn generation(hub: &Hub) -> Result<String, String> {
+    match hub.generation() {
+        0 if hub.identity.hub.is_some() => Err("no dataplane.json has been read yet".into()),
+        generation => Ok(format!("generation {generation}")),
+    }
+}
+
+async fn initialize(hub: &Arc<Hub>) -> Result<String, String> {
+    let params = format!(
+        r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"self-check","version":"1"}}}}"#,
+        LEGACY[0]
+    );
+    let (result, session) = ask(hub, Era::Legacy(LEGACY[0]), "initialize", &params).await?;
+    let session = session.ok_or("initialize opened no session")?;
+    hub.end_session(&session);
+    Ok(format!("version {}", result["protocolVersion"].as_str().unwrap_or_default()))
+}
+
+async fn discover(hub: &Arc<Hub>) -> Result<String, String> {
+    let (result, _) = ask(hub, Era::Modern, "server/discover", "{}").await?;
+    let versions = result["supportedVersions"].as_array().ok_or("no supportedVersions")?;
+    if versions.iter().any(|version| version == MODERN) {
+        Ok(format!("{} versions", versions.len()))
+    } else {
+        Err(format!("{MODERN} is not among them"))
+    }
+}
+
+async fn list(hub: &Arc<Hub>, live: &Live) -> Result<String, String> {
+    let (result, _) = ask(hub, Era::Modern, "tools/list", "{}").await?;
+    let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
+    let more = result.get("nextCursor").is_some();
+    if more || tools == live.view.tools.len() {
+        Ok(format!("{tools} tools"))
+    } else {
+        Err(format!("{tools} tools listed, {} visible", live.view.tools.len()))
+    }
+}
+
+/// The list in force is what config and servers give now.
+fn filtering(live: &Live) -> Result<String, String> {
+    let lists: Vec<_> =
+        live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
+    let expected = filter::view(&live.config, &catalogue::Catalogue::of(&live.config, &lists));
+    let mode = live.config.filtering.mode;
+    if expected.digest == live.view.digest {
+        Ok(format!(
+            "mode {mode:?}, {} of {} tools visible",
+            live.view.tools.len(),
+            live.servers.iter().map(Slot::listed).sum::<usize>()
+        ))
+    } else {
+        Err("a newer list of a server is not in force yet".into())
+    }
+}
+
+fn servers(live: &Live) -> Vec<ServerState> {
+    let state = |(server, slot): (&mcphub_wire::config::Server, &Slot)| {
+        let message = match slot.status()? {
+            Status::Connected => String::new(),
+            Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
+            Status::Starting(message) | Status::Down(message) => message,
+        };
+        Some(ServerState {
+            name: server.name.clone(),
+            connected: message.is_empty(),
+            tools: u32::try_from(slot.listed()).unwrap_or(u32::MAX),
+            message,
+        })
+    };
+    live.config.servers.iter().zip(&live.servers).filter_map(state).collect()
+}
+
+/// Asks through the path that callers take, uncounted. Gives the result and the session that was opened.
+async fn ask(hub: &Arc<Hub>, era: Era, method: &str, params: &str) -> Result<(Value, Option<String>), String> {
+    let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let Ok(Message::Request(request)) = parse(&text) else { return Err("the request is none".into()) };
+    let ctx = Ctx { era, session: None, streams: false, counted: false };
+    let Answer::One { text, session, .. } = methods::answer(hub, &ctx, &HeaderMap::new(), request).await else {
+        return Err("the answer is no response".into());
+    };
+    let answer: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    match answer.get("result") {
+        Some(result) => Ok((result.clone(), session)),
+        None => Err(format!("answered {}", answer["error"])),
+    }
+}

@@ -1,0 +1,302 @@
+//! The bridge as it runs in a server's container: the real binary, real processes.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
+
+mod stdio_server;
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rmcp::ServiceExt as _;
+use rmcp::model::CallToolRequestParams;
+use rmcp::transport::StreamableHttpClientTransport;
+use serde_json::{Value, json};
+use support::{Bridge, call, exists, mcp_hub, until};
+
+#[test]
+#[ignore = "no test: the server that the tests put behind the bridge"]
+fn stdio_server() {
+    stdio_server::serve();
+}
+
+#[tokio::test]
+async fn a_client_of_the_official_sdk_initializes_lists_and_calls() {
+    let bridge = Bridge::start(&[]);
+    let transport = StreamableHttpClientTransport::from_uri(format!("{}/mcp", bridge.url));
+    let client = ().serve(transport).await.unwrap();
+    assert_eq!(client.peer_info().unwrap().server_info.as_ref().unwrap().name, "stdio-server");
+    assert!(client.list_all_tools().await.unwrap().is_empty());
+    let mut params = CallToolRequestParams::new("echo");
+    params.arguments = json!({"a": 1}).as_object().cloned();
+    let result = serde_json::to_value(client.call_tool(params).await.unwrap()).unwrap();
+    assert_eq!(result["content"][0]["text"], r#"{"a":1}"#);
+    client.cancel().await.unwrap();
+    bridge.logged("stdin closed").await;
+}
+
+#[tokio::test]
+async fn each_session_has_a_server_of_its_own_and_delete_ends_it() {
+    let bridge = Bridge::start(&[]);
+    let (one, two) = (bridge.initialize().await, bridge.initialize().await);
+    assert_eq!(bridge.text(&one, "count", json!({})).await, "1");
+    assert_eq!(bridge.text(&one, "count", json!({})).await, "2");
+    assert_eq!(bridge.text(&two, "count", json!({})).await, "1");
+    let pid = bridge.pid(&one).await;
+    assert_eq!(bridge.delete(&one).await, 204);
+    until("the server is gone, and no zombie", || !exists(pid)).await;
+    assert_eq!(bridge.call(&one, "count", json!({})).await.0, 404);
+    assert_eq!(bridge.delete(&one).await, 404);
+    assert_eq!(bridge.text(&two, "count", json!({})).await, "2");
+}
+
+#[tokio::test]
+async fn payloads_pass_as_they_were_written_and_line_ends_between_tokens_do_no_harm() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let pretty = "{\n \"jsonrpc\": \"2.0\",\r\n \"id\": \"\\u0061\",\n \"method\": \"tools/call\",\n
+        \"params\": {\"name\": \"echo\", \"arguments\": {\"text\": \"a\\nb\"}}\n}";
+    let request = bridge.http.post(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let answer: Value = request.body(pretty).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["id"], "a");
+    assert_eq!(answer["result"]["content"][0]["text"], r#"{"text":"a\nb"}"#);
+    let big = bridge.text(&session, "big", json!({"bytes": 20_000_000})).await;
+    assert_eq!(big.len(), 20_000_000);
+    let long = "y".repeat(5_000_000);
+    assert_eq!(bridge.text(&session, "echo", json!(long)).await.len(), 5_000_002);
+}
+
+#[tokio::test]
+async fn many_calls_at_a_time_get_their_own_answers() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let calls = (0..200).map(|n| {
+        let request = bridge.post(Some(&session), &call(n, "echo", json!({"n": n})));
+        async move { (n, request.send().await.unwrap().json::<Value>().await.unwrap()) }
+    });
+    for (n, answer) in futures::future::join_all(calls).await {
+        assert_eq!(answer["id"], n);
+        assert_eq!(answer["result"]["content"][0]["text"], json!({"n": n}).to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_fails_its_calls_at_once_and_its_session_is_404() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let hanging = tokio::spawn(bridge.post(Some(&session), &call(5, "hang", json!({}))).send());
+    bridge.logged("hanging on 5").await;
+    let pid = bridge.pid(&session).await;
+    let since = Instant::now();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let answer: Value = hanging.await.unwrap().unwrap().json().await.unwrap();
+    assert_eq!(answer["id"], 5);
+    assert_eq!(answer["error"]["message"], "the server process has ended: signal SIGKILL");
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert_eq!(bridge.call(&session, "count", json!({})).await.0, 404);
+    assert!(!exists(pid), "a zombie is left");
+
+    let session = bridge.initialize().await;
+    let (status, answer) = bridge.call(&session, "exit", json!({})).await;
+    assert_eq!((status, &answer["error"]["data"]["reason"]), (200, &json!("server_ended")));
+    assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_only_closes_its_stdout_is_dead_too() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let pid = bridge.pid(&session).await;
+    let (_, answer) = bridge.call(&session, "close_stdout", json!({})).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("closed its stdout"), "{message}");
+    assert!(!exists(pid));
+}
+
+#[tokio::test]
+async fn whatever_a_server_started_ends_with_it() {
+    let bridge = Bridge::start(&[]);
+    let (deleted, killed) = (bridge.initialize().await, bridge.initialize().await);
+    let mut left = Vec::new();
+    for session in [&deleted, &killed] {
+        left.push(bridge.text(session, "fork", json!({})).await.parse::<i32>().unwrap());
+    }
+    let pid = bridge.pid(&killed).await;
+    bridge.delete(&deleted).await;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    // Their parent here is init, which may take its time to wait for them: a zombie counts as ended.
+    let runs = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    until("no child of a server runs", || !left.iter().any(|pid| runs(*pid))).await;
+}
+
+// In a container the bridge is process 1: every orphan becomes its child.
+#[tokio::test]
+async fn as_process_1_it_waits_for_orphans() {
+    let unshare = ["--pid", "--mount-proc", "--fork", "--kill-child", "--"];
+    let possible = Command::new("unshare").args(unshare).arg("true").output().is_ok_and(|o| o.status.success());
+    if !possible {
+        eprintln!("skipped: no new process namespace can be made here (unshare --pid needs root)");
+        return;
+    }
+    let bridge = Bridge::of(Command::new("unshare").args(unshare).arg(mcp_hub()).arg("bridge"), &[]);
+    let session = bridge.initialize().await;
+    let server = bridge.pid(&session).await;
+    assert!(server < 100, "not in a namespace of its own: pid {server}");
+    let orphan = bridge.text(&session, "fork", json!({})).await;
+    bridge.delete(&session).await;
+    let namespace = children_of(bridge.child.id());
+    assert_eq!(namespace.len(), 1, "{namespace:?}");
+    until("only the bridge is left", || children_of(namespace[0]).is_empty()).await;
+    assert!(!orphan.is_empty());
+    // unshare itself waits for it, whatever it is sent.
+    kill(Pid::from_raw(i32::try_from(namespace[0]).unwrap()), Signal::SIGTERM).unwrap();
+}
+
+/// Processes whose parent this is, zombies included.
+fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|children| children.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[tokio::test]
+async fn beyond_the_most_processes_a_session_is_503_and_says_why() {
+    let bridge = Bridge::start(&["--max-processes", "2"]);
+    let (one, _two) = (bridge.initialize().await, bridge.initialize().await);
+    let refused = bridge.try_initialize().await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    let answer: Value = refused.json().await.unwrap();
+    assert_eq!(answer["id"], 0);
+    assert!(answer["error"]["message"].as_str().unwrap().starts_with("all 2 server processes"), "{answer}");
+    bridge.delete(&one).await;
+    // A place is free when the process has ended, not when it is told to.
+    while bridge.try_initialize().await.status() != 200 {}
+    assert!(bridge.metric("mcp_bridge_refused_total{reason=\"max_processes\"}").await >= 1);
+}
+
+#[tokio::test]
+async fn a_call_over_its_time_is_an_error_and_the_server_is_told() {
+    let bridge = Bridge::start(&["--call-timeout", "300ms"]);
+    let session = bridge.initialize().await;
+    let (status, answer) = bridge.call(&session, "hang", json!({})).await;
+    assert_eq!(status, 200);
+    assert_eq!(answer["error"]["data"]["reason"], "timeout");
+    assert_eq!(answer["error"]["message"], "the server did not answer within 300ms");
+    bridge.logged("cancelled 1").await;
+    assert_eq!(bridge.metric("mcp_bridge_call_timeouts_total").await, 1);
+    assert_eq!(bridge.text(&session, "count", json!({})).await, "2");
+}
+
+#[tokio::test]
+async fn an_idle_server_is_stopped_and_a_call_starts_it_again_in_the_same_session() {
+    let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
+    let session = bridge.initialize().await;
+    let pid = bridge.pid(&session).await;
+    until("the idle server is gone", || !exists(pid)).await;
+    // Several at once start one server.
+    let calls = (0..5).map(|n| bridge.post(Some(&session), &call(n, "pid", json!({}))).send());
+    let mut pids = Vec::new();
+    for answer in futures::future::join_all(calls).await {
+        let answer: Value = answer.unwrap().json().await.unwrap();
+        pids.push(answer["result"]["content"][0]["text"].clone());
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    assert_ne!(pids[0], json!(pid.to_string()));
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
+    assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 0);
+}
+
+#[tokio::test]
+async fn progress_comes_on_the_stream_of_its_call_before_the_answer() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let mut message = call(1, "progress", json!({}));
+    message["params"]["_meta"] = json!({"progressToken": "t"});
+    let response = bridge.post(Some(&session), &message).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let events = messages(&response.text().await.unwrap());
+    let steps: Vec<_> = events.iter().map(|event| event["params"]["progress"].clone()).collect();
+    assert_eq!(steps, [json!(1), json!(2), json!(3), json!(null)]);
+    assert_eq!(events[3]["result"]["content"][0]["text"], "done");
+}
+
+#[tokio::test]
+async fn requests_of_the_server_reach_the_listener_and_answers_the_server() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let mut stream = listening.send().await.unwrap().bytes_stream();
+    assert_eq!(bridge.text(&session, "ask", json!({})).await, "asked");
+    let event = messages(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    assert_eq!(event, [json!({"jsonrpc": "2.0", "id": "from-server", "method": "roots/list"})]);
+    let answer = json!({"jsonrpc": "2.0", "id": "from-server", "result": {"roots": []}});
+    assert_eq!(bridge.post(Some(&session), &answer).send().await.unwrap().status(), 202);
+    let event = messages(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    assert_eq!(event[0]["params"]["data"], answer);
+    bridge.delete(&session).await;
+    assert!(stream.next().await.is_none(), "the stream ends with its session");
+}
+
+fn messages(stream: &str) -> Vec<Value> {
+    stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_no_request_of_a_session_is_refused_with_a_reason() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+    assert_eq!(status(bridge.post(None, &list)).await, 400);
+    assert_eq!(status(bridge.post(Some("another"), &list)).await, 404);
+    assert_eq!(status(bridge.post(Some(&session), &json!([list]))).await, 400);
+    assert_eq!(status(bridge.post(Some(&session), &list).header("origin", "http://evil.example")).await, 403);
+    assert_eq!(status(bridge.post(Some(&session), &list)).await, 200);
+    for path in ["/health", "/ready"] {
+        assert_eq!(status(bridge.http.get(format!("{}{path}", bridge.url))).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn sigterm_lets_calls_finish_and_leaves_no_process() {
+    let mut bridge = Bridge::with_env(&[("STUBBORN", "1"), ("GREETING", "hello")]);
+    let session = bridge.initialize().await;
+    bridge.logged("GREETING=hello").await;
+    let pid = bridge.pid(&session).await;
+    let slow = tokio::spawn(bridge.post(Some(&session), &call(9, "slow", json!({}))).send());
+    bridge.logged("slow call").await;
+    bridge.signal(Signal::SIGTERM);
+    let answer: Value = slow.await.unwrap().unwrap().json().await.unwrap();
+    assert_eq!(answer["result"]["content"][0]["text"], "slow");
+    let since = Instant::now();
+    until("the bridge has ended", || bridge.child.try_wait().unwrap().is_some()).await;
+    assert!(bridge.child.wait().unwrap().success());
+    // The server ignores the end of its stdin, so SIGTERM ended it after two seconds.
+    assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert!(!exists(pid));
+}
+
+#[test]
+fn a_command_that_is_not_there_is_said_at_the_start() {
+    let output =
+        Command::new(mcp_hub()).args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"]).output().unwrap();
+    assert!(!output.status.success());
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("no-such-server: no such program in this container"), "{log}");
+}

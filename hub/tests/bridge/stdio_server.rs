@@ -1,0 +1,105 @@
+//! A stdio MCP server for tests, with the bad habits of real ones. Its tools are verbs, see `call`.
+//!
+//! It is this test binary, started as `<it> --ignored --exact stdio_server --nocapture`; what the test harness
+//! prints around it is one of the bad habits.
+
+#![allow(clippy::print_stdout, reason = "stdout is what a stdio server speaks on")]
+
+use std::io::{BufRead as _, Write as _};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Serves until stdin ends.
+pub fn serve() {
+    eprintln!("server starts with GREETING={}", std::env::var("GREETING").unwrap_or_default());
+    println!("a greeting on stdout, which is no message");
+    let mut calls = 0;
+    for line in std::io::stdin().lock().lines() {
+        let message: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let (id, method) = (message.get("id"), message["method"].as_str());
+        match (id, method) {
+            (Some(id), Some("initialize")) => {
+                let version = &message["params"]["protocolVersion"];
+                let info = json!({"name": "stdio-server", "version": "1", "pid": std::process::id()});
+                let capabilities = json!({"tools": {}});
+                answer(id, &json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}));
+            }
+            (Some(id), Some("tools/call")) => {
+                calls += 1;
+                call(id, &message["params"], calls);
+            }
+            (Some(id), Some("tools/list")) => answer(id, &json!({"tools": []})),
+            (Some(id), Some(_)) => {
+                say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}));
+            }
+            // The client's answer to a request of ours: shown, so that the test sees that it came.
+            (Some(_), None) => say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
+                "params": {"level": "info", "data": message}})),
+            (None, Some("notifications/cancelled")) => eprintln!("cancelled {}", message["params"]["requestId"]),
+            (None, _) => {}
+        }
+    }
+    eprintln!("stdin closed");
+    if std::env::var_os("STUBBORN").is_some() {
+        std::thread::sleep(Duration::from_mins(10));
+    }
+}
+
+fn call(id: &Value, params: &Value, calls: u32) {
+    let arguments = &params["arguments"];
+    match params["name"].as_str().unwrap() {
+        "echo" => text(id, &arguments.to_string()),
+        "count" => text(id, &calls.to_string()),
+        "pid" => text(id, &std::process::id().to_string()),
+        "big" => text(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap()).unwrap())),
+        "hang" => eprintln!("hanging on {id}"),
+        "slow" => {
+            eprintln!("slow call");
+            std::thread::sleep(Duration::from_secs(1));
+            text(id, "slow");
+        }
+        "exit" => std::process::exit(7),
+        "close_stdout" => {
+            nix::unistd::close(1).unwrap();
+            std::thread::sleep(Duration::from_mins(10));
+        }
+        "progress" => {
+            let token = &params["_meta"]["progressToken"];
+            for step in 1..=3 {
+                let progress = json!({"progressToken": token, "progress": step});
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
+            }
+            text(id, "done");
+        }
+        "ask" => {
+            say(&json!({"jsonrpc": "2.0", "id": "from-server", "method": "roots/list"}));
+            text(id, "asked");
+        }
+        // Leaves a child behind, which holds none of our pipes.
+        "fork" => {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("600").stdin(null()).stdout(null()).stderr(null());
+            text(id, &sleep.spawn().unwrap().id().to_string());
+        }
+        other => panic!("no tool {other}"),
+    }
+}
+
+fn null() -> std::process::Stdio {
+    std::process::Stdio::null()
+}
+
+fn text(id: &Value, text: &str) {
+    answer(id, &json!({"content": [{"type": "text", "text": text}]}));
+}
+
+fn answer(id: &Value, result: &Value) {
+    say(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
+}
+
+fn say(message: &Value) {
+    println!("{message}");
+    std::io::stdout().flush().unwrap();
+}

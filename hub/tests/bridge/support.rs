@@ -1,0 +1,159 @@
+//! The real binary as bridge, in front of the server in `stdio_server.rs`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn mcp_hub() -> &'static str {
+    env!("CARGO_BIN_EXE_mcp-hub")
+}
+
+/// A running bridge.
+pub struct Bridge {
+    pub child: Child,
+    pub url: String,
+    pub http: reqwest::Client,
+    log: Arc<Mutex<String>>,
+}
+
+impl Bridge {
+    /// With these flags, in front of the test server.
+    pub fn start(flags: &[&str]) -> Self {
+        Self::of(Command::new(mcp_hub()).arg("bridge").args(flags), &[])
+    }
+
+    /// With this environment.
+    pub fn with_env(env: &[(&str, &str)]) -> Self {
+        Self::of(Command::new(mcp_hub()).arg("bridge"), env)
+    }
+
+    /// By a command that ends in `bridge` and flags. Its port is read from its log.
+    pub fn of(command: &mut Command, env: &[(&str, &str)]) -> Self {
+        let server = std::env::current_exe().unwrap();
+        let run_it = ["--ignored", "--exact", "stdio_server", "--nocapture"];
+        command.args(["--listen", "127.0.0.1:0", "--"]).arg(server).args(run_it);
+        let command = command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let listen = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            Some(line["listen"].as_str()?.to_owned())
+        });
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        mcphub_hub::telemetry::start();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { child, url: format!("http://{}", listen.expect("the bridge listens")), http, log }
+    }
+
+    pub fn post(&self, session: Option<&str>, message: &Value) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}/mcp", self.url)).body(message.to_string());
+        let request = request.header("accept", "application/json, text/event-stream");
+        let request = request.header("content-type", "application/json");
+        match session {
+            Some(session) => request.header("mcp-session-id", session),
+            None => request,
+        }
+    }
+
+    pub async fn try_initialize(&self) -> reqwest::Response {
+        let client = json!({"name": "test", "version": "1"});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+        let message = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+        self.post(None, &message).send().await.unwrap()
+    }
+
+    /// A new session's id.
+    pub async fn initialize(&self) -> String {
+        let response = self.try_initialize().await;
+        assert_eq!(response.status(), 200);
+        let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+        assert_eq!(response.json::<Value>().await.unwrap()["result"]["protocolVersion"], "2025-11-25");
+        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        assert_eq!(self.post(Some(&session), &initialized).send().await.unwrap().status(), 202);
+        session
+    }
+
+    /// Calls a tool: status and whole message.
+    pub async fn call(&self, session: &str, tool: &str, arguments: Value) -> (u16, Value) {
+        let response = self.post(Some(session), &call(1, tool, arguments)).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// Calls a tool: the text that it answers.
+    pub async fn text(&self, session: &str, tool: &str, arguments: Value) -> String {
+        let (status, message) = self.call(session, tool, arguments).await;
+        assert_eq!(status, 200, "{message}");
+        message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned()
+    }
+
+    /// Process id of the session's server.
+    pub async fn pid(&self, session: &str) -> i32 {
+        self.text(session, "pid", json!({})).await.parse().unwrap()
+    }
+
+    pub async fn delete(&self, session: &str) -> u16 {
+        let request = self.http.delete(format!("{}/mcp", self.url)).header("mcp-session-id", session);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    pub async fn logged(&self, text: &str) {
+        until(&format!("{text:?} in the log"), || self.log.lock().unwrap().contains(text)).await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // SIGTERM first, so that it stops its servers: a failed test leaves nothing behind either.
+        let since = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            let signal = if since.elapsed() < PATIENCE { Signal::SIGTERM } else { Signal::SIGKILL };
+            self.signal(signal);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+pub fn call(id: i32, tool: &str, arguments: Value) -> Value {
+    let mut message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool}});
+    message["params"]["arguments"] = arguments;
+    message
+}
+
+/// Whether the process exists, be it as a zombie.
+pub fn exists(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+/// Waits for something that must come true soon.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

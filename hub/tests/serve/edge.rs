@@ -1,0 +1,163 @@
+//! Host and Origin, bounds, REST.
+
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use futures::StreamExt as _;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::fixture::Fixture;
+use crate::scripted::{Scripted, id_of};
+use crate::support::{TestHub, eventually, request, servers};
+
+#[rstest]
+#[case::no_origin(None, "127.0.0.1:7000", 200)]
+#[case::localhost(None, "localhost", 200)]
+#[case::ipv6(None, "[::1]:7000", 200)]
+#[case::rebinding(None, "evil.example:7000", 403)]
+#[case::rebinding_with_origin(Some("http://evil.example:7000"), "evil.example:7000", 403)]
+#[case::other_site(Some("https://evil.example"), "localhost:7000", 403)]
+#[case::other_port(Some("http://localhost:3000"), "localhost:7000", 403)]
+#[case::same_origin(Some("http://localhost:7000"), "localhost:7000", 200)]
+#[case::allowed(Some("https://app.example"), "localhost:7000", 200)]
+#[case::null(Some("null"), "localhost:7000", 403)]
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_a_browser_reach_a_local_hub_only_when_allowed(
+    #[case] origin: Option<&str>,
+    #[case] host: &str,
+    #[case] status: u16,
+) {
+    let mut config = servers(&[]);
+    config["allowedOrigins"] = json!(["https://app.example"]);
+    let hub = TestHub::start(config).await;
+    let mut headers = vec![("host", host)];
+    headers.extend(origin.map(|origin| ("origin", origin)));
+    assert_eq!(hub.post(request("ping", json!({})), &headers).await.status, status);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cluster_any_host_is_served() {
+    let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
+        args.hub = Some("demo".into());
+        args.listen = Some("0.0.0.0:0".parse().unwrap());
+    })
+    .await;
+    let url = format!("http://127.0.0.1:{}/mcp", hub.serving.address.port());
+    let post = hub.http.post(url).header("host", "demo.default.svc").header("content-type", "application/json");
+    assert_eq!(post.body(request("ping", json!({}))).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_too_deep_or_no_json_is_refused_and_the_hub_lives() {
+    let mut config = servers(&[]);
+    config["limits"] = json!({"maxRequestBytes": 4_000_000});
+    let hub = TestHub::start(config).await;
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"x","arguments":{}{}}}}}"#,
+        "[".repeat(1_000_000),
+        "]".repeat(1_000_000)
+    );
+    for (body, headers, status, code) in [
+        (" ".repeat(4_000_001), vec![], 413, -32600),
+        ("{}".into(), vec![("content-type", "text/plain")], 415, -32600),
+        ("{".into(), vec![], 400, -32700),
+        ("{}".into(), vec![], 400, -32600),
+        (deep, vec![], 200, -32602),
+    ] {
+        let answer = hub.post(body, &headers).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)));
+    }
+    assert_eq!(hub.ask("ping", json!({})).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_bound_requests_are_told_to_come_again() {
+    let server = Fixture::legacy(&["hang"]).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["limits"] = json!({"maxConcurrent": 1});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__hang"]).await;
+    let mut hanging = server.shared.hanging.subscribe();
+    let refused = async {
+        hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
+        hub.ask("ping", json!({})).await
+    };
+    let refused = tokio::select! {
+        refused = refused => refused,
+        _ = hub.ask("tools/call", json!({"name": "s__hang"})) => panic!("hang does not end"),
+    };
+    assert_eq!((refused.status, refused.headers["retry-after"].to_str().unwrap()), (503, "1"));
+    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200).await;
+}
+
+// Else a caller that asks for progress opens as many calls as it likes, whatever the bound says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_streams_its_answer_holds_its_place_until_the_end() {
+    let server = Scripted::start(r#"{"name":"slow","inputSchema":{"type":"object"}}"#, |seen| {
+        let params = format!(r#"{{"progressToken":{},"progress":1}}"#, id_of(seen));
+        let event =
+            format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}\n\n");
+        let events = futures::stream::iter([Ok::<_, std::io::Error>(event)]).chain(futures::stream::pending());
+        ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+    })
+    .await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["limits"] = json!({"maxConcurrent": 1});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__slow"]).await;
+    let call = hub.http.post(hub.url("/mcp")).header("content-type", "application/json");
+    let body = request("tools/call", json!({"name": "s__slow", "_meta": {"progressToken": "mine"}}));
+    let mut streaming = call.header("accept", "text/event-stream").body(body).send().await.unwrap();
+    assert!(streaming.chunk().await.unwrap().is_some(), "the first progress is there");
+    assert_eq!(hub.ask("ping", json!({})).await.status, 503);
+    drop(streaming);
+    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200).await;
+}
+
+// A batch takes one place, so its length must be bounded too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_over_100_messages_is_refused_whole() {
+    let hub = TestHub::start(servers(&[])).await;
+    let batch = |length: usize| format!("[{}]", vec![request("ping", json!({})); length].join(","));
+    let whole = hub.post(batch(100), &[]).await;
+    assert_eq!((whole.status, whole.json().as_array().map(Vec::len)), (200, Some(100)));
+    let refused = hub.post(batch(101), &[]).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!(-32600)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_is_null_is_none() {
+    let hub = TestHub::start(servers(&[])).await;
+    assert_eq!(hub.ask("tools/list", json!({"cursor": null})).await.json()["result"]["tools"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rest_tells_of_servers_and_tools_and_changes_nothing() {
+    let server = Fixture::legacy(&["echo", "rm"]).await;
+    let mut config = servers(&[("s", &server.url), ("off", "http://127.0.0.1:1/")]);
+    config["mcpServers"]["off"]["disabled"] = json!(true);
+    config["filtering"] = json!({"mode": "Static", "staticTools": ["*echo"]});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__echo"]).await;
+    let tools = hub.get(hub.url("/api/tools")).await.json();
+    assert_eq!(
+        (&tools["count"], &tools["tools"][0]["name"], &tools["tools"][0]["server"]),
+        (&json!(1), &json!("s__echo"), &json!("s"))
+    );
+    let health = hub.get(hub.url("/api/health")).await.json();
+    assert_eq!((&health["status"], &health["state"]), (&json!("ok"), &json!("ready")));
+    let states: Vec<(&Value, &Value, &Value)> = health["servers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|server| (&server["name"], &server["status"], &server["exposedTools"]))
+        .collect();
+    assert_eq!(states, [(&json!("off"), &json!("disabled"), &json!(0)), (&json!("s"), &json!("connected"), &json!(1))]);
+    assert_eq!(hub.get(hub.url("/api/nothing")).await.status, 404);
+    let restart = hub.http.post(hub.url("/api/restart")).send().await.unwrap();
+    assert_eq!(restart.status(), 405);
+    for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 404), ("/self-check", 404)] {
+        let answer = hub.get(hub.url(path)).await;
+        assert_eq!((answer.status, answer.text.as_str()), (status, ""), "{path}");
+    }
+}

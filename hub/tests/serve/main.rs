@@ -1,0 +1,21 @@
+//! `serve` in front of real MCP servers, asked by real MCP clients and by raw HTTP.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests fail the test"
+)]
+
+mod cli;
+mod edge;
+mod fixture;
+mod life;
+mod operator;
+mod passing;
+mod protocol;
+mod scripted;
+mod support;
+mod upstreams;

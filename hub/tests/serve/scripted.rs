@@ -1,0 +1,109 @@
+//! A server whose every byte the test decides: what an SDK would normalise must be seen to pass.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use mcphub_core::message::{Message, parse};
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+type Answer = dyn Fn(&Seen) -> Response + Send + Sync;
+
+pub struct Scripted {
+    pub url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+struct Script {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    call: Box<Answer>,
+    definition: String,
+}
+
+impl Scripted {
+    /// A legacy server with this tool definition, that answers `tools/call` so.
+    pub async fn start(definition: &str, call: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script = Script { seen: Arc::clone(&seen), call: Box::new(call), definition: definition.into() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let app = Router::new().fallback(any(answer)).with_state(Arc::new(script));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, seen }
+    }
+
+    /// Requests that had this method in their body, in their order.
+    pub fn seen(&self, method: &str) -> Vec<Seen> {
+        let wanted = format!("\"method\":\"{method}\"");
+        self.seen.lock().unwrap().iter().filter(|seen| seen.body.contains(&wanted)).cloned().collect()
+    }
+}
+
+async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Bytes) -> Response {
+    let seen = Seen { headers, body: String::from_utf8(body.to_vec()).unwrap() };
+    script.seen.lock().unwrap().push(seen.clone());
+    match method_of(&seen.body).as_deref() {
+        Some("initialize") => {
+            let result = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#;
+            ([("mcp-session-id", "one")], json(&id_of(&seen), result)).into_response()
+        }
+        Some("tools/list") => json(&id_of(&seen), &format!("{{\"tools\":[{}]}}", script.definition)),
+        Some("tools/call") => (script.call)(&seen),
+        Some(notification) if notification.starts_with("notifications/") => StatusCode::ACCEPTED.into_response(),
+        _ => match seen.headers.get("last-event-id").map(|id| id.to_str().unwrap().replace("call-", "")) {
+            Some(id) => {
+                let result = r#"{"content":[{"type":"text","text":"resumed"}]}"#;
+                events(&format!("id: last\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"))
+            }
+            None => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        },
+    }
+}
+
+fn method_of(body: &str) -> Option<String> {
+    match parse(body).ok()? {
+        Message::Request(request) => Some(request.method.into()),
+        Message::Notification(notification) => Some(notification.method.into()),
+        Message::Response => None,
+    }
+}
+
+/// Id of the request as written.
+pub fn id_of(seen: &Seen) -> String {
+    let Message::Request(request) = parse(&seen.body).unwrap() else { panic!("a request") };
+    request.id.to_owned()
+}
+
+/// A JSON answer with this result.
+pub fn json(id: &str, result: &str) -> Response {
+    json_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
+}
+
+/// A JSON answer.
+pub fn json_text(text: &str) -> Response {
+    ([("content-type", "application/json")], text.to_owned()).into_response()
+}
+
+/// An answer as events.
+pub fn events(text: &str) -> Response {
+    ([("content-type", "text/event-stream")], text.to_owned()).into_response()
+}
+
+/// An answer that never comes.
+pub fn never() -> Response {
+    (
+        [("content-type", "application/json")],
+        Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
+    )
+        .into_response()
+}

@@ -1,0 +1,244 @@
+//! Bad, slow and hung servers; sessions upstream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::fixture::Fixture;
+use crate::scripted::{Scripted, events, id_of, json, json_text, never};
+use crate::support::{TestHub, eventually, request, servers, text_of};
+
+const TOOL: &str = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_and_a_dead_server_delay_nobody_else() {
+    let good = Fixture::legacy(&["echo", "hang"]).await;
+    let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(); // accepts and says nothing
+    let hung_url = format!("http://{}/mcp", hung.local_addr().unwrap());
+    let mut config = servers(&[("good", &good.url), ("hung", &hung_url), ("dead", "http://127.0.0.1:1/mcp")]);
+    config["startupTimeoutMs"] = json!(500);
+    let began = Instant::now();
+    let hub = TestHub::start(config).await;
+    assert_eq!(hub.tool_names().await, ["good__echo", "good__hang"]);
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "the first list waits for startupTimeout, not for the hung server"
+    );
+    let hanging = hub.ask("tools/call", json!({"name": "good__hang"}));
+    let other = async {
+        let began = Instant::now();
+        let answer = hub.ask("tools/call", json!({"name": "good__echo"})).await.json();
+        assert!(!text_of(&answer).0);
+        began.elapsed()
+    };
+    let took = tokio::select! {
+        took = other => took,
+        _ = hanging => panic!("hang does not end"),
+    };
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(hub.metric("mcp_hub_upstream_up", &[("server", "dead")]).await, Some(0.0));
+    assert_eq!(hub.metric("mcp_hub_upstream_up", &[("server", "good")]).await, Some(1.0));
+}
+
+#[rstest]
+#[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(), "answered with HTTP status 502 Bad Gateway")]
+#[case::no_mcp(|_: &_| json_text("<html>"), "answered with what is not MCP: no JSON-RPC message")]
+#[case::cut(|_: &_| events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n"), "broke off its answer: it ended without a response")]
+#[case::hung(|_: &_| never(), "did not answer within 0.3 s")]
+#[case::no_object(|seen: &_| json(&id_of(seen), "[]"), "answered with what is not MCP: the result of tools/call")]
+#[case::input_wanted(
+    |seen: &_| json(&id_of(seen), r#"{"resultType":"input_required","requestState":"x"}"#),
+    "answered with what is not MCP: it wants input from the caller, which mcp-hub does not pass on yet"
+)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_fails_a_call_is_told_of_in_a_tool_error(
+    #[case] call: impl Fn(&crate::scripted::Seen) -> axum::response::Response + Send + Sync + 'static,
+    #[case] expected: &str,
+) {
+    let server = Scripted::start(TOOL, call).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["mcpServers"]["s"]["tools"] = json!({"timeoutMs": {"t": 300}});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__t"]).await;
+    let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;
+    assert_eq!((answer.status, text_of(&answer.json())), (200, (true, format!("Server \"s\" {expected}."))));
+    hub.metric_becomes("mcp_hub_tool_calls_total", &[("tool", "s__t"), ("outcome", "upstream_error")], 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_meanwhile() {
+    let server = Fixture::legacy(&["echo"]).await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__echo"]).await;
+    let address = format!("127.0.0.1:{}", server.port());
+    server.kill();
+    hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 0.0).await;
+    assert_eq!(hub.tool_names().await, ["s__echo"]);
+    let (is_error, text) = text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json());
+    assert!(is_error && text.contains("cannot be reached"), "{text}");
+    let _again = Fixture::start(&["echo", "new"], &[rmcp::model::ProtocolVersion::V_2025_11_25], &address).await;
+    hub.list_becomes(&["s__echo", "s__new"]).await;
+    assert!(!text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json()).0);
+}
+
+// Real servers restart, and forget their sessions with it. The SDKs' examples say 400 for that.
+#[rstest]
+#[case(404)]
+#[case(400)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_upstream_session_is_renewed_once_and_the_call_is_made(#[case] gone: u16) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let server = Scripted::start(TOOL, move |seen| {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
+            return (StatusCode::from_u16(gone).unwrap(), json_text(error)).into_response();
+        }
+        json(&id_of(seen), r#"{"content":[{"type":"text","text":"done"}]}"#)
+    })
+    .await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    let before = server.seen("initialize").len();
+    assert_eq!(text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json()), (false, "done".into()));
+    assert_eq!((server.seen("initialize").len() - before, calls.load(Ordering::Relaxed)), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_400_that_answers_the_call_itself_costs_no_session() {
+    let server = Scripted::start(TOOL, |seen| {
+        let error = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32602,"message":"bad"}}}}"#, id_of(seen));
+        (StatusCode::BAD_REQUEST, json_text(&error)).into_response()
+    })
+    .await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    let before = server.seen("initialize").len();
+    assert_eq!(hub.ask("tools/call", json!({"name": "s__t"})).await.json()["error"]["message"], "bad");
+    assert_eq!(server.seen("initialize").len(), before);
+}
+
+#[rstest]
+#[case::shared("Shared", true)]
+#[case::per_principal("PerPrincipal", true)]
+#[case::per_session("PerSession", false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn isolation_decides_who_shares_an_upstream_session(#[case] isolation: &str, #[case] shared: bool) {
+    let server = Fixture::legacy(&["whoami"]).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["mcpServers"]["s"]["isolation"] = json!(isolation);
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__whoami"]).await;
+    let (a, b) = (hub.session().await, hub.session().await);
+    let whoami = async |session: &str| {
+        let answer =
+            hub.post(request("tools/call", json!({"name": "s__whoami"})), &[("mcp-session-id", session)]).await;
+        text_of(&answer.json()).1
+    };
+    let (first, second, again) = (whoami(&a).await, whoami(&b).await, whoami(&a).await);
+    assert_eq!(first, again);
+    assert_eq!(first == second, shared, "{first} {second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_session_ends() {
+    let server = Fixture::legacy(&["whoami"]).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["mcpServers"]["s"]["isolation"] = json!("PerSession");
+    config["mcpServers"]["s"]["maxSessions"] = json!(2); // one is the hub's own, for the list
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__whoami"]).await;
+    let (a, b) = (hub.session().await, hub.session().await);
+    let whoami = async |session: &str| {
+        let answer =
+            hub.post(request("tools/call", json!({"name": "s__whoami"})), &[("mcp-session-id", session)]).await;
+        text_of(&answer.json())
+    };
+    assert!(!whoami(&a).await.0);
+    let (is_error, text) = whoami(&b).await;
+    assert!(is_error && text.contains("which is all that maxSessions allows"), "{text}");
+    hub.http.delete(hub.url("/mcp")).header("mcp-session-id", &a).send().await.unwrap();
+    assert!(!whoami(&b).await.0);
+}
+
+#[rstest]
+#[case::notified(true)]
+#[case::disconnected(false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the_callers(#[case] notified: bool) {
+    let server = Fixture::legacy(&["hang"]).await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__hang"]).await;
+    let session = hub.session().await;
+    let mut hanging = server.shared.hanging.subscribe();
+    let headers = [("mcp-session-id", session.as_str())];
+    let call = hub.post(request("tools/call", json!({"name": "s__hang"})), &headers);
+    let give_up = async {
+        hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
+        if notified {
+            let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+            assert_eq!(hub.post(cancel, &headers).await.status, 202);
+        }
+    };
+    if notified {
+        let (answer, ()) = tokio::join!(call, give_up);
+        assert!(text_of(&answer.json()).0);
+    } else {
+        tokio::select! {
+            _ = call => panic!("hang does not end"),
+            () = give_up => {}
+        }
+    }
+    let cancelled = hanging.wait_for(|(_, cancelled)| *cancelled == 1);
+    tokio::time::timeout(Duration::from_secs(5), cancelled).await.expect("the server is told").unwrap();
+    hub.metric_becomes("mcp_hub_requests_total", &[("method", "tools/call"), ("outcome", "caller_error")], 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
+    let server = Scripted::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "Bearer one\n").unwrap();
+    let config = json!({"schema": 1, "servers": [
+        {"name": "s", "prefix": "s", "url": server.url, "headers": [{"name": "Authorization", "file": file}]}]});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__t"]).await;
+    assert_eq!(server.seen("initialize")[0].headers["authorization"], "Bearer one");
+    std::fs::write(&file, "Bearer two\n").unwrap();
+    eventually("the new token is sent", async || {
+        hub.ask("tools/call", json!({"name": "s__t"})).await;
+        server.seen("tools/call").last().is_some_and(|seen| seen.headers["authorization"] == "Bearer two")
+    })
+    .await;
+}
+
+// Servers of 2025-11-25 may close a stream to save connections; the response is then on the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_ends_early_is_asked_for_again_from_its_last_event() {
+    let server = Scripted::start(TOOL, |seen| events(&format!("id: call-{}\nretry: 20\ndata:\n\n", id_of(seen)))).await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;
+    assert_eq!(text_of(&answer.json()), (false, "resumed".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let other = Scripted::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
+    let target = other.url.clone();
+    let server = Scripted::start(TOOL, move |_| {
+        (StatusCode::TEMPORARY_REDIRECT, [("location", target.clone())]).into_response()
+    })
+    .await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    let (is_error, text) = text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json());
+    assert!(is_error && text.contains("307"), "{text}");
+    assert!(other.seen("tools/call").is_empty());
+}

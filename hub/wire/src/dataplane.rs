@@ -1,0 +1,165 @@
+//! `dataplane.json`: what changes while pods run. Read by pods of any age, so it only ever grows:
+//! unknown keys are ignored and no key changes its meaning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of [`Dataplane`]'s layout.
+pub const SCHEMA: u32 = 1;
+
+/// Name of a revision: eight lowercase hex digits, the hash of all that decides how a hub behaves.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Revision(String);
+
+/// A text that is not eight lowercase hex digits.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("\"{0}\" is not a revision: eight lowercase hex digits are")]
+pub struct NotARevision(String);
+
+impl Revision {
+    /// The revision as text, eight characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Revision {
+    type Err = NotARevision;
+    fn from_str(text: &str) -> Result<Self, NotARevision> {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if text.len() == 8 && text.bytes().all(hex) { Ok(Self(text.into())) } else { Err(NotARevision(text.into())) }
+    }
+}
+
+impl TryFrom<String> for Revision {
+    type Error = NotARevision;
+    fn try_from(text: String) -> Result<Self, NotARevision> {
+        text.parse()
+    }
+}
+
+impl From<Revision> for String {
+    fn from(revision: Revision) -> Self {
+        revision.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Share of new sessions (legacy protocol) and of principals (modern protocol), in percent: 0 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Weight(u8);
+
+/// A number over 100.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0} is not a weight: 0 to 100 are")]
+pub struct NotAWeight(u8);
+
+impl Weight {
+    /// No new traffic.
+    pub const ZERO: Self = Self(0);
+    /// All new traffic.
+    pub const FULL: Self = Self(100);
+
+    /// The weight in percent.
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
+    /// What is left for the other revision.
+    #[must_use]
+    pub fn rest(self) -> Self {
+        Self(100 - self.0)
+    }
+}
+
+impl TryFrom<u8> for Weight {
+    type Error = NotAWeight;
+    fn try_from(percent: u8) -> Result<Self, NotAWeight> {
+        if percent <= 100 { Ok(Self(percent)) } else { Err(NotAWeight(percent)) }
+    }
+}
+
+impl From<Weight> for u8 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
+
+/// What a live revision is now. Never a pod label: promotion changes data, not pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Serves what the canary does not.
+    Stable,
+    /// Is being tried.
+    Canary,
+    /// Was stable before the last promotion; kept warm during guard.
+    Previous,
+    /// Was rolled back; kept to be looked at. Gets nothing.
+    Failed,
+    /// A role that a newer operator knows. Treated as one that gets no new sessions.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One live revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionState {
+    /// What it is now.
+    pub role: Role,
+    /// Its share of new sessions and principals.
+    pub weight: Weight,
+    /// Feature flags in force, by name as in the resource (`autoCorrection`, …).
+    #[serde(default)]
+    pub flags: BTreeMap<String, bool>,
+}
+
+/// The whole of `dataplane.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataplane {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Rises with every change of `revisions`, and only then.
+    pub generation: u64,
+    /// Live revisions; weights sum to 100, or all are 0 before the first self-check has passed.
+    pub revisions: BTreeMap<Revision, RevisionState>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An operator that is newer than the pods it steers must not blind them.
+    #[test]
+    fn keys_and_roles_of_a_newer_operator_are_ignored_not_refused() {
+        let newer = r#"{"schema":1,"generation":7,"hint":"x","revisions":{
+            "0a1b2c3d":{"role":"stable","weight":100,"flags":{},"zone":"eu"},
+            "ffffffff":{"role":"shadow","weight":0}}}"#;
+        let read: Dataplane = serde_json::from_str(newer).unwrap();
+        assert_eq!(read.revisions[&"0a1b2c3d".parse().unwrap()].weight, Weight::FULL);
+        assert_eq!(read.revisions[&"ffffffff".parse().unwrap()].role, Role::Unknown);
+    }
+
+    #[test]
+    fn a_weight_over_100_and_a_malformed_revision_are_refused() {
+        assert_eq!(Weight::try_from(101), Err(NotAWeight(101)));
+        assert_eq!("0A1B2C3D".parse::<Revision>(), Err(NotARevision("0A1B2C3D".into())));
+        assert_eq!("0a1b2c3".parse::<Revision>(), Err(NotARevision("0a1b2c3".into())));
+    }
+}

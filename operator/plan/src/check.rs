@@ -1,0 +1,307 @@
+//! What a plan must never do. Shares no code with the planner that it could inherit a mistake from: it looks at the
+//! JSON of the objects. A flaw is a bug of ours, and stops here, not in the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::plan::{Child, Plan, Write};
+use crate::snapshot::{ObjectName, Snapshot};
+
+/// What is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It writes although a newer leader has taken over.
+    #[error("a superseded operator plans to write {0}")]
+    Superseded(String),
+    /// An object that is not the hub's.
+    #[error("{object}: {what}")]
+    NotOurs {
+        /// Which.
+        object: String,
+        /// Why it is not.
+        what: &'static str,
+    },
+    /// Written twice.
+    #[error("{0} is planned twice")]
+    Twice(String),
+    /// Weights that cannot be.
+    #[error("weights: {0}")]
+    Weights(String),
+    /// Two writes with one generation, or one that goes back.
+    #[error("generation: {0}")]
+    Generation(String),
+    /// A write without its precondition.
+    #[error("{object} needs {what} as a precondition")]
+    Precondition {
+        /// Which.
+        object: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The runtime ConfigMap with another term than this leader's.
+    #[error("the runtime ConfigMap would carry term {found}, this leader's is {own}")]
+    Term {
+        /// Planned.
+        found: u64,
+        /// The operator's.
+        own: u64,
+    },
+    /// A live revision would be rendered anew.
+    #[error("the pod template of {0} is not the recorded one")]
+    Rendered(String),
+    /// A role or weight where a change of it would touch pods or selectors.
+    #[error("{object} has the label {label}")]
+    Label {
+        /// Which.
+        object: String,
+        /// The label.
+        label: String,
+    },
+    /// A live revision would lose an object.
+    #[error("{0} belongs to a live revision and would be deleted")]
+    LiveDeleted(String),
+    /// Deleted, but not seen.
+    #[error("{0} would be deleted but is not in the snapshot as named")]
+    Unseen(String),
+    /// Key material outside of a Secret.
+    #[error("{0} holds key material")]
+    Leak(String),
+}
+
+impl Flaw {
+    /// Bounded word for metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Superseded(_) => "superseded",
+            Self::NotOurs { .. } => "not_ours",
+            Self::Twice(_) => "twice",
+            Self::Weights(_) => "weights",
+            Self::Generation(_) => "generation",
+            Self::Precondition { .. } => "precondition",
+            Self::Term { .. } => "term",
+            Self::Rendered(_) => "rendered",
+            Self::Label { .. } => "label",
+            Self::LiveDeleted(_) => "live_deleted",
+            Self::Unseen(_) => "unseen",
+            Self::Leak(_) => "leak",
+        }
+    }
+}
+
+struct Hub<'a> {
+    snapshot: &'a Snapshot,
+    name: &'a str,
+    namespace: &'a str,
+    uid: &'a str,
+}
+
+pub(crate) fn check(plan: &Plan, snapshot: &Snapshot) -> Result<(), Flaw> {
+    let meta = &snapshot.hub.metadata;
+    let hub = Hub {
+        snapshot,
+        name: meta.name.as_deref().unwrap_or_default(),
+        namespace: meta.namespace.as_deref().unwrap_or_default(),
+        uid: meta.uid.as_deref().unwrap_or_default(),
+    };
+    if let (true, Some(object)) = (plan.superseded, plan.objects.first()) {
+        return Err(Flaw::Superseded(words(&object.child.object_name())));
+    }
+    let keys = key_material(snapshot);
+    let mut seen: BTreeMap<ObjectName, u32> = BTreeMap::new();
+    for object in &plan.objects {
+        let (name, value) = (object.child.object_name(), object.child.to_value());
+        let times = seen.entry(name.clone()).or_default();
+        *times += 1;
+        // A ControllerRevision is made first, and gets its attempt after the state that says so.
+        if *times > if name.kind == "ControllerRevision" { 2 } else { 1 } {
+            return Err(Flaw::Twice(words(&name)));
+        }
+        ours(&hub, &name, &value)?;
+        labels(&name, &value)?;
+        template(&hub, &name, &value)?;
+        scale_down(&hub, &name, &value)?;
+        if name.kind != "Secret" && keys.iter().any(|key| value.to_string().contains(key)) {
+            return Err(Flaw::Leak(words(&name)));
+        }
+        if name.kind == "ConfigMap" && name.name == format!("{}-runtime", hub.name) {
+            runtime(&hub, &object.child, object.write())?;
+        }
+    }
+    deletes(&hub, plan)
+}
+
+fn words(object: &ObjectName) -> String {
+    format!("{} \"{}\"", object.kind, object.name)
+}
+
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn ours(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+    let flaw = |what| Err(Flaw::NotOurs { object: words(name), what });
+    if text(value, "/metadata/namespace") != hub.namespace {
+        return flaw("is in another namespace than the hub");
+    }
+    if text(value, "/metadata/ownerReferences/0/uid") != hub.uid {
+        return flaw("is not owned by the hub");
+    }
+    if name.name != hub.name && !name.name.starts_with(&format!("{}-", hub.name)) {
+        return flaw("does not have the hub's name");
+    }
+    if hub.snapshot.answers.taken.contains(name) {
+        return flaw("belongs to somebody else");
+    }
+    Ok(())
+}
+
+fn labels(name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+    let paths = ["/metadata/labels", "/spec/template/metadata/labels", "/spec/selector/matchLabels", "/spec/selector"];
+    for label in paths.iter().filter_map(|path| value.pointer(path)?.as_object()).flat_map(|map| map.keys()) {
+        let known = ["mcphub.dev/hub", "mcphub.dev/revision", "mcphub.dev/server"].contains(&label.as_str());
+        if label.starts_with("mcphub.dev/") && !known {
+            return Err(Flaw::Label { object: words(name), label: label.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A revision that has a ControllerRevision runs what that says.
+fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+    let (kind, field) = match name.kind {
+        "Deployment" => ("deployment", "/spec/template"),
+        "ConfigMap" => ("config", "/data"),
+        _ => return Ok(()),
+    };
+    let Some(revision) = hub.snapshot.children.controller_revisions.get(&name.name) else { return Ok(()) };
+    let data = revision.data.as_ref().map(|data| &data.0);
+    let recorded = data.and_then(|data| data.get(kind)?.pointer(field));
+    if recorded != value.pointer(field) {
+        return Err(Flaw::Rendered(words(name)));
+    }
+    Ok(())
+}
+
+fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+    let live = hub.snapshot.children.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
+    let before = live.and_then(|live| live.spec.as_ref()?.replicas).map(i64::from);
+    let after = value.pointer("/spec/replicas").and_then(Value::as_i64);
+    let fewer = before.zip(after).is_some_and(|(before, after)| after < before);
+    if fewer && text(value, "/metadata/resourceVersion").is_empty() {
+        return Err(Flaw::Precondition { object: words(name), what: "its resourceVersion (it is scaled down)" });
+    }
+    Ok(())
+}
+
+fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
+    let value = child.to_value();
+    let name = child.object_name();
+    let there = hub.snapshot.children.config_maps.get(&name.name);
+    match there.and_then(|there| there.metadata.resource_version.as_deref()) {
+        Some(version) if text(&value, "/metadata/resourceVersion") != version => {
+            return Err(Flaw::Precondition { object: words(&name), what: "the resourceVersion that was seen" });
+        }
+        None if there.is_none() && write != Write::Create => {
+            return Err(Flaw::Precondition { object: words(&name), what: "that it does not exist yet" });
+        }
+        _ => {}
+    }
+    let parse = |file: &str| {
+        value.pointer("/data")?.get(file)?.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+    };
+    let own = hub.snapshot.operator.term;
+    let found = parse("engine.json").and_then(|engine| engine.get("term")?.as_u64()).unwrap_or_default();
+    if found != own {
+        return Err(Flaw::Term { found, own });
+    }
+    let Some(dataplane) = parse("dataplane.json") else { return Ok(()) };
+    weights(&dataplane)?;
+    let before = there.and_then(|there| there.data.as_ref()?.get("dataplane.json").cloned());
+    let before = before.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    before.map_or(Ok(()), |before| generation(&before, &dataplane))
+}
+
+fn weights(dataplane: &Value) -> Result<(), Flaw> {
+    let revisions = dataplane.get("revisions").and_then(Value::as_object);
+    let weight = |state: &Value| state.get("weight").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let all: Vec<(&str, u64)> =
+        revisions.into_iter().flatten().map(|(_, state)| (text(state, "/role"), weight(state))).collect();
+    let sum = all.iter().fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight));
+    if sum != 100 && sum != 0 {
+        return Err(Flaw::Weights(format!("they sum to {sum}")));
+    }
+    if all.iter().any(|(role, weight)| *role == "failed" && *weight > 0) {
+        return Err(Flaw::Weights("a failed revision has one".into()));
+    }
+    if all.len() > 4 {
+        return Err(Flaw::Weights(format!("{} revisions are live, four may be", all.len())));
+    }
+    Ok(())
+}
+
+fn generation(before: &Value, after: &Value) -> Result<(), Flaw> {
+    let number = |value: &Value| value.get("generation").and_then(Value::as_u64).unwrap_or_default();
+    let (old, new) = (number(before), number(after));
+    if new < old {
+        return Err(Flaw::Generation(format!("{new} comes after {old}")));
+    }
+    if new == old && before.get("revisions") != after.get("revisions") {
+        return Err(Flaw::Generation(format!("revisions change, but it stays {new}")));
+    }
+    Ok(())
+}
+
+fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
+    let runtime = format!("{}-runtime", hub.name);
+    let live = plan.objects.iter().find(|object| object.child.name() == runtime && object.child.kind() == "ConfigMap");
+    let live = live.and_then(|object| {
+        let value = object.child.to_value();
+        let dataplane = serde_json::from_str::<Value>(value.pointer("/data")?.get("dataplane.json")?.as_str()?).ok()?;
+        Some(dataplane.get("revisions")?.as_object()?.keys().cloned().collect::<BTreeSet<String>>())
+    });
+    let live = live.unwrap_or_default();
+    let there: BTreeMap<ObjectName, Child> =
+        hub.snapshot.children.all().map(|child| (child.object_name(), child)).collect();
+    for delete in &plan.deletes {
+        let seen = there.get(&delete.object).map(Child::meta);
+        let exact = seen.is_some_and(|meta| {
+            meta.uid.as_deref() == Some(&delete.uid)
+                && meta.resource_version.as_deref() == Some(&delete.resource_version)
+        });
+        if !exact {
+            return Err(Flaw::Unseen(words(&delete.object)));
+        }
+        let revision = delete.object.name.strip_prefix(&format!("{}-r-", hub.name));
+        let replaced = delete.object.kind != "Deployment" && plan.next == crate::plan::Next::Now;
+        if revision.is_some_and(|revision| live.contains(revision))
+            && !replaced
+            && !reselected(hub, &delete.object.name)
+        {
+            return Err(Flaw::LiveDeleted(words(&delete.object)));
+        }
+    }
+    Ok(())
+}
+
+/// A Deployment that somebody made anew with another selector: it cannot be mended in place.
+fn reselected(hub: &Hub<'_>, name: &str) -> bool {
+    let selector = hub.snapshot.children.deployments.get(name).and_then(|live| live.spec.as_ref());
+    let recorded = hub.snapshot.children.controller_revisions.get(name).and_then(|object| object.data.as_ref());
+    let recorded = recorded.and_then(|data| data.0.pointer("/deployment/spec/selector"));
+    let live = selector.and_then(|spec| serde_json::to_value(&spec.selector).ok());
+    recorded.is_some() && live.as_ref() != recorded
+}
+
+/// The hub's keys, as they stand in its Secret.
+fn key_material(snapshot: &Snapshot) -> Vec<String> {
+    let uid = snapshot.hub.metadata.uid.as_deref().unwrap_or_default();
+    let engine = snapshot.children.config_maps.values().find_map(|map| map.data.as_ref()?.get("engine.json").cloned());
+    let engine = engine.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let serial = engine.and_then(|engine| engine.get("keySerial")?.as_u64()).unwrap_or(1);
+    let ring = snapshot.operator.master_key.ring(uid, u32::try_from(serial).unwrap_or(1));
+    let tokens: Vec<String> = ring.iter().map(mcphub_wire::keys::HubKey::admin_token).collect();
+    let value = serde_json::to_value(&ring).unwrap_or_default();
+    let entries = value.as_array().into_iter().flatten();
+    entries.filter_map(|entry| entry.get("key")?.as_str().map(ToOwned::to_owned)).chain(tokens).collect()
+}

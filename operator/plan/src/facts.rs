@@ -1,0 +1,241 @@
+//! From pods and answers to what the engine is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use mcphub_wire::admin::SelfCheck;
+use mcphub_wire::dataplane::Revision;
+
+use crate::labels::{self, Component};
+use crate::names;
+use crate::record::Kept;
+use crate::rollout::state::EngineState;
+use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
+use crate::snapshot::{Children, Snapshot};
+
+/// A scheduled pod may be not Ready for so long.
+const UNREADY: Duration = Duration::from_secs(30);
+/// A pod may take so long to start: more weight means more pods, on nodes that have the image not yet.
+const STARTING: Duration = Duration::from_mins(10);
+/// What a container that is not Ready for so long waits for in vain. Not before: a registry that hiccups must not roll a
+/// canary back that gets one pod more.
+const STUCK: [&str; 4] = ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"];
+/// A container that was started so many times again is broken, even if it runs just now.
+const RESTARTS: u32 = 2;
+
+/// Every revision that is kept, with what its pods do. A canary's servers are compared with those of the engine's
+/// stable revision, and its pods' restarts with those from before its attempt.
+pub fn revisions(
+    snapshot: &Snapshot,
+    kept: &BTreeMap<Revision, Kept>,
+    engine: Option<&EngineState>,
+) -> BTreeMap<Revision, RevisionFacts> {
+    let stable = engine.and_then(|engine| engine.stable.as_ref()).map(|stable| &stable.revision);
+    let none = BTreeMap::new();
+    let before = engine.map_or(&none, |engine| &engine.restarts);
+    let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
+    let connected = stable.map(|stable| connected(snapshot, stable)).unwrap_or_default();
+    let facts = |(revision, kept): (&Revision, &Kept)| {
+        let recorded = kept.recorded.as_ref()?;
+        let deployment = snapshot.children.deployments.get(&names::revision(hub, revision));
+        let made = deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
+        let replicas =
+            deployment.map(|deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
+        let pods: Vec<_> = pods_of(&snapshot.children, revision).collect();
+        let ready: Vec<_> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
+        let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
+        let facts = RevisionFacts {
+            flags: recorded.flags(),
+            image: recorded.image.clone(),
+            recorded: kept.attempt.clone(),
+            created: kept.created.or(made.map(|time| time.0)).unwrap_or(snapshot.now),
+            deployed: replicas.map(|replicas| u32::try_from(replicas).unwrap_or_default()),
+            ready: u32::try_from(ready.len()).unwrap_or(u32::MAX),
+            ready_since: ready.iter().min().copied(),
+            broken: pods.iter().filter_map(|pod| broken(pod, before, snapshot.now)).collect(),
+            restarts: pods.iter().flat_map(|pod| restarts(pod)).collect(),
+            unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count()).unwrap_or(u32::MAX),
+            self_check: self_check(snapshot, &pods, compared),
+        };
+        Some((revision.clone(), facts))
+    };
+    kept.iter().filter_map(facts).collect()
+}
+
+/// The routers.
+pub fn routers(snapshot: &Snapshot) -> RouterFacts {
+    let ready = ready_routers(&snapshot.children);
+    let answers = &snapshot.answers.generations;
+    let generations = ready.iter().map(|pod| answers.get(name(pod)).and_then(|answer| answer.as_ref().ok()).copied());
+    let obeyed = generations.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().min());
+    RouterFacts { ready: u32::try_from(ready.len()).unwrap_or(u32::MAX), obeyed }
+}
+
+/// Router pods that take traffic.
+pub fn ready_routers(children: &Children) -> Vec<&Pod> {
+    let routers = children.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
+    routers.filter(|pod| ready_since(pod).is_some()).collect()
+}
+
+/// Pods of a revision that take traffic, in the order of their names.
+pub fn ready_pods<'a>(children: &'a Children, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
+    pods_of(children, revision).filter(|pod| ready_since(pod).is_some())
+}
+
+/// Name and IP of a pod that has both.
+pub fn address(pod: &Pod) -> Option<(String, String)> {
+    Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?))
+}
+
+/// Pods of a revision that are not on their way out.
+fn pods_of<'a>(children: &'a Children, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
+    let of = move |pod: &&Pod| {
+        component(pod) == Some(Component::Hub.as_str()) && label(pod, labels::REVISION) == Some(revision.as_str())
+    };
+    children.pods.values().filter(of).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !ended(pod))
+}
+
+fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
+    pod.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn component(pod: &Pod) -> Option<&str> {
+    label(pod, labels::COMPONENT)
+}
+
+fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Evicted or finished: another one comes in its place.
+fn ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Since when a pod is Ready; `None` if it is not, or on its way out.
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready =
+        condition(pod, "Ready").filter(|ready| ready.status == "True" && pod.metadata.deletion_timestamp.is_none())?;
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
+}
+
+/// Waits for a node, or lost it.
+fn homeless(pod: &Pod) -> bool {
+    let unscheduled = condition(pod, "PodScheduled").is_some_and(|scheduled| scheduled.status == "False");
+    unscheduled || node_lost(pod)
+}
+
+/// The node's controller sets Ready to False when kubelet is silent; the containers' own state stays as it was last
+/// reported.
+fn node_lost(pod: &Pod) -> bool {
+    let is = |kind, status| condition(pod, kind).is_some_and(|condition| condition.status == status);
+    let reason = pod.status.as_ref().and_then(|status| status.reason.as_deref());
+    reason == Some("NodeLost") || (is("ContainersReady", "True") && !is("Ready", "True"))
+}
+
+/// States and names of all containers.
+fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
+    let status = pod.status.iter();
+    let all = status.flat_map(|status| [&status.container_statuses, &status.init_container_statuses]);
+    all.flatten().flatten().map(|container| (format!("{}/{}", name(pod), container.name), container))
+}
+
+/// Restarts of its containers in their life, where there were any.
+fn restarts(pod: &Pod) -> impl Iterator<Item = (String, u32)> {
+    containers(pod).map(|(name, container)| (name, restart_count(container))).filter(|(_, count)| *count > 0)
+}
+
+fn restart_count(container: &ContainerStatus) -> u32 {
+    u32::try_from(container.restart_count).unwrap_or_default()
+}
+
+/// `before`: restarts that are held against nobody any more.
+fn broken(pod: &Pod, before: &BTreeMap<String, u32>, now: Timestamp) -> Option<BrokenPod> {
+    let crashed = containers(pod).find_map(|(name, container)| {
+        let before = before.get(&name).copied().unwrap_or_default();
+        crashed(container, before)
+    });
+    Some(BrokenPod { name: name(pod).to_owned(), why: crashed.or_else(|| unready(pod, now))? })
+}
+
+fn crashed(container: &ContainerStatus, before: u32) -> Option<String> {
+    if let Some(why) = waits(container, &["CrashLoopBackOff"]) {
+        return Some(why);
+    }
+    let restarts = restart_count(container).saturating_sub(before);
+    // What the last start ended with is told for ever: without a new one it is an old story.
+    let last = container.last_state.as_ref().filter(|_| before == 0 || restarts > 0);
+    let mut ended = container.state.iter().chain(last).filter_map(|state| state.terminated.as_ref());
+    if ended.any(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
+        return Some(format!("container {} ran out of memory", container.name));
+    }
+    (restarts >= RESTARTS).then(|| format!("container {} was restarted {restarts} times", container.name))
+}
+
+/// What the container waits for, if it is one of these.
+fn waits(container: &ContainerStatus, reasons: &[&str]) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|reason| reasons.contains(reason))?;
+    Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
+}
+
+fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
+    if homeless(pod) {
+        return None;
+    }
+    let ready = condition(pod, "Ready").filter(|ready| ready.status != "True")?;
+    let since = ready.last_transition_time.as_ref()?.0;
+    let length = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    if length < UNREADY {
+        return None;
+    }
+    let stuck = containers(pod).find_map(|(_, container)| waits(container, &STUCK));
+    // One that pulls its image or is in its startup probe has harmed nobody yet.
+    let unstarted = |container: &ContainerStatus| container.started == Some(false) && container.restart_count == 0;
+    let starting = length < STARTING && containers(pod).any(|(_, container)| unstarted(container));
+    stuck.or_else(|| (!starting).then(|| format!("not Ready for {} s", length.as_secs())))
+}
+
+/// Servers that stable is connected to, as far as it was asked.
+fn connected(snapshot: &Snapshot, stable: &Revision) -> Vec<String> {
+    let checks = pods_of(&snapshot.children, stable).filter_map(|pod| answer(snapshot, pod)?.as_ref().ok());
+    let servers = checks.flat_map(|check| &check.servers).filter(|server| server.connected);
+    servers.map(|server| server.name.clone()).collect()
+}
+
+fn answer<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Option<&'a Result<SelfCheck, String>> {
+    snapshot.answers.self_checks.get(name(pod))
+}
+
+fn self_check(snapshot: &Snapshot, pods: &[&Pod], connected: &[String]) -> SelfCheckFact {
+    let answers: Vec<_> = pods.iter().filter_map(|pod| Some((name(pod), answer(snapshot, pod)?))).collect();
+    let failed = answers.iter().find_map(|(pod, answer)| Some(format!("{pod}: {}", failure(answer, connected)?)));
+    match failed {
+        Some(words) => SelfCheckFact::Failed(words),
+        None if answers.is_empty() => SelfCheckFact::Unknown,
+        None => SelfCheckFact::Passed,
+    }
+}
+
+fn failure(answer: &Result<SelfCheck, String>, connected: &[String]) -> Option<String> {
+    let check = match answer {
+        Ok(check) => check,
+        Err(words) => return Some(words.clone()),
+    };
+    if let Some(line) = check.checks.iter().find(|line| !line.passed) {
+        return Some(format!("{}: {}", line.name, line.message));
+    }
+    if !check.passed {
+        return Some("the self-check did not pass".into());
+    }
+    // Removed and disabled servers are not in the canary's answer, and do not count.
+    let lost = check.servers.iter().find(|server| !server.connected && connected.contains(&server.name))?;
+    Some(format!("server \"{}\" is connected on stable but not here: {}", lost.name, lost.message))
+}

@@ -1,0 +1,90 @@
+//! Labels and owner of a hub's objects. Role and weight are never labels: a promotion would then change objects,
+//! and a changed pod template restarts pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+/// Prefix of this project's own labels and annotations.
+pub const DOMAIN: &str = "mcphub.dev/";
+/// Name of the McpHub.
+pub const HUB: &str = "mcphub.dev/hub";
+/// Revision of a hub; on objects of a container server the hash in their name.
+pub const REVISION: &str = "mcphub.dev/revision";
+/// Name of a container server.
+pub const SERVER: &str = "mcphub.dev/server";
+/// `hub`, `router` or `server`.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// What an object is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// Hub pods and what is theirs.
+    Hub,
+    /// The router.
+    Router,
+    /// A container server.
+    Server,
+}
+
+impl Component {
+    /// As in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Router => "router",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Labels that never change in the life of an object; what selectors are made of.
+pub fn selector(hub: &str, component: Component) -> BTreeMap<String, String> {
+    BTreeMap::from([(HUB.into(), hub.into()), (COMPONENT.into(), component.as_str().into())])
+}
+
+/// All labels of an object. `version` is the operator's that rendered it.
+pub fn labels(hub: &str, component: Component, version: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(hub, component);
+    for (key, value) in [
+        ("name", "mcp-hub"),
+        ("instance", hub),
+        ("part-of", "mcphub"),
+        ("managed-by", "mcphub-operator"),
+        ("version", version),
+    ] {
+        labels.insert(format!("app.kubernetes.io/{key}"), value.into());
+    }
+    labels
+}
+
+/// The McpHub that objects belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// Its name.
+    pub hub: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+}
+
+impl Owner<'_> {
+    /// Puts an object in the hub's namespace and under its control, so that it goes when the hub goes.
+    pub fn adopt(&self, meta: &mut ObjectMeta) {
+        meta.namespace = Some(self.namespace.into());
+        meta.owner_references = Some(vec![OwnerReference {
+            api_version: "mcphub.dev/v1alpha1".into(),
+            kind: "McpHub".into(),
+            name: self.hub.into(),
+            uid: self.uid.into(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]);
+    }
+}
+
+/// Metadata of a new object, without namespace and owner.
+pub fn meta(name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() }
+}

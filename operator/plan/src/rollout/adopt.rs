@@ -1,0 +1,60 @@
+//! The state that a look begins with: the one that was written, or one for a hub whose state is lost.
+
+use mcphub_wire::dataplane::Revision;
+
+use super::engine::Engine;
+use super::state::{EngineState, Stable};
+use super::{Observation, Record, RevisionResult};
+
+impl<'a> Engine<'a> {
+    pub(super) fn adopt(state: Option<&EngineState>, seen: &'a Observation<'a>) -> Self {
+        let mut next = state.cloned().unwrap_or_else(|| rebuilt(seen));
+        next.term = seen.term;
+        for (revision, facts) in &seen.revisions {
+            if let (false, Some(record)) = (next.records.contains_key(revision), &facts.recorded) {
+                next.records.insert(revision.clone(), record.clone());
+            }
+        }
+        no_later_than_now(&mut next, seen);
+        let written = seen.dataplane.map_or(0, |dataplane| dataplane.generation);
+        let base_generation = written.max(next.generation);
+        Self { state: next, seen, base_generation, events: Vec::new() }
+    }
+}
+
+/// The latest promoted revision is stable; an attempt that goes on begins again at its first step.
+fn rebuilt(seen: &Observation<'_>) -> EngineState {
+    let promoted = seen.revisions.iter().filter_map(|(revision, facts)| {
+        let record = facts.recorded.as_ref().filter(|record| record.result == Some(RevisionResult::Promoted))?;
+        Some((record.at, facts.created, revision, record))
+    });
+    let latest = promoted.max_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+    let deployed = seen.revisions.values().any(|facts| facts.deployed.is_some());
+    EngineState {
+        stable: latest.map(|(_, _, revision, record)| stable(revision, record)),
+        // Routers obey the highest generation that they have seen, and nobody remembers which that was: seconds
+        // since 1970 are more than any hub has counted to.
+        generation: if deployed { u64::try_from(seen.now.as_second()).unwrap_or_default() } else { 0 },
+        ..EngineState::default()
+    }
+}
+
+fn stable(revision: &Revision, record: &Record) -> Stable {
+    Stable { revision: revision.clone(), since: record.at, epoch: None, forced: false, flags_tried: false }
+}
+
+/// A leader whose clock was ahead leaves times behind that would stop judging until they are reached.
+fn no_later_than_now(state: &mut EngineState, seen: &Observation<'_>) {
+    state.last_judged = state.last_judged.map(|last| last.min(seen.now));
+    if let Some(canary) = &mut state.canary {
+        canary.progress_since = canary.progress_since.min(seen.now);
+        canary.first_ready = canary.first_ready.map(|ready| ready.min(seen.now));
+        canary.self_check.last = canary.self_check.last.map(|last| last.min(seen.now));
+        if let Some(step) = &mut canary.step {
+            step.weight_since = step.weight_since.map(|since| since.min(seen.now));
+            if let Some(bake) = &mut step.bake {
+                bake.no_later_than(seen.now);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a person asks for: annotation `mcphub.dev/intent: <verb>/<revision hash8>/<attempt>`, for `advance`
+//! with `/<step>`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use mcphub_wire::dataplane::{NotARevision, Revision};
+use serde::{Deserialize, Serialize};
+
+/// Name of the annotation.
+pub const ANNOTATION: &str = "mcphub.dev/intent";
+
+/// One intent. Void once its attempt is over, so that a manifest in git that still carries it does nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Intent {
+    /// What to do.
+    pub verb: Verb,
+    /// On which revision.
+    pub revision: Revision,
+    /// On which attempt of it.
+    pub attempt: u32,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Skip to the end; refused while a trigger holds.
+    Promote,
+    /// Skip to the end whatever the rules say, and leave the rules out of it afterwards.
+    PromoteForce,
+    /// Go on after the pause of this step.
+    Advance {
+        /// The step that it stands at, from 1.
+        step: u32,
+    },
+    /// Back to stable.
+    Abort,
+    /// Try a revision again whose last attempt this was.
+    Retry,
+    /// Stay at this step.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Back to this promoted revision, until the spec's revision changes.
+    RollbackTo,
+    /// Flags that were rolled back are again what the spec says.
+    ResumeFlags,
+}
+
+/// A text that is no intent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Parts are missing, or there are too many.
+    #[error(
+        "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance <verb>/<revision>/<attempt>/<step>"
+    )]
+    Shape(String),
+    /// No such verb.
+    #[error(
+        "\"{0}\" is not a verb: promote, promote-force, advance, abort, retry, pause, resume, rollback-to \
+         and resume-flags are"
+    )]
+    Verb(String),
+    /// No such revision can be.
+    #[error(transparent)]
+    Revision(#[from] NotARevision),
+    /// Attempt or step is no number.
+    #[error("\"{0}\" is not a number: attempts and steps count from 1")]
+    Number(String),
+}
+
+impl FromStr for Intent {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let parts: Vec<&str> = text.trim().split('/').collect();
+        let (verb, revision, attempt, step) = match parts.as_slice() {
+            [verb, revision, attempt] => (*verb, *revision, *attempt, None),
+            [verb, revision, attempt, step] => (*verb, *revision, *attempt, Some(*step)),
+            _ => return Err(Malformed::Shape(text.into())),
+        };
+        let verb = match (verb, step) {
+            ("advance", Some(step)) => Verb::Advance { step: number(step)? },
+            ("promote", None) => Verb::Promote,
+            ("promote-force", None) => Verb::PromoteForce,
+            ("abort", None) => Verb::Abort,
+            ("retry", None) => Verb::Retry,
+            ("pause", None) => Verb::Pause,
+            ("resume", None) => Verb::Resume,
+            ("rollback-to", None) => Verb::RollbackTo,
+            ("resume-flags", None) => Verb::ResumeFlags,
+            ("advance", None) | (_, Some(_)) => return Err(Malformed::Shape(text.into())),
+            (other, None) => return Err(Malformed::Verb(other.into())),
+        };
+        Ok(Self { verb, revision: revision.parse()?, attempt: number(attempt)? })
+    }
+}
+
+fn number(text: &str) -> Result<u32, Malformed> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| Malformed::Number(text.into()))
+}
+
+impl Verb {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::PromoteForce => "promote-force",
+            Self::Advance { .. } => "advance",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::RollbackTo => "rollback-to",
+            Self::ResumeFlags => "resume-flags",
+        }
+    }
+}
+
+impl fmt::Display for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, revision, attempt } = self;
+        write!(f, "{}/{revision}/{attempt}", verb.as_str())?;
+        match verb {
+            Verb::Advance { step } => write!(f, "/{step}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TryFrom<String> for Intent {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Intent> for String {
+    fn from(intent: Intent) -> Self {
+        intent.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("promote/0a1b2c3d/1")]
+    #[case("promote-force/0a1b2c3d/12")]
+    #[case("advance/0a1b2c3d/1/2")]
+    #[case("abort/0a1b2c3d/1")]
+    #[case("retry/0a1b2c3d/1")]
+    #[case("pause/0a1b2c3d/1")]
+    #[case("resume/0a1b2c3d/1")]
+    #[case("rollback-to/0a1b2c3d/1")]
+    #[case("resume-flags/0a1b2c3d/1")]
+    fn an_intent_is_written_as_it_was_read(#[case] text: &str) {
+        assert_eq!(text.parse::<Intent>().unwrap().to_string(), text);
+    }
+
+    #[rstest]
+    #[case("promote", "\"promote\" is not an intent: write")]
+    #[case("advance/0a1b2c3d/1", "is not an intent: write")]
+    #[case("abort/0a1b2c3d/1/2", "is not an intent: write")]
+    #[case("advance/0a1b2c3d/1/2/3", "is not an intent: write")]
+    #[case("destroy/0a1b2c3d/1", "\"destroy\" is not a verb: promote,")]
+    #[case("promote/0A1B2C3D/1", "\"0A1B2C3D\" is not a revision")]
+    #[case("promote/0a1b2c3d/x", "\"x\" is not a number")]
+    #[case("promote/0a1b2c3d/0", "\"0\" is not a number")]
+    fn a_malformed_intent_is_refused_with_what_to_write(#[case] text: &str, #[case] message: &str) {
+        let refused = text.parse::<Intent>().unwrap_err().to_string();
+        assert!(refused.contains(message), "{refused}");
+    }
+}

@@ -1,0 +1,324 @@
+//! `spec.rollout` with every default filled in, and what of it is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use mcphub_crds::rollout::{FlagChanges, OnHoldTimeout, OnTooFew, Rollback, RollbackOrder, Rollout, TrafficProvider};
+use mcphub_wire::dataplane::Weight;
+
+use crate::rollout::report::plain;
+use crate::snapshot;
+
+mod rules;
+pub use rules::{Bound, Breach, Rule, Trigger};
+
+/// Shortest distance between two judgements where nothing else bounds it.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// How changes of one hub are tried, judged and taken back. Made by [`Policy::from_spec`] only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Rising, the last one at 100; never empty.
+    pub steps: Vec<Step>,
+    /// See rollout.md, Words.
+    pub guard: Duration,
+    /// Distance of judgements.
+    pub interval: Duration,
+    /// From a canary's first Ready pod to the first judged instant.
+    pub warmup: Duration,
+    /// In the order of the resource.
+    pub rules: Vec<Rule>,
+    /// What answers; `None`: the administrator named none, and only Kubernetes is watched.
+    pub prometheus: Option<Prometheus>,
+    /// What a rollback does.
+    pub rollback: RollbackPolicy,
+    /// `spec.rollout.paused`.
+    pub paused: bool,
+    /// A canary that is not Available by then is rolled back.
+    pub progress_deadline: Duration,
+    /// Observed time for which a gate may be unmet.
+    pub gate_timeout: Duration,
+    /// Observed time at one step after which too few samples are enough; `None`: three times its bake.
+    pub max_bake: Option<Duration>,
+    /// What happens then.
+    pub on_too_few: OnTooFew,
+    /// Longest wait for data or for Prometheus.
+    pub hold_timeout: Duration,
+    /// What happens then.
+    pub on_hold_timeout: OnHoldTimeout,
+    /// How long a pod that goes keeps its sessions.
+    pub drain_timeout: Duration,
+    /// Fewest canary pods.
+    pub min_canary_replicas: u32,
+    /// Going back to one of so many last promoted revisions takes no steps.
+    pub fast_rollback: u32,
+    /// ControllerRevisions that are kept.
+    pub history_limit: u32,
+}
+
+/// One share of traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The canary's share.
+    pub traffic: Weight,
+    /// Observed time before the next step.
+    pub bake: Duration,
+    /// Waits for a person after the bake.
+    pub pause: bool,
+}
+
+/// The Prometheus of a hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prometheus {
+    /// As the administrator named it.
+    pub name: String,
+    /// How often it scrapes.
+    pub scrape_interval: Duration,
+    /// How old a sample is at most before it can be queried.
+    pub ingest_delay: Duration,
+}
+
+impl Prometheus {
+    /// `{{window}}`: with fewer than four scrapes in it a rate jumps with every late scrape.
+    pub fn window(&self) -> Duration {
+        (self.scrape_interval * 4).max(MINUTE)
+    }
+}
+
+/// What a rollback does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollbackPolicy {
+    /// `None`: Together while there is a canary, else `FlagsFirst`.
+    pub order: Option<RollbackOrder>,
+    /// Flags by name with their safe value. Empty: those that differ between canary and stable.
+    pub flags: BTreeMap<String, Option<bool>>,
+    /// How long flags alone may help.
+    pub flag_grace: Duration,
+    /// Time for calls in flight.
+    pub abort_grace: Duration,
+    /// How long a failed revision's pods are kept.
+    pub keep_for: Duration,
+}
+
+/// A field that cannot be done, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problem {
+    /// Path below `spec`: `rollout.rules[0].rollbackWhen.for`.
+    pub field: String,
+    /// A predicate: "is 10s, but …; use at least 2m".
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.message)
+    }
+}
+
+impl Problem {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl Policy {
+    /// The policy of a hub. `prometheus` is the one that `spec.rollout.prometheus` names (`main` where it is unset),
+    /// `None` where the administrator named no such one; `flags` are all known flags of the hub.
+    ///
+    /// Without a Prometheus a hub that says nothing about steps and rules is still accepted: its changes go to 100 %
+    /// after the self-check, watched by Kubernetes alone, and status says so.
+    pub fn from_spec(
+        spec: Option<&Rollout>,
+        prometheus: Option<(&str, &snapshot::Prometheus)>,
+        flags: &BTreeMap<String, bool>,
+    ) -> Result<Self, Vec<Problem>> {
+        let unset = Rollout::default();
+        let spec = spec.unwrap_or(&unset);
+        let prometheus = prometheus.map(|(name, server)| Prometheus {
+            name: name.to_owned(),
+            scrape_interval: server.scrape_interval,
+            ingest_delay: server.ingest_delay,
+        });
+        let mut problems = unsupported(spec);
+        let policy = Self {
+            steps: steps(spec, prometheus.as_ref(), &mut problems),
+            guard: length(spec.guard.as_ref(), 30 * MINUTE),
+            interval: interval(spec, prometheus.as_ref(), &mut problems),
+            warmup: length(spec.warmup.as_ref(), MINUTE),
+            rules: rules::rules(spec, prometheus.as_ref(), &mut problems),
+            rollback: rollback(spec.rollback.as_ref(), flags, &mut problems),
+            paused: spec.paused.unwrap_or(false),
+            progress_deadline: length(spec.progress_deadline.as_ref(), 10 * MINUTE),
+            gate_timeout: length(spec.gate_timeout.as_ref(), 60 * MINUTE),
+            max_bake: spec.max_bake.as_ref().map(mcphub_crds::values::Duration::get),
+            on_too_few: spec.on_too_few.unwrap_or(OnTooFew::Proceed),
+            hold_timeout: length(spec.hold_timeout.as_ref(), 120 * MINUTE),
+            on_hold_timeout: spec.on_hold_timeout.unwrap_or(OnHoldTimeout::Pause),
+            drain_timeout: length(spec.drain_timeout.as_ref(), 5 * MINUTE),
+            min_canary_replicas: spec.min_canary_replicas.unwrap_or(1).max(1),
+            fast_rollback: spec.fast_rollback.unwrap_or(3),
+            history_limit: spec.history_limit.unwrap_or(10).max(4),
+            prometheus,
+        };
+        if problems.is_empty() { Ok(policy) } else { Err(problems) }
+    }
+}
+
+fn length(written: Option<&mcphub_crds::values::Duration>, default: Duration) -> Duration {
+    written.map_or(default, mcphub_crds::values::Duration::get)
+}
+
+fn interval(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Duration {
+    let scrape = prometheus.map_or(Duration::ZERO, |prometheus| prometheus.scrape_interval);
+    let Some(written) = &spec.interval else { return DEFAULT_INTERVAL.max(scrape) };
+    if let Some(prometheus) = prometheus {
+        problems.extend(too_short("rollout.interval", written.get(), 1, prometheus));
+    }
+    // A hub judged without pause would keep one worker of the operator busy for ever.
+    written.get().max(Duration::from_secs(1))
+}
+
+/// The sentence about a time that is shorter than `times` scrape intervals.
+fn too_short(field: &str, written: Duration, times: u32, prometheus: &Prometheus) -> Option<Problem> {
+    let least = prometheus.scrape_interval * times;
+    let Prometheus { name, scrape_interval, .. } = prometheus;
+    (written < least).then(|| {
+        let (written, scrape, least) = (plain(written), plain(*scrape_interval), plain(least));
+        Problem::new(
+            field,
+            format!("is {written}, but Prometheus \"{name}\" is scraped every {scrape}; use at least {least}"),
+        )
+    })
+}
+
+fn steps(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Vec<Step> {
+    let full = Step { traffic: Weight::FULL, bake: Duration::ZERO, pause: false };
+    let Some(prometheus) = prometheus else {
+        return steps_unobserved(spec, full, problems);
+    };
+    if spec.steps.is_empty() {
+        let step = |percent, bake| Step { traffic: weight(percent), bake, pause: false };
+        let least = prometheus.scrape_interval * 4;
+        return vec![step(10, (30 * MINUTE).max(least)), step(50, (60 * MINUTE).max(least)), full];
+    }
+    let mut steps = Vec::new();
+    for (at, written) in spec.steps.iter().enumerate() {
+        let field = format!("rollout.steps[{at}]");
+        let step = read_step(written);
+        match &written.bake {
+            Some(bake) => problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus)),
+            None if step.traffic == Weight::FULL || step.pause => {}
+            None => problems.push(Problem::new(
+                format!("{field}.bake"),
+                format!("is missing; write for how long {} % is watched, such as 30m", written.traffic),
+            )),
+        }
+        steps.push(step);
+    }
+    in_order(steps, full, problems)
+}
+
+/// Steps of a hub that nothing can judge: only those that ask for no judgement are possible.
+fn steps_unobserved(spec: &Rollout, full: Step, problems: &mut Vec<Problem>) -> Vec<Step> {
+    if let Some(name) = &spec.prometheus {
+        problems.push(Problem::new(
+            "rollout.prometheus",
+            format!("is \"{name}\", but the operator has no Prometheus of that name; use one that its settings name"),
+        ));
+        return vec![full];
+    }
+    let mut steps = Vec::new();
+    for (at, written) in spec.steps.iter().enumerate() {
+        let step = read_step(written);
+        if step.traffic < Weight::FULL && !step.bake.is_zero() {
+            problems.push(Problem::new(
+                format!("rollout.steps[{at}].bake"),
+                "needs a Prometheus, but the operator has none named \"main\"; name one in the operator's settings, \
+                 or use steps: [{traffic: 100}]",
+            ));
+        } else if step.traffic < Weight::FULL && !step.pause {
+            problems.push(Problem::new(
+                format!("rollout.steps[{at}]"),
+                "has neither bake nor pause, so nothing ends it; add pause: true or use steps: [{traffic: 100}]",
+            ));
+        }
+        steps.push(step);
+    }
+    in_order(steps, full, problems)
+}
+
+fn read_step(written: &mcphub_crds::rollout::Step) -> Step {
+    Step {
+        traffic: weight(written.traffic),
+        bake: length(written.bake.as_ref(), Duration::ZERO),
+        pause: written.pause.unwrap_or(false),
+    }
+}
+
+fn weight(percent: u8) -> Weight {
+    Weight::try_from(percent).unwrap_or(Weight::FULL)
+}
+
+/// The schema says so too; but a step that falls or a walk that never ends would be an outage, so it is looked at again.
+fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<Step> {
+    let mut below = Weight::ZERO;
+    for (at, step) in steps.iter().enumerate() {
+        if step.traffic <= below {
+            problems.push(Problem::new(
+                format!("rollout.steps[{at}].traffic"),
+                format!("is {}, but the step before it has {}; steps rise", step.traffic.percent(), below.percent()),
+            ));
+        }
+        if step.traffic == Weight::FULL && (step.pause || !step.bake.is_zero()) {
+            problems.push(Problem::new(
+                format!("rollout.steps[{at}]"),
+                "has a bake or a pause at 100 %; leave them out, rollout.guard is the time that is watched there",
+            ));
+        }
+        below = step.traffic;
+    }
+    match steps.last() {
+        None => vec![full],
+        Some(last) if last.traffic < Weight::FULL => {
+            problems.push(Problem::new("rollout.steps", "does not end at 100; add {traffic: 100}"));
+            steps
+        }
+        Some(_) => steps,
+    }
+}
+
+fn rollback(written: Option<&Rollback>, flags: &BTreeMap<String, bool>, problems: &mut Vec<Problem>) -> RollbackPolicy {
+    let unset = Rollback::default();
+    let Rollback { order, flags: safe, flag_grace, abort_grace, keep_for, revision } = written.unwrap_or(&unset);
+    if *revision == Some(true) {
+        problems.push(Problem::new("rollout.rollback.revision", "is true, which is not supported yet; leave it out"));
+    }
+    for (at, flag) in safe.iter().enumerate().filter(|(_, flag)| !flags.contains_key(&flag.name)) {
+        let known = flags.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        problems.push(Problem::new(
+            format!("rollout.rollback.flags[{at}].name"),
+            format!("is \"{}\", but this hub has no such flag; use one of {known}", flag.name),
+        ));
+    }
+    RollbackPolicy {
+        order: *order,
+        flags: safe.iter().map(|flag| (flag.name.clone(), flag.value)).collect(),
+        flag_grace: length(flag_grace.as_ref(), 2 * MINUTE),
+        abort_grace: length(abort_grace.as_ref(), Duration::from_secs(10)),
+        keep_for: length(keep_for.as_ref(), 30 * MINUTE),
+    }
+}
+
+/// What is typed but not built. The schema refuses it first; a field that slips through must not be ignored in silence.
+fn unsupported(spec: &Rollout) -> Vec<Problem> {
+    let provider = spec.traffic.as_ref().and_then(|traffic| traffic.provider);
+    let found = [
+        ("rollout.preview", spec.preview.is_some()),
+        ("rollout.traffic.provider", !matches!(provider, None | Some(TrafficProvider::Router))),
+        ("rollout.flagChanges", spec.flag_changes == Some(FlagChanges::Immediate)),
+    ];
+    let found = found.into_iter().filter(|(_, found)| *found);
+    found.map(|(field, _)| Problem::new(field, "is not supported yet; leave it out")).collect()
+}

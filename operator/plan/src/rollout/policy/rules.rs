@@ -1,0 +1,221 @@
+//! Rules: what is measured, what promotes, what rolls back.
+
+use std::time::Duration;
+
+use mcphub_crds::rollout::{Metric, PromoteWhen, RollbackWhen, Rollout};
+
+use super::{Problem, Prometheus, too_short};
+
+/// Samples below which a rule says nothing, where it names no number.
+const MIN_SAMPLES: u32 = 50;
+
+/// One metric with a promotion gate, a rollback trigger, or both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Unique in the policy.
+    pub name: String,
+    /// What is measured.
+    pub metric: Metric,
+    /// What the next step waits for.
+    pub promote_when: Option<Bound>,
+    /// What rolls back.
+    pub rollback_when: Option<Trigger>,
+    /// Below so many samples it says nothing.
+    pub min_samples: u32,
+    /// Shown, never acted on.
+    pub dry_run: bool,
+    /// `false`: the hub has nothing that it could measure.
+    pub applicable: bool,
+}
+
+/// A promotion gate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// The value is this or more.
+    AtLeast(f64),
+    /// The value is this or less.
+    AtMost(f64),
+}
+
+/// A rollback trigger.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trigger {
+    /// What is bad.
+    pub breach: Breach,
+    /// For so long without a good value between.
+    pub lasting: Duration,
+}
+
+/// A bad value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Breach {
+    /// Less than this.
+    Below(f64),
+    /// More than this.
+    Above(f64),
+}
+
+impl Bound {
+    /// The gate is met.
+    pub fn met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+impl Breach {
+    /// The value is bad.
+    pub fn by(self, value: f64) -> bool {
+        match self {
+            Self::Below(bound) => value < bound,
+            Self::Above(bound) => value > bound,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "at least {bound}"),
+            Self::AtMost(bound) => write!(f, "at most {bound}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Breach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Below(bound) => write!(f, "below {bound}"),
+            Self::Above(bound) => write!(f, "above {bound}"),
+        }
+    }
+}
+
+/// The rules of the spec, or the default ones where it has none and a Prometheus is there to answer them.
+pub(super) fn rules(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Vec<Rule> {
+    let Some(prometheus) = prometheus else {
+        if !spec.rules.is_empty() && spec.prometheus.is_none() {
+            problems.push(Problem::new(
+                "rollout.rules",
+                "needs a Prometheus, but the operator has none named \"main\"; name one in the operator's settings, \
+                 or leave the rules out",
+            ));
+        }
+        return Vec::new();
+    };
+    if spec.rules.is_empty() {
+        return defaults(prometheus);
+    }
+    let rules = spec.rules.iter().enumerate();
+    rules.filter_map(|(at, written)| rule(&format!("rollout.rules[{at}]"), written, prometheus, problems)).collect()
+}
+
+/// Requirements T3 and T4. A trigger that lasts shorter than four scrapes would be one late scrape.
+fn defaults(prometheus: &Prometheus) -> Vec<Rule> {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
+    let rule = |name: &str, metric, promote_when, breach, lasting| Rule {
+        name: name.into(),
+        metric,
+        promote_when,
+        rollback_when: Some(Trigger { breach, lasting: minutes(lasting) }),
+        min_samples: MIN_SAMPLES,
+        dry_run: false,
+        applicable: applicable(metric),
+    };
+    vec![
+        rule("error-rate", Metric::HubErrorRate, Some(Bound::AtMost(0.01)), Breach::Above(0.10), 2),
+        rule("hub-latency-p95", Metric::HubLatencyP95, Some(Bound::AtMost(0.1)), Breach::Above(0.5), 3),
+        rule("availability", Metric::Availability, None, Breach::Below(0.99), 1),
+        rule("llm-success-rate", Metric::LlmSuccessRate, Some(Bound::AtLeast(0.95)), Breach::Below(0.85), 5),
+        rule("llm-latency-p95", Metric::LlmLatencyP95, None, Breach::Above(5.0), 5),
+        rule("circuit-breaker", Metric::CircuitBreakerOpen, None, Breach::Above(0.0), 2),
+    ]
+}
+
+/// No hub has a language model yet, so what measures one applies to none.
+fn applicable(metric: Metric) -> bool {
+    match metric {
+        Metric::HubErrorRate
+        | Metric::ToolErrorRate
+        | Metric::UpstreamErrorRate
+        | Metric::Availability
+        | Metric::HubLatencyP95 => true,
+        Metric::LlmSuccessRate
+        | Metric::LlmLatencyP95
+        | Metric::CircuitBreakerOpen
+        | Metric::MemoryGrowth
+        | Metric::SelectionRecall => false,
+    }
+}
+
+fn rule(
+    field: &str,
+    written: &mcphub_crds::rollout::Rule,
+    prometheus: &Prometheus,
+    problems: &mut Vec<Problem>,
+) -> Option<Rule> {
+    let found = problems.len();
+    for (part, there) in [
+        ("query", written.query.is_some()),
+        ("compareToStable", written.compare_to_stable.is_some()),
+        ("server", written.server.is_some()),
+        ("tool", written.tool.is_some()),
+    ] {
+        if there {
+            problems.push(Problem::new(format!("{field}.{part}"), "is not supported yet; leave it out"));
+        }
+    }
+    let metric = match written.metric {
+        Some(metric @ (Metric::MemoryGrowth | Metric::SelectionRecall)) => {
+            problems
+                .push(Problem::new(format!("{field}.metric"), format!("is {metric:?}, which is not supported yet")));
+            metric
+        }
+        Some(metric) => metric,
+        None => {
+            problems.push(Problem::new(format!("{field}.metric"), "is missing; name one, such as HubErrorRate"));
+            return None;
+        }
+    };
+    let promote_when = written.promote_when.as_ref().and_then(|when| gate(field, when, problems));
+    let rollback_when = written.rollback_when.as_ref().and_then(|when| trigger(field, when, prometheus, problems));
+    if promote_when.is_none() && rollback_when.is_none() && problems.len() == found {
+        problems.push(Problem::new(field, "says neither promoteWhen nor rollbackWhen; add one"));
+    }
+    Some(Rule {
+        name: written.name.clone(),
+        metric,
+        promote_when,
+        rollback_when,
+        min_samples: written.min_samples.unwrap_or(MIN_SAMPLES),
+        dry_run: written.dry_run.unwrap_or(false),
+        applicable: applicable(metric),
+    })
+}
+
+fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<Problem>) -> Option<Bound> {
+    match (&when.at_least, &when.at_most) {
+        (Some(bound), None) => Some(Bound::AtLeast(bound.get())),
+        (None, Some(bound)) => Some(Bound::AtMost(bound.get())),
+        (None, None) | (Some(_), Some(_)) => {
+            problems.push(Problem::new(format!("{field}.promoteWhen"), "must say atLeast or atMost; keep one of them"));
+            None
+        }
+    }
+}
+
+fn trigger(field: &str, when: &RollbackWhen, prometheus: &Prometheus, problems: &mut Vec<Problem>) -> Option<Trigger> {
+    let lasting = when.lasting.get();
+    problems.extend(too_short(&format!("{field}.rollbackWhen.for"), lasting, 4, prometheus));
+    let breach = match (&when.below, &when.above) {
+        (Some(bound), None) => Breach::Below(bound.get()),
+        (None, Some(bound)) => Breach::Above(bound.get()),
+        (None, None) | (Some(_), Some(_)) => {
+            problems.push(Problem::new(format!("{field}.rollbackWhen"), "must say below or above; keep one of them"));
+            return None;
+        }
+    };
+    Some(Trigger { breach, lasting })
+}

@@ -1,0 +1,138 @@
+//! The PromQL of every metric. Only rates and `*_over_time` windows: an instant selector would show a dead series
+//! for five minutes more.
+
+use std::time::Duration;
+
+use mcphub_crds::rollout::Metric;
+use mcphub_wire::dataplane::Revision;
+
+/// The value of a metric of one revision: a number, NaN without traffic, nothing without data. `None` for metrics
+/// that no hub exports yet.
+pub fn expression(metric: Metric, namespace: &str, hub: &str, revision: &Revision, window: Duration) -> Option<String> {
+    let of = Selector { namespace, hub, revision, window };
+    match metric {
+        Metric::HubErrorRate => Some(of.share("mcp_hub_requests_total", "hub_error")),
+        Metric::ToolErrorRate => Some(of.share("mcp_hub_tool_calls_total", "tool_error")),
+        Metric::UpstreamErrorRate => Some(of.share("mcp_hub_tool_calls_total", "upstream_error")),
+        Metric::Availability => Some(of.share("mcp_router_requests_total", "ok")),
+        Metric::HubLatencyP95 => {
+            let buckets = of.rate("mcp_hub_overhead_seconds_bucket", "");
+            Some(format!("histogram_quantile(0.95, sum by (le) ({buckets}))"))
+        }
+        Metric::LlmSuccessRate
+        | Metric::LlmLatencyP95
+        | Metric::CircuitBreakerOpen
+        | Metric::MemoryGrowth
+        | Metric::SelectionRecall => None,
+    }
+}
+
+/// The number of requests that [`expression`] is taken over: the increase of its denominator.
+pub fn samples(metric: Metric, namespace: &str, hub: &str, revision: &Revision, window: Duration) -> Option<String> {
+    let of = Selector { namespace, hub, revision, window };
+    match metric {
+        Metric::HubErrorRate => Some(of.counted("mcp_hub_requests_total")),
+        Metric::ToolErrorRate | Metric::UpstreamErrorRate => Some(of.counted("mcp_hub_tool_calls_total")),
+        Metric::Availability => Some(of.counted("mcp_router_requests_total")),
+        Metric::HubLatencyP95 => Some(format!("sum({})", of.increase("mcp_hub_overhead_seconds_count", ""))),
+        Metric::LlmSuccessRate
+        | Metric::LlmLatencyP95
+        | Metric::CircuitBreakerOpen
+        | Metric::MemoryGrowth
+        | Metric::SelectionRecall => None,
+    }
+}
+
+/// At least 1 where a pod of the revision was scraped within the window, else nothing.
+pub fn presence(namespace: &str, hub: &str, revision: &Revision, window: Duration) -> String {
+    let of = Selector { namespace, hub, revision, window };
+    format!("max(count_over_time({}))", of.series("mcp_hub_info", ""))
+}
+
+/// Callers' own mistakes say nothing about a hub: counted in, a caller that sends garbage would hide its errors.
+const COUNTED: &str = r#",outcome!="caller_error""#;
+
+struct Selector<'a> {
+    namespace: &'a str,
+    hub: &'a str,
+    revision: &'a Revision,
+    window: Duration,
+}
+
+impl Selector<'_> {
+    fn series(&self, metric: &str, matchers: &str) -> String {
+        let Self { namespace, hub, revision, window } = self;
+        let window = window_text(*window);
+        // Names of namespaces and hubs are DNS labels: there is nothing in them to escape.
+        format!(r#"{metric}{{namespace="{namespace}",hub="{hub}",revision="{revision}"{matchers}}}[{window}]"#)
+    }
+
+    fn rate(&self, metric: &str, matchers: &str) -> String {
+        format!("rate({})", self.series(metric, matchers))
+    }
+
+    fn increase(&self, metric: &str, matchers: &str) -> String {
+        format!("increase({})", self.series(metric, matchers))
+    }
+
+    fn share(&self, metric: &str, outcome: &str) -> String {
+        let part = self.rate(metric, &format!(r#",outcome="{outcome}""#));
+        format!("sum({part}) / sum({})", self.rate(metric, COUNTED))
+    }
+
+    fn counted(&self, metric: &str) -> String {
+        format!("sum({})", self.increase(metric, COUNTED))
+    }
+}
+
+fn window_text(window: Duration) -> String {
+    if window.subsec_millis() == 0 { format!("{}s", window.as_secs()) } else { format!("{}ms", window.as_millis()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision() -> Revision {
+        "0a1b2c3d".parse().unwrap()
+    }
+
+    // The router's, the hub's and the demo's metrics meet here; a renamed label would make every rule NoData.
+    #[test]
+    fn expressions_are_pinned() {
+        let of = |metric| expression(metric, "ai", "team", &revision(), Duration::from_mins(1)).unwrap();
+        insta::assert_snapshot!(
+            [
+                Metric::HubErrorRate,
+                Metric::ToolErrorRate,
+                Metric::UpstreamErrorRate,
+                Metric::Availability,
+                Metric::HubLatencyP95
+            ]
+            .map(of)
+            .join("\n"),
+            @r#"
+        sum(rate(mcp_hub_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="hub_error"}[60s])) / sum(rate(mcp_hub_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        sum(rate(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="tool_error"}[60s])) / sum(rate(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        sum(rate(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="upstream_error"}[60s])) / sum(rate(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        sum(rate(mcp_router_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="ok"}[60s])) / sum(rate(mcp_router_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        histogram_quantile(0.95, sum by (le) (rate(mcp_hub_overhead_seconds_bucket{namespace="ai",hub="team",revision="0a1b2c3d"}[60s])))
+        "#
+        );
+    }
+
+    #[test]
+    fn samples_are_the_increase_of_the_denominator() {
+        assert_eq!(
+            samples(Metric::ToolErrorRate, "ai", "team", &revision(), Duration::from_millis(1500)).unwrap(),
+            r#"sum(increase(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[1500ms]))"#
+        );
+    }
+
+    #[test]
+    fn a_metric_that_no_hub_exports_has_no_expression() {
+        for metric in [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen] {
+            assert_eq!(expression(metric, "ai", "team", &revision(), Duration::from_mins(1)), None);
+        }
+    }
+}

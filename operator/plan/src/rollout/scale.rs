@@ -1,0 +1,124 @@
+//! Weights, flags and replicas: what follows from the state alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcphub_wire::dataplane::{Revision, RevisionState, Role, Weight};
+
+use super::state::{Canary, EngineState};
+use super::{Observation, RevisionFacts};
+
+/// N: never below its value at the rollout's start.
+pub(crate) fn replicas(state: &EngineState, seen: &Observation<'_>) -> u32 {
+    state.canary.as_ref().map_or(seen.replicas, |canary| seen.replicas.max(canary.base_replicas))
+}
+
+/// Canary pods that a weight needs.
+pub(crate) fn pods_for(weight: Weight, state: &EngineState, seen: &Observation<'_>) -> u32 {
+    let all = replicas(state, seen);
+    if weight == Weight::FULL {
+        return all.max(1);
+    }
+    let share = (u64::from(all) * u64::from(weight.percent())).div_ceil(100);
+    u32::try_from(share).unwrap_or(u32::MAX).max(seen.policy.min_canary_replicas)
+}
+
+/// The weight that the canary's pods are made for: the one it is about to get.
+pub(crate) fn target(canary: &Canary, seen: &Observation<'_>) -> Weight {
+    match (&canary.step, canary.straight) {
+        (_, Some(_)) => Weight::FULL,
+        (Some(step), None) => canary.weight.max(step.traffic),
+        (None, None) => seen.policy.steps.first().map_or(Weight::FULL, |step| step.traffic),
+    }
+}
+
+/// Pods that are needed before the canary's self-check. A first deployment is better served by one pod than by none.
+pub(crate) fn launch_pods(canary: &Canary, state: &EngineState, seen: &Observation<'_>) -> u32 {
+    if canary.straight.is_some() { 1 } else { pods_for(target(canary, seen), state, seen) }
+}
+
+/// All pods that the canary's weight needs are Ready.
+pub(crate) fn available(state: &EngineState, canary: &Canary, seen: &Observation<'_>) -> bool {
+    ready(seen, &canary.revision) >= pods_for(canary.weight, state, seen)
+}
+
+/// Ready pods of a revision.
+pub(crate) fn ready(seen: &Observation<'_>, revision: &Revision) -> u32 {
+    seen.revisions.get(revision).map_or(0, |facts| facts.ready)
+}
+
+/// Revisions that have a role.
+pub(crate) fn with_role(state: &EngineState) -> BTreeSet<&Revision> {
+    let EngineState { stable, canary, previous, failed, .. } = state;
+    let stable = stable.iter().map(|stable| &stable.revision);
+    let canary = canary.iter().map(|canary| &canary.revision);
+    let previous = previous.iter().map(|previous| &previous.revision);
+    stable.chain(canary).chain(previous).chain(failed.iter().map(|failed| &failed.revision)).collect()
+}
+
+/// Revisions without a role whose pods a router may still send to.
+pub(crate) fn leaving<'a>(state: &EngineState, seen: &'a Observation<'_>) -> BTreeMap<&'a Revision, u32> {
+    // Nothing has served yet: no session can be lost.
+    let obeyed = seen.routers.ready > 0 && seen.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
+    if state.stable.is_none() || obeyed {
+        return BTreeMap::new();
+    }
+    let roles = with_role(state);
+    let deployed = seen.revisions.iter().filter(|(revision, _)| !roles.contains(revision));
+    deployed.filter_map(|(revision, facts)| facts.deployed.map(|pods| (revision, pods))).collect()
+}
+
+/// Revisions whose objects must exist, with replicas.
+pub(crate) fn live(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revision, u32> {
+    let all = replicas(state, seen);
+    // Router first: a Deployment scaled down before the routers have the generation drops its sessions.
+    let mut live: BTreeMap<Revision, u32> =
+        leaving(state, seen).into_iter().map(|(revision, pods)| (revision.clone(), pods)).collect();
+    if let Some(failed) = &state.failed {
+        live.insert(failed.revision.clone(), failed.replicas);
+    }
+    if let Some(previous) = &state.previous {
+        live.insert(previous.revision.clone(), all);
+    }
+    if let Some(canary) = &state.canary {
+        live.insert(canary.revision.clone(), canary_pods(canary, state, seen));
+    }
+    if let Some(stable) = &state.stable {
+        live.insert(stable.revision.clone(), all);
+    }
+    live
+}
+
+/// Pods that the canary is to have.
+pub(crate) fn canary_pods(canary: &Canary, state: &EngineState, seen: &Observation<'_>) -> u32 {
+    pods_for(target(canary, seen).max(canary.weight), state, seen)
+}
+
+/// Role, weight and flags of every revision that has a role.
+pub(crate) fn dataplane(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revision, RevisionState> {
+    let mut revisions = BTreeMap::new();
+    let mut put = |revision: &Revision, role, weight| {
+        let flags = flags_in_force(state, seen, revision);
+        revisions.insert(revision.clone(), RevisionState { role, weight, flags });
+    };
+    let canary_weight = state.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight);
+    if let Some(failed) = &state.failed {
+        put(&failed.revision, Role::Failed, Weight::ZERO);
+    }
+    if let Some(previous) = &state.previous {
+        put(&previous.revision, Role::Previous, Weight::ZERO);
+    }
+    if let Some(canary) = &state.canary {
+        put(&canary.revision, Role::Canary, canary_weight);
+    }
+    if let Some(stable) = &state.stable {
+        put(&stable.revision, Role::Stable, canary_weight.rest());
+    }
+    revisions
+}
+
+/// Flags as the spec of the revision has them, but for those that a rollback set back.
+fn flags_in_force(state: &EngineState, seen: &Observation<'_>, revision: &Revision) -> BTreeMap<String, bool> {
+    let mut flags = seen.revisions.get(revision).map(|facts: &RevisionFacts| facts.flags.clone()).unwrap_or_default();
+    flags.extend(state.flags_rolled_back.get(revision).cloned().unwrap_or_default());
+    flags
+}

@@ -1,0 +1,20 @@
+//! Stories: what was seen over time, and what the engine made of it. [`world`] is the cluster of a story, [`story`]
+//! the language that it is told in.
+
+use jiff::Timestamp;
+
+mod hands_on;
+mod invariants;
+mod lifecycle;
+mod policies;
+mod situations;
+mod story;
+mod world;
+
+/// Second 0 of every story.
+pub(crate) const START: i64 = 1_800_000_000;
+
+/// An instant, in seconds from the start of a story.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(START + second).unwrap()
+}

@@ -1,0 +1,119 @@
+//! What a person asks for.
+
+use mcphub_crds::status::Phase;
+
+use super::story::{GOOD, HOUR, MINUTE, NEXT, OTHER, RULE, Story, policy};
+use crate::rollout::RevisionResult;
+
+#[test]
+fn promote_skips_to_the_end_and_history_says_so() {
+    let story = Story::canary("").until(5 * MINUTE).intent("promote/bbbbbbbb/1").until(5 * MINUTE + 1);
+    assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
+    assert_eq!(story.reason(NEXT), "steps skipped by a person (promote)");
+}
+
+#[test]
+fn promote_is_refused_while_the_trigger_is_obeyed_and_promote_force_is_not() {
+    let bad = || Story::canary("").until(5 * MINUTE).pods(GOOD, 0).broken(NEXT);
+    let story = bad().intent("promote/bbbbbbbb/1").until(6 * MINUTE);
+    assert!(story.event("IntentRefused").is_some());
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10", "stable has no pod that could take over");
+    let story = bad().intent("promote-force/bbbbbbbb/1").until(6 * MINUTE);
+    assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
+    // Forced means forced: guard does not take it back either.
+    assert_eq!(story.pods(GOOD, 4).until(20 * MINUTE).weights(), "bbbbbbbb 100");
+}
+
+#[test]
+fn a_pause_step_waits_for_advance_and_for_nothing_else() {
+    let steps = "steps: [{traffic: 10, bake: 5m, pause: true}, {traffic: 100}]";
+    let story = Story::canary(steps).until(3 * HOUR);
+    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert!(story.message().contains("advance/bbbbbbbb/1/1"), "{}", story.message());
+    let story = story.intent("advance/bbbbbbbb/1/1").until(3 * HOUR + 1);
+    assert_eq!(story.weights(), "bbbbbbbb 100");
+}
+
+#[test]
+fn advance_waives_the_pause_but_neither_bake_nor_gate() {
+    let steps = "steps: [{traffic: 10, bake: 5m, pause: true}, {traffic: 100}]";
+    let story = Story::canary(steps).intent("advance/bbbbbbbb/1/1").until(4 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+    assert_eq!(story.until(8 * MINUTE).weights(), "bbbbbbbb 100");
+}
+
+#[test]
+fn pause_stops_and_resume_goes_on() {
+    let story = Story::canary("").intent("pause/bbbbbbbb/1").until(2 * HOUR);
+    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    let story = story.intent("resume/bbbbbbbb/1").until(2 * HOUR + 31);
+    assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
+}
+
+#[test]
+fn a_paused_spec_stops_promotion_but_not_a_rollback() {
+    let mut story = Story::canary("");
+    story.world.policy = policy(&format!("{RULE}paused: true"));
+    let story = story.until(HOUR);
+    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(story.broken(NEXT).until(HOUR + 30).weights(), "aaaaaaaa 100");
+}
+
+#[test]
+fn abort_goes_back_to_stable_and_the_revision_is_not_tried_again_until_the_spec_changes() {
+    let story = Story::canary("").intent("abort/bbbbbbbb/1").until(2 * HOUR);
+    assert_eq!((story.weights(), story.result(NEXT)), ("aaaaaaaa 100".into(), Some(RevisionResult::Aborted)));
+    assert_eq!((story.phase(), story.report().reason.as_str()), (Phase::RolledBack, "Aborted"));
+    let story = story.spec(GOOD).until(2 * HOUR + 60).spec(NEXT).until(2 * HOUR + 70);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+}
+
+#[test]
+fn retry_tries_a_rolled_back_revision_again_from_step_one() {
+    let mut story = Story::canary("").broken(NEXT).until(5 * MINUTE);
+    story.truth(NEXT).broken.clear();
+    let story = story.intent("retry/bbbbbbbb/1").until(5 * MINUTE + 5);
+    assert_eq!((story.weights(), story.step()), ("aaaaaaaa 90, bbbbbbbb 10".into(), 1));
+    assert_eq!(story.report().canary.as_ref().unwrap().attempt, 2);
+}
+
+// GitOps leaves an annotation in place for ever.
+#[test]
+fn an_intent_is_obeyed_once_and_void_when_its_attempt_is_over() {
+    let mut story = Story::canary("").broken(NEXT).until(5 * MINUTE).intent("retry/bbbbbbbb/1").until(HOUR);
+    assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
+    story.truth(NEXT).broken.clear();
+    assert_eq!(story.until(3 * HOUR).weights(), "aaaaaaaa 100");
+}
+
+#[test]
+fn an_intent_for_an_earlier_attempt_does_nothing() {
+    let mut story = Story::canary("").broken(NEXT).until(5 * MINUTE).intent("retry/bbbbbbbb/1");
+    story.truth(NEXT).broken.clear();
+    let story = story.until(6 * MINUTE).intent("promote/bbbbbbbb/1").until(7 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+    assert!(story.event("IntentRefused").is_some());
+}
+
+#[test]
+fn rollback_to_holds_until_the_specs_revision_changes() {
+    let story = Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(3 * HOUR + 2);
+    assert_eq!(story.weights(), "aaaaaaaa 100");
+    let story = story.until(6 * HOUR);
+    assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::Healthy));
+    let story = story.spec(OTHER).until(6 * HOUR + 5);
+    assert_eq!(story.weights(), "aaaaaaaa 90, cccccccc 10");
+}
+
+#[test]
+fn resume_flags_gives_a_revision_its_flags_back() {
+    let mut story = Story::healthy("").until(MINUTE);
+    story.truth(GOOD).flags = [("beta".to_owned(), false)].into();
+    story.truth(NEXT).flags = [("beta".to_owned(), true)].into();
+    let story = story.spec(NEXT).until(2 * HOUR - 10 * MINUTE);
+    let now = story.world.second();
+    let story = story.errors(NEXT, [(now, 0.3), (now + 3 * MINUTE, 0.0)]).until(now + 10 * MINUTE);
+    assert_eq!((story.weights(), story.flag(NEXT, "beta")), ("bbbbbbbb 100".into(), Some(false)));
+    let story = story.intent("resume-flags/bbbbbbbb/1").until(now + 11 * MINUTE);
+    assert_eq!(story.flag(NEXT, "beta"), Some(true));
+}

@@ -1,0 +1,231 @@
+//! The language of stories. Times are seconds; `GOOD` serves from the start, `NEXT` is what the spec changes to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mcphub_crds::rollout::Rollout;
+use mcphub_crds::status::{HoldReason, Phase};
+use mcphub_wire::dataplane::{Revision, Role};
+
+use super::at;
+use super::world::{Truth, World};
+use crate::plan::Next;
+use crate::rollout::policy::Policy;
+use crate::rollout::report::Report;
+use crate::rollout::{BrokenPod, RevisionResult, SelfCheckFact};
+use crate::snapshot::Prometheus;
+
+pub(super) const GOOD: &str = "aaaaaaaa";
+pub(super) const NEXT: &str = "bbbbbbbb";
+pub(super) const OTHER: &str = "cccccccc";
+
+pub(super) const MINUTE: i64 = 60;
+pub(super) const HOUR: i64 = 3600;
+
+pub(super) fn revision(name: &str) -> Revision {
+    name.parse().unwrap()
+}
+
+/// `spec.rollout` of most stories: the default steps, one rule.
+pub(super) const RULE: &str = "rules: [{name: errors, metric: HubErrorRate, minSamples: 20, \
+     promoteWhen: {atMost: '0.01'}, rollbackWhen: {above: '0.10', for: 2m}}]\n";
+
+/// `spec.rollout` in YAML, judged by a Prometheus that scrapes every 15 s.
+pub(super) fn policy(yaml: &str) -> Policy {
+    let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
+    let seconds = Duration::from_secs;
+    let prometheus = Prometheus { scrape_interval: seconds(15), ingest_delay: seconds(15) };
+    Policy::from_spec(Some(&spec), Some(("main", &prometheus)), &BTreeMap::from([("beta".into(), false)])).unwrap()
+}
+
+pub(super) struct Story {
+    pub(super) world: World,
+    pub(super) report: Option<Report>,
+}
+
+impl Story {
+    /// A hub whose first revision is not deployed yet.
+    pub(super) fn new(yaml: &str) -> Self {
+        Self { world: World::new(policy(&format!("{RULE}{yaml}")), &revision(GOOD)), report: None }
+    }
+
+    /// A hub that serves `GOOD` and rests.
+    pub(super) fn healthy(yaml: &str) -> Self {
+        let mut story = Self::new(yaml);
+        story.run_to(10);
+        assert_eq!(story.phase(), Phase::Healthy, "{}", story.message());
+        story
+    }
+
+    /// `NEXT` is asked for at second 60 and has just got the weight of step 1, at 10 %.
+    pub(super) fn canary(yaml: &str) -> Self {
+        let mut story = Self::healthy(yaml).until(MINUTE).spec(NEXT);
+        story.run_to(MINUTE + 5);
+        assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10", "{}", story.message());
+        story
+    }
+
+    /// A canary that walked its steps and was promoted; guard has begun.
+    pub(super) fn promoted(yaml: &str) -> Self {
+        let story = Self::canary(yaml).until(94 * MINUTE);
+        assert_eq!(story.phase(), Phase::Guard, "{}", story.message());
+        story
+    }
+
+    pub(super) fn truth(&mut self, name: &str) -> &mut Truth {
+        self.world.truths.entry(revision(name)).or_default()
+    }
+
+    /// The rule's value of a revision, from these seconds on.
+    pub(super) fn errors<const N: usize>(mut self, name: &str, values: [(i64, f64); N]) -> Self {
+        self.truth(name).values.extend(values);
+        self
+    }
+
+    pub(super) fn samples<const N: usize>(mut self, name: &str, samples: [(i64, f64); N]) -> Self {
+        self.truth(name).samples.extend(samples);
+        self
+    }
+
+    pub(super) fn spec(mut self, name: &str) -> Self {
+        self.world.spec = Some(revision(name));
+        self.world.kubelet();
+        self
+    }
+
+    pub(super) fn intent(mut self, text: &str) -> Self {
+        self.world.intent = Some(text.parse().unwrap());
+        self
+    }
+
+    pub(super) fn broken(mut self, name: &str) -> Self {
+        self.truth(name).broken = vec![BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() }];
+        self.world.kubelet();
+        self
+    }
+
+    pub(super) fn pods(mut self, name: &str, pods: u32) -> Self {
+        self.truth(name).pods = Some(pods);
+        self.world.kubelet();
+        self
+    }
+
+    pub(super) fn unscraped(mut self, from: i64, to: i64) -> Self {
+        self.world.unscraped.push((from, to));
+        self
+    }
+
+    pub(super) fn prometheus_down(mut self, from: i64, to: i64) -> Self {
+        self.world.down.push((from, to));
+        self
+    }
+
+    /// The operator looks whenever it wants to, and at least every 30 s, up to this second.
+    pub(super) fn until(mut self, second: i64) -> Self {
+        self.run_to(second);
+        self
+    }
+
+    pub(super) fn run_to(&mut self, second: i64) {
+        loop {
+            let facts = self.world.facts.clone();
+            let outcome = self.world.look();
+            let woken = facts != self.world.facts;
+            let wait = match outcome.next {
+                Next::Now => Duration::from_millis(50),
+                // Pods that come up are seen by a watch.
+                Next::In(_) | Next::Idle if woken => Duration::from_millis(50),
+                Next::In(wait) => wait.min(Duration::from_secs(30)),
+                Next::Idle => Duration::from_secs(30),
+            };
+            self.report = Some(outcome.report);
+            if self.world.second() >= second {
+                break;
+            }
+            self.world.wait(wait);
+            if self.world.second() >= second {
+                self.world.now = at(second);
+            }
+            self.world.kubelet();
+        }
+    }
+
+    /// Nobody looks until this second.
+    pub(super) fn away_until(mut self, second: i64) -> Self {
+        self.world.now = at(second);
+        self.world.kubelet();
+        self
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        self.report.as_ref().unwrap()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.report().phase
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.report().message
+    }
+
+    pub(super) fn holding(&self) -> Option<HoldReason> {
+        self.report().canary.as_ref()?.holding.map(|(reason, _)| reason)
+    }
+
+    pub(super) fn step(&self) -> u32 {
+        self.report().canary.as_ref().map_or(0, |canary| canary.step)
+    }
+
+    pub(super) fn observed(&self) -> i64 {
+        let observed = self.report().canary.as_ref().unwrap().bake_observed;
+        i64::try_from(observed.as_secs()).unwrap()
+    }
+
+    /// Revisions with a weight above 0.
+    pub(super) fn weights(&self) -> String {
+        let revisions = self.world.dataplane.iter().flat_map(|dataplane| &dataplane.revisions);
+        let weights = revisions.map(|(revision, state)| (revision, state.weight.percent()));
+        let weights: Vec<_> = weights
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(revision, weight)| format!("{revision} {weight}"))
+            .collect();
+        weights.join(", ")
+    }
+
+    pub(super) fn role(&self, name: &str) -> Option<Role> {
+        self.world.dataplane.as_ref()?.revisions.get(&revision(name)).map(|state| state.role)
+    }
+
+    pub(super) fn pods_of(&self, name: &str) -> Option<u32> {
+        self.world.facts.get(&revision(name))?.deployed
+    }
+
+    pub(super) fn result(&self, name: &str) -> Option<RevisionResult> {
+        self.world.state.as_ref()?.records.get(&revision(name))?.result
+    }
+
+    pub(super) fn reason(&self, name: &str) -> String {
+        self.world.state.as_ref().unwrap().records.get(&revision(name)).unwrap().reason.clone()
+    }
+
+    pub(super) fn flag(&self, name: &str, flag: &str) -> Option<bool> {
+        self.world.dataplane.as_ref()?.revisions.get(&revision(name))?.flags.get(flag).copied()
+    }
+
+    /// First second of an event with this reason.
+    pub(super) fn event(&self, reason: &str) -> Option<i64> {
+        let prefix = format!("{reason}: ");
+        self.world.events.iter().find(|(_, event)| event.starts_with(&prefix)).map(|(second, _)| *second)
+    }
+
+    /// `engine.json` and `dataplane.json` are gone.
+    pub(super) fn runtime_config_map_deleted(mut self) -> Self {
+        self.world.state = None;
+        self.world.dataplane = None;
+        for facts in self.world.facts.values_mut() {
+            facts.self_check = SelfCheckFact::Unknown;
+        }
+        self
+    }
+}

@@ -1,0 +1,201 @@
+//! All that was seen of one hub at one instant. Whatever is not in here, a plan can't depend on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use mcphub_crds::McpHub;
+use mcphub_wire::admin::SelfCheck;
+use mcphub_wire::keys::MasterKey;
+
+use crate::plan::Child;
+
+/// One hub and its surroundings.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When all of it was seen.
+    pub now: Timestamp,
+    /// The resource.
+    pub hub: McpHub,
+    /// What the operator brings along.
+    pub operator: Operator,
+    /// Objects controlled by this McpHub, from the caches.
+    pub children: Children,
+    /// The ConfigMaps in the hub's namespace that [`crate::revision::referenced_config_maps`] names; `None` where
+    /// there is no such one.
+    pub config_maps: BTreeMap<String, Option<ConfigMap>>,
+    /// Answers to [`Questions`]; empty when [`crate::rollout::queries`] and friends have not been asked yet.
+    pub answers: Answers,
+}
+
+/// What the operator brings along: its release, its settings, its place in the succession of leaders.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Release, as in `app.kubernetes.io/version`.
+    pub version: String,
+    /// Image of hubs whose spec names none; also of routers and bridges.
+    pub hub_image: String,
+    /// Pull policy that goes with `hub_image`, where the administrator set one.
+    pub image_pull_policy: Option<String>,
+    /// Term of this leader; rises at each take-over.
+    pub term: u64,
+    /// Prometheus servers that the administrator named.
+    pub prometheus: BTreeMap<String, Prometheus>,
+    /// Source of every hub's keys.
+    pub master_key: MasterKey,
+    /// Namespace that the operator runs in.
+    pub namespace: String,
+}
+
+/// One Prometheus that the administrator named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prometheus {
+    /// How often it scrapes hubs.
+    pub scrape_interval: Duration,
+    /// How old a sample is at most before it can be queried.
+    pub ingest_delay: Duration,
+}
+
+/// Objects controlled by the McpHub, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Children {
+    /// Revisions, servers and the router.
+    pub deployments: BTreeMap<String, Deployment>,
+    /// The hub's, and one per revision and container server.
+    pub services: BTreeMap<String, Service>,
+    /// One per revision, and `<hub>-runtime`.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// One per revision.
+    pub controller_revisions: BTreeMap<String, ControllerRevision>,
+    /// For hub and router pods.
+    pub service_accounts: BTreeMap<String, ServiceAccount>,
+    /// What those accounts may do.
+    pub roles: BTreeMap<String, Role>,
+    /// Who they are given to.
+    pub role_bindings: BTreeMap<String, RoleBinding>,
+    /// Of revisions and the router.
+    pub disruption_budgets: BTreeMap<String, PodDisruptionBudget>,
+    /// Pods with the label `mcphub.dev/hub`, by name.
+    pub pods: BTreeMap<String, Pod>,
+}
+
+impl Children {
+    /// The object of the same kind and name, if it is there.
+    pub fn get(&self, child: &Child) -> Option<Child> {
+        let name = child.name();
+        match child {
+            Child::ServiceAccount(_) => self.service_accounts.get(name).cloned().map(Child::ServiceAccount),
+            Child::Role(_) => self.roles.get(name).cloned().map(Child::Role),
+            Child::RoleBinding(_) => self.role_bindings.get(name).cloned().map(Child::RoleBinding),
+            Child::Secret(_) => None,
+            Child::ControllerRevision(_) => self.controller_revisions.get(name).cloned().map(Child::ControllerRevision),
+            Child::ConfigMap(_) => self.config_maps.get(name).cloned().map(Child::ConfigMap),
+            Child::Service(_) => self.services.get(name).cloned().map(Child::Service),
+            Child::Deployment(_) => self.deployments.get(name).cloned().map(Child::Deployment),
+            Child::PodDisruptionBudget(_) => self.disruption_budgets.get(name).cloned().map(Child::PodDisruptionBudget),
+        }
+    }
+
+    /// Every object, pods left out.
+    pub fn all(&self) -> impl Iterator<Item = Child> {
+        let deployments = self.deployments.values().cloned().map(Child::Deployment);
+        let services = self.services.values().cloned().map(Child::Service);
+        let budgets = self.disruption_budgets.values().cloned().map(Child::PodDisruptionBudget);
+        let config_maps = self.config_maps.values().cloned().map(Child::ConfigMap);
+        let revisions = self.controller_revisions.values().cloned().map(Child::ControllerRevision);
+        let accounts = self.service_accounts.values().cloned().map(Child::ServiceAccount);
+        let roles = self.roles.values().cloned().map(Child::Role);
+        let bindings = self.role_bindings.values().cloned().map(Child::RoleBinding);
+        let first = deployments.chain(services).chain(budgets).chain(config_maps);
+        first.chain(revisions).chain(accounts).chain(roles).chain(bindings)
+    }
+}
+
+/// Kind and name of an object in the hub's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectName {
+    /// `Deployment`, `Service`, …
+    pub kind: &'static str,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// What has to be asked before planning. Nothing here changes anything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Questions {
+    /// Names that a plan would create: does somebody else have one of them?
+    pub names: BTreeSet<ObjectName>,
+    /// Objects of a revision that is not made yet, to be applied with `dryRun=All`: pod-shaped fields of the spec
+    /// are judged by the API server only, and a refusal has to be known before the revision is made.
+    pub dry_runs: Vec<Child>,
+    /// Pods (name to IP) whose self-check is due.
+    pub self_checks: BTreeMap<String, String>,
+    /// Pods (name to IP) whose obeyed generation matters now.
+    pub generations: BTreeMap<String, String>,
+    /// Name of the Prometheus, and what to ask it.
+    pub prometheus: Option<(String, Vec<Query>)>,
+}
+
+/// One PromQL question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Key of the answer in [`Answers::queries`].
+    pub id: String,
+    /// The expression.
+    pub promql: String,
+    /// When.
+    pub span: Span,
+}
+
+/// When a query is evaluated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Span {
+    /// At one instant (`/api/v1/query`).
+    At(Timestamp),
+    /// At `start`, `start + step`, … up to `end` (`/api/v1/query_range`).
+    Range {
+        /// First point.
+        start: Timestamp,
+        /// Last point at most.
+        end: Timestamp,
+        /// Distance of points.
+        step: Duration,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// Of [`Questions::names`], those that exist and are not controlled by this McpHub.
+    pub taken: BTreeSet<ObjectName>,
+    /// Of [`Questions::dry_runs`], the API server's refusals (400, 403, 422), in its own words.
+    pub refused: BTreeMap<ObjectName, String>,
+    /// By pod; an error is the pod's not answering, in words.
+    pub self_checks: BTreeMap<String, Result<SelfCheck, String>>,
+    /// By pod.
+    pub generations: BTreeMap<String, Result<u64, String>>,
+    /// By [`Query::id`].
+    pub queries: BTreeMap<String, Answer>,
+}
+
+/// Answer to one [`Query`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Every series with its points; NaN points are kept.
+    Series(Vec<Series>),
+    /// Prometheus could not be asked, or answered with an error: in words, without credentials.
+    Down(String),
+}
+
+/// One series of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Instant and value, in time order; one point for [`Span::At`].
+    pub points: Vec<(Timestamp, f64)>,
+}

@@ -1,0 +1,195 @@
+//! Status of a hub: from the engine's report, the children and the answers; said only of what the API server has
+//! acknowledged.
+
+mod conditions;
+mod parts;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use mcphub_crds::McpHubStatus;
+use mcphub_crds::status::Phase;
+
+use self::conditions::{Claim, Claims};
+use crate::accept::ValidLive;
+use crate::labels::{self, Component};
+use crate::names;
+use crate::plan::{Acknowledged, Object, Prepared};
+use crate::rollout::{Observation, Outcome};
+use crate::scene::Scene;
+use crate::snapshot::{ObjectName, Snapshot};
+
+/// Values that only tick are written no more often than this.
+const QUIET: Duration = Duration::from_mins(1);
+/// Longest message of a condition; the API server refuses more than 32768 bytes.
+const LONGEST: usize = 4096;
+
+/// What status is made of once the objects are acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Draft {
+    now: Timestamp,
+    generation: Option<i64>,
+    /// As it was seen.
+    old: McpHubStatus,
+    /// When `old` was written, as far as is known.
+    written: Option<Timestamp>,
+    /// Objects of the plan.
+    expected: usize,
+    /// The runtime ConfigMap: the truth that status describes.
+    runtime: ObjectName,
+    said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Said {
+    /// There is nothing to say that was not said before.
+    Nothing,
+    /// Status, if everything is acknowledged.
+    Status { status: Box<McpHubStatus>, claims: Box<Claims>, needs_runtime: bool },
+}
+
+impl Draft {
+    /// One that leaves status as it is.
+    pub(crate) fn new(scene: &Scene<'_>) -> Self {
+        let hub = &scene.snapshot.hub;
+        Self {
+            now: scene.snapshot.now,
+            generation: hub.metadata.generation,
+            old: hub.status.clone().unwrap_or_default(),
+            written: last_written(scene.snapshot),
+            expected: 0,
+            runtime: ObjectName { kind: "ConfigMap", name: names::runtime(scene.owner.hub) },
+            said: Said::Nothing,
+        }
+    }
+
+    /// The spec is not accepted, and there is nothing else to tell.
+    pub(crate) fn refused(mut self, scene: &Scene<'_>) -> Self {
+        let status = McpHubStatus {
+            phase: Some(Phase::NotAccepted),
+            replicas: Some(0),
+            selector: Some(selector(scene.owner.hub)),
+            ..McpHubStatus::default()
+        };
+        let claims = Claims {
+            accepted: conditions::accepted(scene),
+            available: Claim::no("NothingRuns", "no revision of this hub was ever accepted"),
+            rolled_back: Claim::no("NotRolledBack", ""),
+            servers: Claim::unknown("NotAsked", "no pod to ask"),
+            phase: Phase::NotAccepted,
+            reason: String::new(),
+            message: String::new(),
+        };
+        self.said = Said::Status { status: Box::new(status), claims: Box::new(claims), needs_runtime: false };
+        self
+    }
+
+    /// What the engine decided, and what was seen.
+    pub(crate) fn decided(
+        mut self,
+        scene: &Scene<'_>,
+        live: &ValidLive,
+        seen: &Observation<'_>,
+        outcome: &Outcome,
+    ) -> Self {
+        let report = &outcome.report;
+        let phase = if scene.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
+        let servers = parts::servers(scene, outcome, &self.old);
+        let ready = servers.iter().filter(|server| server.ready);
+        let stable = outcome.state.stable.as_ref().and_then(|stable| outcome.live.get(&stable.revision));
+        let status = McpHubStatus {
+            observed_generation: None,
+            phase: Some(phase),
+            conditions: Vec::new(),
+            stable: parts::stable(report, seen),
+            canary: parts::canary(report, seen),
+            rules: parts::rules(report),
+            flags: parts::flags(scene, outcome, seen),
+            servers_ready: (!servers.is_empty()).then(|| format!("{}/{}", ready.clone().count(), servers.len())),
+            tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
+            history: parts::history(scene, live, outcome),
+            replicas: Some(stable.copied().unwrap_or(scene.snapshot.hub.spec.replicas)),
+            selector: Some(selector(scene.owner.hub)),
+            endpoint: Some(format!(
+                "http://{}.{}.svc:{}/mcp",
+                scene.owner.hub, scene.owner.namespace, live.service.port
+            )),
+            servers,
+        };
+        let claims = Claims {
+            accepted: conditions::accepted(scene),
+            available: conditions::available(seen, outcome),
+            rolled_back: conditions::rolled_back(report),
+            servers: conditions::servers(&status.servers),
+            phase,
+            reason: report.reason.clone(),
+            message: report.message.clone(),
+        };
+        self.said = Said::Status { status: Box::new(status), claims: Box::new(claims), needs_runtime: true };
+        self
+    }
+
+    /// These have to be acknowledged.
+    pub(crate) fn expect(&mut self, objects: &[Object<Prepared>]) {
+        self.expected = objects.len();
+    }
+}
+
+/// When an operator wrote status last, from the server's own book.
+fn last_written(snapshot: &Snapshot) -> Option<Timestamp> {
+    let entries = snapshot.hub.metadata.managed_fields.iter().flatten();
+    let status = entries.filter(|entry| entry.subresource.as_deref() == Some("status"));
+    status.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
+}
+
+/// All serving pods, for autoscalers.
+fn selector(hub: &str) -> String {
+    let all = labels::selector(hub, Component::Hub);
+    all.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Status of the hub, from what the API server acknowledged.
+pub(crate) fn status(draft: &Draft, acknowledged: &Acknowledged) -> McpHubStatus {
+    let mut written = acknowledged.objects.iter().map(|object| object.child.object_name());
+    let Said::Status { status, claims, needs_runtime } = &draft.said else {
+        return draft.old.clone();
+    };
+    let refusal = acknowledged.rejections.first();
+    // Without the runtime ConfigMap nothing of what the engine decided is true yet.
+    let mut new = if *needs_runtime && !written.any(|name| name == draft.runtime) {
+        draft.old.clone()
+    } else {
+        (**status).clone()
+    };
+    let whole = refusal.is_none() && acknowledged.objects.len() == draft.expected;
+    new.observed_generation = if whole { draft.generation } else { draft.old.observed_generation };
+    new.conditions = conditions::all(claims, refusal, whole, draft);
+    quiet(new, draft)
+}
+
+/// The old status where the new one differs only in what ticks, and the old one is young: a status that is written
+/// every second wakes everybody who watches it.
+fn quiet(new: McpHubStatus, draft: &Draft) -> McpHubStatus {
+    let young = draft
+        .written
+        .is_some_and(|written| Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET));
+    let steady = |status: &McpHubStatus| {
+        let mut status = status.clone();
+        for rule in &mut status.rules {
+            (rule.value, rule.stable_value, rule.samples) = (None, None, None);
+        }
+        if let Some(canary) = &mut status.canary {
+            canary.bake_observed = None;
+        }
+        // Their reasons say what is; their messages count seconds.
+        let counting = |condition: &&mut Condition| ["Ready", "Reconciling", "Stalled"].contains(&&*condition.type_);
+        for condition in status.conditions.iter_mut().filter(counting) {
+            let words =
+                condition.message.split_whitespace().filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+            condition.message = words.collect::<Vec<_>>().join(" ");
+        }
+        status
+    };
+    if young && steady(&new) == steady(&draft.old) { draft.old.clone() } else { new }
+}

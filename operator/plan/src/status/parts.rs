@@ -1,0 +1,139 @@
+//! The parts of status that are lists.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mcphub_crds::McpHubStatus;
+use mcphub_crds::status::{
+    CanaryStatus, FlagStatus, HistoryEntry, Holding, RevisionResult, RuleStatus, ServerStatus, StableStatus,
+};
+use mcphub_crds::values::Duration;
+use mcphub_wire::admin::SelfCheck;
+use mcphub_wire::dataplane::Revision;
+
+use crate::accept::ValidLive;
+use crate::compile;
+use crate::facts;
+use crate::rollout::report::Report;
+use crate::rollout::{self, Observation, Outcome};
+use crate::scene::Scene;
+
+fn image(seen: &Observation<'_>, revision: &Revision) -> String {
+    seen.revisions.get(revision).map(|facts| facts.image.clone()).unwrap_or_default()
+}
+
+pub(super) fn stable(report: &Report, seen: &Observation<'_>) -> Option<StableStatus> {
+    report.stable.as_ref().map(|stable| StableStatus {
+        revision: stable.revision.to_string(),
+        image: image(seen, &stable.revision),
+        since: Time(stable.since),
+    })
+}
+
+pub(super) fn canary(report: &Report, seen: &Observation<'_>) -> Option<CanaryStatus> {
+    report.canary.as_ref().map(|canary| CanaryStatus {
+        revision: canary.revision.to_string(),
+        image: image(seen, &canary.revision),
+        attempt: canary.attempt,
+        step: canary.step,
+        weight: canary.weight.percent(),
+        bake_observed: Some(Duration::from(canary.bake_observed)),
+        bake_required: Some(Duration::from(canary.bake_required)),
+        holding: canary.holding.map(|(reason, since)| Holding { reason, since: Time(since) }),
+    })
+}
+
+pub(super) fn rules(report: &Report) -> Vec<RuleStatus> {
+    let rule = |rule: &rollout::report::RuleReport| RuleStatus {
+        name: rule.name.clone(),
+        value: rule.value.map(number),
+        stable_value: rule.stable_value.map(number),
+        samples: rule.samples.map(whole),
+        verdict: rule.verdict,
+        breached_since: rule.breached_since.map(Time),
+    };
+    report.rules.iter().map(rule).collect()
+}
+
+/// At most four decimals, none that say nothing.
+fn number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    if !text.contains('.') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, NaN becomes 0")]
+fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
+/// Flags of the revision that the spec asks for while it lives, else of the stable one.
+pub(super) fn flags(scene: &Scene<'_>, outcome: &Outcome, seen: &Observation<'_>) -> Vec<FlagStatus> {
+    let live = &outcome.dataplane.revisions;
+    let desired = scene.desired.as_ref().filter(|revision| live.contains_key(*revision));
+    let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
+    let Some(revision) = desired.or(stable) else { return Vec::new() };
+    let effective = live.get(revision).map(|state| &state.flags);
+    let facts = seen.revisions.get(revision).map(|facts| &facts.flags);
+    let rolled_back = outcome.report.flags_rolled_back.get(revision);
+    let flag = |(name, spec): (String, bool)| FlagStatus {
+        effective: effective
+            .and_then(|all| all.get(&name))
+            .or(facts.and_then(|all| all.get(&name)))
+            .copied()
+            .unwrap_or(spec),
+        rolled_back: rolled_back.is_some_and(|all| all.contains_key(&name)),
+        spec,
+        name,
+    };
+    compile::flags(&scene.snapshot.hub.spec).into_iter().map(flag).collect()
+}
+
+/// Servers as a hub pod sees them: one of stable's, else one of the canary's; as they were where none was asked.
+pub(super) fn servers(scene: &Scene<'_>, outcome: &Outcome, old: &McpHubStatus) -> Vec<ServerStatus> {
+    let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
+    let canary = outcome.state.canary.as_ref().map(|canary| &canary.revision);
+    let asked = stable.into_iter().chain(canary).find_map(|revision| answer(scene, revision));
+    let Some(check) = asked else { return old.servers.clone() };
+    let server = |server: &mcphub_wire::admin::ServerState| ServerStatus {
+        name: server.name.clone(),
+        ready: server.connected,
+        tools: server.tools,
+        message: Some(server.message.chars().take(1024).collect::<String>()).filter(|message| !message.is_empty()),
+    };
+    check.servers.iter().map(server).collect()
+}
+
+fn answer<'a>(scene: &'a Scene<'_>, revision: &Revision) -> Option<&'a SelfCheck> {
+    let answers = &scene.snapshot.answers.self_checks;
+    facts::ready_pods(&scene.snapshot.children, revision)
+        .find_map(|pod| answers.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
+}
+
+/// What became of the last revisions, newest first.
+pub(super) fn history(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<HistoryEntry> {
+    let entry = |(revision, kept): (&Revision, &crate::record::Kept)| {
+        let attempt = outcome.state.records.get(revision).or(kept.attempt.as_ref())?;
+        Some(HistoryEntry {
+            revision: revision.to_string(),
+            image: kept.recorded.as_ref()?.image.clone(),
+            result: result(attempt.result?),
+            reason: Some(attempt.reason.chars().take(1024).collect::<String>()).filter(|reason| !reason.is_empty()),
+            at: Time(attempt.at),
+        })
+    };
+    let mut entries: Vec<_> = scene.kept.iter().filter_map(entry).collect();
+    entries.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.revision.cmp(&b.revision)));
+    entries.truncate(usize::try_from(live.policy.history_limit).unwrap_or(usize::MAX));
+    entries
+}
+
+fn result(result: rollout::RevisionResult) -> RevisionResult {
+    match result {
+        rollout::RevisionResult::Promoted => RevisionResult::Promoted,
+        rollout::RevisionResult::RolledBack => RevisionResult::RolledBack,
+        rollout::RevisionResult::Replaced => RevisionResult::Replaced,
+        rollout::RevisionResult::Aborted => RevisionResult::Aborted,
+        rollout::RevisionResult::Failed => RevisionResult::Failed,
+    }
+}

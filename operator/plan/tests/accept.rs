@@ -1,0 +1,149 @@
+//! What is refused, and the sentence that says what to write instead.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{World, config_map};
+use mcphub_plan::accept::{Reason, accept};
+use mcphub_plan::snapshot::Prometheus;
+use rstest::rstest;
+
+const SERVER: &str = "servers: [{name: a, remote: {url: 'https://a.example/mcp'}}]";
+
+fn problems(world: &World) -> Vec<(Reason, String)> {
+    let problems = accept(&world.snapshot).err().unwrap_or_default();
+    problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
+}
+
+fn container(fields: &str) -> String {
+    format!("servers: [{{name: files, container: {{image: 'a:1', command: [a], {fields}}}}}]")
+}
+
+#[rstest]
+#[case(
+    &format!("{SERVER}\npodTemplate: {{affinity: {{nodeAfinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: []}}}}}}}}"),
+    "podTemplate.affinity.nodeAfinity: Kubernetes knows no such field"
+)]
+#[case(
+    &format!("{SERVER}\npodTemplate: {{labels: {{app.kubernetes.io/name: x}}}}"),
+    "podTemplate.labels[\"app.kubernetes.io/name\"] is set by the operator; leave it out"
+)]
+#[case(
+    &format!("{SERVER}\nexpose: {{service: {{annotations: {{prometheus.io/scrape: 'true'}}}}}}"),
+    "expose.service.annotations[\"prometheus.io/scrape\"] is set by the operator; leave it out"
+)]
+#[case(
+    "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, tools: {allow: ['^get_.+$']}}]",
+    "servers[0] \"a\".tools.allow: \"^get_.+$\" looks like a regular expression; patterns know * and ? only"
+)]
+#[case(
+    &container("volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"),
+    "servers[0] \"files\".container.strategy is not set, but the server writes to the claim \"data\"; write Recreate if \
+     the claim is ReadWriteOnce, RollingUpdate if it is ReadWriteMany"
+)]
+#[case(
+    &container("volumes: [{name: mcphub-tmp, emptyDir: {}}]"),
+    "servers[0] \"files\".container.volumes: \"mcphub-tmp\" starts with \"mcphub-\", which is the operator's; rename it"
+)]
+#[case(
+    &container("volumes: [{name: x, emptyDir: {}}], volumeMounts: [{name: x, mountPath: /mcphub}]"),
+    "servers[0] \"files\".container.volumeMounts: \"x\" is mounted at /mcphub, where the bridge is; choose another path"
+)]
+#[case(
+    "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
+    "servers[0] \"a\": both remote and container are set; keep one"
+)]
+fn a_value_that_cannot_be_done_is_refused_with_what_to_write(#[case] spec: &str, #[case] message: &str) {
+    assert_eq!(problems(&World::new(spec)), [(Reason::InvalidSpec, message.to_owned())]);
+}
+
+#[rstest]
+#[case("auth: {mode: Jwt}", "auth.mode is not supported yet; put a proxy that authenticates in front, and write None")]
+#[case("filtering: {mode: Category}", "filtering.mode is not supported yet; write None, Static or ServerAllowlist")]
+#[case("access: [{when: 'true'}]", "access is not supported yet; write a hub for each group of callers")]
+#[case(
+    "networkPolicy: {enabled: true}",
+    "networkPolicy.enabled is not supported yet; write NetworkPolicies of your own"
+)]
+fn what_would_leave_a_hub_open_is_refused_even_by_an_older_crd(#[case] field: &str, #[case] message: &str) {
+    let world = World::new(&format!("{SERVER}\n{field}"));
+    assert_eq!(problems(&world), [(Reason::NotSupported, message.to_owned())]);
+}
+
+#[test]
+fn a_wrongly_shaped_pod_field_is_named_with_its_type() {
+    let world = World::new(&format!("{SERVER}\npodTemplate: {{tolerations: [{{key: 1}}]}}"));
+    let [(reason, message)] = &problems(&world)[..] else { panic!("one problem") };
+    assert_eq!(*reason, Reason::InvalidSpec);
+    assert!(message.starts_with("podTemplate.tolerations[0]: not a Kubernetes Toleration: "), "{message}");
+}
+
+#[test]
+fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_not() {
+    let env = |optional| {
+        container(&format!(
+            "env: [{{name: A, valueFrom: {{configMapKeyRef: {{name: settings, key: A, optional: {optional}}}}}}}]"
+        ))
+    };
+    let mut world = World::new(&env(false));
+    let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; make it, or mark the reference optional";
+    assert_eq!(problems(&world), [(Reason::ConfigMapMissing, missing.to_owned())]);
+    world.snapshot.config_maps.insert("settings".into(), Some(config_map("settings", &[("B", "1")])));
+    let key =
+        "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference optional";
+    assert_eq!(problems(&world), [(Reason::ConfigMapMissing, key.to_owned())]);
+    assert_eq!(problems(&World::new(&env(true))), []);
+}
+
+#[test]
+fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_he_has() {
+    let mut world = World::new(&format!("{SERVER}\nrollout: {{prometheus: team-b}}"));
+    let message =
+        |known| format!("rollout.prometheus is \"team-b\", but the administrator named {known}; use one of those");
+    assert_eq!(problems(&world), [(Reason::UnknownPrometheus, message("none"))]);
+    let server = Prometheus { scrape_interval: Duration::from_secs(30), ingest_delay: Duration::from_secs(30) };
+    world.snapshot.operator.prometheus.insert("main".into(), server);
+    assert_eq!(problems(&world), [(Reason::UnknownPrometheus, message("main"))]);
+}
+
+#[test]
+fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
+    let rule = "{name: e, metric: HubErrorRate, rollbackWhen: {above: '0.1', for: 10s}}";
+    let mut world = World::new(&format!("{SERVER}\nrollout: {{rules: [{rule}]}}"));
+    let server = Prometheus { scrape_interval: Duration::from_secs(30), ingest_delay: Duration::from_secs(30) };
+    world.snapshot.operator.prometheus.insert("main".into(), server);
+    let message =
+        "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m";
+    assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
+}
+
+#[test]
+fn an_intent_that_is_not_understood_is_named() {
+    let mut world = World::new(SERVER);
+    let annotations = world.snapshot.hub.metadata.annotations.get_or_insert_default();
+    annotations.insert("mcphub.dev/intent".into(), "promot".into());
+    let [(reason, message)] = &problems(&world)[..] else { panic!("one problem") };
+    assert_eq!(*reason, Reason::InvalidIntent);
+    assert!(message.starts_with("metadata.annotations[\"mcphub.dev/intent\"]: \"promot\" is not"), "{message}");
+}
+
+// etcd refuses more, and the revision could never be recorded.
+#[test]
+fn a_revision_that_does_not_fit_in_one_object_is_refused_before_anything_is_made() {
+    let mut world = World::new(&container("envFrom: [{configMapRef: {name: big}}]"));
+    world.snapshot.config_maps.insert("big".into(), Some(config_map("big", &[("A", &"x".repeat(1_000_000))])));
+    let plan = world.plan();
+    assert_eq!(plan.objects, []);
+    world.apply(&plan);
+    let (_, reason, message) = world.condition("Accepted");
+    assert_eq!(reason, "TooLarge");
+    assert!(message.contains("use smaller ConfigMaps"), "{message}");
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let world = World::new(&format!("{SERVER}\nauth: {{mode: Jwt}}\npodTemplate: {{labels: {{mcphub.dev/x: y}}}}"));
+    assert_eq!(problems(&world).len(), 2);
+}

@@ -1,0 +1,289 @@
+//! A cluster in memory: takes plans, runs pods, answers questions. No clock but its own.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mcphub_crds::{McpHub, McpHubStatus};
+use mcphub_plan::drift;
+use mcphub_plan::plan::{Acknowledged, Child, Object, Plan, Prepared, Write};
+use mcphub_plan::snapshot::{Answers, Children, Operator, Questions, Snapshot};
+use mcphub_wire::admin::{SelfCheck, ServerState};
+use mcphub_wire::dataplane::{Dataplane, Revision};
+use mcphub_wire::keys::MasterKey;
+use serde_json::{Value, json};
+
+pub const UID: &str = "0d9f6a52-0000-4000-8000-000000000001";
+
+/// Two servers, one of each sort.
+pub const SPEC: &str = "
+replicas: 2
+servers:
+- name: github
+  remote:
+    url: https://mcp.example.com/mcp
+    headers: [{name: Authorization, valueFrom: {secretKeyRef: {name: github, key: token}}}]
+- name: files
+  container: {image: 'registry.example/files:1', command: [mcp-files, /data]}
+";
+
+pub fn hub(spec: &str) -> McpHub {
+    let spec: Value = serde_yaml_ng::from_str(spec).expect("yaml");
+    let meta = json!({"name": "team", "namespace": "ai", "uid": UID, "generation": 1});
+    let all = json!({"apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": meta, "spec": spec});
+    serde_json::from_value(all).expect("an McpHub")
+}
+
+pub fn config_map(name: &str, data: &[(&str, &str)]) -> ConfigMap {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "ai"},
+        "data": data.iter().copied().collect::<BTreeMap<_, _>>(),
+    }))
+    .expect("a ConfigMap")
+}
+
+pub fn operator() -> Operator {
+    Operator {
+        version: "1.0.0".into(),
+        hub_image: "registry.example/mcp-hub:1.0.0".into(),
+        image_pull_policy: None,
+        term: 1,
+        prometheus: BTreeMap::new(),
+        master_key: MasterKey::new([7; 32]),
+        namespace: "mcphub-system".into(),
+    }
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub snapshot: Snapshot,
+    /// Whether self-checks pass.
+    pub healthy: bool,
+    versions: u64,
+}
+
+impl World {
+    pub fn new(spec: &str) -> Self {
+        let snapshot = Snapshot {
+            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+            hub: hub(spec),
+            operator: operator(),
+            children: Children::default(),
+            config_maps: BTreeMap::new(),
+            answers: Answers::default(),
+        };
+        Self { snapshot, healthy: true, versions: 0 }
+    }
+
+    /// One that has come to rest.
+    pub fn settled(spec: &str) -> Self {
+        let mut world = Self::new(spec);
+        world.settle();
+        world
+    }
+
+    pub fn set_spec(&mut self, spec: &str) {
+        self.snapshot.hub.spec = hub(spec).spec;
+        *self.snapshot.hub.metadata.generation.get_or_insert_default() += 1;
+    }
+
+    pub fn pass(&mut self, seconds: i64) {
+        self.snapshot.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// Asks what the planner wants to know, and answers it.
+    pub fn ask(&mut self) -> Questions {
+        self.snapshot.answers =
+            Answers { taken: std::mem::take(&mut self.snapshot.answers.taken), ..Answers::default() };
+        let questions = mcphub_plan::questions(&self.snapshot);
+        let generation = self.dataplane().map_or(0, |dataplane| dataplane.generation);
+        let check = |pod: &String| (pod.clone(), Ok(self.self_check()));
+        let checks = questions.self_checks.keys().map(check).collect();
+        self.snapshot.answers.self_checks = checks;
+        self.snapshot.answers.generations =
+            questions.generations.keys().map(|pod| (pod.clone(), Ok(generation))).collect();
+        questions
+    }
+
+    fn self_check(&self) -> SelfCheck {
+        let server = |server: &mcphub_crds::servers::Server| ServerState {
+            name: server.name.clone(),
+            connected: true,
+            tools: 3,
+            message: String::new(),
+        };
+        let servers = self.snapshot.hub.spec.servers.iter().map(server).collect();
+        SelfCheck { passed: self.healthy, checks: Vec::new(), servers }
+    }
+
+    /// Asks, plans, and checks the plan.
+    pub fn plan(&mut self) -> Plan {
+        self.ask();
+        let plan = mcphub_plan::plan(&self.snapshot);
+        plan.check(&self.snapshot).expect("a plan without flaws");
+        plan
+    }
+
+    /// Carries out the plan's first `writes` writes and deletes, as an operator that is killed then does.
+    pub fn apply_some(&mut self, plan: &Plan, writes: usize) -> Acknowledged {
+        let mut left = writes;
+        let mut acknowledged = Acknowledged::default();
+        for object in &plan.objects {
+            let there = self.snapshot.children.get(&object.child);
+            if there.as_ref().is_some_and(|there| !drift::differs(there, &object.child)) {
+                acknowledged.objects.push(object.clone().applied(there.expect("just seen")));
+                continue;
+            }
+            if left == 0 {
+                return acknowledged;
+            }
+            left -= 1;
+            acknowledged.objects.push(self.write(object));
+        }
+        for delete in plan.deletes.iter().take(left) {
+            self.remove(delete.object.kind, &delete.object.name);
+        }
+        acknowledged
+    }
+
+    pub fn apply(&mut self, plan: &Plan) -> McpHubStatus {
+        let acknowledged = self.apply_some(plan, usize::MAX);
+        let status = plan.status(&acknowledged);
+        self.snapshot.hub.status = Some(status.clone());
+        status
+    }
+
+    fn write(&mut self, object: &Object<Prepared>) -> mcphub_plan::plan::Object<mcphub_plan::plan::Applied> {
+        let there = self.snapshot.children.get(&object.child);
+        let mut child = object.child.clone();
+        if object.write() == Write::Create {
+            assert!(there.is_none(), "409 AlreadyExists: {}", child.name());
+        }
+        let seen = there.as_ref().map(|there| there.meta().clone()).unwrap_or_default();
+        let wanted = child.meta().resource_version.clone();
+        assert!(wanted.is_none() || wanted == seen.resource_version, "409 Conflict: {}", child.name());
+        self.versions += 1;
+        let meta = child.meta_mut();
+        meta.resource_version = Some(self.versions.to_string());
+        meta.uid = seen.uid.or_else(|| Some(format!("uid-{}", self.versions)));
+        meta.creation_timestamp = seen.creation_timestamp.or(Some(Time(self.snapshot.now)));
+        self.put(child.clone());
+        object.clone().applied(child)
+    }
+
+    pub fn put(&mut self, child: Child) {
+        let children = &mut self.snapshot.children;
+        let name = child.name().to_owned();
+        match child {
+            Child::ServiceAccount(o) => drop(children.service_accounts.insert(name, o)),
+            Child::Role(o) => drop(children.roles.insert(name, o)),
+            Child::RoleBinding(o) => drop(children.role_bindings.insert(name, o)),
+            Child::Secret(_) => {}
+            Child::ControllerRevision(o) => drop(children.controller_revisions.insert(name, o)),
+            Child::ConfigMap(o) => drop(children.config_maps.insert(name, o)),
+            Child::Service(o) => drop(children.services.insert(name, o)),
+            Child::Deployment(o) => drop(children.deployments.insert(name, o)),
+            Child::PodDisruptionBudget(o) => drop(children.disruption_budgets.insert(name, o)),
+        }
+    }
+
+    pub fn remove(&mut self, kind: &str, name: &str) {
+        let children = &mut self.snapshot.children;
+        match kind {
+            "ServiceAccount" => drop(children.service_accounts.remove(name)),
+            "Role" => drop(children.roles.remove(name)),
+            "RoleBinding" => drop(children.role_bindings.remove(name)),
+            "ControllerRevision" => drop(children.controller_revisions.remove(name)),
+            "ConfigMap" => drop(children.config_maps.remove(name)),
+            "Service" => drop(children.services.remove(name)),
+            "Deployment" => drop(children.deployments.remove(name)),
+            "PodDisruptionBudget" => drop(children.disruption_budgets.remove(name)),
+            other => panic!("no {other} here"),
+        }
+    }
+
+    /// Every Deployment has the pods that it asks for, all Ready.
+    pub fn run_pods(&mut self) {
+        let mut pods = BTreeMap::new();
+        for (name, deployment) in &self.snapshot.children.deployments {
+            let spec = deployment.spec.as_ref().expect("a spec");
+            for number in 0..spec.replicas.unwrap_or(1) {
+                let name = format!("{name}-{number}");
+                let old = self.snapshot.children.pods.get(&name).cloned();
+                pods.insert(name.clone(), old.unwrap_or_else(|| pod(&name, &spec.template, self.snapshot.now)));
+            }
+        }
+        self.snapshot.children.pods = pods;
+    }
+
+    /// Plans and applies until nothing is to be done any more.
+    pub fn settle(&mut self) {
+        for _ in 0..200 {
+            self.run_pods();
+            let plan = self.plan();
+            let busy = self.changes(&plan);
+            self.apply(&plan);
+            if !busy {
+                return;
+            }
+            self.pass(2);
+        }
+        panic!("never comes to rest: {:?}", self.snapshot.hub.status);
+    }
+
+    /// Whether carrying out the plan would change anything.
+    pub fn changes(&self, plan: &Plan) -> bool {
+        !plan.deletes.is_empty() || plan.objects.iter().any(|object| self.would_write(object))
+    }
+
+    fn would_write(&self, object: &Object<Prepared>) -> bool {
+        let secret = matches!(object.child, Child::Secret(_));
+        !secret && self.snapshot.children.get(&object.child).is_none_or(|there| drift::differs(&there, &object.child))
+    }
+
+    pub fn dataplane(&self) -> Option<Dataplane> {
+        serde_json::from_str(
+            self.snapshot.children.config_maps.get("team-runtime")?.data.as_ref()?.get("dataplane.json")?,
+        )
+        .ok()
+    }
+
+    /// The only revision that has weight.
+    pub fn serving(&self) -> Revision {
+        let dataplane = self.dataplane().expect("a dataplane");
+        dataplane.revisions.iter().find(|(_, state)| state.weight.percent() == 100).expect("one that serves").0.clone()
+    }
+
+    /// Objects that are there, as `Kind name`, without pods.
+    pub fn inventory(&self) -> Vec<String> {
+        let mut all: Vec<_> =
+            self.snapshot.children.all().map(|child| format!("{} {}", child.kind(), child.name())).collect();
+        all.sort();
+        all
+    }
+
+    pub fn status(&self) -> &McpHubStatus {
+        self.snapshot.hub.status.as_ref().expect("a status")
+    }
+
+    pub fn condition(&self, kind: &str) -> (String, String, String) {
+        let all = &self.status().conditions;
+        let found = all.iter().find(|condition| condition.type_ == kind).expect("the condition");
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    }
+}
+
+fn pod(name: &str, template: &k8s_openapi::api::core::v1::PodTemplateSpec, now: Timestamp) -> Pod {
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now.to_string()});
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": template.metadata.as_ref().and_then(|meta| meta.labels.clone())},
+        "status": {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [condition("PodScheduled"), condition("ContainersReady"), condition("Ready")],
+        },
+    }))
+    .expect("a Pod")
+}

@@ -1,0 +1,196 @@
+//! From pods and answers to what the engine is told.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod common;
+
+use common::{SPEC, World};
+use k8s_openapi::api::core::v1::Pod;
+use mcphub_plan::facts;
+use mcphub_plan::record;
+use mcphub_plan::rollout::state::{EngineState, Stable};
+use mcphub_plan::rollout::{RevisionFacts, SelfCheckFact};
+use mcphub_wire::admin::{Check, SelfCheck, ServerState};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// Facts of the serving revision after `change` of the first of its two pods.
+fn with_pod(change: impl FnOnce(&mut Value)) -> RevisionFacts {
+    facts_of(&changed(change))
+}
+
+fn changed(change: impl FnOnce(&mut Value)) -> World {
+    let mut world = World::settled(SPEC);
+    let revision = world.serving();
+    let name = format!("team-r-{revision}-0");
+    let mut pod = serde_json::to_value(&world.snapshot.children.pods[&name]).expect("json");
+    change(&mut pod);
+    let pod: Pod = serde_json::from_value(pod).expect("a Pod");
+    world.snapshot.children.pods.insert(name, pod);
+    world
+}
+
+fn facts_of(world: &World) -> RevisionFacts {
+    facts_with(world, &EngineState::default())
+}
+
+fn facts_with(world: &World, engine: &EngineState) -> RevisionFacts {
+    let kept = record::kept("team", &world.snapshot.children);
+    facts::revisions(&world.snapshot, &kept, Some(engine)).remove(&world.serving()).expect("kept")
+}
+
+fn ready(status: &str, since: &str) -> Value {
+    json!({"type": "Ready", "status": status, "lastTransitionTime": since})
+}
+
+const LONG_AGO: &str = "2025-12-31T00:00:00Z";
+
+#[test]
+fn two_ready_pods_are_two_ready_pods() {
+    let facts = with_pod(|_| {});
+    assert_eq!((facts.ready, facts.unschedulable, facts.broken), (2, 0, Vec::new()));
+    assert_eq!(facts.deployed, Some(2));
+}
+
+#[test]
+fn a_pod_on_its_way_out_does_not_count_and_is_not_broken() {
+    let facts = with_pod(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!(LONG_AGO);
+        pod["status"]["conditions"] = json!([ready("False", LONG_AGO)]);
+    });
+    assert_eq!((facts.ready, facts.broken), (1, Vec::new()));
+}
+
+fn whole(mut container: Value) -> Value {
+    for (key, value) in [("image", json!("")), ("imageID", json!("")), ("ready", json!(false))] {
+        container[key] = value;
+    }
+    container
+}
+
+#[rstest]
+#[case(json!({"name": "hub", "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}), "CrashLoopBackOff: back-off 10s")]
+#[case(json!({"name": "hub", "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}), "container hub ran out of memory")]
+#[case(json!({"name": "hub", "restartCount": 2, "state": {"running": {}}}), "container hub was restarted 2 times")]
+fn a_container_in_trouble_is_told(#[case] container: Value, #[case] why: &str) {
+    let facts = with_pod(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]));
+    let words: Vec<_> = facts.broken.iter().map(|pod| pod.why.as_str()).collect();
+    assert_eq!(words, [why]);
+}
+
+// Fast rollback goes to pods that have run for weeks; counts of their lives would send it back to the bad revision.
+#[test]
+fn only_restarts_since_the_attempt_began_count() {
+    let restarted = |count: i32| {
+        let old = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+        let container = json!({"name": "hub", "restartCount": count, "state": {"running": {}}, "lastState": old});
+        changed(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]))
+    };
+    let world = restarted(5);
+    let restarts = facts_of(&world).restarts;
+    assert_eq!(restarts, [(format!("team-r-{}-0/hub", world.serving()), 5)].into());
+    let engine = EngineState { restarts, ..EngineState::default() };
+    assert_eq!(facts_with(&world, &engine).broken, Vec::new());
+    let again = facts_with(&restarted(6), &engine).broken;
+    assert_eq!(again[0].why, "container hub ran out of memory");
+}
+
+// More weight means more pods, and a node that has the image not yet.
+#[rstest]
+#[case::pulls(json!({"waiting": {"reason": "ContainerCreating"}}), 0, "23:55:04", &[])]
+#[case::starts(json!({"running": {}}), 0, "23:55:04", &[])]
+#[case::starts_again(json!({"running": {}}), 1, "23:55:04", &["not Ready for 300 s"])]
+#[case::starts_for_ever(json!({"running": {}}), 0, "23:50:04", &["not Ready for 600 s"])]
+#[case::cannot_pull(json!({"waiting": {"reason": "ErrImagePull", "message": "no tag"}}), 0, "23:55:04", &["ErrImagePull: no tag"])]
+fn a_pod_that_starts_is_not_broken_unless_it_is_stuck(
+    #[case] state: Value,
+    #[case] restarts: i32,
+    #[case] since: &str,
+    #[case] broken: &[&str],
+) {
+    let container = json!({"name": "hub", "restartCount": restarts, "started": false, "state": state});
+    let unready = ready("False", &format!("2025-12-31T{since}Z"));
+    let facts = with_pod(|pod| {
+        pod["status"]["containerStatuses"] = json!([whole(container)]);
+        pod["status"]["conditions"] = json!([unready, {"type": "ContainersReady", "status": "False"}]);
+    });
+    assert_eq!(facts.broken.iter().map(|pod| pod.why.as_str()).collect::<Vec<_>>(), broken);
+}
+
+#[test]
+fn one_failed_pull_is_not_a_stuck_pod() {
+    let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "registry is busy"}});
+    let container = json!({"name": "hub", "restartCount": 0, "started": false, "state": waiting});
+    let world = changed(|pod| {
+        pod["status"]["containerStatuses"] = json!([whole(container)]);
+        pod["status"]["conditions"] = json!([ready("False", "2026-01-01T00:00:00Z")]);
+    });
+    assert_eq!(facts_of(&world).broken, Vec::new());
+}
+
+#[test]
+fn a_scheduled_pod_that_is_not_ready_for_30_s_is_broken() {
+    let facts = with_pod(|pod| {
+        pod["status"]["conditions"] = json!([ready("False", LONG_AGO), {"type": "ContainersReady", "status": "False"}]);
+    });
+    assert_eq!(facts.broken.len(), 1);
+    assert_eq!(facts.unschedulable, 0);
+}
+
+// A lost node must hold a rollout, not roll it back.
+#[rstest]
+#[case(json!([ready("False", LONG_AGO), {"type": "ContainersReady", "status": "True"}]))]
+#[case(json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]))]
+fn a_pod_without_a_node_is_not_the_revisions_fault(#[case] conditions: Value) {
+    let facts = with_pod(|pod| pod["status"]["conditions"] = conditions);
+    assert_eq!((facts.unschedulable, facts.broken), (1, Vec::new()));
+}
+
+fn check(connected: bool) -> SelfCheck {
+    let line = Check { name: "tools/list".into(), passed: true, message: String::new() };
+    let server = ServerState { name: "files".into(), connected, tools: 1, message: "connection refused".into() };
+    SelfCheck { passed: true, checks: vec![line], servers: vec![server] }
+}
+
+#[test]
+fn a_self_check_line_that_failed_and_a_pod_that_does_not_answer_are_told() {
+    let mut world = World::settled(SPEC);
+    let pod = format!("team-r-{}-0", world.serving());
+    world.snapshot.answers.self_checks.clear();
+    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Unknown);
+    world.snapshot.answers.self_checks.insert(pod.clone(), Ok(check(true)));
+    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Passed);
+    let mut failed = check(true);
+    (failed.passed, failed.checks[0].passed, failed.checks[0].message) = (false, false, "timed out".into());
+    world.snapshot.answers.self_checks.insert(pod.clone(), Ok(failed));
+    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Failed(format!("{pod}: tools/list: timed out")));
+    world.snapshot.answers.self_checks.insert(pod.clone(), Err("connection refused".into()));
+    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Failed(format!("{pod}: connection refused")));
+}
+
+// A server that is down for everybody must not keep every change from being rolled out.
+#[test]
+fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
+    let mut world = World::settled(SPEC);
+    let stable = world.serving();
+    world.set_spec(&SPEC.replace("files:1", "files:2"));
+    let plan = world.plan();
+    world.apply(&plan);
+    world.run_pods();
+    let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
+    let canary = world.snapshot.children.pods.keys().find(other).cloned().expect("a canary pod");
+    let judged = |world: &mut World, on_stable: bool| {
+        let checks = &mut world.snapshot.answers.self_checks;
+        checks.insert(format!("team-r-{stable}-0"), Ok(check(on_stable)));
+        checks.insert(canary.clone(), Ok(check(false)));
+        let kept = record::kept("team", &world.snapshot.children);
+        let since = world.snapshot.now;
+        let state = Stable { revision: stable.clone(), since, epoch: None, forced: false, flags_tried: false };
+        let engine = EngineState { stable: Some(state), ..EngineState::default() };
+        let all = facts::revisions(&world.snapshot, &kept, Some(&engine));
+        let revision = all.keys().find(|revision| **revision != stable).cloned().expect("the canary");
+        all[&revision].self_check.clone()
+    };
+    assert_eq!(judged(&mut world, false), SelfCheckFact::Passed);
+    let words = format!("{canary}: server \"files\" is connected on stable but not here: connection refused");
+    assert_eq!(judged(&mut world, true), SelfCheckFact::Failed(words));
+}

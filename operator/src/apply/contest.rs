@@ -1,0 +1,93 @@
+//! Notices that somebody else puts back what we take out, so that two controllers do not write against each other for
+//! ever.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mcphub_plan::snapshot::ObjectName;
+use tokio::time::Instant;
+
+const WINDOW: Duration = Duration::from_mins(1);
+const TRUCE: Duration = Duration::from_hours(1);
+
+/// Removals of foreign entries, by namespace and object.
+#[derive(Debug, Default)]
+pub struct Contest(Mutex<BTreeMap<(String, ObjectName), State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    removed: Vec<Instant>,
+    truce: Option<Instant>,
+}
+
+/// What to do about foreign entries in one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Take them out.
+    Remove,
+    /// They came back twice within a minute: tell, and leave them for an hour.
+    Tell,
+    /// Told already.
+    Leave,
+}
+
+impl Contest {
+    /// Foreign entries were found: what to do.
+    pub(super) fn found(&self, namespace: &str, object: &ObjectName) -> Verdict {
+        let now = Instant::now();
+        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = contests.entry((namespace.to_owned(), object.clone())).or_default();
+        if state.truce.is_some_and(|until| now < until) {
+            return Verdict::Leave;
+        }
+        state.removed.retain(|at| now < *at + WINDOW);
+        if state.removed.len() < 2 {
+            state.truce = None;
+            state.removed.push(now);
+            return Verdict::Remove;
+        }
+        *state = State { removed: Vec::new(), truce: Some(now + TRUCE) };
+        Verdict::Tell
+    }
+
+    /// Forgets all of a namespace that is over and done with.
+    pub fn forget(&self, namespace: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(of, _), state| of != namespace || state.truce.is_some_and(|until| Instant::now() < until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment() -> ObjectName {
+        ObjectName { kind: "Deployment", name: "team-r-0a1b2c3d".into() }
+    }
+
+    // A sidecar injector that reacts to every write would otherwise have us both write without end.
+    #[tokio::test(start_paused = true)]
+    async fn entries_that_return_twice_within_a_minute_are_told_once_and_left_for_an_hour() {
+        let contest = Contest::default();
+        let mut verdicts = Vec::new();
+        for _ in 0..4 {
+            verdicts.push(contest.found("ai", &deployment()));
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        assert_eq!(verdicts, [Verdict::Remove, Verdict::Remove, Verdict::Tell, Verdict::Leave]);
+        tokio::time::advance(TRUCE).await;
+        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn edits_by_hand_once_in_a_while_are_always_taken_out() {
+        let contest = Contest::default();
+        for _ in 0..5 {
+            assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+            tokio::time::advance(Duration::from_secs(31)).await;
+        }
+    }
+}

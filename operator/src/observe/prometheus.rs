@@ -1,0 +1,261 @@
+//! Asks the Prometheus servers that the administrator named.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+use jiff::Timestamp;
+use mcphub_plan::snapshot::{Answer, Query, Series, Span};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, redirect};
+use serde::Deserialize;
+use tracing::warn;
+use url::Url;
+
+use super::body;
+use crate::config;
+use crate::metrics::Metrics;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Some 11,000 points, the most that Prometheus gives, are under 400 kB.
+const LIMIT: usize = 4 << 20;
+/// Queries of one hub at a time.
+const CONCURRENT: usize = 8;
+
+/// The servers by name.
+#[derive(Debug, Clone)]
+pub struct Prometheus {
+    client: Client,
+    servers: BTreeMap<String, Url>,
+    metrics: Arc<Metrics>,
+}
+
+impl Prometheus {
+    /// A client of these servers. Needs a TLS provider to be installed.
+    pub fn new(servers: &BTreeMap<String, config::Prometheus>, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
+        // Redirects and proxies would make it call addresses that no administrator named.
+        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none()).no_proxy().build()?;
+        let servers = servers.iter().map(|(name, server)| (name.clone(), server.url.clone())).collect();
+        Ok(Self { client, servers, metrics })
+    }
+
+    /// Answers by id; every query has one.
+    pub async fn answers(&self, name: &str, queries: &[Query]) -> BTreeMap<String, Answer> {
+        let ask = |query: &Query| {
+            let query = query.clone();
+            async move { (query.id.clone(), self.answer(name, &query).await) }.boxed()
+        };
+        let asked = stream::iter(queries.iter().map(ask).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
+        let answers: BTreeMap<String, Answer> = asked.collect().await;
+        // One line for all: status says only that it is down, since tenants read it.
+        if let Some(reason) = answers.values().find_map(|answer| match answer {
+            Answer::Down(reason) => Some(reason),
+            Answer::Series(_) => None,
+        }) {
+            warn!(prometheus = name, reason, "no usable answer");
+        }
+        answers
+    }
+
+    async fn answer(&self, name: &str, query: &Query) -> Answer {
+        let Some(base) = self.servers.get(name) else {
+            return Answer::Down(format!("the administrator has named no Prometheus \"{name}\""));
+        };
+        let since = Instant::now();
+        let answer = self.ask(base, query).await;
+        self.metrics.prometheus_answered(name, since);
+        answer.map_or_else(
+            |reason| {
+                self.metrics.error("prometheus");
+                Answer::Down(reason)
+            },
+            Answer::Series,
+        )
+    }
+
+    async fn ask(&self, base: &Url, query: &Query) -> Result<Vec<Series>, String> {
+        let (path, form) = form(query);
+        let mut url = base.clone();
+        url.set_path(&format!("{}/api/v1/{path}", base.path().trim_end_matches('/')));
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let response = request.send().await.map_err(|error| body::words(&error))?;
+        let status = response.status();
+        // Errors of Prometheus (bad query, too many samples) come as JSON too, with another status.
+        match body::json::<Reply>(response, LIMIT).await {
+            Ok(Reply::Success { data }) => data.series(),
+            Ok(Reply::Error { error }) => Err(error),
+            Err(_) if !status.is_success() => Err(format!("HTTP status {status}")),
+            Err(reason) => Err(reason),
+        }
+    }
+}
+
+fn form(query: &Query) -> (&'static str, String) {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("query", &query.promql);
+    let path = match &query.span {
+        Span::At(time) => {
+            form.append_pair("time", &seconds(*time));
+            "query"
+        }
+        Span::Range { start, end, step } => {
+            form.append_pair("start", &seconds(*start)).append_pair("end", &seconds(*end));
+            form.append_pair("step", &format!("{:.3}", step.as_secs_f64()));
+            "query_range"
+        }
+    };
+    (path, form.finish())
+}
+
+fn seconds(time: Timestamp) -> String {
+    let millis = time.as_millisecond();
+    format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000))
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+enum Reply {
+    Success { data: Data },
+    Error { error: String },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<Instantaneous>),
+    Matrix(Vec<Ranged>),
+    Scalar(Point),
+    String(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct Instantaneous {
+    metric: BTreeMap<String, String>,
+    value: Point,
+}
+
+#[derive(Deserialize)]
+struct Ranged {
+    metric: BTreeMap<String, String>,
+    values: Vec<Point>,
+}
+
+/// Seconds, and a number as text (`NaN`, `+Inf` and `-Inf` are some).
+#[derive(Deserialize)]
+struct Point(f64, String);
+
+impl Data {
+    fn series(self) -> Result<Vec<Series>, String> {
+        match self {
+            Self::Vector(all) => all
+                .into_iter()
+                .map(|one| Ok(Series { labels: one.metric, points: vec![one.value.understood()?] }))
+                .collect(),
+            Self::Matrix(all) => all
+                .into_iter()
+                .map(|one| {
+                    let points = one.values.into_iter().map(Point::understood).collect::<Result<_, _>>()?;
+                    Ok(Series { labels: one.metric, points })
+                })
+                .collect(),
+            Self::Scalar(point) => Ok(vec![Series { labels: BTreeMap::new(), points: vec![point.understood()?] }]),
+            Self::String(_) => Err("the query's result is a text, not numbers".into()),
+        }
+    }
+}
+
+impl Point {
+    #[allow(clippy::cast_possible_truncation)] // milliseconds of a time that Prometheus knows are far below 2^53
+    fn understood(self) -> Result<(Timestamp, f64), String> {
+        let time = Timestamp::from_millisecond((self.0 * 1000.0).round() as i64);
+        let time = time.map_err(|_| format!("{} is no time", self.0))?;
+        let value = self.1.parse().map_err(|_| format!("\"{}\" is no number", self.1))?;
+        Ok((time, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::post;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers as Prometheus does, so that its answers can be chosen; the real one runs in the cluster tests.
+    async fn served(status: StatusCode, answer: String) -> Prometheus {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/prefix/", listener.local_addr().unwrap())).unwrap();
+        let echo = move || async move { (status, answer) };
+        let routes = Router::new().route("/prefix/api/v1/query_range", post(echo));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        of(url)
+    }
+
+    fn of(url: Url) -> Prometheus {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let second = Duration::from_secs(1);
+        let facts = mcphub_plan::snapshot::Prometheus { scrape_interval: second, ingest_delay: second };
+        let servers = [("main".to_owned(), config::Prometheus { url, facts })].into();
+        let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
+        Prometheus::new(&servers, Arc::new(metrics)).unwrap()
+    }
+
+    fn question() -> Query {
+        let start = Timestamp::from_millisecond(1_700_000_000_250).unwrap();
+        let span = Span::Range { start, end: start, step: Duration::from_millis(1500) };
+        Query { id: "q".into(), promql: "a + b".into(), span }
+    }
+
+    async fn answer(prometheus: &Prometheus, name: &str) -> Answer {
+        prometheus.answers(name, &[question()]).await.remove("q").unwrap()
+    }
+
+    #[test]
+    fn times_and_steps_are_sent_to_the_millisecond() {
+        let sent = "query=a+%2B+b&start=1700000000.250&end=1700000000.250&step=1.500";
+        assert_eq!(form(&question()), ("query_range", sent.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_matrix_becomes_series_with_their_nan_points() {
+        let matrix = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[
+            {"metric":{"revision":"0a1b2c3d"},"values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
+        let prometheus = served(StatusCode::OK, matrix.into()).await;
+        let Answer::Series(series) = answer(&prometheus, "main").await else { panic!("series expected") };
+        assert_eq!(series[0].labels["revision"], "0a1b2c3d");
+        assert_eq!(series[0].points[0], (Timestamp::from_millisecond(1_700_000_000_250).unwrap(), 0.5));
+        assert!(series[0].points[1].1.is_nan());
+    }
+
+    #[tokio::test]
+    async fn an_error_of_prometheus_is_its_own_words() {
+        let error = r#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
+        let prometheus = served(StatusCode::BAD_REQUEST, error.into()).await;
+        assert_eq!(answer(&prometheus, "main").await, Answer::Down("parse error: unexpected end".into()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_prometheus_or_too_long_is_down() {
+        let proxy = served(StatusCode::BAD_GATEWAY, "<html>".into()).await;
+        assert_eq!(answer(&proxy, "main").await, Answer::Down("HTTP status 502 Bad Gateway".into()));
+        let endless = served(StatusCode::OK, "x".repeat(LIMIT + 1)).await;
+        assert_eq!(answer(&endless, "main").await, Answer::Down(format!("the answer is longer than {LIMIT} bytes")));
+    }
+
+    // The address is the administrator's: whoever may read logs need not know it.
+    #[tokio::test]
+    async fn a_prometheus_that_is_not_there_is_down_without_its_address() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let Answer::Down(reason) = answer(&of(Url::parse(&format!("http://{free}")).unwrap()), "main").await else {
+            panic!("nobody listens there")
+        };
+        assert!(!reason.contains(&free.to_string()), "{reason}");
+        let Answer::Down(reason) = answer(&of(Url::parse("http://127.0.0.1:1").unwrap()), "other").await else {
+            panic!("it has no such name")
+        };
+        assert!(reason.contains("no Prometheus \"other\""), "{reason}");
+    }
+}

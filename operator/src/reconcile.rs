@@ -1,0 +1,212 @@
+//! One hub, from what is seen of it to what is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use mcphub_crds::McpHub;
+use mcphub_plan::check::Flaw;
+use mcphub_plan::plan::Next;
+use mcphub_plan::snapshot::Operator;
+use mcphub_wire::keys::MasterKey;
+use tokio::sync::OnceCell;
+use tracing::{Instrument as _, debug, error, info_span, warn};
+
+use crate::apply::{self, Writer};
+use crate::backoff::Backoff;
+use crate::lease::Election;
+use crate::metrics::Metrics;
+use crate::observe::{self, Observer};
+use crate::report::{self, Reporter};
+use crate::stores::{HubName, Stores};
+use crate::words::of as words;
+use crate::{config, master_key};
+
+/// Conflicts in a row that are tried again at once: each means only that a cache was late.
+const AT_ONCE: u32 = 5;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// All that a reconcile needs. One for each scope, sharing what is the process's.
+pub struct Context {
+    /// The caches of this scope.
+    pub stores: Arc<Stores>,
+    /// Reads.
+    pub observer: Arc<Observer>,
+    /// Writes of children.
+    pub writer: Arc<Writer>,
+    /// Status and Events.
+    pub reporter: Arc<Reporter>,
+    /// Whether any of it may be written.
+    pub election: Election,
+    /// What the operator brings along.
+    pub operator: Arc<Brings>,
+    /// Failures in a row.
+    pub backoff: Backoff,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What the operator brings along; see [`Operator`].
+#[derive(Debug)]
+pub struct Brings {
+    /// Settings of the administrator.
+    pub config: config::Config,
+    /// The operator's namespace.
+    pub namespace: String,
+    /// Read, or made, by the first reconcile of a leader.
+    pub master_key: OnceCell<MasterKey>,
+}
+
+/// Why a reconcile was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There are no keys to be derived.
+    #[error("the master key is missing")]
+    MasterKey(#[source] master_key::Error),
+    /// The hub could not be seen.
+    #[error("the hub can not be observed")]
+    Observe(#[source] observe::Error),
+    /// A bug of ours: nothing was written.
+    #[error("the plan breaks a rule and is not carried out")]
+    Plan(#[source] Flaw),
+    /// The plan was carried out in part.
+    #[error("the plan can not be carried out")]
+    Apply(#[source] apply::Error),
+    /// Only the status is missing.
+    #[error("the hub's status lags behind")]
+    Report(#[source] report::Error),
+    /// Somebody else leads now, or may.
+    #[error("the leadership is over")]
+    LeadershipLost,
+}
+
+impl Error {
+    /// For metrics: from a small set.
+    pub fn category(&self) -> &'static str {
+        match self {
+            _ if self.told_wait().is_some() => "throttled",
+            Self::MasterKey(_) | Self::Apply(apply::Error::Api { .. }) => "api",
+            Self::Observe(_) => "observe",
+            Self::Plan(_) => "plan",
+            Self::Apply(apply::Error::Conflict { .. } | apply::Error::RuntimeConflict(_)) => "conflict",
+            Self::Report(_) => "status",
+            Self::LeadershipLost => "leadership",
+        }
+    }
+
+    /// How long the API server told us to wait (429).
+    fn told_wait(&self) -> Option<Duration> {
+        let answer = match self {
+            Self::Observe(error) => error.source(),
+            Self::Apply(
+                apply::Error::Conflict { source, .. }
+                | apply::Error::RuntimeConflict(source)
+                | apply::Error::Api { source, .. },
+            ) => source,
+            Self::MasterKey(master_key::Error::Kube(error)) | Self::Report(report::Error(error)) => error,
+            Self::MasterKey(_) | Self::Plan(_) | Self::LeadershipLost => return None,
+        };
+        let kube::Error::Api(status) = answer else { return None };
+        let seconds = status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
+        (status.code == 429).then(|| Duration::from_secs(u64::from(seconds)))
+    }
+}
+
+/// Brings one hub to what its resource says. A replica that does not lead does nothing; it hears of every hub again
+/// when it does.
+pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
+    let name = HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
+    let Some(term) = context.election.term() else { return Ok(Action::await_change()) };
+    context.stores.synced().await;
+    // The queue's copy may be older than our own last write of its status.
+    let hub = context.stores.hubs.get(&name.namespace, &name.name).unwrap_or(queued);
+    if hub.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change()); // owner references do the cleaning up; what we made now would be in its way
+    }
+    let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
+    let measured = context.metrics.reconcile();
+    let work = as_leader(&name, &hub, term, &context).instrument(span);
+    let result = tokio::select! {
+        biased;
+        () = context.election.lost(term) => Err(Error::LeadershipLost),
+        result = work => result,
+    };
+    measured.ended(result.is_ok());
+    if result.is_ok() {
+        context.backoff.succeeded(&name);
+    }
+    result
+}
+
+/// IO only at the lines marked; every decision is in the plan.
+async fn as_leader(name: &HubName, hub: &McpHub, term: u64, context: &Context) -> Result<Action, Error> {
+    let Context { stores, observer, writer, reporter, election, operator, metrics, .. } = context;
+    let now = Timestamp::now();
+    let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // IO: once a process
+    let snapshot = observer.snapshot(stores, name, hub, &operator, now); // IO: reads
+    let snapshot = snapshot.await.map_err(Error::Observe)?;
+    let plan = mcphub_plan::plan(&snapshot); // pure, total
+    plan.check(&snapshot).map_err(Error::Plan)?; // a bug of ours stops here, not in the cluster
+    if plan.superseded {
+        election.resign(observe::engine_number(&snapshot, "term").unwrap_or(term));
+        return Err(Error::LeadershipLost);
+    }
+    debug!(waits = ?plan.waits, next = ?plan.next, "planned");
+    let done = writer.all(stores, name, &plan, metrics).await.map_err(Error::Apply)?; // IO: writes, in the plan's order
+    reporter.events(hub, &done.events).await; // IO: writes
+    let status = plan.status(&done.acknowledged);
+    reporter.status(stores, hub, status).await.map_err(Error::Report)?; // IO: writes
+    Ok(requeue(plan.next))
+}
+
+impl Brings {
+    async fn at_term(&self, client: &kube::Client, term: u64) -> Result<Operator, master_key::Error> {
+        let key = self.master_key.get_or_try_init(|| master_key::ensured(client, &self.namespace)).await?;
+        let servers = self.config.prometheus.iter();
+        Ok(Operator {
+            version: env!("CARGO_PKG_VERSION").into(),
+            hub_image: self.config.hub_image.clone(),
+            image_pull_policy: self.config.image_pull_policy.clone(),
+            term,
+            prometheus: servers.map(|(name, server)| (name.clone(), server.facts.clone())).collect(),
+            master_key: key.clone(),
+            namespace: self.namespace.clone(),
+        })
+    }
+}
+
+fn requeue(next: Next) -> Action {
+    match next {
+        Next::Now => Action::requeue(Duration::ZERO),
+        Next::In(after) => Action::requeue(after),
+        Next::Idle => Action::requeue(HOUR.mul_f64(0.9 + 0.2 * rand::random::<f64>())),
+    }
+}
+
+/// What to do about a reconcile that was not finished.
+#[allow(clippy::needless_pass_by_value)] // the controller's signature
+pub fn again(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
+    let name = HubName { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
+    context.metrics.error(error.category());
+    let wait = match error {
+        Error::LeadershipLost => return Action::await_change(),
+        Error::Apply(apply::Error::RuntimeConflict(_)) => {
+            // Read it again before anything else: a higher term in it ends our leadership.
+            context.observer.read.again(&name);
+            context.backoff.conflicted(&name, AT_ONCE)
+        }
+        Error::Apply(apply::Error::Conflict { .. }) => context.backoff.conflicted(&name, AT_ONCE),
+        _ => error.told_wait().unwrap_or_else(|| context.backoff.failed(&name)),
+    };
+    let (namespace, hub, category, cause) = (&name.namespace, &name.name, error.category(), words(error));
+    match error {
+        Error::Plan(_) => error!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled"),
+        Error::Apply(apply::Error::Conflict { .. }) => {
+            debug!(namespace, hub, category, error = cause, "not reconciled");
+        }
+        _ => warn!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled"),
+    }
+    Action::requeue(wait)
+}

@@ -1,0 +1,88 @@
+//! The caches as plans see them: children of any kind.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use mcphub_plan::plan::Child;
+use mcphub_plan::snapshot::{Children, ObjectName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{HubName, Index, Stores};
+
+impl Stores {
+    /// Everything that the hub with this uid controls, and its pods.
+    pub fn children(&self, hub: &HubName, uid: &str) -> Children {
+        Children {
+            deployments: controlled(&self.deployments, hub, uid),
+            services: controlled(&self.services, hub, uid),
+            config_maps: controlled(&self.config_maps, hub, uid),
+            controller_revisions: controlled(&self.controller_revisions, hub, uid),
+            service_accounts: controlled(&self.service_accounts, hub, uid),
+            roles: controlled(&self.roles, hub, uid),
+            role_bindings: controlled(&self.role_bindings, hub, uid),
+            disruption_budgets: controlled(&self.disruption_budgets, hub, uid),
+            pods: self.pods.of(hub).into_iter().map(|(name, pod)| (name, Arc::unwrap_or_clone(pod))).collect(),
+        }
+    }
+
+    /// The child as it is in the caches. Secrets are not cached.
+    pub fn known(&self, namespace: &str, child: &Child) -> Option<Child> {
+        let name = child.name();
+        Some(match child {
+            Child::ServiceAccount(_) => Child::ServiceAccount(copy(&self.service_accounts, namespace, name)?),
+            Child::Role(_) => Child::Role(copy(&self.roles, namespace, name)?),
+            Child::RoleBinding(_) => Child::RoleBinding(copy(&self.role_bindings, namespace, name)?),
+            Child::Secret(_) => return None,
+            Child::ControllerRevision(_) => {
+                Child::ControllerRevision(copy(&self.controller_revisions, namespace, name)?)
+            }
+            Child::ConfigMap(_) => Child::ConfigMap(copy(&self.config_maps, namespace, name)?),
+            Child::Service(_) => Child::Service(copy(&self.services, namespace, name)?),
+            Child::Deployment(_) => Child::Deployment(copy(&self.deployments, namespace, name)?),
+            Child::PodDisruptionBudget(_) => {
+                Child::PodDisruptionBudget(copy(&self.disruption_budgets, namespace, name)?)
+            }
+        })
+    }
+
+    /// Takes an answer to one of our own writes.
+    pub fn acknowledge(&self, child: &Child) {
+        match child {
+            Child::ServiceAccount(object) => self.service_accounts.acknowledge(object),
+            Child::Role(object) => self.roles.acknowledge(object),
+            Child::RoleBinding(object) => self.role_bindings.acknowledge(object),
+            Child::Secret(_) => {}
+            Child::ControllerRevision(object) => self.controller_revisions.acknowledge(object),
+            Child::ConfigMap(object) => self.config_maps.acknowledge(object),
+            Child::Service(object) => self.services.acknowledge(object),
+            Child::Deployment(object) => self.deployments.acknowledge(object),
+            Child::PodDisruptionBudget(object) => self.disruption_budgets.acknowledge(object),
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, namespace: &str, object: &ObjectName) {
+        let name = &object.name;
+        match object.kind {
+            "ServiceAccount" => self.service_accounts.forget(namespace, name),
+            "Role" => self.roles.forget(namespace, name),
+            "RoleBinding" => self.role_bindings.forget(namespace, name),
+            "ControllerRevision" => self.controller_revisions.forget(namespace, name),
+            "ConfigMap" => self.config_maps.forget(namespace, name),
+            "Service" => self.services.forget(namespace, name),
+            "Deployment" => self.deployments.forget(namespace, name),
+            "PodDisruptionBudget" => self.disruption_budgets.forget(namespace, name),
+            _ => {}
+        }
+    }
+}
+
+fn controlled<K: ResourceExt + Clone>(index: &Index<K>, hub: &HubName, uid: &str) -> BTreeMap<String, K> {
+    let ours = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == uid;
+    let objects = index.of(hub).into_iter().filter(|(_, object)| object.owner_references().iter().any(ours));
+    objects.map(|(name, object)| (name, Arc::unwrap_or_clone(object))).collect()
+}
+
+fn copy<K: ResourceExt + Clone>(index: &Index<K>, namespace: &str, name: &str) -> Option<K> {
+    index.get(namespace, name).map(Arc::unwrap_or_clone)
+}

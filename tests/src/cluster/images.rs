@@ -1,0 +1,276 @@
+//! Container images, built without a daemon and without a registry, and kept in the cache as archives.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use super::sandbox::Sandbox;
+use super::tools::{cache_dir, root_dir, source_dir};
+use super::{command, node, say};
+
+/// An image that the harness makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Image {
+    /// The hub, a release build of this checkout.
+    Hub,
+    /// The operator, a release build of this checkout.
+    Operator,
+    /// Node.js and the MCP servers `mcp-server-everything`, `mcp-server-filesystem FOLDER` and `mcp-server-memory` on `PATH`.
+    ServersNode,
+    /// Python, git and the MCP servers `mcp-server-time` and `mcp-server-git` on `PATH`.
+    ServersPython,
+    /// The cluster's DNS.
+    CoreDns,
+    /// What holds a pod's namespaces.
+    Pause,
+}
+
+impl Image {
+    fn repository(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Operator => "operator",
+            Self::ServersNode => "servers-node",
+            Self::ServersPython => "servers-python",
+            Self::CoreDns => "coredns",
+            Self::Pause => "pause",
+        }
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.repository())
+    }
+}
+
+/// An image in the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Built {
+    pub(crate) name: String,
+    pub(crate) archive: PathBuf,
+}
+
+/// What this process has built or found already: the name in a manifest and the image in the cluster must not differ
+/// because a source file was saved in between.
+static BUILT: LazyLock<Mutex<BTreeMap<Image, Built>>> = LazyLock::new(Mutex::default);
+
+/// The name of an image that was built or found in this process.
+pub(crate) fn loaded_name(image: Image) -> Result<String> {
+    let built = BUILT.lock().unwrap_or_else(PoisonError::into_inner).get(&image).cloned();
+    built.map(|built| built.name).with_context(|| format!("the image {image} was not asked for in Options::images"))
+}
+
+/// Finds an image in the cache or builds it. The tag is the hash of what goes in.
+pub(crate) async fn build(image: Image) -> Result<Built> {
+    if let Some(built) = BUILT.lock().unwrap_or_else(PoisonError::into_inner).get(&image) {
+        return Ok(built.clone());
+    }
+    let recipe = Recipe::of(image).await?;
+    let built = recipe.build(image).await?;
+    BUILT.lock().unwrap_or_else(PoisonError::into_inner).insert(image, built.clone());
+    Ok(built)
+}
+
+/// Gives an image to the run's containerd.
+pub(crate) async fn import(sandbox: &Sandbox, built: &Built) -> Result<()> {
+    let mut ctr = Command::from(sandbox.enter("ctr"));
+    ctr.args(["--address", &node::socket(sandbox), "--namespace", "k8s.io", "images", "import", "--no-unpack"]);
+    ctr.arg(&built.archive);
+    command::output(&mut ctr).await.map(drop)
+}
+
+/// How an image is made: a Dockerfile, and what stands in for its stage `build`.
+struct Recipe {
+    dockerfile: PathBuf,
+    target: Option<&'static str>,
+    inputs: Vec<PathBuf>,
+    fill: Fill,
+}
+
+/// What fills the folder that takes the place of the stage `build`.
+enum Fill {
+    /// These files, under their own names.
+    Files(Vec<PathBuf>),
+    /// This program, called with the folder.
+    Program(PathBuf),
+}
+
+impl Recipe {
+    async fn of(image: Image) -> Result<Self> {
+        let folder = source_dir().join("images").join(image.repository());
+        let product = |target: &'static str, program: PathBuf| Self {
+            dockerfile: root_dir().join("Dockerfile"),
+            target: Some(target),
+            inputs: vec![program.clone()],
+            fill: Fill::Files(vec![program, PathBuf::from(TRUSTED)]),
+        };
+        Ok(match image {
+            Image::Hub => product("hub", release_build().await?.join("mcp-hub")),
+            Image::Operator => product("operator", release_build().await?.join("mcphub-operator")),
+            Image::CoreDns => {
+                let program = super::tools::Tools::ready().await?.coredns();
+                Self {
+                    dockerfile: folder.join("Dockerfile"),
+                    target: None,
+                    inputs: vec![program.clone()],
+                    fill: Fill::Files(vec![program]),
+                }
+            }
+            Image::ServersNode | Image::ServersPython | Image::Pause => Self {
+                dockerfile: folder.join("Dockerfile"),
+                target: None,
+                inputs: files_in(&folder)?,
+                fill: Fill::Program(folder.join("fill")),
+            },
+        })
+    }
+
+    async fn build(self, image: Image) -> Result<Built> {
+        let key = self.key()?;
+        let name = match image {
+            Image::Pause => node::PAUSE.to_owned(),
+            other => format!("mcphub.test/{other}:{key}"),
+        };
+        let folder = cache_dir().join("images");
+        fs::create_dir_all(&folder)?;
+        let archive = folder.join(format!("{image}-{key}.tar"));
+        if !archive.exists() {
+            say(&format!("building the image {image} (kept in the cache afterwards) ..."));
+            let started = Instant::now();
+            let scratch = tempfile::tempdir_in(&folder)?;
+            let whole = scratch.path().join("image.tar");
+            self.build_archive(scratch.path(), &whole, &name).await.with_context(|| format!("the image {image}"))?;
+            fs::rename(&whole, &archive)?;
+            remove_older(&folder, image)?;
+            let size = fs::metadata(&archive)?.len() / 1_000_000;
+            say(&format!("building the image {image}: done in {} s, {size} MB", started.elapsed().as_secs()));
+        }
+        Ok(Built { name, archive })
+    }
+
+    /// The hash of everything that goes into the image.
+    fn key(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for path in std::iter::once(&self.dockerfile).chain(&self.inputs) {
+            hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+            let mut file = fs::File::open(path).with_context(|| path.display().to_string())?;
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let count = file.read(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                hash.update(&buffer[..count]);
+            }
+        }
+        Ok(short_hex(&hash.finalize()))
+    }
+
+    async fn build_archive(&self, scratch: &Path, archive: &Path, name: &str) -> Result<()> {
+        let (build, empty) = (scratch.join("build"), scratch.join("empty"));
+        fs::create_dir(&build)?;
+        fs::create_dir(&empty)?;
+        match &self.fill {
+            Fill::Files(files) => {
+                for file in files {
+                    let to = build.join(file.file_name().context("a file has a name")?);
+                    fs::copy(file, &to).with_context(|| file.display().to_string())?;
+                }
+            }
+            Fill::Program(program) => {
+                command::with_progress(Command::new(program).arg(&build)).await?;
+            }
+        }
+        let mut command = buildah(scratch, "build")?;
+        command.args(["--isolation", "chroot", "--tag", name, "--build-context"]);
+        command.arg(format!("build={}", build.display())).arg("--file").arg(&self.dockerfile);
+        if let Some(target) = self.target {
+            command.args(["--target", target]);
+        }
+        command::output(command.arg(&empty)).await?;
+        let to = format!("docker-archive:{}:{name}", archive.display());
+        command::output(buildah(scratch, "push")?.arg(name).arg(to)).await.map(drop)
+    }
+}
+
+/// Pushes an image to a registry, under another name.
+pub(crate) async fn push(built: &Built, name: &str, tls: bool) -> Result<()> {
+    let scratch = tempfile::tempdir_in(cache_dir().join("images"))?;
+    let from = format!("docker-archive:{}", built.archive.display());
+    let id = command::output(buildah(scratch.path(), "pull")?.arg("--quiet").arg(from)).await?;
+    let mut push = buildah(scratch.path(), "push")?;
+    push.arg(format!("--tls-verify={tls}")).arg(id.trim()).arg(format!("docker://{name}"));
+    command::output(&mut push).await.map(drop)
+}
+
+/// buildah with a store of its own, which goes with the scratch folder.
+fn buildah(scratch: &Path, verb: &str) -> Result<Command> {
+    let policy = scratch.join("policy.json");
+    fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
+    let mut buildah = Command::new("buildah");
+    buildah.args(["--storage-driver", "vfs", "--root"]).arg(scratch.join("root"));
+    buildah.arg("--runroot").arg(scratch.join("runroot")).arg(verb).arg("--signature-policy").arg(&policy);
+    Ok(buildah)
+}
+
+/// The machine's certificate authorities: TLS clients FROM scratch have no others.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The folder with hub and operator as static programs, built once a process: both are of the same sources.
+async fn release_build() -> Result<PathBuf> {
+    static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
+    FOLDER.get_or_try_init(run_release_build).await.cloned()
+}
+
+async fn run_release_build() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_dir().join("target"), PathBuf::from);
+    let started = Instant::now();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--locked", "--target", &target, "-p", "mcphub-hub", "-p", "mcphub-operator"]);
+    // The target is named so that the flag does not reach procedural macros, which cannot be static.
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.env("CARGO_TARGET_DIR", &folder).current_dir(root_dir());
+    command::with_progress(&mut cargo).await?;
+    if started.elapsed().as_secs() > 2 {
+        say(&format!("release build of hub and operator: {} s", started.elapsed().as_secs()));
+    }
+    Ok(folder.join(target).join("release"))
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Hub and operator change with every build; of each image the last few are kept.
+fn remove_older(folder: &Path, image: Image) -> Result<()> {
+    let mut archives: Vec<_> = fs::read_dir(folder)?
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{image}-")))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    archives.sort();
+    for (_, path) in archives.iter().rev().skip(4) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Twelve hex digits of a hash: enough for a name in the cache.
+pub(crate) fn short_hex(hash: &[u8]) -> String {
+    let digits: Vec<_> = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
+}

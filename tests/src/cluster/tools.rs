@@ -1,0 +1,77 @@
+//! The programs of the test cluster: built once from pinned Go modules, then taken from the cache.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use super::command;
+
+/// Folders of the programs that `tests/cluster/tools/build` made.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    etcd: PathBuf,
+    kubernetes: PathBuf,
+    coredns: PathBuf,
+    helm: PathBuf,
+}
+
+impl Tools {
+    /// Builds what is missing (minutes, with progress on stderr) and finds the rest in the cache (milliseconds).
+    pub(crate) async fn ready() -> Result<Self> {
+        static READY: OnceCell<Tools> = OnceCell::const_new();
+        READY.get_or_try_init(Self::build).await.cloned()
+    }
+
+    async fn build() -> Result<Self> {
+        let names = ["etcd", "kubernetes", "coredns", "helm"];
+        let lines = command::with_progress(Command::new(source_dir().join("tools/build")).args(names)).await?;
+        let folder = |tool: &str| -> Result<PathBuf> {
+            let line = lines.lines().find_map(|line| line.strip_prefix(tool)?.strip_prefix(' '));
+            Ok(line.with_context(|| format!("tools/build said nothing of {tool}"))?.into())
+        };
+        Ok(Self {
+            etcd: folder("etcd")?,
+            kubernetes: folder("kubernetes")?,
+            coredns: folder("coredns")?,
+            helm: folder("helm")?,
+        })
+    }
+
+    pub(crate) fn etcd(&self) -> PathBuf {
+        self.etcd.join("etcd")
+    }
+    pub(crate) fn kubernetes(&self, program: &str) -> PathBuf {
+        self.kubernetes.join(program)
+    }
+    pub(crate) fn coredns(&self) -> PathBuf {
+        self.coredns.join("coredns")
+    }
+    pub(crate) fn helm(&self) -> PathBuf {
+        self.helm.join("helm")
+    }
+    /// The folders to put on `PATH` for kubectl and helm.
+    pub(crate) fn path(&self) -> String {
+        format!("{}:{}", self.kubernetes.display(), self.helm.display())
+    }
+}
+
+/// `tests/cluster` of the checkout.
+pub(crate) fn source_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")
+}
+
+/// The root of the checkout.
+pub(crate) fn root_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What outlives a run and a checkout: built programs and images.
+pub(crate) fn cache_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("MCPHUB_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("mcphub")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/mcphub")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache/mcphub"))
+}

@@ -1,0 +1,242 @@
+//! One replica of the operator, a process of this machine with the rights that the chart gives it.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::config::{AuthInfo, Kubeconfig};
+use kube::{Api, Client};
+use mcphub_tests::cluster::ControlPlane;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// An operator as the chart installs it, in a namespace of its own, looking after another.
+pub(crate) struct Installed {
+    /// The API server.
+    pub(crate) plane: &'static ControlPlane,
+    /// With all rights.
+    pub(crate) client: Client,
+    /// Where the operator lives.
+    pub(crate) own: String,
+    /// Where its hubs live.
+    pub(crate) hubs: String,
+    folder: TempDir,
+}
+
+/// A running replica; dropped, it is killed.
+pub(crate) struct Replica {
+    process: Child,
+    log: PathBuf,
+    admin: String,
+}
+
+impl Installed {
+    /// Makes both namespaces, and applies what `helm template` renders.
+    pub(crate) async fn new(plane: &'static ControlPlane, name: &str) -> Result<Self> {
+        let (own, hubs) = (format!("sys-{name}"), format!("hubs-{name}"));
+        for namespace in [&own, &hubs] {
+            plane.kubectl(["create", "namespace", namespace]).await?;
+        }
+        let watched = format!("watchNamespaces=[\"{hubs}\"]");
+        let mut args = vec!["template", "mcphub-operator", "charts/mcphub-operator", "--namespace", &own];
+        args.extend(["--set-json", &watched, "--set", "hubImage=hub:test"]);
+        let rendered = plane.helm(args).await?;
+        Self::applied(plane, own, hubs, &rendered).await
+    }
+
+    /// Applies a manifest of the operator that is in `own` and looks after (at least) `hubs`.
+    pub(crate) async fn applied(
+        plane: &'static ControlPlane,
+        own: String,
+        hubs: String,
+        manifest: &str,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("manifest.yaml");
+        std::fs::write(&file, manifest)?;
+        plane.kubectl(["apply", "--server-side", "-f", &file.to_string_lossy()]).await?;
+        let client = plane.client().await?;
+        let installed = Self { plane, client, own, hubs, folder };
+        installed.credentials().await?;
+        Ok(installed)
+    }
+
+    /// Applies an object (or a List) in the hubs' namespace.
+    pub(crate) async fn apply(&self, object: &Value) -> Result<()> {
+        let file = self.folder.path().join("object.json");
+        std::fs::write(&file, object.to_string())?;
+        self.plane.kubectl(["-n", &self.hubs, "apply", "-f", &file.to_string_lossy()]).await?;
+        Ok(())
+    }
+
+    /// `Kind/name` of all objects of the hub `team`, sorted.
+    pub(crate) async fn children(&self) -> Result<Vec<String>> {
+        const KINDS: &str = "configmap,controllerrevision,deployment,poddisruptionbudget,role,rolebinding,secret,service,\
+                             serviceaccount";
+        let args = ["-n", &self.hubs, "get", KINDS, "-l", "mcphub.dev/hub=team", "-o", "json"];
+        let list: Value = serde_json::from_str(&self.plane.kubectl(args).await?)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let items = list["items"].as_array().into_iter().flatten();
+        let mut names: Vec<_> =
+            items.map(|item| format!("{}/{}", text(&item["kind"]), text(&item["metadata"]["name"]))).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The kubeconfig of the ServiceAccount, and the settings file from the ConfigMap.
+    async fn credentials(&self) -> Result<()> {
+        let token = self.plane.kubectl(["-n", &self.own, "create", "token", "mcphub-operator"]).await?;
+        let mut kubeconfig = Kubeconfig::read_from(self.plane.kubeconfig())?;
+        for user in &mut kubeconfig.auth_infos {
+            user.auth_info = Some(AuthInfo { token: Some(token.trim().to_owned().into()), ..AuthInfo::default() });
+        }
+        std::fs::write(self.folder.path().join("kubeconfig"), serde_yaml_ng::to_string(&kubeconfig)?)?;
+        let settings = Api::<ConfigMap>::namespaced(self.client.clone(), &self.own).get("mcphub-operator").await?;
+        let settings =
+            settings.data.unwrap_or_default().remove("config.yaml").context("the chart's ConfigMap is empty")?;
+        std::fs::write(self.folder.path().join("config.yaml"), settings)?;
+        Ok(())
+    }
+
+    /// Starts a replica and waits until it is ready.
+    pub(crate) async fn start(&self, pod: &str) -> Result<Replica> {
+        let program = program().await?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let admin = format!("127.0.0.1:{port}");
+        let log = self.folder.path().join(format!("{pod}.log"));
+        let config = self.folder.path().join("config.yaml");
+        let process = Command::new(program)
+            .args(["--config", &config.to_string_lossy(), "--namespace", &self.own, "--pod", pod])
+            .args(["--admin-listen", &admin, "--log", "info,mcphub_operator=debug"])
+            .args(["--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.2"])
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(File::create(&log)?)
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let replica = Replica { process, log, admin };
+        let ready =
+            async || reqwest::get(format!("http://{}/readyz", replica.admin)).await.is_ok_and(|r| r.status() == 200);
+        eventually("the replica is ready", Duration::from_secs(15), ready).await.with_context(|| replica.tail())?;
+        Ok(replica)
+    }
+}
+
+impl Replica {
+    /// The value of a metric of the replica, all its series summed.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?;
+        let values =
+            text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// How many writes of children the API server has acknowledged to it.
+    pub(crate) async fn writes(&self) -> Result<f64> {
+        self.metric("mcphub_operator_writes_total").await
+    }
+
+    /// It is the leader.
+    pub(crate) async fn leads(&self) -> bool {
+        self.metric("mcphub_operator_leader").await.is_ok_and(|value| value > 0.0)
+    }
+
+    /// Waits until half a second has passed without a reconcile.
+    pub(crate) async fn idle(&self) -> Result<()> {
+        let mut last = (-1.0, Instant::now());
+        let still = async || {
+            let now = self.metric("mcphub_operator_reconciles_total").await.unwrap_or_default();
+            if now > last.0 {
+                last = (now, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_millis(500)
+        };
+        eventually("it has nothing to do", Duration::from_secs(20), still)
+            .await
+            .map(|_| ())
+            .with_context(|| self.tail())
+    }
+
+    /// No request was refused for lack of rights.
+    pub(crate) fn nothing_was_forbidden(&self) -> Result<()> {
+        let log = self.log();
+        let refused: Vec<_> = log.lines().filter(|line| line.contains("orbidden")).collect();
+        anyhow::ensure!(refused.is_empty(), "{}", refused.join("\n"));
+        Ok(())
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// As the kubelet does; returns when the process has ended by itself.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        for _ in 0..200 {
+            if let Some(status) = self.process.try_wait()? {
+                anyhow::ensure!(status.success(), "it ended with {status}\n{}", self.tail());
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("it did not stop within 10 s\n{}", self.tail())
+    }
+
+    /// The whole log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of the log, for the message of a failure.
+    pub(crate) fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The operator's program, built from this checkout beside this test's own.
+async fn program() -> Result<&'static Path> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    let program = PROGRAM.get_or_try_init(|| async {
+        let built = tokio::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "mcphub-operator"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status()
+            .await?;
+        anyhow::ensure!(built.success(), "the operator does not build");
+        let mut folder = std::env::current_exe()?;
+        folder.pop(); // deps
+        folder.pop();
+        Ok(folder.join("mcphub-operator"))
+    });
+    Ok(program.await?)
+}
+
+/// Waits until it is so, looking every 50 ms.
+pub(crate) async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Result<Duration> {
+    let since = Instant::now();
+    while !is_so().await {
+        if since.elapsed() > within {
+            bail!("not within {within:?}: {what}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(since.elapsed())
+}
