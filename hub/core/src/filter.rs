@@ -46,6 +46,8 @@ fn shown(config: &HubConfig, tool: &Tool) -> bool {
             let named = |names: &[String]| names.contains(&server.name);
             (rules.allow.is_empty() || named(&rules.allow)) && !named(&rules.deny)
         }
+        // Not built yet; refused by the resource and by `mcp-hub check`.
+        FilterMode::Category | FilterMode::Hybrid | FilterMode::PromptBased => false,
     }
 }
 

@@ -28,13 +28,24 @@ struct Script {
     seen: Arc<Mutex<Vec<Seen>>>,
     call: Box<Answer>,
     definition: String,
+    /// Answer to a GET that opens the stream of a session.
+    stream: StatusCode,
 }
 
 impl Scripted {
     /// A legacy server with this tool definition, that answers `tools/call` so.
     pub async fn start(definition: &str, call: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+        Self::with_stream(StatusCode::METHOD_NOT_ALLOWED, definition, call).await
+    }
+
+    /// The same; whoever opens the stream of its session gets this status.
+    pub async fn with_stream(
+        stream: StatusCode,
+        definition: &str,
+        call: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script = Script { seen: Arc::clone(&seen), call: Box::new(call), definition: definition.into() };
+        let script = Script { seen: Arc::clone(&seen), call: Box::new(call), definition: definition.into(), stream };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let app = Router::new().fallback(any(answer)).with_state(Arc::new(script));
@@ -54,7 +65,7 @@ async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Byt
     script.seen.lock().unwrap().push(seen.clone());
     match method_of(&seen.body).as_deref() {
         Some("initialize") => {
-            let result = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#;
+            let result = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"s","version":"1"}}"#;
             ([("mcp-session-id", "one")], json(&id_of(&seen), result)).into_response()
         }
         Some("tools/list") => json(&id_of(&seen), &format!("{{\"tools\":[{}]}}", script.definition)),
@@ -65,7 +76,7 @@ async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Byt
                 let result = r#"{"content":[{"type":"text","text":"resumed"}]}"#;
                 events(&format!("id: last\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"))
             }
-            None => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+            None => script.stream.into_response(),
         },
     }
 }

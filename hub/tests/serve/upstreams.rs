@@ -86,6 +86,15 @@ async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_mean
     assert!(!text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json()).0);
 }
 
+// A server that dies between its list and the stream of its session would be taken for alive until the next list is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_cannot_be_opened_makes_the_hub_list_again_at_once() {
+    let server = Scripted::with_stream(StatusCode::BAD_GATEWAY, TOOL, |_| never()).await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    eventually("listed again", async || server.seen("tools/list").len() > 1).await;
+}
+
 // Real servers restart, and forget their sessions with it. The SDKs' examples say 400 for that.
 #[rstest]
 #[case(404)]

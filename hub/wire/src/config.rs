@@ -6,11 +6,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::filtering::{
+    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering, GoldenQuestion, HybridMatch, Llm,
+    PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
+};
+
 /// Version of [`HubConfig`]'s layout.
 pub const SCHEMA: u32 = 1;
 
 /// All that a hub needs to know. Durations are milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HubConfig {
     /// [`SCHEMA`].
@@ -20,6 +25,9 @@ pub struct HubConfig {
     /// What clients see.
     #[serde(default)]
     pub filtering: Filtering,
+    /// Who may see and call what. None: everybody everything; any: what none allows is denied.
+    #[serde(default)]
+    pub access: Vec<AccessRule>,
     /// Feature flags as the spec has them; `dataplane.json` overrides them live.
     #[serde(default)]
     pub flags: BTreeMap<String, bool>,
@@ -150,40 +158,6 @@ pub struct ToolRules {
     pub describe: BTreeMap<String, String>,
     /// Own name to the longest wait for its answer, where it differs from the server's.
     pub timeout_ms: BTreeMap<String, u64>,
-}
-
-/// Which tools clients see.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Filtering {
-    /// The rule in force.
-    pub mode: FilterMode,
-    /// For `ServerAllowlist`.
-    pub servers: ServerFilter,
-    /// For `Static`: patterns on exposed names.
-    pub static_tools: Vec<String>,
-}
-
-/// The filter rule in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum FilterMode {
-    /// Everything is shown.
-    #[default]
-    None,
-    /// The tools of a fixed list.
-    Static,
-    /// The tools of some servers.
-    ServerAllowlist,
-}
-
-/// Servers by name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ServerFilter {
-    /// Empty allows all.
-    pub allow: Vec<String>,
-    /// Taken out again.
-    pub deny: Vec<String>,
 }
 
 /// Sessions of the legacy protocol.

@@ -9,5 +9,6 @@
 pub mod admin;
 pub mod config;
 pub mod dataplane;
+pub mod filtering;
 pub mod keys;
 pub mod paths;

@@ -34,6 +34,7 @@ pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> S
         schema: config::SCHEMA,
         servers: revision.servers.iter().map(|server| compile_server(server, &endpoint)).collect(),
         filtering: filtering(spec),
+        access: Vec::new(),
         flags: flags(spec),
         sessions: sessions(spec),
         limits: limits(spec),
@@ -174,6 +175,7 @@ fn filtering(spec: &McpHubSpec) -> Filtering {
         },
         servers: ServerFilter { allow: servers.allow, deny: servers.deny },
         static_tools: filtering.fixed.clone().unwrap_or_default().tools,
+        ..Filtering::default()
     }
 }
 

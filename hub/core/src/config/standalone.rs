@@ -94,6 +94,7 @@ impl Reader<'_> {
             schema: SCHEMA,
             servers: Vec::new(),
             filtering: Filtering::default(),
+            access: Vec::new(),
             flags: BTreeMap::new(),
             sessions: Sessions::default(),
             limits: Limits::default(),
@@ -111,6 +112,7 @@ impl Reader<'_> {
                     config.servers = self.servers(key, member.value);
                 }
                 "filtering" => config.filtering = self.strictly_typed(key, member.value).unwrap_or_default(),
+                "access" => config.access = self.strictly_typed(key, member.value).unwrap_or_default(),
                 "flags" => config.flags = self.strictly_typed(key, member.value).unwrap_or_default(),
                 "sessions" => config.sessions = self.strictly_typed(key, member.value).unwrap_or_default(),
                 "limits" => config.limits = self.strictly_typed(key, member.value).unwrap_or_default(),

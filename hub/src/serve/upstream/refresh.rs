@@ -223,11 +223,11 @@ async fn hear(upstream: Arc<Upstream>, link: Link) {
                         _ => {}
                     }
                 }
-                // A change may have fallen into the gap, and the server may be gone.
-                upstream.nudge.notify_one();
             }
             _ => {}
         }
+        // A change may have fallen into the gap, and the server may be gone: also before the stream was open.
+        upstream.nudge.notify_one();
         delay = if opened.elapsed() > LAST_DELAY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
         tokio::time::sleep(delay).await;
     }
