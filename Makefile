@@ -30,17 +30,21 @@ test-process: ## hub and operator in process and as processes, with real MCP ser
 	$(cargo) test -q -p mcphub-hub -p mcphub-operator
 
 .PHONY: test-api
-test-api: setup ## against a real API server without nodes
+test-api: tools ## against a real API server without nodes
 	$(cargo) test -q -p mcphub-tests --test resource --test operator_api
 
 .PHONY: test-cluster
-test-cluster: setup ## on real clusters, with real pods, servers and Prometheus
+test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 	$(cargo) test -q -p mcphub-tests --lib --bins --test harness
 	$(cargo) test -p mcphub-tests --test system -- --nocapture
 
 .PHONY: setup
 setup: ## install what a bare Debian machine lacks (as root; starts no service)
 	tests/cluster/setup
+
+.PHONY: tools
+tools: setup ## build the programs of the test cluster into the cache: minutes, once
+	@tests/cluster/tools/build etcd kubernetes coredns helm >/dev/null
 
 .PHONY: images
 images: setup ## build the images of hub, operator and MCP servers into the cache
