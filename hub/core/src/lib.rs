@@ -9,6 +9,7 @@
 //! * [`mcp_headers`]: what the modern protocol mirrors from bodies into headers.
 //! * [`sse`]: event streams. [`flags`]: feature flags in force.
 //! * [`config`]: standalone config files, and what is wrong in any config.
+//! * [`llm`]: what a language model is asked, and what of its answer counts.
 //! * [`session_id`], [`routing`]: which pod a session belongs to, and where a request goes.
 
 pub mod catalogue;
@@ -16,6 +17,7 @@ pub mod config;
 pub mod era;
 pub mod filter;
 pub mod flags;
+pub mod llm;
 pub mod mcp_headers;
 pub mod message;
 pub mod names;
