@@ -5,6 +5,7 @@
 //! * [`bridge`]: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container.
 //! * [`check`]: says what is wrong in a config file.
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
+//! * [`llm`]: the language model that selects or categorises tools.
 //! * [`runtime`], [`keys`], [`admin`]: shared by `serve` and `route`: the live data plane state, the key ring, the
 //!   admin port. [`mounted`]: files that Kubernetes swaps under a running pod.
 
@@ -15,6 +16,7 @@ pub mod check;
 pub mod drain;
 pub mod install_bridge;
 pub mod keys;
+pub mod llm;
 pub mod mounted;
 pub mod route;
 pub mod runtime;

@@ -1,0 +1,198 @@
+//! A language model as selector: which tools fit a prompt, and what categories tools have.
+//!
+//! What is asked, and what of an answer counts, is in `mcphub_core::llm`; here is what needs the network or a clock.
+//! The way of a question: [`cache`] -> [`asking`] (its turn, the breaker, retries) -> [`endpoint`] (one exchange).
+
+mod asking;
+mod cache;
+mod endpoint;
+mod error;
+mod metrics;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcphub_core::llm::{MAX_CANDIDATES, MAX_CATEGORIES, answer, question};
+use mcphub_wire::config;
+use prometheus::Registry;
+use tokio::time::Instant;
+
+use self::asking::{Asking, Patience};
+use self::cache::Cache;
+use self::endpoint::Endpoint;
+use self::metrics::Metrics;
+
+pub use self::error::Error;
+pub use self::metrics::{CacheStats, LlmStats, Stats};
+pub use mcphub_core::llm::Candidate;
+pub use mcphub_core::llm::kept::merge;
+
+/// So many tools are categorised by one question.
+const BATCH: usize = 40;
+/// A key that was accepted so recently is not tried again.
+const ACCEPTED: Duration = Duration::from_mins(5);
+/// Kept in place of a category: the model gave none.
+const NO_CATEGORY: u8 = u8::MAX;
+
+/// A language model. Ask it with [`Self::rank`]; every `Err` means that the embedded selector answers instead.
+pub struct Llm {
+    asking: Asking,
+    cache: Cache,
+    /// One run after the other: the second finds what the first learned.
+    categorising: tokio::sync::Mutex<()>,
+    /// Whose answers these are. Another model's are not taken for them.
+    identity: String,
+    model: String,
+    prewarm: bool,
+}
+
+impl fmt::Debug for Llm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Llm").field("endpoint", &self.asking.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Llm {
+    /// The language model of a config. Asks nothing yet, but says what can never work.
+    pub fn start(config: &config::Llm, registry: &Registry) -> Result<Arc<Self>, Error> {
+        let endpoint = Endpoint::of(config)?;
+        let metrics = Metrics::register(registry, config.provider)
+            .map_err(|error| Error::Unaskable(format!("the metrics of filtering.llm: {error}")))?;
+        let address = config.base_url.as_deref().unwrap_or_default();
+        Ok(Arc::new(Self {
+            asking: Asking::of(config, endpoint, metrics),
+            cache: Cache::of(Duration::from_millis(config.cache.ttl_ms)),
+            categorising: tokio::sync::Mutex::default(),
+            identity: format!("{:?} {address} {}", config.provider, config.model),
+            model: config.model.clone(),
+            prewarm: config.cache.prewarm,
+        }))
+    }
+
+    /// Positions of the candidates that fit the prompt, best first; none when nothing fits. Of more candidates than
+    /// [`MAX_CANDIDATES`] the later ones are left out.
+    pub async fn rank(&self, prompt: &str, candidates: &[Candidate<'_>], limit: usize) -> Result<Vec<usize>, Error> {
+        let candidates = candidates.get(..MAX_CANDIDATES).unwrap_or(candidates);
+        let limit = limit.min(candidates.len());
+        if limit == 0 || prompt.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let order = question::by_id(candidates);
+        let key = question::rank_key(&self.identity, prompt, candidates, limit);
+        let asked = async {
+            let question = question::rank(prompt, candidates, limit);
+            let ids: Vec<&str> = order.iter().filter_map(|&at| Some(candidates.get(at)?.id)).collect();
+            let read = |said: &_| answer::ranked(said, &ids, limit);
+            let chosen = self.asking.ask(&question, Patience::Caller, read).await?;
+            Ok(chosen.into_iter().filter_map(|place| u8::try_from(place).ok()).collect())
+        };
+        let metrics = &self.asking.metrics;
+        let kept = self.cache.answer(key, metrics, asked).await.inspect_err(|_| metrics.fallbacks.inc())?;
+        let mut chosen = Vec::new();
+        for position in kept.iter().filter_map(|&place| order.get(usize::from(place))).copied() {
+            // What is kept may have come from elsewhere.
+            if chosen.len() < limit && !chosen.contains(&position) {
+                chosen.push(position);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Position of the category of each tool, as far as it is known; asks nothing.
+    pub async fn known_categories(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Vec<Option<usize>> {
+        let mut known = Vec::with_capacity(tools.len());
+        for tool in tools {
+            known.push(self.known_category(tool, categories).await.flatten());
+        }
+        known
+    }
+
+    /// Position of the category of each tool; `None` where the model gave none. For the background: what is not known
+    /// is asked in turn, and takes its time. After an `Err` what was learned until then stays known, and the next call
+    /// asks for the rest.
+    pub async fn categorise(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Result<Vec<Option<usize>>, Error> {
+        let categories = categories.get(..MAX_CATEGORIES).unwrap_or(categories);
+        if categories.is_empty() {
+            return Ok(vec![None; tools.len()]);
+        }
+        let _one_run = self.categorising.lock().await;
+        let mut found = Vec::with_capacity(tools.len());
+        for tool in tools {
+            let known = self.known_category(tool, categories).await;
+            let metrics = &self.asking.metrics;
+            if known.is_some() { &metrics.hits } else { &metrics.misses }.inc();
+            found.push(known);
+        }
+        let missing: Vec<usize> = (0..tools.len()).filter(|&at| found.get(at) == Some(&None)).collect();
+        for batch in missing.chunks(BATCH) {
+            let asked: Vec<Candidate<'_>> = batch.iter().filter_map(|&at| tools.get(at)).copied().collect();
+            let ids: Vec<&str> = asked.iter().map(|tool| tool.id).collect();
+            let read = |said: &_| answer::categories(said, &ids, categories);
+            let question = question::categorise(&asked, categories);
+            let given = self.asking.ask(&question, Patience::Background, read).await?;
+            for ((&at, tool), category) in batch.iter().zip(&asked).zip(given) {
+                let place = category.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_CATEGORY);
+                self.cache.keep(question::category_key(&self.identity, tool, categories), vec![place]).await;
+                if let Some(found) = found.get_mut(at) {
+                    *found = Some(category);
+                }
+            }
+        }
+        Ok(found.into_iter().map(Option::flatten).collect())
+    }
+
+    /// Whether categories are to be asked for at start.
+    pub fn prewarms(&self) -> bool {
+        self.prewarm
+    }
+
+    /// Asks something small, or says why that fails: a key that is refused is found before the first caller. What
+    /// somebody must change is an error whose [`Error::is_setup`]; any other is the provider's bad moment. Not counted
+    /// but in tokens, and not asked again within minutes.
+    pub async fn verify(&self) -> Result<(), Error> {
+        if self.asking.endpoint.accepted_within(ACCEPTED).await? {
+            return Ok(());
+        }
+        let tools = [("files__read", "Reads a file."), ("mail__send", "Sends an e-mail.")];
+        let tools = tools.map(|(id, description)| Candidate { id, description, digest: b"" });
+        let question = question::rank("What is in the file notes.txt?", &tools, 1);
+        let timeout = self.asking.timeout();
+        let asked = self.asking.tries(&question, Patience::Caller, Instant::now() + timeout);
+        let said = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::TimedOut(timeout)))?;
+        answer::ranked(&said, &tools.map(|tool| tool.id), 1)?;
+        Ok(())
+    }
+
+    /// For `GET /api/filtering/stats`.
+    pub fn stats(&self) -> Stats {
+        let metrics = &self.asking.metrics;
+        let mut llm = LlmStats { model: Some(self.model.clone()), ..metrics.stats() };
+        self.asking.breaker(|breaker, _| {
+            llm.circuit_breaker_state = Some(breaker.state().word());
+            llm.circuit_breaker_failures = breaker.failures();
+            llm.circuit_breaker_trips = breaker.trips();
+        });
+        Stats { llm, llm_cache: self.cache.stats(metrics) }
+    }
+
+    /// The newest answers that are kept, in at most so many bytes. Neither prompts nor names of tools are in them.
+    /// [`merge`] makes one of those of several pods.
+    pub fn export(&self, most: usize) -> Vec<u8> {
+        self.cache.export(most)
+    }
+
+    /// Takes answers of other pods. How many were new.
+    pub async fn import(&self, bytes: &[u8]) -> usize {
+        self.cache.import(bytes).await
+    }
+
+    /// Outer `None`: not known.
+    async fn known_category(&self, tool: &Candidate<'_>, categories: &[&str]) -> Option<Option<usize>> {
+        let categories = categories.get(..MAX_CATEGORIES).unwrap_or(categories);
+        let key = question::category_key(&self.identity, tool, categories);
+        let kept = self.cache.kept(key).await?;
+        let place = usize::from(*kept.first()?);
+        Some((place < categories.len()).then_some(place))
+    }
+}
