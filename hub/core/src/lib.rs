@@ -12,6 +12,7 @@
 //! * [`llm`]: what a language model is asked, and what of its answer counts.
 //! * [`session_id`], [`routing`]: which pod a session belongs to, and where a request goes.
 
+pub mod arguments;
 pub mod catalogue;
 pub mod config;
 pub mod era;
