@@ -1,15 +1,16 @@
 //! The tools of all servers, under the names that clients see. Definitions stay raw JSON.
 
-use std::collections::HashSet;
+mod tool;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mcphub_wire::config::{HubConfig, Server};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::mcp_headers::{self, ParamHeader};
-use crate::object::{self, Edits};
-use crate::{filter, names};
+pub use self::tool::{Hints, Tool};
+use crate::{names, pattern};
 
 /// What one server lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,27 +43,8 @@ pub struct Page {
     pub malformed: usize,
 }
 
-/// A tool that exists in this hub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tool {
-    /// Position of its server in the config.
-    pub server: usize,
-    /// The server's own name of it.
-    pub own: String,
-    /// The name that clients see.
-    pub exposed: String,
-    /// That name without prefix.
-    pub bare: String,
-    /// The definition as clients see it.
-    pub definition: String,
-    /// Longest wait for its answer.
-    pub timeout_ms: u64,
-    /// Arguments that the modern protocol mirrors into headers.
-    pub param_headers: Vec<ParamHeader>,
-}
-
 /// Every tool that exists, in the order of the config.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     /// Exposed names are unique.
     pub tools: Vec<Arc<Tool>>,
@@ -70,6 +52,14 @@ pub struct Catalogue {
     pub ttl_ms: Option<u64>,
     /// A server says that its list is the caller's only.
     pub private: bool,
+    by_name: HashMap<String, u32>,
+    by_bare_name: HashMap<String, Vec<u32>>,
+}
+
+/// Whether a server's own rules let a tool of its exist.
+pub fn exists(server: &Server, own_name: &str) -> bool {
+    let rules = &server.tools;
+    (rules.allow.is_empty() || pattern::any(&rules.allow, own_name)) && !pattern::any(&rules.deny, own_name)
 }
 
 impl ServerList {
@@ -137,7 +127,7 @@ impl Catalogue {
         let existing: Vec<(usize, &Server, &Definition)> = servers()
             .flat_map(|(position, (server, list))| {
                 let tools = list.iter().flat_map(|list| &list.tools);
-                tools.filter(|tool| filter::exists(server, &tool.name)).map(move |tool| (position, server, tool))
+                tools.filter(|tool| exists(server, &tool.name)).map(move |tool| (position, server, tool))
             })
             .collect();
         let shown =
@@ -146,20 +136,54 @@ impl Catalogue {
         let exposed = names::exposed_unique(
             existing.iter().zip(&bare).map(|((_, server, _), bare)| (server.prefix.as_deref(), bare.as_str())),
         );
+        let server_names: Vec<Arc<str>> = config.servers.iter().map(|server| server.name.as_str().into()).collect();
         let tools = existing
             .into_iter()
             .zip(bare)
             .zip(exposed)
-            .map(|(((position, server, tool), bare), exposed)| {
-                Arc::new(Tool::of(position, server, tool, &bare, exposed))
+            .filter_map(|(((position, server, tool), bare), exposed)| {
+                Some(Arc::new(Tool::of(position, server, server_names.get(position)?, tool, &bare, exposed)))
             })
             .collect();
         let listed = || servers().filter_map(|(_, (_, list))| list.as_ref());
-        Self {
+        Self::indexed(Self {
             tools,
             ttl_ms: listed().fold(None, |ttl, list| least(ttl, list.ttl_ms)),
             private: listed().any(|list| list.private),
+            ..Self::default()
+        })
+    }
+
+    fn indexed(mut self) -> Self {
+        for (place, tool) in (0..).zip(&self.tools) {
+            self.by_name.insert(tool.exposed.clone(), place);
+            self.by_bare_name.entry(tool.bare.clone()).or_default().push(place);
         }
+        self
+    }
+
+    /// The same, where tools that are as they were in `before` are the very same objects: what was measured of them
+    /// (tokens, category) is not measured again when one server lists anew.
+    #[must_use]
+    pub fn keeping(mut self, before: &Self) -> Self {
+        for tool in &mut self.tools {
+            if let Some(old) = before.place(&tool.exposed).and_then(|place| before.tools.get(place))
+                && old.is_same(tool)
+            {
+                *tool = Arc::clone(old);
+            }
+        }
+        self
+    }
+
+    /// Place of the tool of this exposed name.
+    pub fn place(&self, exposed: &str) -> Option<usize> {
+        self.by_name.get(exposed).map(|&place| place as usize)
+    }
+
+    /// Places of the tools of this name without prefix.
+    pub fn places_of_bare(&self, bare: &str) -> impl Iterator<Item = usize> {
+        self.by_bare_name.get(bare).into_iter().flatten().map(|&place| place as usize)
     }
 
     /// Exposed names that two tools wanted: the later has a hash instead. For a condition and a log line.
@@ -170,41 +194,6 @@ impl Catalogue {
         let mut taken = HashSet::new();
         self.tools.iter().map(Arc::as_ref).filter(|tool| !taken.insert(wanted(tool))).collect()
     }
-}
-
-impl Tool {
-    fn of(position: usize, server: &Server, tool: &Definition, bare: &str, exposed: String) -> Self {
-        let rules = &server.tools;
-        Self {
-            server: position,
-            own: tool.name.clone(),
-            definition: redefined(&tool.text, &exposed, rules.describe.get(&tool.name).map(String::as_str)),
-            bare: names::sanitised(bare),
-            timeout_ms: rules.timeout_ms.get(&tool.name).copied().unwrap_or(server.timeout_ms),
-            param_headers: mcp_headers::of_definition(&tool.text),
-            exposed,
-        }
-    }
-}
-
-/// The definition under another name, and with another description where there is one. Nothing else changes.
-fn redefined(definition: &str, name: &str, description: Option<&str>) -> String {
-    #[derive(Deserialize)]
-    struct Edited<'a> {
-        #[serde(borrow)]
-        name: &'a RawValue,
-        #[serde(borrow, default)]
-        description: Option<&'a RawValue>,
-    }
-    // What has no name never got here.
-    let Ok(parts) = serde_json::from_str::<Edited<'_>>(definition) else { return definition.to_owned() };
-    let edits = Edits::of(definition).replace(parts.name.get(), object::quoted(name));
-    match (description.map(object::quoted), parts.description) {
-        (None, _) => edits,
-        (Some(text), Some(old)) => edits.replace(old.get(), text),
-        (Some(text), None) => edits.insert("description", &text),
-    }
-    .finish()
 }
 
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -219,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::filter::tests::{config, list};
+    use crate::sight::tests::{config, list};
 
     #[test]
     fn a_page_keeps_definitions_as_written_and_leaves_out_what_is_none() {

@@ -49,6 +49,23 @@ pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// JSON text without the white space between its tokens; every other byte stays.
+pub fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        if in_string {
+            (in_string, escaped) = (escaped || c != '"', c == '\\' && !escaped);
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = c == '"';
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// Where `part`, borrowed from `text`, lies in it.
 pub fn range_of(text: &str, part: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
@@ -167,6 +184,11 @@ mod tests {
         assert_eq!(Edits::of("{ }").insert("a", "1").finish(), "{\"a\":1 }");
         assert_eq!(Edits::of("{\"b\":2}").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
         assert_eq!(Edits::of("{}").insert("b", "2").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
+    }
+
+    #[test]
+    fn compact_text_loses_white_space_outside_strings_only() {
+        assert_eq!(compact("{ \"a b\" :\n[1, \"\\\" \\\\\" , true ] }"), "{\"a b\":[1,\"\\\" \\\\\",true]}");
     }
 
     // A body nested a million deep must not take the process down with its stack.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
+use mcphub_core::catalogue::Tool;
 use mcphub_core::era::Era;
 use mcphub_core::message::Request;
 use mcphub_core::outcome::{self, Ending};
@@ -42,7 +43,8 @@ pub async fn answer(
     let Some(name) = request.params.name.and_then(object::unquoted) else {
         return refused(ctx, request, measured, "Invalid params: name is missing");
     };
-    let Some(position) = live.view.find(&name) else {
+    let sight = live.anonymous();
+    let Some(position) = sight.find(&name) else {
         return refused(ctx, request, measured, &format!("Unknown tool: {name}"));
     };
     let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
@@ -52,23 +54,23 @@ pub async fn answer(
         era: ctx.era,
         progress_token: token.filter(|_| ctx.streams).map(str::to_owned),
         began: Instant::now(),
-        tool: live.tool_metrics.get(position).filter(|_| ctx.counted).cloned(),
+        tool: live.metrics_of(&sight, position).filter(|_| ctx.counted).cloned(),
         measured: Some(measured),
         under_way: ctx.session.as_ref().map(|session| session.begin(request.id)),
     };
-    send(&live, position, ctx, headers, request, calling).await
+    send(&live, sight.tools.get(position), ctx, headers, request, calling).await
 }
 
 async fn send(
     live: &Live,
-    position: usize,
+    tool: Option<&Arc<Tool>>,
     ctx: &Ctx,
     headers: &HeaderMap,
     request: &Request<'_>,
     mut calling: Calling,
 ) -> Answer {
-    // The view was made of these servers, so both are there.
-    let Some(tool) = live.view.tools.get(position) else { return calling.bug() };
+    // The sight was made of these servers, so both are there.
+    let Some(tool) = tool else { return calling.bug() };
     let Some(upstream) = live.servers.get(tool.server).and_then(|slot| slot.upstream()) else { return calling.bug() };
     calling.server.clone_from(&upstream.server.name);
     if ctx.era == Era::Modern

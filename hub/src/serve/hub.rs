@@ -75,7 +75,7 @@ impl Hub {
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
         let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
-        let live = Live::of(Arc::new(config), slots, &metrics);
+        let live = Live::of(Arc::new(config), slots, None, &metrics);
         let hub = Arc::new(Self {
             identity,
             metrics,
@@ -127,7 +127,7 @@ impl Hub {
                 drop(upstream.close());
             }
         }
-        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, &self.metrics)));
+        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, Some(&old), &self.metrics)));
         self.obey_dataplane();
     }
 
@@ -243,7 +243,7 @@ impl Hub {
             tokio::select! {
                 () = self.changed.notified() => {
                     let old = self.live();
-                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), &self.metrics);
+                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), Some(&old), &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

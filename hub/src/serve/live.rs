@@ -1,13 +1,18 @@
-//! What is in force: one immutable snapshot of config, servers and view, swapped as a whole.
+//! What is in force: one immutable snapshot of config, servers and visibility, swapped as a whole.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use mcphub_core::access::Caller;
 use mcphub_core::catalogue::Catalogue;
-use mcphub_core::filter::{self, View};
+use mcphub_core::sight::{Sight, Visibility};
 use mcphub_wire::config::HubConfig;
 
 use super::metrics::{Metrics, ToolMetrics};
 use super::upstream::{Status, Upstream};
+
+/// Sights that are kept; each has a few bytes for every tool. Beyond, all are made anew.
+const MOST_SIGHTS: usize = 256;
 
 /// What is in force.
 pub struct Live {
@@ -15,10 +20,11 @@ pub struct Live {
     pub config: Arc<HubConfig>,
     /// The servers of the config, in its order.
     pub servers: Vec<Slot>,
-    /// What clients see.
-    pub view: View,
-    /// The counters of each tool of the view.
-    pub tool_metrics: Vec<ToolMetrics>,
+    /// What clients may know of.
+    pub visibility: Arc<Visibility>,
+    /// The counters of each tool of the catalogue; `None` for those that nobody may know of.
+    pub tool_metrics: Vec<Option<ToolMetrics>>,
+    sights: Mutex<HashMap<(Option<String>, String), Arc<Sight>>>,
 }
 
 /// A server of the config.
@@ -57,20 +63,50 @@ impl Slot {
 }
 
 impl Live {
-    /// The snapshot of these servers as they are now.
-    pub fn of(config: Arc<HubConfig>, servers: Vec<Slot>, metrics: &Metrics) -> Self {
+    /// The snapshot of these servers as they are now; what was found out about tools that are as in `before` is kept.
+    pub fn of(config: Arc<HubConfig>, servers: Vec<Slot>, before: Option<&Self>, metrics: &Metrics) -> Self {
         let lists: Vec<_> =
             servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
-        let catalogue = Catalogue::of(&config, &lists);
+        let mut catalogue = Catalogue::of(&config, &lists);
+        if let Some(before) = before {
+            catalogue = catalogue.keeping(&before.visibility.catalogue);
+        }
         for tool in catalogue.renamed(&config) {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
-        let view = filter::view(&config, &catalogue);
+        let visibility = Visibility::of(Arc::clone(&config), catalogue);
         let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
         let listed: Vec<usize> = servers.iter().map(Slot::listed).collect();
-        let tool_metrics = metrics.tools(&config, &view, &up, &listed);
-        Self { config, servers, view, tool_metrics }
+        let tool_metrics = metrics.tools(&visibility, &up, &listed);
+        Self { config, servers, visibility, tool_metrics, sights: Mutex::default() }
+    }
+
+    /// What a caller may know of through a view. `None`: there is no such view.
+    pub fn sight(&self, view: Option<&str>, caller: &Caller) -> Option<Arc<Sight>> {
+        let key = (view.map(str::to_owned), caller.key());
+        let kept = || self.sights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sight) = kept().get(&key) {
+            return Some(Arc::clone(sight));
+        }
+        // Made without the lock: it may take a millisecond, and others have theirs already.
+        let sight = Arc::new(self.visibility.sight(view, caller)?);
+        let mut sights = kept();
+        if sights.len() >= MOST_SIGHTS {
+            sights.clear();
+        }
+        Some(Arc::clone(sights.entry(key).or_insert(sight)))
+    }
+
+    /// What everybody may know of without a view.
+    pub fn anonymous(&self) -> Arc<Sight> {
+        let caller = Caller::anonymous();
+        self.sight(None, &caller).unwrap_or_else(|| Arc::new(self.visibility.whole(&caller)))
+    }
+
+    /// The counters of the tool at this position of a sight.
+    pub fn metrics_of(&self, sight: &Sight, position: usize) -> Option<&ToolMetrics> {
+        self.tool_metrics.get(sight.place(position)?)?.as_ref()
     }
 
     /// Whether a server that is not disabled has not been reached yet.

@@ -10,6 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{BoxStream, StreamExt as _};
 use mcphub_core::era::{self, Era, Signs};
+use mcphub_core::exposure::Asker;
 use mcphub_core::message::{self, Body as Parsed, Message};
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{rewrite, sse};
@@ -341,7 +342,7 @@ struct ChangeStream {
 impl ChangeStream {
     async fn next(&mut self) -> Option<String> {
         loop {
-            let digest = self.live.borrow_and_update().view.digest;
+            let digest = self.live.borrow_and_update().anonymous().exposure(Asker::Stateless).digest;
             let listed = self.session.has_listed();
             if listed.is_some_and(|listed| listed != digest) && self.told != Some(digest) {
                 self.told = Some(digest);

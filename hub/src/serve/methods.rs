@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use mcphub_core::era::{self, Era};
+use mcphub_core::exposure::Asker;
 use mcphub_core::message::{Notification, Request};
 use mcphub_core::outcome::Ending;
 use mcphub_core::{object, rewrite};
@@ -78,24 +79,25 @@ fn discover(request: &Request<'_>) -> Answer {
 async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measured) -> Answer {
     let first = ctx.session.as_ref().is_none_or(|session| session.has_listed().is_none());
     let live = if first { hub.live_after_start().await } else { hub.live() };
-    let view = &live.view;
+    let sight = live.anonymous();
+    let exposure = sight.exposure(Asker::Stateless);
     let cursor = request.params.cursor.filter(|cursor| *cursor != "null");
     let cursor = cursor.map(|cursor| object::unquoted(cursor).unwrap_or_default());
-    let Some((page, next)) = view.page(cursor.as_deref()) else {
+    let Some((page, next)) = exposure.page(cursor.as_deref()) else {
         measured.end(Ending::Refused);
         let error =
             rewrite::error(-32602, "Invalid params: this cursor is not of the current list; begin again without");
         return Answer::error(ctx.era, request.id, &error, -32602);
     };
     if let Some(session) = &ctx.session {
-        session.listed(view.digest);
+        session.listed(exposure.digest);
     }
     let next = next.map(|next| format!(",\"nextCursor\":\"{next}\"")).unwrap_or_default();
     let result = match ctx.era {
         Era::Legacy(_) => format!("{{\"tools\":{page}{next}}}"),
         Era::Modern => {
-            let ttl = view.ttl_ms.unwrap_or(DEFAULT_TTL_MS);
-            let scope = if view.private { "private" } else { "public" };
+            let ttl = sight.ttl_ms().unwrap_or(DEFAULT_TTL_MS);
+            let scope = if sight.private() { "private" } else { "public" };
             format!(
                 r#"{{"resultType":"complete","tools":{page}{next},"ttlMs":{ttl},"cacheScope":"{scope}","_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}}}"#
             )

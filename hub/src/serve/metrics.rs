@@ -2,11 +2,14 @@
 //! errors must be a number, or a rule over them has no data.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcphub_core::filter::View;
+use mcphub_core::access::Caller;
+use mcphub_core::catalogue::Tool;
+use mcphub_core::exposure::Asker;
 use mcphub_core::outcome::Outcome;
+use mcphub_core::sight::Visibility;
 use mcphub_wire::config::HubConfig;
 use prometheus::core::Collector;
 use prometheus::{
@@ -18,6 +21,8 @@ const BUCKETS: [f64; 18] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 60.0,
 ];
+
+const STATES: [&str; 3] = ["exposed", "unlisted", "denied"];
 
 /// Methods that have a label of their own; all others are `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +146,11 @@ impl Metrics {
             tool_calls: register(&registry, tool_calls)?,
             tool_call_duration: register(&registry, tool_call_duration)?,
             upstream_up: gauges("upstream_up", "1 while the server's tools can be listed", &["server"])?,
-            tools: gauges("tools", "Tools of a server, exposed or filtered", &["server", "state"])?,
+            tools: gauges(
+                "tools",
+                "Tools of a server: exposed (in the list), unlisted (found by search) or denied",
+                &["server", "state"],
+            )?,
             sessions: register(&registry, IntGauge::with_opts(opts("sessions", "Open sessions"))?)?,
             flags: gauges("feature_flag", "1 while the flag is on", &["flag"])?,
             generation: register(
@@ -163,31 +172,40 @@ impl Metrics {
         metrics.overhead.observe(took.saturating_sub(upstream).as_secs_f64());
     }
 
-    /// The counters of every tool of a view, in its order. Those of tools and servers that are gone are removed.
-    pub fn tools(&self, config: &HubConfig, view: &View, up: &[bool], existing: &[usize]) -> Vec<ToolMetrics> {
+    /// The counters of every tool of the catalogue that somebody may know of, in its order. Those of tools and
+    /// servers that are gone are removed. `listing` is how many tools each server lists.
+    pub fn tools(&self, visibility: &Arc<Visibility>, up: &[bool], listing: &[usize]) -> Vec<Option<ToolMetrics>> {
+        let sight = visibility.whole(&Caller::anonymous());
+        let exposure = sight.exposure(Asker::Stateless);
+        let config = &visibility.config;
+        let (known, exposed) = (by_server(&sight.tools, config), by_server(&exposure.tools, config));
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut servers = HashSet::new();
         let mut tools = HashSet::new();
         for (position, server) in config.servers.iter().enumerate().filter(|(_, server)| !server.disabled) {
             let name = server.name.as_str();
-            let exposed = view.tools.iter().filter(|tool| tool.server == position).count();
-            let existing = existing.get(position).copied().unwrap_or_default();
+            let of = |counts: &[usize]| counts.get(position).copied().unwrap_or_default();
+            let (listing, known, exposed) = (of(listing), of(&known), of(&exposed));
             self.upstream_up.with_label_values(&[name]).set(i64::from(up.get(position).copied().unwrap_or_default()));
             self.tools.with_label_values(&[name, "exposed"]).set(count(exposed));
-            self.tools.with_label_values(&[name, "filtered"]).set(count(existing.saturating_sub(exposed)));
+            self.tools.with_label_values(&[name, "unlisted"]).set(count(known - exposed));
+            self.tools.with_label_values(&[name, "denied"]).set(count(listing.saturating_sub(known)));
             self.tool_call_duration.with_label_values(&[name]);
             // A server's own 0, for as long as nothing is known of its tools.
             self.outcomes(name, "");
             servers.insert(name.to_owned());
             tools.insert((name.to_owned(), String::new()));
         }
-        let metrics = view.tools.iter().map(|tool| {
-            let server = config.servers.get(tool.server).map_or("", |server| server.name.as_str());
+        let metrics = visibility.catalogue.tools.iter().enumerate().map(|(place, tool)| {
+            if !visibility.shows(place) {
+                return None;
+            }
+            let server = &*tool.server_name;
             tools.insert((server.to_owned(), tool.exposed.clone()));
-            ToolMetrics {
+            Some(ToolMetrics {
                 outcomes: self.outcomes(server, &tool.exposed),
                 duration: self.tool_call_duration.with_label_values(&[server]),
-            }
+            })
         });
         let metrics = metrics.collect();
         for (server, tool) in labelled.tools.difference(&tools) {
@@ -198,7 +216,7 @@ impl Metrics {
         for server in labelled.servers.difference(&servers) {
             self.upstream_up.remove_label_values(&[server]).ok();
             self.tool_call_duration.remove_label_values(&[server]).ok();
-            for state in ["exposed", "filtered"] {
+            for state in STATES {
                 self.tools.remove_label_values(&[server.as_str(), state]).ok();
             }
         }
@@ -228,6 +246,17 @@ impl Metrics {
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+/// How many of the tools each server of the config has.
+fn by_server(tools: &[Arc<Tool>], config: &HubConfig) -> Vec<usize> {
+    let mut counts = vec![0; config.servers.len()];
+    for tool in tools {
+        if let Some(count) = counts.get_mut(tool.server) {
+            *count += 1;
+        }
+    }
+    counts
 }
 
 fn count(number: usize) -> i64 {

@@ -1,7 +1,7 @@
 //! `mcp-hub serve`: many MCP servers behind one `/mcp`.
 //!
 //! The way of a request: [`edge`] (Host, Origin, bounds) -> [`mcp`] (era and session, so the `Ctx`) -> [`methods`]
-//! -> [`live`] (config, catalogue and view, one immutable snapshot) -> [`call`] -> [`upstream`] -> back. Decisions
+//! -> [`live`] (config, catalogue and what is visible of it, one immutable snapshot) -> [`call`] -> [`upstream`] -> back. Decisions
 //! are in `mcphub_core`; here is what needs the network or a clock. No lock is held across an await.
 //!
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod.

@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use mcphub_core::exposure::Asker;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ async fn servers(State(hub): State<Arc<Hub>>) -> Json<Value> {
 async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
     let live = hub.live_after_start().await;
     let tools: Vec<Value> = live
-        .view
+        .anonymous()
         .tools
         .iter()
         .map(|tool| {
@@ -67,6 +68,7 @@ async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 fn states(live: &Live) -> Vec<Value> {
+    let exposure = live.anonymous().exposure(Asker::Stateless);
     let state = |(position, slot): (usize, &Slot)| {
         let (status, message) = match slot.status() {
             None => ("disabled", None),
@@ -79,7 +81,7 @@ fn states(live: &Live) -> Vec<Value> {
             "status": status,
             "error": message,
             "tools": slot.listed(),
-            "exposedTools": live.view.tools.iter().filter(|tool| tool.server == position).count(),
+            "exposedTools": exposure.tools.iter().filter(|tool| tool.server == position).count(),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

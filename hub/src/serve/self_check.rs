@@ -8,9 +8,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
+use mcphub_core::access::Caller;
+use mcphub_core::catalogue::Catalogue;
 use mcphub_core::era::{Era, LEGACY, MODERN};
+use mcphub_core::exposure::Asker;
 use mcphub_core::message::{Message, parse};
-use mcphub_core::{catalogue, filter};
+use mcphub_core::sight::Visibility;
 use mcphub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
 use serde_json::Value;
 
@@ -92,10 +95,12 @@ async fn list(hub: &Arc<Hub>, live: &Live) -> Result<String, String> {
     let (result, _) = ask(hub, Era::Modern, "tools/list", "{}").await?;
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
-    if more || tools == live.view.tools.len() {
+    let exposure = live.anonymous().exposure(Asker::Stateless);
+    let visible = exposure.tools.len() + exposure.meta.len();
+    if more || tools == visible {
         Ok(format!("{tools} tools"))
     } else {
-        Err(format!("{tools} tools listed, {} visible", live.view.tools.len()))
+        Err(format!("{tools} tools listed, {visible} visible"))
     }
 }
 
@@ -103,12 +108,14 @@ async fn list(hub: &Arc<Hub>, live: &Live) -> Result<String, String> {
 fn filtering(live: &Live) -> Result<String, String> {
     let lists: Vec<_> =
         live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
-    let expected = filter::view(&live.config, &catalogue::Catalogue::of(&live.config, &lists));
+    let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
+    let expected = Visibility::of(Arc::clone(&live.config), catalogue).whole(&Caller::anonymous());
+    let sight = live.anonymous();
     let mode = live.config.filtering.mode;
-    if expected.digest == live.view.digest {
+    if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
         Ok(format!(
             "mode {mode:?}, {} of {} tools visible",
-            live.view.tools.len(),
+            sight.tools.len(),
             live.servers.iter().map(Slot::listed).sum::<usize>()
         ))
     } else {

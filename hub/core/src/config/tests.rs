@@ -48,7 +48,7 @@ fn vs_code_s_form_and_settings_of_the_hub_are_read_too() {
 
 #[test]
 fn a_compiled_config_is_read_as_it_is() {
-    let config = crate::filter::tests::config(&["a", "b"]);
+    let config = crate::sight::tests::config(&["a", "b"]);
     assert_eq!(parse(&serde_json::to_string(&config).unwrap(), &environment), Ok(config));
 }
 

@@ -1,0 +1,237 @@
+//! What is in a caller's list, and what is only found by search.
+//!
+//! Everything of a [`Sight`] exists for its caller. Of it, a list holds what the mode shows by default, what the
+//! session added, and the meta-tools that lead to the rest. A list is never cut in silence: where not all fits into
+//! the budget it holds the pinned tools, what was added and the meta-tools, and the rest is *unlisted*.
+//!
+//! Lists without a session (the modern protocol, and legacy clients that send no session id) never vary.
+
+mod additions;
+mod pages;
+
+use std::sync::{Arc, OnceLock};
+
+use mcphub_wire::config::{Exposure as Default, FilterMode, ToolBudget};
+use sha2::{Digest as _, Sha256};
+
+pub use self::additions::Additions;
+pub use self::pages::MAX_PAGE_BYTES;
+use self::pages::Pages;
+use crate::catalogue::Tool;
+use crate::meta::{Class, Definition, MetaTool};
+use crate::sight::Sight;
+
+/// Whose list it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// Nobody's in particular.
+    Stateless,
+    /// A legacy session's, which added these.
+    Session(&'a Additions),
+}
+
+/// What is in a caller's list.
+#[derive(Debug)]
+pub struct Exposure {
+    /// The tools in the list, in its order; meta-tools come before them.
+    pub tools: Vec<Arc<Tool>>,
+    /// Meta-tools in the list, in its order.
+    pub meta: Vec<(MetaTool, Definition)>,
+    /// Meta-tools that the caller has; some may not be in the list.
+    available: Vec<MetaTool>,
+    /// The caller can search.
+    pub search: bool,
+    /// Changes when anything in the list does.
+    pub digest: u64,
+    /// Of each position of the sight, whether it is in the list.
+    listed: Vec<bool>,
+    pages: Pages,
+    tokens: OnceLock<u32>,
+}
+
+/// What is left of a budget.
+struct Room {
+    tools: usize,
+    tokens: u32,
+}
+
+impl Exposure {
+    /// What the list of this caller holds. See [`Sight::exposure`], which keeps it.
+    pub fn of(sight: &Sight, asker: Asker<'_>) -> Self {
+        let filtering = &sight.config().filtering;
+        let prompts = filtering.mode == FilterMode::PromptBased;
+        let additions = match asker {
+            Asker::Session(additions) => Some(additions),
+            Asker::Stateless => None,
+        };
+        let exposure = match (prompts, filtering.prompt_based.default_exposure) {
+            (false, _) => Default::All,
+            // "Before the first prompt" is over: what the prompt chose takes the place of everything.
+            (true, Default::All) if additions.is_some_and(Additions::prompted) => Default::Minimal,
+            (true, exposure) => exposure,
+        };
+        let searches = |unlisted: bool| if prompts { filtering.prompt_based.meta_tools } else { unlisted };
+        let definitions = |unlisted: bool| -> Vec<(MetaTool, Definition)> {
+            let tools = available(searches(unlisted), prompts && additions.is_some());
+            tools.into_iter().map(|tool| (tool, tool.definition(sight))).collect()
+        };
+        let mut meta = definitions(false);
+        let listed_meta = |meta: &[(MetaTool, Definition)]| match exposure {
+            Default::Zero => Vec::new(),
+            _ => meta.to_vec(),
+        };
+        let mut room = Room::of(filtering.tool_budget.as_ref(), &listed_meta(&meta));
+        let positions = if exposure == Default::All && room.holds(&sight.tools) {
+            (0..sight.tools.len()).collect()
+        } else {
+            if !prompts {
+                meta = definitions(true);
+                room = Room::of(filtering.tool_budget.as_ref(), &listed_meta(&meta));
+            }
+            chosen(sight, exposure, additions, room)
+        };
+        Self::new(sight, &positions, listed_meta(&meta), meta.iter().map(|(tool, _)| *tool).collect())
+    }
+
+    fn new(sight: &Sight, positions: &[usize], meta: Vec<(MetaTool, Definition)>, available: Vec<MetaTool>) -> Self {
+        let tools: Vec<Arc<Tool>> =
+            positions.iter().filter_map(|&position| sight.tools.get(position)).cloned().collect();
+        let mut listed = vec![false; sight.tools.len()];
+        for &position in positions {
+            if let Some(listed) = listed.get_mut(position) {
+                *listed = true;
+            }
+        }
+        // Of the digests of its parts: hashing ten megabytes of definitions for each caller would take milliseconds.
+        let mut hash = Sha256::new();
+        for (_, definition) in &meta {
+            hash.update(definition.text.as_bytes());
+        }
+        for tool in &tools {
+            hash.update(tool.digest.to_be_bytes());
+        }
+        let texts = meta.iter().map(|(_, definition)| definition.text.len());
+        let pages = Pages::of(texts.chain(tools.iter().map(|tool| tool.definition.len())));
+        Self {
+            search: available.contains(&MetaTool::FindTools),
+            digest: hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)),
+            pages,
+            tokens: OnceLock::new(),
+            tools,
+            meta,
+            available,
+            listed,
+        }
+    }
+
+    /// Whether the caller has this meta-tool.
+    pub fn has(&self, meta: MetaTool) -> bool {
+        self.available.contains(&meta)
+    }
+
+    /// Whether the tool at this position of the sight is in the list.
+    pub fn lists(&self, position: usize) -> bool {
+        self.listed.get(position).copied().unwrap_or_default()
+    }
+
+    /// Tools that the caller may know of and does not find in the list.
+    pub fn unlisted(&self) -> usize {
+        self.listed.len() - self.tools.len()
+    }
+
+    /// What the list costs; see [`crate::tokens`]. Counted when first asked.
+    pub fn tokens(&self) -> u32 {
+        *self.tokens.get_or_init(|| {
+            let meta: u32 = self.meta.iter().map(|(_, definition)| definition.tokens).sum();
+            self.tools.iter().fold(meta, |sum, tool| sum.saturating_add(tool.tokens()))
+        })
+    }
+
+    /// The page that a cursor names, as a JSON array, and the cursor of the next; the first page without one.
+    /// `None`: a cursor of another list, or of none.
+    pub fn page(&self, cursor: Option<&str>) -> Option<(&str, Option<String>)> {
+        let definitions = || {
+            let meta = self.meta.iter().map(|(_, definition)| definition.text.as_str());
+            meta.chain(self.tools.iter().map(|tool| tool.definition.as_str()))
+        };
+        self.pages.page(self.digest, cursor, definitions)
+    }
+}
+
+/// The meta-tools of a caller that can search, of one that can prompt.
+fn available(searches: bool, prompts: bool) -> Vec<MetaTool> {
+    let has = |tool: &MetaTool| match tool {
+        MetaTool::AnalyzePrompt => searches && prompts,
+        MetaTool::FindTools | MetaTool::Call(Class::Read | Class::Write | Class::Destructive) => searches,
+    };
+    MetaTool::ALL.into_iter().filter(has).collect()
+}
+
+/// Positions of what is listed where not everything is: pinned tools first, in the order of the sight, then what the
+/// session added, in the order in which it did: what is added later must not move what a prompt cache holds.
+fn chosen(sight: &Sight, exposure: Default, additions: Option<&Additions>, mut room: Room) -> Vec<usize> {
+    let pinned = (0..sight.tools.len()).filter(|&position| sight.is_pinned(position));
+    let pinned = pinned.filter(|_| matches!(exposure, Default::Minimal | Default::All));
+    let mut positions: Vec<usize> = pinned.filter(|&position| room.take(sight.tools.get(position))).collect();
+    let Some(additions) = additions else { return positions };
+    let mut taken = vec![false; sight.tools.len()];
+    for &position in &positions {
+        if let Some(taken) = taken.get_mut(position) {
+            *taken = true;
+        }
+    }
+    // Whoever was used last is asked first whether it fits.
+    let mut added: Vec<(usize, usize)> = Vec::new();
+    for (order, name) in additions.by_use() {
+        if let Some(position) = sight.find(name)
+            && let Some(taken) = taken.get_mut(position).filter(|taken| !**taken)
+            && room.take(sight.tools.get(position))
+        {
+            *taken = true;
+            added.push((order, position));
+        }
+    }
+    added.sort_unstable();
+    positions.extend(added.into_iter().map(|(_, position)| position));
+    positions
+}
+
+impl Room {
+    fn of(budget: Option<&ToolBudget>, meta: &[(MetaTool, Definition)]) -> Self {
+        let Some(budget) = budget else { return Self { tools: usize::MAX, tokens: u32::MAX } };
+        // A budget below the meta-tools leaves nothing beside them; without them nothing could be found at all.
+        let tokens: u32 = meta.iter().map(|(_, definition)| definition.tokens).sum();
+        Self {
+            tools: (budget.max_tools as usize).saturating_sub(meta.len()),
+            tokens: budget.max_tokens.saturating_sub(tokens),
+        }
+    }
+
+    /// Whether all fit. Counts no token that it need not.
+    fn holds(&self, tools: &[Arc<Tool>]) -> bool {
+        if tools.len() > self.tools {
+            return false;
+        }
+        let mut left = self.tokens;
+        self.tokens == u32::MAX
+            || tools.iter().all(|tool| match left.checked_sub(tool.tokens()) {
+                Some(rest) => {
+                    left = rest;
+                    true
+                }
+                None => false,
+            })
+    }
+
+    /// Takes a place for the tool, if there is one.
+    fn take(&mut self, tool: Option<&Arc<Tool>>) -> bool {
+        let (Some(tool), Some(tools)) = (tool, self.tools.checked_sub(1)) else { return false };
+        let tokens = if self.tokens == u32::MAX { Some(u32::MAX) } else { self.tokens.checked_sub(tool.tokens()) };
+        let Some(tokens) = tokens else { return false };
+        *self = Self { tools, tokens };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sight::tests::{filtering, sight, sight_of};
+
+fn of(rules: Value) -> Sight {
+    sight_of(&["a", "b"], &["get", "put"], |config| filtering(config, rules))
+}
+
+fn listed(exposure: &Exposure) -> Vec<String> {
+    let page: Vec<Value> = serde_json::from_str(exposure.page(None).unwrap().0).unwrap();
+    page.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn stateless(sight: &Sight) -> Vec<String> {
+    listed(&sight.exposure(Asker::Stateless))
+}
+
+fn added(prompted: bool, names: &[&str]) -> Additions {
+    let mut additions = Additions::default();
+    if prompted {
+        additions.add_for_prompt(names.iter().copied());
+    } else {
+        additions.add(names.iter().copied());
+    }
+    additions
+}
+
+const SEARCH: [&str; 4] = ["hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
+
+fn with_search(tools: &[&str]) -> Vec<String> {
+    SEARCH.iter().chain(tools).map(|&name| name.to_owned()).collect()
+}
+
+fn with_all_meta(tools: &[&str]) -> Vec<String> {
+    std::iter::once("hub__analyze_prompt".to_owned()).chain(with_search(tools)).collect()
+}
+
+#[test]
+fn what_fits_is_listed_and_there_is_nothing_to_search() {
+    let sight = of(json!({"toolBudget": {"maxTools": 4, "maxTokens": 100_000}}));
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(listed(&exposure), ["a__get", "a__put", "b__get", "b__put"]);
+    assert_eq!((exposure.search, exposure.unlisted()), (false, 0));
+    assert!(MetaTool::ALL.iter().all(|meta| !exposure.has(*meta)));
+}
+
+// A list that is cut in silence hides tools that nobody can find.
+#[test]
+fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted() {
+    let sight = of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(listed(&exposure), SEARCH, "meta-tools stay however small the budget is");
+    assert_eq!((exposure.search, exposure.unlisted()), (true, 4));
+
+    let sight = sight_of(&["a", "b", "c"], &["get", "put"], |config| {
+        filtering(config, json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 5, "maxTokens": 100_000}}));
+    });
+    assert_eq!(stateless(&sight), with_search(&["a__put"]), "meta-tools count too");
+}
+
+#[test]
+fn a_budget_in_tokens_holds_as_one_in_tools_does() {
+    let meta: u32 = SEARCH.iter().map(|name| MetaTool::named(name).unwrap().definition(&of(json!({}))).tokens).sum();
+    let one = of(json!({})).tools[0].tokens();
+    let rules = |max: u32| json!({"staticTools": ["*"], "toolBudget": {"maxTools": 99, "maxTokens": max}});
+    assert_eq!(stateless(&of(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
+    assert_eq!(stateless(&of(rules(4 * one - 1))), SEARCH);
+    // More tools, so that a budget above the meta-tools is still below all.
+    let many = sight_of(
+        &["a"],
+        &(0..200).map(|n| format!("t{n:03}")).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>(),
+        |config| {
+            filtering(config, rules(meta + 100));
+        },
+    );
+    let exposure = many.exposure(Asker::Stateless);
+    assert!(exposure.tools.len() > 1 && exposure.tokens() <= meta + 100, "{}", exposure.tokens());
+}
+
+#[test]
+fn by_prompt_a_list_begins_with_the_default_exposure() {
+    let rules = |exposure: &str| json!({"mode": "PromptBased", "staticTools": ["b__*"], "promptBased": {"defaultExposure": exposure}});
+    let lists = |exposure: &str| {
+        let sight = of(rules(exposure));
+        let session = sight.exposure(Asker::Session(&Additions::default()));
+        (listed(&session), stateless(&sight))
+    };
+    assert_eq!(lists("Zero"), (vec![], vec![]));
+    assert_eq!(lists("MetaOnly"), (with_all_meta(&[]), with_search(&[])));
+    let pinned = ["b__get", "b__put"];
+    assert_eq!(lists("Minimal"), (with_all_meta(&pinned), with_search(&pinned)));
+    let all = ["a__get", "a__put", "b__get", "b__put"];
+    assert_eq!(lists("All"), (with_all_meta(&all), with_search(&all)));
+    let zero = of(rules("Zero")).exposure(Asker::Stateless);
+    assert!(zero.search && !zero.has(MetaTool::AnalyzePrompt), "what is not listed can be called by who knows of it");
+}
+
+#[test]
+fn without_meta_tools_there_is_no_search() {
+    let sight = of(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}}));
+    let exposure = sight.exposure(Asker::Session(&Additions::default()));
+    assert_eq!((listed(&exposure), exposure.search), (vec![], false));
+}
+
+#[test]
+fn after_the_first_prompt_what_it_chose_takes_the_place_of_everything() {
+    let sight = of(json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}));
+    let additions = added(true, &["b__put"]);
+    assert_eq!(listed(&sight.exposure(Asker::Session(&additions))), with_all_meta(&["b__put"]));
+}
+
+#[test]
+fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
+    let sight =
+        of(json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}));
+    let mut additions = added(true, &["b__put", "gone", "a__put"]);
+    additions.add(["a__get"].into_iter());
+    additions.used("b__put");
+    let exposure = sight.exposure(Asker::Session(&additions));
+    assert_eq!(listed(&exposure), with_all_meta(&["a__put", "b__put", "a__get"]));
+    let lists: Vec<bool> = (0..4).map(|position| exposure.lists(position)).collect();
+    assert_eq!(lists, [true, true, false, true]);
+}
+
+#[test]
+fn over_the_budget_the_least_recently_used_additions_go_first() {
+    let sight = of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
+    let list = |additions: &Additions| listed(&sight.exposure(Asker::Session(additions)));
+    let mut additions = added(true, &["a__get", "a__put", "b__get"]);
+    assert_eq!(list(&additions), with_all_meta(&["a__get", "a__put"]), "of one prompt the worst goes");
+    additions.used("b__get");
+    additions.used("a__put");
+    assert_eq!(list(&additions), with_all_meta(&["a__put", "b__get"]));
+    additions.add(["b__put"].into_iter());
+    assert_eq!(list(&additions), with_all_meta(&["a__put", "b__put"]));
+}
+
+#[test]
+fn a_thousand_additions_are_remembered_and_no_more() {
+    let names: Vec<String> = (0..1500).map(|n| format!("t{n}")).collect();
+    let mut additions = Additions::default();
+    for name in &names {
+        additions.add([name.as_str()].into_iter());
+    }
+    assert!(!additions.contains("t499") && additions.contains("t500") && additions.contains("t1499"));
+}
+
+#[test]
+fn a_list_that_depends_on_nothing_of_its_caller_is_made_once() {
+    let sight = of(json!({"mode": "PromptBased"}));
+    assert!(Arc::ptr_eq(&sight.exposure(Asker::Stateless), &sight.exposure(Asker::Stateless)));
+    let none = Additions::default();
+    assert!(Arc::ptr_eq(&sight.exposure(Asker::Session(&none)), &sight.exposure(Asker::Session(&none))));
+    let (mine, other) = (added(true, &["a__get"]), added(true, &["a__put"]));
+    let digest = |additions: &Additions| sight.exposure(Asker::Session(additions)).digest;
+    assert_ne!(digest(&mine), digest(&other));
+    assert_eq!(digest(&mine), digest(&mine.clone()));
+}
+
+#[test]
+fn the_digest_changes_with_any_byte_of_the_list_and_with_nothing_else() {
+    let digest = |sight: &Sight| sight.exposure(Asker::Stateless).digest;
+    let described = sight_of(&["a", "b"], &["get", "put"], |config| {
+        config.servers[0].tools.describe.insert("get".into(), "new".into());
+    });
+    assert_ne!(digest(&of(json!({}))), digest(&described));
+    assert_eq!(digest(&of(json!({}))), digest(&of(json!({"toolBudget": {}}))));
+}
+
+#[test]
+fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
+    let sight = of(json!({}));
+    let mut exposure = Exposure::of(&sight, Asker::Stateless);
+    let lengths: Vec<usize> = sight.tools.iter().map(|tool| tool.definition.len()).collect();
+    exposure.pages = Pages::bounded(lengths.iter().copied(), lengths[0] + lengths[1] + 4);
+    assert_eq!(exposure.pages.len(), 2);
+    let (first, cursor) = exposure.page(None).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Value>>(first).unwrap().len(), 2);
+    let (second, end) = exposure.page(cursor.as_deref()).unwrap();
+    assert_eq!((serde_json::from_str::<Vec<Value>>(second).unwrap().len(), end), (2, None));
+    assert!(exposure.page(Some("0000000000000000-1")).is_none());
+    assert!(exposure.page(Some("nonsense")).is_none());
+    assert!(exposure.page(Some(&cursor.unwrap().replace("-1", "-9"))).is_none());
+}
+
+#[test]
+fn no_tools_are_an_empty_list() {
+    assert_eq!(sight(&[], &[]).exposure(Asker::Stateless).page(None), Some(("[]", None)));
+}

@@ -1,0 +1,202 @@
+//! What one caller may know of.
+//!
+//! A tool's way: static part (a pure function of config and catalogue) -> view -> access rules of the caller. What
+//! does not come through is *denied*: for this caller it is as if it did not exist, in every answer and every error.
+//! Which of what comes through is in a list is another question: see [`crate::exposure`].
+//!
+//! [`Visibility`] is made once for a config and a catalogue; a [`Sight`] of it once for a caller and a view.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use mcphub_wire::config::{FilterMode, HubConfig, HybridMatch};
+
+use crate::access::Caller;
+use crate::catalogue::{Catalogue, Tool};
+use crate::category::Mappings;
+use crate::exposure::{Asker, Exposure};
+use crate::pattern;
+
+/// What is decided once for a config and a catalogue.
+#[derive(Debug)]
+pub struct Visibility {
+    /// The config.
+    pub config: Arc<HubConfig>,
+    /// Every tool that exists.
+    pub catalogue: Catalogue,
+    /// Which category a tool has.
+    pub categories: Mappings,
+    shown: Vec<bool>,
+    pinned: Vec<bool>,
+    views: HashMap<String, Vec<bool>>,
+}
+
+/// What one caller may know of, through one view. Positions in `tools` hold for as long as the sight does.
+#[derive(Debug)]
+pub struct Sight {
+    /// In the order of the catalogue.
+    pub tools: Vec<Arc<Tool>>,
+    /// The view that it is seen through.
+    pub view: Option<String>,
+    visibility: Arc<Visibility>,
+    /// Of each tool of the catalogue, its position here.
+    positions: Vec<Option<u32>>,
+    /// Of each tool here, its place in the catalogue.
+    places: Vec<u32>,
+    plain: [OnceLock<Arc<Exposure>>; 2],
+}
+
+impl Visibility {
+    /// Decides the static part.
+    pub fn of(config: Arc<HubConfig>, catalogue: Catalogue) -> Arc<Self> {
+        let categories = Mappings::of(&config.filtering.categories.custom);
+        let each = |rule: &dyn Fn(&Tool) -> bool| catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>();
+        let shown = each(&|tool| shown(&config, &categories, tool));
+        let pinned = each(&|tool| pattern::any(&config.filtering.static_tools, &tool.exposed));
+        let views = config.filtering.views.iter();
+        let views = views.map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool)))).collect();
+        Arc::new(Self { categories, shown, pinned, views, catalogue, config })
+    }
+
+    /// What the caller may know of through a view. `None`: there is no such view.
+    pub fn sight(self: &Arc<Self>, view: Option<&str>, caller: &Caller) -> Option<Sight> {
+        let Some(name) = view else { return Some(self.whole(caller)) };
+        let in_view = self.views.get(name)?;
+        Some(self.sight_of(view, caller, |place| in_view.get(place).copied().unwrap_or_default()))
+    }
+
+    /// The same, without a view.
+    pub fn whole(self: &Arc<Self>, caller: &Caller) -> Sight {
+        self.sight_of(None, caller, |_| true)
+    }
+
+    fn sight_of(self: &Arc<Self>, view: Option<&str>, _caller: &Caller, in_view: impl Fn(usize) -> bool) -> Sight {
+        let all = &self.catalogue.tools;
+        let mut sight = Sight {
+            tools: Vec::with_capacity(all.len()),
+            view: view.map(str::to_owned),
+            visibility: Arc::clone(self),
+            positions: vec![None; all.len()],
+            places: Vec::with_capacity(all.len()),
+            plain: Default::default(),
+        };
+        for ((place, tool), position) in (0..).zip(all).zip(&mut sight.positions) {
+            if self.shows(place as usize) && in_view(place as usize) {
+                *position = u32::try_from(sight.tools.len()).ok();
+                sight.tools.push(Arc::clone(tool));
+                sight.places.push(place);
+            }
+        }
+        sight
+    }
+
+    /// Whether search is reachable for anybody: then, and only then, its models are worth their memory.
+    pub fn search_is_reachable(self: &Arc<Self>) -> bool {
+        self.whole(&Caller::anonymous()).exposure(Asker::Stateless).search
+    }
+
+    /// Whether the static part shows the tool at this place of the catalogue to anybody.
+    pub fn shows(&self, place: usize) -> bool {
+        self.shown.get(place).copied().unwrap_or_default()
+    }
+}
+
+impl Sight {
+    /// Position of the tool of this name, or of this name without prefix where only one here has it.
+    /// A denied tool and one that was never there are the same here, and so to every caller.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let catalogue = &self.visibility.catalogue;
+        let position = |place: usize| self.positions.get(place).copied().flatten().map(|position| position as usize);
+        if let Some(found) = catalogue.place(name).and_then(position) {
+            return Some(found);
+        }
+        let mut found = catalogue.places_of_bare(name).filter_map(position);
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+
+    /// What a caller's list holds. Kept where it depends on nothing of the caller.
+    pub fn exposure(&self, asker: Asker<'_>) -> Arc<Exposure> {
+        let (kept, varies) = match asker {
+            Asker::Stateless => (&self.plain[0], false),
+            Asker::Session(additions) => (&self.plain[1], !additions.is_empty()),
+        };
+        if varies {
+            return Arc::new(Exposure::of(self, asker));
+        }
+        Arc::clone(kept.get_or_init(|| Arc::new(Exposure::of(self, asker))))
+    }
+
+    /// The config in force.
+    pub fn config(&self) -> &HubConfig {
+        &self.visibility.config
+    }
+
+    /// What it was made of.
+    pub fn visibility(&self) -> &Arc<Visibility> {
+        &self.visibility
+    }
+
+    /// Place in the catalogue of a tool here.
+    pub fn place(&self, position: usize) -> Option<usize> {
+        self.places.get(position).map(|&place| place as usize)
+    }
+
+    /// Whether the config pins the tool at this position; see `static_tools`.
+    pub fn is_pinned(&self, position: usize) -> bool {
+        self.place(position).and_then(|place| self.visibility.pinned.get(place)).copied().unwrap_or_default()
+    }
+
+    /// Names of the servers that have a tool here, in the order of the config, with how many.
+    pub fn servers(&self) -> Vec<(&str, usize)> {
+        let mut servers: Vec<(&str, usize)> = Vec::new();
+        for tool in &self.tools {
+            match servers.last_mut().filter(|(name, _)| *name == &*tool.server_name) {
+                Some((_, count)) => *count += 1,
+                None => servers.push((&tool.server_name, 1)),
+            }
+        }
+        servers
+    }
+
+    /// See [`Catalogue::ttl_ms`].
+    pub fn ttl_ms(&self) -> Option<u64> {
+        self.visibility.catalogue.ttl_ms
+    }
+
+    /// Whether lists made of this must not be shared between callers.
+    pub fn private(&self) -> bool {
+        self.visibility.catalogue.private || !self.visibility.config.access.is_empty()
+    }
+}
+
+/// Whether the filter mode shows the tool.
+fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
+    let filtering = &config.filtering;
+    let names_it = |names: &[String]| names.iter().any(|name| **name == *tool.server_name);
+    let (allow, expose) = (&filtering.servers.allow, &filtering.categories.expose);
+    let denied = || names_it(&filtering.servers.deny);
+    let in_category = || expose.iter().any(|exposed| exposed == categories.category(tool));
+    match filtering.mode {
+        FilterMode::None | FilterMode::PromptBased => true,
+        FilterMode::Static => pattern::any(&filtering.static_tools, &tool.exposed),
+        FilterMode::ServerAllowlist => !denied() && (allow.is_empty() || names_it(allow)),
+        FilterMode::Category => in_category(),
+        // An empty half says nothing: it must neither let everything through nor nothing.
+        FilterMode::Hybrid => match filtering.hybrid {
+            HybridMatch::Any => !denied() && (names_it(allow) || in_category()),
+            HybridMatch::All => {
+                !denied() && (allow.is_empty() || names_it(allow)) && (expose.is_empty() || in_category())
+            }
+        },
+    }
+}
+
+fn in_view(view: &mcphub_wire::config::View, categories: &Mappings, tool: &Tool) -> bool {
+    (view.servers.is_empty() || view.servers.iter().any(|name| **name == *tool.server_name))
+        && (view.tools.is_empty() || pattern::any(&view.tools, &tool.exposed))
+        && (view.categories.is_empty() || view.categories.iter().any(|name| name == categories.category(tool)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

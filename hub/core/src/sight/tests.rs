@@ -1,0 +1,146 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::catalogue::{Definition, ServerList};
+
+/// A config of servers with these names, which are their prefixes too.
+pub(crate) fn config(servers: &[&str]) -> HubConfig {
+    let server = |name: &&str| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"});
+    let servers: Vec<_> = servers.iter().map(server).collect();
+    serde_json::from_value(json!({"schema": 1, "servers": servers})).unwrap()
+}
+
+/// A list of tools with these names.
+pub(crate) fn list(names: &[&str]) -> Arc<ServerList> {
+    let define = |name: &&str| {
+        let text = json!({"name": name, "inputSchema": {"type": "object"}}).to_string();
+        Definition { name: (*name).to_owned(), text }
+    };
+    Arc::new(ServerList { tools: names.iter().map(define).collect(), ..Default::default() })
+}
+
+/// The tool of this definition, of a server "a".
+pub(crate) fn tool(definition: &str) -> Arc<Tool> {
+    let name = serde_json::from_str::<Value>(definition).unwrap()["name"].as_str().unwrap().to_owned();
+    let list = ServerList { tools: vec![Definition { name, text: definition.to_owned() }], ..Default::default() };
+    Arc::clone(&Catalogue::of(&config(&["a"]), &[Some(Arc::new(list))]).tools[0])
+}
+
+/// Of servers with these names, each with these tools.
+pub(crate) fn visibility(servers: &[&str], tools: &[&str], change: impl FnOnce(&mut HubConfig)) -> Arc<Visibility> {
+    let mut config = config(servers);
+    change(&mut config);
+    let catalogue = Catalogue::of(&config, &vec![Some(list(tools)); servers.len()]);
+    Visibility::of(Arc::new(config), catalogue)
+}
+
+/// Everybody's, without a view.
+pub(crate) fn sight(servers: &[&str], tools: &[&str]) -> Sight {
+    sight_of(servers, tools, |_| {})
+}
+
+/// The same, of a changed config.
+pub(crate) fn sight_of(servers: &[&str], tools: &[&str], change: impl FnOnce(&mut HubConfig)) -> Sight {
+    visibility(servers, tools, change).sight(None, &Caller::anonymous()).unwrap()
+}
+
+/// Config from JSON, as the operator writes it.
+pub(crate) fn filtering(config: &mut HubConfig, filtering: Value) {
+    config.filtering = serde_json::from_value(filtering).unwrap();
+}
+
+fn names(sight: &Sight) -> Vec<&str> {
+    sight.tools.iter().map(|tool| tool.exposed.as_str()).collect()
+}
+
+const ALL: [&str; 4] = ["files__read_file", "files__send_mail", "mail__read_file", "mail__send_mail"];
+
+#[rstest]
+#[case::none_shows_all(json!({"mode": "None"}), &ALL)]
+#[case::by_prompt_denies_nothing(json!({"mode": "PromptBased"}), &ALL)]
+#[case::a_static_list_shows_what_matches(json!({"mode": "Static", "staticTools": ["*_file"]}), &[ALL[0], ALL[2]])]
+#[case::an_empty_static_list_shows_nothing(json!({"mode": "Static"}), &[])]
+#[case::servers_by_name(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"]}}), &[ALL[2], ALL[3]])]
+#[case::no_allowed_servers_is_all(json!({"mode": "ServerAllowlist", "servers": {"deny": ["mail"]}}), &[ALL[0], ALL[1]])]
+#[case::deny_wins(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"], "deny": ["mail"]}}), &[])]
+#[case::by_category(json!({"mode": "Category", "categories": {"expose": ["communication"]}}), &[ALL[1], ALL[3]])]
+#[case::no_category_shows_nothing(json!({"mode": "Category"}), &[])]
+#[case::custom_categories_come_first(
+    json!({"mode": "Category", "categories": {"expose": ["mine"], "custom": {"*__read_file": "mine"}}}),
+    &[ALL[0], ALL[2]]
+)]
+#[case::any_of_server_and_category(
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
+    &[ALL[0], ALL[1], ALL[3]]
+)]
+#[case::any_with_one_half_empty_is_the_other(
+    json!({"mode": "Hybrid", "categories": {"expose": ["communication"]}}),
+    &[ALL[1], ALL[3]]
+)]
+#[case::any_of_nothing_is_nothing(json!({"mode": "Hybrid"}), &[])]
+#[case::deny_wins_in_hybrid_too(
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"], "deny": ["mail"]}, "categories": {"expose": ["communication"]}}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::both_server_and_category(
+    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
+    &[ALL[1]]
+)]
+fn the_mode(#[case] rules: Value, #[case] expected: &[&str]) {
+    let sight = sight_of(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    assert_eq!(names(&sight), expected);
+}
+
+#[test]
+fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
+    let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
+        filtering(
+            config,
+            json!({"mode": "ServerAllowlist", "servers": {"deny": ["mail"]}, "views": [
+                {"name": "by-server", "servers": ["files", "mail"]},
+                {"name": "by-category", "categories": ["communication"]},
+                {"name": "by-tool", "tools": ["*__read_*", "mail__*"]},
+                {"name": "both", "categories": ["communication"], "tools": ["*__read_*"]},
+                {"name": "all"}]}),
+        );
+    });
+    let seen = |view: &str| {
+        let sight = visibility.sight(Some(view), &Caller::anonymous());
+        sight.map(|sight| sight.tools.iter().map(|tool| tool.exposed.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(seen("by-server").unwrap(), [ALL[0], ALL[1]]);
+    assert_eq!(seen("by-category").unwrap(), [ALL[1]]);
+    assert_eq!(seen("by-tool").unwrap(), [ALL[0]]);
+    assert_eq!(seen("both").unwrap(), [""; 0]);
+    assert_eq!(seen("all").unwrap(), [ALL[0], ALL[1]]);
+    assert_eq!(seen("none"), None);
+}
+
+#[test]
+fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
+    let sight = sight_of(&["a", "b"], &["get", "put"], |config| config.servers[0].tools.deny = vec!["p*".into()]);
+    assert_eq!(names(&sight), ["a__get", "b__get", "b__put"]);
+    assert_eq!(sight.find("a__put"), None);
+    assert_eq!(sight.find("put"), Some(2), "the name is unique again");
+}
+
+// A bare name that resolves differently when a denied tool of that name exists tells the caller of it.
+#[test]
+fn a_bare_name_resolves_only_while_it_is_unique_in_this_sight() {
+    let both = sight(&["a", "b"], &["get", "put"]);
+    assert_eq!((both.find("get"), both.find("b__put"), both.find("c__put")), (None, Some(3), None));
+    let one = sight_of(&["a", "b"], &["get", "put"], |config| {
+        filtering(config, json!({"mode": "ServerAllowlist", "servers": {"deny": ["a"]}}));
+    });
+    assert_eq!((one.find("get"), one.find("a__get")), (Some(0), None));
+    assert_eq!(one.place(0), Some(2));
+}
+
+#[test]
+fn servers_are_those_with_a_tool_in_sight() {
+    let sight = sight_of(&["a", "b", "c"], &["get", "put"], |config| {
+        filtering(config, json!({"mode": "Static", "staticTools": ["a__*", "c__put"]}));
+    });
+    assert_eq!(sight.servers(), [("a", 2), ("c", 1)]);
+}
