@@ -23,6 +23,7 @@ use serde_json::Value;
 use self::correction::Correction;
 use self::problem::Problem;
 use self::schema::Schema;
+pub(crate) use self::text::members;
 
 /// What is done with the arguments of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +62,11 @@ impl Verdict {
             Self::Unusable => UNUSABLE,
         }
     }
+}
+
+/// The one of these words that is meant, in another case or with one letter wrong; `None` for none or more than one.
+pub(crate) fn meant<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    spelling::meant(word, words).flatten()
 }
 
 /// The outcome where a schema cannot be used.

@@ -65,7 +65,7 @@ pub(super) fn at<'a>(text: &'a str, path: &[Step]) -> Option<&'a str> {
 }
 
 /// The members of the object that `text` is; `None` also where one is there twice.
-pub(super) fn members(text: &str) -> Option<Vec<Member<'_>>> {
+pub(crate) fn members(text: &str) -> Option<Vec<Member<'_>>> {
     let members = object::members(text)?;
     let mut keys: Vec<&str> = members.iter().map(|member| &*member.key).collect();
     keys.sort_unstable();

@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::access::Caller;
+use crate::catalogue::{Catalogue, Definition, ServerList};
+use crate::sight::Visibility;
+use crate::vendor;
+
+/// A sight of servers with these definitions; each server's name is its prefix.
+fn sight(servers: &[(&str, Vec<Value>)]) -> Sight {
+    let config: Vec<Value> = servers
+        .iter()
+        .map(|(name, _)| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}))
+        .collect();
+    let config = serde_json::from_value(json!({"schema": 1, "servers": config})).unwrap();
+    let list = |tools: &Vec<Value>| {
+        let tools =
+            tools.iter().map(|tool| Definition { name: tool["name"].as_str().unwrap().into(), text: tool.to_string() });
+        Some(Arc::new(ServerList { tools: tools.collect(), ..Default::default() }))
+    };
+    let lists: Vec<_> = servers.iter().map(|(_, tools)| list(tools)).collect();
+    let catalogue = Catalogue::of(&config, &lists);
+    Visibility::of(Arc::new(config), catalogue).whole(&Caller::anonymous())
+}
+
+fn whole(sight: &Sight) -> Hierarchy {
+    Hierarchy::of(sight, 0..sight.tools.len())
+}
+
+fn tool(name: &str) -> Value {
+    json!({"name": name, "description": format!("Does {name}. And more."), "inputSchema": {"type": "object"}})
+}
+
+fn files() -> Sight {
+    let read = json!({
+        "name": "read", "description": "Reads a file.", "annotations": {"readOnlyHint": true},
+        "inputSchema": {"type": "object", "properties": {"at": {"$ref": "#/$defs/at"}}, "$defs": {"at": {"type": "array"}}}
+    });
+    sight(&[("files", vec![read, tool("write")]), ("one", vec![tool("only")])])
+}
+
+fn definition(hierarchy: &Hierarchy, position: usize) -> Value {
+    serde_json::from_str(&hierarchy.dispatchers[position].definition).unwrap()
+}
+
+#[test]
+fn the_tools_of_a_server_become_one_and_a_single_tool_stays() {
+    let hierarchy = whole(&files());
+    assert_eq!(hierarchy.dispatchers.len(), 1);
+    assert_eq!(hierarchy.tools[0].exposed, "one__only");
+    let definition = definition(&hierarchy, 0);
+    assert_eq!(definition["name"], "files__do");
+    let schema = &definition["inputSchema"];
+    assert_eq!(schema["properties"]["action"]["enum"], json!(["read", "write", "help"]));
+    assert_eq!(schema["properties"]["action"]["enumDescriptions"][0], "Reads a file.");
+    assert!(schema["properties"]["action"]["description"].as_str().unwrap().contains("- write: Does write.\n"));
+    assert_eq!(
+        schema["properties"]["arguments"]["anyOf"][0],
+        json!({"title": "read", "type": "object", "properties": {"at": {"type": "array", "items": {}}}})
+    );
+    assert_eq!(vendor::breaches("files__do", schema), []);
+}
+
+// A client's "always allow" for the dispatcher would else be one for every tool that destroys.
+#[test]
+fn a_dispatching_tool_is_as_dangerous_as_the_worst_of_its_tools() {
+    let said = |annotations: &[Value]| {
+        let with = |(position, annotations): (usize, &Value)| json!({"name": format!("t{position}"), "inputSchema": {"type": "object"}, "annotations": annotations});
+        let hierarchy = whole(&sight(&[("s", annotations.iter().enumerate().map(with).collect())]));
+        let said = definition(&hierarchy, 0)["annotations"].clone();
+        (said["readOnlyHint"].clone(), said["destructiveHint"].clone())
+    };
+    let (reads, writes, says_nothing) = (json!({"readOnlyHint": true}), json!({"destructiveHint": false}), json!({}));
+    assert_eq!(said(&[reads.clone(), reads.clone()]), (json!(true), json!(false)));
+    assert_eq!(said(&[reads.clone(), writes.clone()]), (json!(false), json!(false)));
+    assert_eq!(said(&[reads, writes, says_nothing]), (json!(false), json!(true)));
+}
+
+#[test]
+fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
+    let sight = sight(&[("s", vec![tool("do"), tool("help")])]);
+    let hierarchy = whole(&sight);
+    let dispatcher = &hierarchy.dispatchers[0];
+    assert_eq!(dispatcher.name, "s__do_2");
+    assert!(matches!(dispatcher.asked(Some(r#"{"action":"help"}"#), false), Asked::Call { name: "s__help", .. }));
+    assert!(matches!(dispatcher.asked(Some(r#"{"action":"hub_help"}"#), false), Asked::Help(_)));
+}
+
+#[test]
+fn a_server_with_many_tools_gets_several() {
+    let many = (0..250).map(|number| tool(&format!("t{number:03}"))).collect();
+    let hierarchy = whole(&sight(&[("s", many)]));
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    assert_eq!(names, ["s__do", "s__do_2", "s__do_3"]);
+    assert_eq!(hierarchy.dispatchers[2].tools().count(), 50);
+}
+
+#[test]
+fn what_is_asked_wrongly_says_what_to_write() {
+    let (sight, refused) = (files(), |asked: Asked<'_>| match asked {
+        Asked::Refused(message) => message,
+        other => panic!("refused, not {other:?}"),
+    });
+    let hierarchy = whole(&sight);
+    let dispatcher = &hierarchy.dispatchers[0];
+    assert_eq!(refused(dispatcher.asked(None, false)), "action is missing; it is one of read, write, help");
+    assert_eq!(
+        refused(dispatcher.asked(Some(r#"{"action":"erase"}"#), true)),
+        "there is no action \"erase\"; there are read, write, help"
+    );
+    assert_eq!(
+        refused(dispatcher.asked(Some(r#"{"action":"read","path":"x"}"#), false)),
+        "\"path\" is not known here; put it into arguments"
+    );
+    assert_eq!(
+        refused(dispatcher.asked(Some(r#"{"action":"read","arguments":[]}"#), false)),
+        "arguments must be an object"
+    );
+    assert!(refused(dispatcher.asked(Some(r#"{"action":"read","action":"write"}"#), false)).contains("twice"));
+}
+
+#[test]
+fn an_action_with_a_typo_is_found_only_where_correction_is_on() {
+    let sight = files();
+    let hierarchy = whole(&sight);
+    let asked = |correct| hierarchy.dispatchers[0].asked(Some(r#"{"action":"Write"}"#), correct);
+    assert!(matches!(asked(false), Asked::Refused(_)));
+    let Asked::Call { name, correction: Some(correction), .. } = asked(true) else { panic!("corrected") };
+    assert_eq!((name, correction.path.as_str(), correction.to.as_deref()), ("files__write", "action", Some("write")));
+}
+
+#[test]
+fn help_shows_a_definition_as_it_is() {
+    let sight = files();
+    let hierarchy = whole(&sight);
+    let asked = hierarchy.dispatchers[0].asked(Some(r#"{"action":"help","arguments":{"action":"read"}}"#), false);
+    assert_eq!(asked, Asked::Help(sight.tools[0].definition.clone()));
+}
+
+#[test]
+fn a_schema_that_contains_itself_or_is_huge_is_shown_short() {
+    let recursive = json!({"name": "tree", "inputSchema": {"type": "object", "properties": {"left": {"$ref": "#"}}}});
+    let properties: serde_json::Map<String, Value> =
+        (0..4_000).map(|number| (format!("property_{number}"), json!({"type": "string"}))).collect();
+    let huge = json!({"name": "huge", "inputSchema": {"type": "object", "properties": properties}});
+    let odd = json!({"name": "odd", "inputSchema": {"type": "object", "properties": {"$top": {"type": "integer"}}}});
+    let sight = sight(&[("s", vec![recursive, huge, odd])]);
+    let definition = definition(&whole(&sight), 0);
+    let forms = &definition["inputSchema"]["properties"]["arguments"]["anyOf"];
+    assert_eq!(forms[0]["properties"], json!({"left": {"type": "object", "properties": {"left": {}}}}));
+    assert_eq!((&forms[1]["properties"], &forms[2]["properties"]), (&Value::Null, &Value::Null));
+    assert_eq!(vendor::breaches("s__do", &definition["inputSchema"]), []);
+}
+
+proptest! {
+    // What is dispatched is the call that the model would have made itself.
+    #[test]
+    fn arguments_go_on_byte_for_byte(
+        inner in "\\{ ?(\"[a-z\\u00e9]{0,3}\" ?: ?(1e400|1\\.0|\"\\\\\\\\u0061\"|\\[ ?null\\]) ?)?\\}",
+        first in any::<bool>(),
+    ) {
+        let sight = files();
+        let hierarchy = whole(&sight);
+        let action = r#""action" : "wr\u0069te""#;
+        let text = if first { format!("{{{action},\"arguments\":{inner}}}") } else { format!("{{\"arguments\": {inner} ,{action}}}") };
+        let asked = hierarchy.dispatchers[0].asked(Some(&text), true);
+        let Asked::Call { position, name, arguments, correction } = asked else { panic!("{text}: {asked:?}") };
+        prop_assert_eq!((sight.tools[position].exposed.as_str(), name), ("files__write", "files__write"));
+        prop_assert_eq!(arguments, inner.as_str());
+        prop_assert_eq!(correction, None);
+    }
+}
