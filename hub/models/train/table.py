@@ -13,6 +13,7 @@ import torch
 from encoder import VOCABULARY, CLS, SEP, MiniLm
 
 WIDTH = 256
+RARE = 1e-4
 
 
 def distil(model: MiniLm) -> np.ndarray:
@@ -29,12 +30,12 @@ def distil(model: MiniLm) -> np.ndarray:
 
 
 def weighted(table: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Smooth inverse frequency from the corpus; a token that it has not is as rare as its place in the vocabulary says (Zipf)."""
+    """Smooth inverse frequency from the corpus; a token that it has not is as rare as its place in the vocabulary says (Zipf).
+    Norms are kept: after centring, a token that means little by itself is short."""
     places = np.arange(len(counts)) + 1.0
     zipf = 1.0 / (places * np.log(len(counts)))
     seen = (counts + zipf * 1e5) / (counts.sum() + 1e5)
-    weight = 1e-3 / (1e-3 + seen)
-    out = table / np.linalg.norm(table, axis=1, keepdims=True).clip(1e-6) * weight[:, None]
+    out = table * (RARE / (RARE + seen))[:, None]
     out[:999] = 0.0  # [PAD] … [unused]
     return out.astype(np.float32)
 
