@@ -24,17 +24,17 @@ pub struct Filtering {
     /// For Hybrid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hybrid: Option<Hybrid>,
-    /// For Static.
+    /// For Static. In PromptBased and under a toolBudget: what is pinned, so listed first where not all fits.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticTools>,
-    /// For PromptBased.
+    /// For PromptBased; maxTools, minScore and memory hold for search in every mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_based: Option<PromptBased>,
     /// Fixed subsets, each at `/mcp/v/<name>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub views: Vec<View>,
-    /// Most that one list may hold.
+    /// Most that one list may hold, meta-tools included; what does not fit is found by search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_budget: Option<ToolBudget>,
     /// What ranks tools for a prompt.
@@ -81,13 +81,14 @@ pub struct ServerFilter {
 /// Categories of tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Categories {
-    /// Categories that are shown.
+    /// Categories that are shown: filesystem, web, search, database, version-control, docker, cloud, development,
+    /// communication, other, and those of `custom`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub expose: Vec<String>,
-    /// Pattern on shown names to category; asked first.
+    /// Pattern on shown names to category; asked before the built-in ones, the longest pattern first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 256))]
+    #[schemars(extend("maxProperties" = 256, "x-value-length" = 63))]
     pub custom: BTreeMap<String, String>,
 }
 
@@ -149,7 +150,7 @@ pub enum Exposure {
     Zero,
     /// The meta-tools.
     MetaOnly,
-    /// A few tools and the meta-tools.
+    /// The tools of `static.tools` and the meta-tools.
     Minimal,
     /// Everything.
     All,
@@ -167,7 +168,7 @@ pub struct View {
     pub servers: Vec<String>,
     /// Categories. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(length(max = 63)))]
+    #[schemars(length(max = 32), inner(length(max = 63)))]
     pub categories: Vec<String>,
     /// Patterns on shown names. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

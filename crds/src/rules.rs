@@ -3,6 +3,7 @@
 //! A rule looks at the spec alone. What needs the cluster (a name that is taken, a Prometheus that nobody
 //! configured) is the operator's condition Accepted. What is typed but not built yet is in [`crate::not_yet`].
 
+mod filtering;
 mod rollout;
 mod servers;
 
@@ -28,8 +29,9 @@ impl Rule {
 /// All rules but those of [`crate::not_yet`].
 pub fn rules() -> Vec<Rule> {
     let servers = [servers::SERVERS, servers::REMOTE, servers::CONTAINER];
-    let tables =
-        [[HUB, FILTERING, SAFETY].concat(), servers.concat(), [rollout::ROLLOUT, rollout::ROLLOUT_RULES].concat()];
+    let filtering = [filtering::MODES, filtering::NAMES, filtering::LLM];
+    let rollout = [rollout::ROLLOUT, rollout::ROLLOUT_RULES];
+    let tables = [[HUB, SAFETY].concat(), filtering.concat(), servers.concat(), rollout.concat()];
     let plain = tables.concat().into_iter().map(|(at, field, cel, message)| Rule::new(at, field, cel, message));
     plain.chain(DURATIONS.iter().map(between)).collect()
 }
@@ -73,51 +75,6 @@ const HUB: &[Row] = &[
     ),
 ];
 
-const FILTERING: &[Row] = &[
-    (
-        "spec.filtering",
-        "static",
-        "self.?mode.orValue('None') != 'Static' || self.?static.?tools.orValue([]).size() > 0",
-        "mode Static needs static.tools: the names or patterns of the tools to show",
-    ),
-    (
-        "spec.filtering",
-        "static",
-        "!has(self.static) || self.?mode.orValue('None') == 'Static'",
-        "static is for mode: Static; write that mode, or remove static",
-    ),
-    (
-        "spec.filtering",
-        "servers",
-        "self.?mode.orValue('None') != 'ServerAllowlist' || self.?servers.?allow.orValue([]).size() + self.?servers.?deny.orValue([]).size() > 0",
-        "mode ServerAllowlist needs servers.allow or servers.deny: names of servers",
-    ),
-    (
-        "spec.filtering",
-        "servers",
-        "!has(self.servers) || self.?mode.orValue('None') in ['ServerAllowlist', 'Hybrid']",
-        "servers is for mode: ServerAllowlist; write that mode, or remove servers",
-    ),
-    (
-        "spec",
-        "filtering",
-        "!has(self.filtering) || !has(self.filtering.servers) || !has(self.filtering.servers.allow) || self.filtering.servers.allow.all(n, self.servers.exists(s, s.name == n))",
-        "filtering.servers.allow names a server that is not in servers; correct the name or remove it",
-    ),
-    (
-        "spec",
-        "filtering",
-        "!has(self.filtering) || !has(self.filtering.servers) || !has(self.filtering.servers.deny) || self.filtering.servers.deny.all(n, self.servers.exists(s, s.name == n))",
-        "filtering.servers.deny names a server that is not in servers; correct the name or remove it",
-    ),
-    (
-        "spec.filtering",
-        "llm",
-        "self.?selector.?backend.orValue('Embedded') != 'Llm' || has(self.llm)",
-        "selector.backend: Llm needs llm; add it, or write backend: Embedded",
-    ),
-];
-
 const SAFETY: &[Row] = &[
     (
         "spec.allowedOrigins[]",
@@ -141,6 +98,11 @@ const DURATIONS: &[(&str, &str, &str, &str)] = &[
     ("spec.servers[].container", "idleTimeout", "1s", "168h"),
     ("spec.sessions", "ttl", "1s", "168h"),
     ("spec.connectionPool", "keepAlive", "0s", "1h"),
+    ("spec.filtering.llm", "timeout", "100ms", "5m"),
+    ("spec.filtering.llm.retry", "initialDelay", "0s", "1m"),
+    ("spec.filtering.llm.retry", "maxDelay", "0s", "10m"),
+    ("spec.filtering.llm.circuitBreaker", "resetTimeout", "1s", "1h"),
+    ("spec.filtering.llm.cache", "ttl", "0s", "720h"),
     ("spec.rollout", "guard", "0s", "168h"),
     ("spec.rollout", "interval", "1s", "1h"),
     ("spec.rollout", "warmup", "0s", "1h"),

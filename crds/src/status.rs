@@ -245,6 +245,9 @@ pub struct ServerStatus {
 pub struct HistoryEntry {
     /// Its hash.
     pub revision: String,
+    /// Which attempt of it, from 1: what an intent names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
     /// Its image.
     pub image: String,
     /// What became of it.

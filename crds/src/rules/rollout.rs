@@ -122,4 +122,24 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
         "!has(self.tool) || has(self.server)",
         "tool needs server: the one that has the tool",
     ),
+    (
+        "spec",
+        "rollout",
+        "!has(self.rollout) || !has(self.rollout.rules) || self.rollout.rules.all(r, !has(r.metric) || r.metric != 'SelectionRecall') \
+         || (has(self.filtering) && has(self.filtering.goldenQuestions) && self.filtering.goldenQuestions.size() > 0)",
+        "a rule with metric SelectionRecall needs filtering.goldenQuestions: queries whose tools are known; add some, or remove the rule",
+    ),
+    // A hub measures them by itself, with or without requests.
+    (
+        "spec.rollout.rules[]",
+        "minSamples",
+        "!has(self.minSamples) || !(self.?metric.orValue('') in ['SelectionRecall', 'CircuitBreakerOpen'])",
+        "minSamples counts requests, and this metric is taken over none; remove it",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "self.?metric.orValue('') != 'CircuitBreakerOpen' || (!has(self.promoteWhen) && self.?rollbackWhen.?above.orValue('0') == '0')",
+        "CircuitBreakerOpen is 0 or 1; write rollbackWhen: {above: \"0\", for: 2m}, without promoteWhen",
+    ),
 ];

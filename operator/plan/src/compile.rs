@@ -1,18 +1,18 @@
 //! From a spec to the compiled config that `serve` reads: every default filled in, every reference resolved.
 //! Secrets become the files that they are mounted as.
 
+mod filtering;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mcphub_crds::filtering::FilterMode as SpecFilterMode;
 use mcphub_crds::flags::FeatureFlags;
 use mcphub_crds::refs::KeyRef;
 use mcphub_crds::remote::{Remote, RemoteTransport};
 use mcphub_crds::servers::{Isolation as SpecIsolation, Server as SpecServer};
 use mcphub_crds::{McpHubSpec, values};
 use mcphub_wire::config::{
-    self, ConnectionPool, FilterMode, Filtering, Header, HeaderValue, HubConfig, Isolation, Limits, Server,
-    ServerFilter, Sessions, ToolRules, Transport,
+    self, ConnectionPool, Header, HeaderValue, HubConfig, Isolation, Limits, Server, Sessions, ToolRules, Transport,
 };
 use mcphub_wire::paths::SECRETS_DIR;
 
@@ -33,8 +33,8 @@ pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> S
     HubConfig {
         schema: config::SCHEMA,
         servers: revision.servers.iter().map(|server| compile_server(server, &endpoint)).collect(),
-        filtering: filtering(spec),
-        access: Vec::new(),
+        filtering: filtering::filtering(spec),
+        access: filtering::access(spec),
         flags: flags(spec),
         sessions: sessions(spec),
         limits: limits(spec),
@@ -53,15 +53,19 @@ pub fn flags(spec: &McpHubSpec) -> BTreeMap<String, bool> {
 }
 
 /// Keys of Secrets that hub pods need as files, by Secret.
-pub fn secrets(servers: &[ValidServer]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut secrets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for server in servers {
+pub fn secrets(revision: &ValidRevision) -> BTreeMap<String, BTreeSet<String>> {
+    let mut keys: Vec<&KeyRef> = Vec::new();
+    for server in &revision.servers {
         let Upstream::Remote(remote) = &server.upstream else { continue };
         let headers = remote.headers.iter().filter_map(|header| header.value_from.as_ref());
-        let ca = remote.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref());
-        for key in headers.map(|from| &from.secret_key_ref).chain(ca) {
-            secrets.entry(key.name.clone()).or_default().insert(key.key.clone());
-        }
+        keys.extend(headers.map(|from| &from.secret_key_ref));
+        keys.extend(remote.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
+    }
+    let llm = revision.spec.filtering.as_ref().and_then(|filtering| filtering.llm.as_ref());
+    keys.extend(llm.map(|llm| &llm.api_key_secret_ref));
+    let mut secrets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for key in keys {
+        secrets.entry(key.name.clone()).or_default().insert(key.key.clone());
     }
     secrets
 }
@@ -160,22 +164,6 @@ fn tool_rules(server: &SpecServer) -> ToolRules {
         rename: rules.rename,
         describe: rules.describe,
         timeout_ms: rules.timeout.iter().map(|(tool, timeout)| (tool.clone(), millis(timeout))).collect(),
-    }
-}
-
-fn filtering(spec: &McpHubSpec) -> Filtering {
-    let Some(filtering) = &spec.filtering else { return Filtering::default() };
-    let servers = filtering.servers.clone().unwrap_or_default();
-    Filtering {
-        mode: match filtering.mode {
-            Some(SpecFilterMode::Static) => FilterMode::Static,
-            Some(SpecFilterMode::ServerAllowlist) => FilterMode::ServerAllowlist,
-            // The schema refuses the others for now.
-            None | Some(_) => FilterMode::None,
-        },
-        servers: ServerFilter { allow: servers.allow, deny: servers.deny },
-        static_tools: filtering.fixed.clone().unwrap_or_default().tools,
-        ..Filtering::default()
     }
 }
 

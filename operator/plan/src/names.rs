@@ -17,6 +17,11 @@ pub fn runtime(hub: &str) -> String {
     format!("{hub}-runtime")
 }
 
+/// What hub pods have learned: a ConfigMap, and the Lease of the pod that merges into it.
+pub fn learned(hub: &str) -> String {
+    format!("{hub}-learned")
+}
+
 /// The key Secret.
 pub fn keys(hub: &str) -> String {
     format!("{hub}-keys")

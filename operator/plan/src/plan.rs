@@ -213,7 +213,8 @@ impl Object<Prepared> {
     pub fn is_essential(&self) -> bool {
         match &self.child {
             Child::ControllerRevision(_) => true,
-            Child::ConfigMap(map) => map.immutable != Some(true),
+            // Without content of ours it is what pods fill (`<hub>-learned`), and nothing rests on it.
+            Child::ConfigMap(map) => map.immutable != Some(true) && map.data.is_some(),
             _ => false,
         }
     }

@@ -14,7 +14,7 @@ use crate::accept::{Problem, ValidLive};
 use crate::children::router_deployment::Inputs;
 use crate::children::runtime::RouterPin;
 use crate::children::server::ServerObjects;
-use crate::children::{access, disruption_budget, hub_service, key_secret, router_deployment};
+use crate::children::{access, disruption_budget, hub_service, key_secret, learned, router_deployment};
 use crate::drift;
 use crate::labels::{self, Component};
 use crate::names;
@@ -167,6 +167,7 @@ fn objects(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child>
         all.push(Child::Deployment(with_replicas(&recorded.deployment, *replicas)));
     }
     all.extend(router_objects(scene, live, &pin));
+    all.push(Child::ConfigMap(learned::build(scene.owner.hub, &scene.snapshot.operator.version)));
     all.extend(attempts(scene, live, outcome));
     for child in &mut all {
         scene.owner.adopt(child.meta_mut());

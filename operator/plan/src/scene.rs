@@ -17,6 +17,7 @@ use crate::facts;
 use crate::labels::Owner;
 use crate::plan::Child;
 use crate::record::{self, Kept, Recorded};
+use crate::rollout::intent::{self, Intent};
 use crate::rollout::state::EngineState;
 use crate::rollout::{Desired, Observation};
 use crate::snapshot::Snapshot;
@@ -75,11 +76,19 @@ impl<'a> Scene<'a> {
             policy: &self.live.as_ref()?.policy,
             desired: self.desired.clone().map(|revision| Desired { revision }),
             replicas: self.snapshot.hub.spec.replicas,
-            intent: self.accepted.as_ref().ok().and_then(|hub| hub.intent.clone()),
+            intent: self.intent(),
             revisions: facts::revisions(self.snapshot, &self.kept, self.engine()),
             routers: facts::routers(self.snapshot),
             answers: &self.snapshot.answers.queries,
         })
+    }
+
+    /// What a person asks for; not while the spec is refused, which may be what it is about.
+    fn intent(&self) -> Option<Result<Intent, String>> {
+        let annotations = self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
+        let text = annotations?.get(intent::ANNOTATION)?;
+        let name = intent::ANNOTATION;
+        Some(text.parse().map_err(|error| format!("metadata.annotations[\"{name}\"]: {error}")))
     }
 
     /// Something of this hub runs, or may be made.
@@ -154,8 +163,9 @@ fn last_accepted(snapshot: &Snapshot, accepted: Option<&Value>) -> Option<ValidL
         router,
         expose,
         rollout,
-        // Flags that rollback.flags names must be known.
+        // Flags that rollback.flags names must be known, and what rules measure.
         feature_flags: snapshot.hub.spec.feature_flags.clone(),
+        filtering: snapshot.hub.spec.filtering.clone(),
         ..McpHubSpec::default()
     };
     let nothing = McpHubSpec::default();

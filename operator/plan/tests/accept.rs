@@ -52,6 +52,22 @@ fn container(fields: &str) -> String {
     "servers[0] \"files\".container.volumeMounts: \"x\" is mounted at /mcphub, where the bridge is; choose another path"
 )]
 #[case(
+    &format!("{SERVER}\nfiltering: {{mode: ServerAllowlist, servers: {{allow: [b]}}}}"),
+    "filtering.servers.allow names the server \"b\", which is not in servers; use one of a"
+)]
+#[case(
+    &format!("{SERVER}\nfiltering: {{views: [{{name: v, servers: [a, b]}}]}}"),
+    "filtering.views \"v\" names the server \"b\", which is not in servers; use one of a"
+)]
+#[case(
+    &format!("{SERVER}\nfiltering: {{views: [{{name: v}}, {{name: v}}]}}"),
+    "filtering.views has \"v\" twice; give each view a name of its own"
+)]
+#[case(
+    &format!("{SERVER}\nfiltering: {{selector: {{backend: Llm}}}}"),
+    "filtering.selector.backend is Llm, but there is no filtering.llm; add it, or write backend: Embedded"
+)]
+#[case(
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
     "servers[0] \"a\": both remote and container are set; keep one"
 )]
@@ -61,7 +77,6 @@ fn a_value_that_cannot_be_done_is_refused_with_what_to_write(#[case] spec: &str,
 
 #[rstest]
 #[case("auth: {mode: Jwt}", "auth.mode is not supported yet; put a proxy that authenticates in front, and write None")]
-#[case("filtering: {mode: Category}", "filtering.mode is not supported yet; write None, Static or ServerAllowlist")]
 #[case("access: [{when: 'true'}]", "access is not supported yet; write a hub for each group of callers")]
 #[case(
     "networkPolicy: {enabled: true}",
@@ -119,14 +134,32 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
+// Never judged, it would be trusted.
 #[test]
-fn an_intent_that_is_not_understood_is_named() {
-    let mut world = World::new(SERVER);
+fn a_rule_on_recall_without_golden_questions_is_refused() {
+    let rule = "{name: r, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}";
+    let mut world = World::new(&format!("{SERVER}\nrollout: {{rules: [{rule}]}}"));
+    let server = Prometheus { scrape_interval: Duration::from_secs(15), ingest_delay: Duration::from_secs(15) };
+    world.snapshot.operator.prometheus.insert("main".into(), server);
+    let message = "rollout.rules[0].metric is SelectionRecall, but there are no filtering.goldenQuestions; add some, or \
+                   remove the rule";
+    assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
+}
+
+// The hub has nothing to do with a slip of the person who steers it.
+#[test]
+fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
+    let mut world = World::settled(SERVER);
     let annotations = world.snapshot.hub.metadata.annotations.get_or_insert_default();
     annotations.insert("mcphub.dev/intent".into(), "promot".into());
-    let [(reason, message)] = &problems(&world)[..] else { panic!("one problem") };
-    assert_eq!(*reason, Reason::InvalidIntent);
-    assert!(message.starts_with("metadata.annotations[\"mcphub.dev/intent\"]: \"promot\" is not"), "{message}");
+    assert_eq!(problems(&world), []);
+    let plan = world.plan();
+    let [event] = &plan.events[..] else { panic!("one event: {:?}", plan.events) };
+    assert_eq!((event.reason.as_str(), event.warning), ("IntentRefused", true));
+    assert!(event.message.starts_with("metadata.annotations[\"mcphub.dev/intent\"]: \"promot\" is not"), "{event:?}");
+    world.apply(&plan);
+    assert_eq!(world.plan().events, []);
+    assert_eq!(world.condition("Accepted").0, "True");
 }
 
 // etcd refuses more, and the revision could never be recorded.

@@ -59,7 +59,16 @@ servers:
     resources: {limits: {cpu: 2, memory: 1Gi}}
     volumes: [{name: state, persistentVolumeClaim: {claimName: web}}]
     volumeMounts: [{name: state, mountPath: /home/mcp}]
-filtering: {mode: Static, static: {tools: ['gh__*']}}
+filtering:
+  mode: PromptBased
+  static: {tools: ['gh__*']}
+  categories: {custom: {'gh__*': version-control}}
+  promptBased: {defaultExposure: Minimal, minScore: '0.35', maxTools: 5}
+  views: [{name: files, servers: [files], categories: [filesystem], tools: ['files__read_*']}]
+  toolBudget: {maxTools: 40}
+  selector: {backend: Llm}
+  goldenQuestions: [{query: who am I, tools: [gh__me]}]
+  llm: {provider: Anthropic, model: small, apiKeySecretRef: {name: llm, key: key}, timeout: 2s, retry: {maxRetries: 1}, cache: {prewarm: false}}
 featureFlags: {custom: {compactAnswers: true}}
 sessions: {requireId: true, ttl: 10m}
 startupTimeout: 5s
@@ -128,6 +137,12 @@ fn controller_revision() {
 #[test]
 fn runtime_config_map() {
     snapshot!(planned("ConfigMap", "team-runtime"));
+}
+
+// Without an owner it would outlive the hub; with content of ours every look would take back what pods have learned.
+#[test]
+fn learned_config_map() {
+    snapshot!(planned("ConfigMap", "team-learned"));
 }
 
 // One router at a time goes, and only after another one is Ready: it is in front of everything.

@@ -32,6 +32,19 @@ fn a_field_of_ours_that_was_edited_is_seen(#[case] path: &str, #[case] value: Va
     assert!(differs(&live, &ours));
 }
 
+// A look of the operator would take back what pods have learned.
+#[test]
+fn what_pods_have_learned_is_no_drift() {
+    let mut world = World::settled(SPEC);
+    let learned = world.snapshot.children.config_maps.get_mut("team-learned").expect("planned");
+    learned.data = Some([("memory".to_owned(), "1".to_owned())].into());
+    let (live, plan) = (Child::ConfigMap(learned.clone()), world.plan());
+    let ours = plan.objects.iter().find(|object| object.child.name() == "team-learned").expect("planned");
+    assert!(!differs(&live, &ours.child));
+    assert_eq!(plan.deletes, []);
+    assert!(!ours.is_essential(), "a quota that refuses it must not stop a rollback");
+}
+
 // Every object would be written in every reconcile.
 #[test]
 fn what_the_api_server_fills_in_is_no_difference() {

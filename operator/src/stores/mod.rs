@@ -132,7 +132,7 @@ impl Stores {
             watch.hubs(queue),
             watch.children(CHILDREN, |stores| &stores.deployments),
             watch.children(CHILDREN, |stores| &stores.services),
-            watch.children(CHILDREN, |stores| &stores.config_maps),
+            watch.trimmed(CHILDREN, |stores| &stores.config_maps, without_learned),
             watch.children(CHILDREN, |stores| &stores.controller_revisions),
             watch.children(CHILDREN, |stores| &stores.service_accounts),
             watch.children(CHILDREN, |stores| &stores.roles),
@@ -162,10 +162,25 @@ impl Watch {
             + Sync
             + 'static,
     {
+        self.trimmed(labels, index, |_| {})
+    }
+
+    fn trimmed<K>(&self, labels: &str, index: fn(&Stores) -> &Index<K>, trim: fn(&mut K)) -> BoxStream<'static, HubName>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
         let stores = self.stores.clone();
-        let events = watcher(self.api::<K>(), Config::default().labels(labels)).default_backoff().modify(|object| {
-            object.managed_fields_mut().clear(); // half of an object's size, and no plan reads them
-        });
+        let events =
+            watcher(self.api::<K>(), Config::default().labels(labels)).default_backoff().modify(move |object| {
+                object.managed_fields_mut().clear(); // half of an object's size, and no plan reads them
+                trim(object);
+            });
         self.told(K::kind(&()).into_owned(), events, move |event| index(&stores).learn(event))
     }
 
@@ -217,6 +232,14 @@ impl Watch {
             Scope::Cluster => Api::all(self.client.clone()),
             Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
         }
+    }
+}
+
+/// What pods have learned is up to a megabyte for each hub, and no plan reads it.
+fn without_learned(map: &mut ConfigMap) {
+    let hub = map.labels().get(HUB_LABEL);
+    if hub.is_some_and(|hub| map.name_any() == mcphub_plan::names::learned(hub)) {
+        (map.data, map.binary_data) = (None, None);
     }
 }
 

@@ -3,24 +3,17 @@
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::auth::AuthMode;
-use mcphub_crds::filtering::FilterMode;
 use mcphub_crds::remote::RemoteAuth;
 
 use super::{Problem, Reason};
 
 pub(super) fn not_supported(spec: &McpHubSpec) -> Vec<Problem> {
     let auth = spec.auth.as_ref().and_then(|auth| auth.mode).is_some_and(|mode| mode != AuthMode::None);
-    let filtering = spec.filtering.as_ref();
-    let mode = filtering.and_then(|filtering| filtering.mode);
-    let narrow =
-        mode.is_some_and(|mode| !matches!(mode, FilterMode::None | FilterMode::Static | FilterMode::ServerAllowlist));
     let remote_auth = |remote: &mcphub_crds::remote::Remote| remote.auth.is_some_and(|auth| auth != RemoteAuth::Static);
     let egress = |container: &mcphub_crds::container::Container| !container.egress.is_empty();
     let found = [
         (auth, "auth.mode", "put a proxy that authenticates in front, and write None"),
         (!spec.access.is_empty(), "access", "write a hub for each group of callers"),
-        (narrow, "filtering.mode", "write None, Static or ServerAllowlist"),
-        (filtering.is_some_and(|f| !f.views.is_empty()), "filtering.views", "write a hub for each view"),
         (
             spec.servers.iter().filter_map(|server| server.remote.as_ref()).any(remote_auth),
             "servers[].remote.auth",

@@ -1,6 +1,7 @@
 //! From what the user wrote to what can be built. Everything that can be wrong is found here, and named with what to
 //! write instead; what comes out is a [`ValidHub`], and builders of children cannot fail.
 
+mod filtering;
 mod guarded;
 mod pods;
 mod problem;
@@ -19,8 +20,7 @@ pub use self::servers::{MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidSe
 use crate::compile;
 use crate::plan::Child;
 use crate::revision::{self, Content};
-use crate::rollout::intent::{self, Intent};
-use crate::rollout::policy::Policy;
+use crate::rollout::policy::{Has, Policy};
 use crate::snapshot::{ObjectName, Operator, Snapshot};
 
 /// Most bytes that a revision's ControllerRevision may have; the API server's own limit is 1.5 MiB.
@@ -35,8 +35,6 @@ pub struct ValidHub {
     pub revision: ValidRevision,
     /// What is applied at once.
     pub live: ValidLive,
-    /// What a person asks for.
-    pub intent: Option<Intent>,
 }
 
 /// The part of the spec that is a revision.
@@ -94,23 +92,13 @@ pub fn accept(snapshot: &Snapshot) -> Result<ValidHub, Vec<Problem>> {
     let mut problems = taken(snapshot);
     problems.extend(refused(snapshot));
     problems.extend(guarded::not_supported(spec));
+    problems.extend(filtering::problems(spec));
     let revision = collect(revision_part(snapshot), &mut problems);
     let live = collect(live_part(spec, &snapshot.operator), &mut problems);
-    let intent = collect(intent_part(snapshot), &mut problems);
-    match (revision, live, intent) {
-        (Some(revision), Some(live), Some(intent)) if problems.is_empty() => Ok(ValidHub { revision, live, intent }),
+    match (revision, live) {
+        (Some(revision), Some(live)) if problems.is_empty() => Ok(ValidHub { revision, live }),
         _ => Err(problems),
     }
-}
-
-/// The annotation by which people steer a rollout, if there is one.
-fn intent_part(snapshot: &Snapshot) -> Result<Option<Intent>, Vec<Problem>> {
-    let annotations = snapshot.hub.metadata.annotations.as_ref();
-    let Some(text) = annotations.and_then(|all| all.get(intent::ANNOTATION)) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| {
-        let message = format!("metadata.annotations[\"{}\"]: {error}", intent::ANNOTATION);
-        vec![Problem::new(Reason::InvalidIntent, message)]
-    })
 }
 
 fn collect<T>(part: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
@@ -187,7 +175,12 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
             format!("rollout.prometheus is \"{name}\", but the administrator named {known}; use one of those");
         return Err(vec![Problem::new(Reason::UnknownPrometheus, message)]);
     }
-    Policy::from_spec(spec.rollout.as_ref(), prometheus, &compile::flags(spec))
+    let filtering = spec.filtering.as_ref();
+    let has = Has {
+        llm: filtering.is_some_and(|filtering| filtering.llm.is_some()),
+        golden_questions: filtering.is_some_and(|filtering| !filtering.golden_questions.is_empty()),
+    };
+    Policy::from_spec(spec.rollout.as_ref(), prometheus, &compile::flags(spec), has)
         .map_err(|found| found.iter().map(|problem| Problem::invalid(problem.to_string())).collect())
 }
 

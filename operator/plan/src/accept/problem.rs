@@ -17,8 +17,6 @@ pub enum Reason {
     PodRefused,
     /// The revision does not fit in one object.
     TooLarge,
-    /// The annotation `mcphub.dev/intent` is not understood.
-    InvalidIntent,
 }
 
 impl Reason {
@@ -32,7 +30,6 @@ impl Reason {
             Self::NameTaken => "NameTaken",
             Self::PodRefused => "PodRefused",
             Self::TooLarge => "TooLarge",
-            Self::InvalidIntent => "InvalidIntent",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! ServiceAccounts of hub and router pods, and what they may do: watch the runtime ConfigMap; the router finds pods
-//! by EndpointSlices as well.
+//! ServiceAccounts of hub and router pods, and what they may do: watch the runtime ConfigMap; hubs share what they
+//! have learned in another one; the router finds pods by EndpointSlices as well.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +36,15 @@ pub fn role(hub: &str, component: Component, version: &str) -> Role {
     };
     let runtime = Some(vec![names::runtime(hub)]);
     let mut rules = vec![rule("", "configmaps", runtime, &["get", "list", "watch"])];
-    if component == Component::Router {
-        rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"]));
+    match component {
+        Component::Router => rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"])),
+        Component::Hub | Component::Server => {
+            let learned = || Some(vec![names::learned(hub)]);
+            rules.push(rule("", "configmaps", learned(), &["get", "list", "watch", "patch", "update"]));
+            rules.push(rule("coordination.k8s.io", "leases", learned(), &["get", "patch", "update"]));
+            // A name cannot be asked for here: an object that is being made has none yet.
+            rules.push(rule("coordination.k8s.io", "leases", None, &["create"]));
+        }
     }
     Role { metadata: labels::meta(name(hub, component), labels::labels(hub, component, version)), rules: Some(rules) }
 }

@@ -7,6 +7,7 @@ pub mod config_map;
 pub mod disruption_budget;
 pub mod hub_service;
 pub mod key_secret;
+pub mod learned;
 pub mod pod;
 pub mod revision_deployment;
 pub mod revision_service;

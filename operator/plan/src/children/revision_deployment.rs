@@ -134,7 +134,7 @@ fn volumes(
         vec![(pod::config_map("config", names::revision(hub, revision)), pod::read_only("config", CONFIG_DIR))];
     all.extend(pod::runtime_and_keys(names::runtime(hub), names::keys(hub)));
     all.push((pod::empty("tmp"), pod::writable("tmp", "/tmp")));
-    let secrets = compile::secrets(&valid.servers);
+    let secrets = compile::secrets(valid);
     if !secrets.is_empty() {
         let files = pod::secret_files("secrets", secrets.iter().map(|(name, keys)| (name, keys.iter().collect())));
         all.push((files, pod::read_only("secrets", SECRETS_DIR)));

@@ -162,7 +162,14 @@ impl Engine<'_> {
 
     /// Looks at the intent once.
     pub(super) fn obey_intent(&mut self) -> bool {
-        let Some(intent) = self.seen.intent.clone() else { return false };
+        let intent = match self.seen.intent.clone().transpose() {
+            Ok(intent) => {
+                self.state.misread = None;
+                intent
+            }
+            Err(message) => return self.refuse_to_read(message),
+        };
+        let Some(intent) = intent else { return false };
         if self.state.intents.last().is_some_and(|last| last.intent == intent) {
             return false;
         }
@@ -173,6 +180,15 @@ impl Engine<'_> {
         self.state.intents.push(Consumed { intent, at: self.now(), outcome });
         let surplus = self.state.intents.len().saturating_sub(INTENTS);
         self.state.intents.drain(..surplus);
+        true
+    }
+
+    fn refuse_to_read(&mut self, message: String) -> bool {
+        if self.state.misread.as_ref() == Some(&message) {
+            return false;
+        }
+        self.tell(true, "IntentRefused", message.clone());
+        self.state.misread = Some(message);
         true
     }
 

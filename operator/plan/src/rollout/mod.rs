@@ -85,8 +85,8 @@ pub struct Observation<'a> {
     pub desired: Option<Desired>,
     /// N: `spec.replicas`.
     pub replicas: u32,
-    /// `metadata.annotations["mcphub.dev/intent"]`, parsed; `None` if absent or not understood.
-    pub intent: Option<intent::Intent>,
+    /// `metadata.annotations["mcphub.dev/intent"]`, parsed; `Err` says what is wrong with it.
+    pub intent: Option<Result<intent::Intent, String>>,
     /// Every revision that has a ControllerRevision, with what its pods do; and the desired one before it has one.
     pub revisions: BTreeMap<Revision, RevisionFacts>,
     /// The routers.

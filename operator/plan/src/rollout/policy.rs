@@ -58,6 +58,15 @@ pub struct Policy {
     pub history_limit: u32,
 }
 
+/// What a hub has that rules can measure besides its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Has {
+    /// A language model.
+    pub llm: bool,
+    /// Queries whose tools are known.
+    pub golden_questions: bool,
+}
+
 /// One share of traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -125,7 +134,8 @@ impl Problem {
 
 impl Policy {
     /// The policy of a hub. `prometheus` is the one that `spec.rollout.prometheus` names (`main` where it is unset),
-    /// `None` where the administrator named no such one; `flags` are all known flags of the hub.
+    /// `None` where the administrator named no such one; `flags` are all known flags of the hub, `has` is what it could
+    /// be measured by.
     ///
     /// Without a Prometheus a hub that says nothing about steps and rules is still accepted: its changes go to 100 %
     /// after the self-check, watched by Kubernetes alone, and status says so.
@@ -133,6 +143,7 @@ impl Policy {
         spec: Option<&Rollout>,
         prometheus: Option<(&str, &snapshot::Prometheus)>,
         flags: &BTreeMap<String, bool>,
+        has: Has,
     ) -> Result<Self, Vec<Problem>> {
         let unset = Rollout::default();
         let spec = spec.unwrap_or(&unset);
@@ -147,7 +158,7 @@ impl Policy {
             guard: length(spec.guard.as_ref(), 30 * MINUTE),
             interval: interval(spec, prometheus.as_ref(), &mut problems),
             warmup: length(spec.warmup.as_ref(), MINUTE),
-            rules: rules::rules(spec, prometheus.as_ref(), &mut problems),
+            rules: rules::rules(spec, prometheus.as_ref(), has, &mut problems),
             rollback: rollback(spec.rollback.as_ref(), flags, &mut problems),
             paused: spec.paused.unwrap_or(false),
             progress_deadline: length(spec.progress_deadline.as_ref(), 10 * MINUTE),

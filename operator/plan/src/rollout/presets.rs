@@ -19,15 +19,21 @@ pub fn expression(metric: Metric, namespace: &str, hub: &str, revision: &Revisio
             let buckets = of.rate("mcp_hub_overhead_seconds_bucket", "");
             Some(format!("histogram_quantile(0.95, sum by (le) ({buckets}))"))
         }
-        Metric::LlmSuccessRate
-        | Metric::LlmLatencyP95
-        | Metric::CircuitBreakerOpen
-        | Metric::MemoryGrowth
-        | Metric::SelectionRecall => None,
+        Metric::LlmSuccessRate => Some(of.share(LLM_REQUESTS, "ok")),
+        Metric::LlmLatencyP95 => {
+            let buckets = of.rate("mcp_hub_llm_request_duration_seconds_bucket", "");
+            Some(format!("histogram_quantile(0.95, sum by (le) ({buckets}))"))
+        }
+        // 2 is open. Half-open for a moment between two failures is no recovery: the worst of the window counts.
+        Metric::CircuitBreakerOpen => Some(format!("max(max_over_time({})) == bool 2", of.series(BREAKER, LLM))),
+        // The worst pod: a mean over many would hide one that sees no tools.
+        Metric::SelectionRecall => Some(format!("min(avg_over_time({}))", of.series(RECALL, ""))),
+        Metric::MemoryGrowth => None,
     }
 }
 
-/// The number of requests that [`expression`] is taken over: the increase of its denominator.
+/// The number of requests that [`expression`] is taken over: the increase of its denominator. Of what a hub measures
+/// by itself, the number of scrapes.
 pub fn samples(metric: Metric, namespace: &str, hub: &str, revision: &Revision, window: Duration) -> Option<String> {
     let of = Selector { namespace, hub, revision, window };
     match metric {
@@ -35,11 +41,13 @@ pub fn samples(metric: Metric, namespace: &str, hub: &str, revision: &Revision, 
         Metric::ToolErrorRate | Metric::UpstreamErrorRate => Some(of.counted("mcp_hub_tool_calls_total")),
         Metric::Availability => Some(of.counted("mcp_router_requests_total")),
         Metric::HubLatencyP95 => Some(format!("sum({})", of.increase("mcp_hub_overhead_seconds_count", ""))),
-        Metric::LlmSuccessRate
-        | Metric::LlmLatencyP95
-        | Metric::CircuitBreakerOpen
-        | Metric::MemoryGrowth
-        | Metric::SelectionRecall => None,
+        Metric::LlmSuccessRate => Some(of.counted(LLM_REQUESTS)),
+        Metric::LlmLatencyP95 => {
+            Some(format!("sum({})", of.increase("mcp_hub_llm_request_duration_seconds_count", "")))
+        }
+        Metric::CircuitBreakerOpen => Some(format!("max(count_over_time({}))", of.series(BREAKER, LLM))),
+        Metric::SelectionRecall => Some(format!("max(count_over_time({}))", of.series(RECALL, ""))),
+        Metric::MemoryGrowth => None,
     }
 }
 
@@ -48,6 +56,12 @@ pub fn presence(namespace: &str, hub: &str, revision: &Revision, window: Duratio
     let of = Selector { namespace, hub, revision, window };
     format!("max(count_over_time({}))", of.series("mcp_hub_info", ""))
 }
+
+const LLM_REQUESTS: &str = "mcp_hub_llm_requests_total";
+const BREAKER: &str = "mcp_hub_circuit_breaker_state";
+/// The language model's breaker.
+const LLM: &str = r#",server="llm""#;
+const RECALL: &str = "mcp_hub_selection_recall";
 
 /// Callers' own mistakes say nothing about a hub: counted in, a caller that sends garbage would hide its errors.
 const COUNTED: &str = r#",outcome!="caller_error""#;
@@ -130,9 +144,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hub_measures_by_itself_is_the_worst_pods_and_its_samples_are_scrapes() {
+        let of = |metric| {
+            let (revision, window) = (revision(), Duration::from_mins(1));
+            [expression, samples].map(|part| part(metric, "ai", "team", &revision, window).unwrap()).join("\n")
+        };
+        insta::assert_snapshot!(
+            [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen, Metric::SelectionRecall].map(of).join("\n"),
+            @r#"
+        sum(rate(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="ok"}[60s])) / sum(rate(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        sum(increase(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
+        histogram_quantile(0.95, sum by (le) (rate(mcp_hub_llm_request_duration_seconds_bucket{namespace="ai",hub="team",revision="0a1b2c3d"}[60s])))
+        sum(increase(mcp_hub_llm_request_duration_seconds_count{namespace="ai",hub="team",revision="0a1b2c3d"}[60s]))
+        max(max_over_time(mcp_hub_circuit_breaker_state{namespace="ai",hub="team",revision="0a1b2c3d",server="llm"}[60s])) == bool 2
+        max(count_over_time(mcp_hub_circuit_breaker_state{namespace="ai",hub="team",revision="0a1b2c3d",server="llm"}[60s]))
+        min(avg_over_time(mcp_hub_selection_recall{namespace="ai",hub="team",revision="0a1b2c3d"}[60s]))
+        max(count_over_time(mcp_hub_selection_recall{namespace="ai",hub="team",revision="0a1b2c3d"}[60s]))
+        "#
+        );
+    }
+
+    #[test]
     fn a_metric_that_no_hub_exports_has_no_expression() {
-        for metric in [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen] {
-            assert_eq!(expression(metric, "ai", "team", &revision(), Duration::from_mins(1)), None);
-        }
+        assert_eq!(expression(Metric::MemoryGrowth, "ai", "team", &revision(), Duration::from_mins(1)), None);
     }
 }

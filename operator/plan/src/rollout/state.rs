@@ -73,6 +73,9 @@ pub struct EngineState {
     /// Intents that were looked at, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Consumed>,
+    /// What was said of an annotation that is no intent, for as long as it is there: said once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misread: Option<String>,
 }
 
 fn one() -> u32 {
@@ -99,6 +102,7 @@ impl Default for EngineState {
             records: BTreeMap::new(),
             rollback: None,
             intents: Vec::new(),
+            misread: None,
         }
     }
 }

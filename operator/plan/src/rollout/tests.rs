@@ -7,6 +7,7 @@ mod hands_on;
 mod invariants;
 mod lifecycle;
 mod policies;
+mod recall;
 mod situations;
 mod story;
 mod world;

@@ -116,6 +116,7 @@ pub(super) fn history(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) ->
         let attempt = outcome.state.records.get(revision).or(kept.attempt.as_ref())?;
         Some(HistoryEntry {
             revision: revision.to_string(),
+            attempt: Some(attempt.attempt),
             image: kept.recorded.as_ref()?.image.clone(),
             result: result(attempt.result?),
             reason: Some(attempt.reason.chars().take(1024).collect::<String>()).filter(|reason| !reason.is_empty()),

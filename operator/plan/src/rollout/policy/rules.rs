@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use mcphub_crds::rollout::{Metric, PromoteWhen, RollbackWhen, Rollout};
 
-use super::{Problem, Prometheus, too_short};
+use super::{Has, Problem, Prometheus, too_short};
 
-/// Samples below which a rule says nothing, where it names no number.
+/// Requests below which a rule says nothing, where it names no number.
 const MIN_SAMPLES: u32 = 50;
+/// The same in scrapes, for what a hub measures by itself: one is enough.
+const MIN_SCRAPES: u32 = 1;
 
 /// One metric with a promotion gate, a rollback trigger, or both.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +96,12 @@ impl std::fmt::Display for Breach {
 }
 
 /// The rules of the spec, or the default ones where it has none and a Prometheus is there to answer them.
-pub(super) fn rules(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Vec<Rule> {
+pub(super) fn rules(
+    spec: &Rollout,
+    prometheus: Option<&Prometheus>,
+    has: Has,
+    problems: &mut Vec<Problem>,
+) -> Vec<Rule> {
     let Some(prometheus) = prometheus else {
         if !spec.rules.is_empty() && spec.prometheus.is_none() {
             problems.push(Problem::new(
@@ -106,23 +113,25 @@ pub(super) fn rules(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &
         return Vec::new();
     };
     if spec.rules.is_empty() {
-        return defaults(prometheus);
+        return defaults(prometheus, has);
     }
     let rules = spec.rules.iter().enumerate();
-    rules.filter_map(|(at, written)| rule(&format!("rollout.rules[{at}]"), written, prometheus, problems)).collect()
+    rules
+        .filter_map(|(at, written)| rule(&format!("rollout.rules[{at}]"), written, prometheus, has, problems))
+        .collect()
 }
 
 /// Requirements T3 and T4. A trigger that lasts shorter than four scrapes would be one late scrape.
-fn defaults(prometheus: &Prometheus) -> Vec<Rule> {
+fn defaults(prometheus: &Prometheus, has: Has) -> Vec<Rule> {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
     let rule = |name: &str, metric, promote_when, breach, lasting| Rule {
         name: name.into(),
         metric,
         promote_when,
         rollback_when: Some(Trigger { breach, lasting: minutes(lasting) }),
-        min_samples: MIN_SAMPLES,
+        min_samples: min_samples(metric),
         dry_run: false,
-        applicable: applicable(metric),
+        applicable: applicable(metric, has),
     };
     vec![
         rule("error-rate", Metric::HubErrorRate, Some(Bound::AtMost(0.01)), Breach::Above(0.10), 2),
@@ -134,19 +143,31 @@ fn defaults(prometheus: &Prometheus) -> Vec<Rule> {
     ]
 }
 
-/// No hub has a language model yet, so what measures one applies to none.
-fn applicable(metric: Metric) -> bool {
+/// What measures something that the hub does not have says nothing, and holds nothing up.
+fn applicable(metric: Metric, has: Has) -> bool {
     match metric {
         Metric::HubErrorRate
         | Metric::ToolErrorRate
         | Metric::UpstreamErrorRate
         | Metric::Availability
         | Metric::HubLatencyP95 => true,
-        Metric::LlmSuccessRate
+        Metric::LlmSuccessRate | Metric::LlmLatencyP95 | Metric::CircuitBreakerOpen => has.llm,
+        Metric::SelectionRecall => has.golden_questions,
+        Metric::MemoryGrowth => false,
+    }
+}
+
+fn min_samples(metric: Metric) -> u32 {
+    match metric {
+        Metric::HubErrorRate
+        | Metric::ToolErrorRate
+        | Metric::UpstreamErrorRate
+        | Metric::Availability
+        | Metric::HubLatencyP95
+        | Metric::LlmSuccessRate
         | Metric::LlmLatencyP95
-        | Metric::CircuitBreakerOpen
-        | Metric::MemoryGrowth
-        | Metric::SelectionRecall => false,
+        | Metric::MemoryGrowth => MIN_SAMPLES,
+        Metric::CircuitBreakerOpen | Metric::SelectionRecall => MIN_SCRAPES,
     }
 }
 
@@ -154,6 +175,7 @@ fn rule(
     field: &str,
     written: &mcphub_crds::rollout::Rule,
     prometheus: &Prometheus,
+    has: Has,
     problems: &mut Vec<Problem>,
 ) -> Option<Rule> {
     let found = problems.len();
@@ -168,7 +190,7 @@ fn rule(
         }
     }
     let metric = match written.metric {
-        Some(metric @ (Metric::MemoryGrowth | Metric::SelectionRecall)) => {
+        Some(metric @ Metric::MemoryGrowth) => {
             problems
                 .push(Problem::new(format!("{field}.metric"), format!("is {metric:?}, which is not supported yet")));
             metric
@@ -189,9 +211,9 @@ fn rule(
         metric,
         promote_when,
         rollback_when,
-        min_samples: written.min_samples.unwrap_or(MIN_SAMPLES),
+        min_samples: written.min_samples.unwrap_or(min_samples(metric)),
         dry_run: written.dry_run.unwrap_or(false),
-        applicable: applicable(metric),
+        applicable: applicable(metric, has),
     })
 }
 

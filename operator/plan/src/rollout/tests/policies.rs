@@ -6,15 +6,19 @@ use std::time::Duration;
 use mcphub_crds::rollout::Rollout;
 use rstest::rstest;
 
-use crate::rollout::policy::Policy;
+use crate::rollout::policy::{Has, Policy};
 use crate::snapshot::Prometheus;
 
 fn read(yaml: &str, prometheus: bool) -> Result<Policy, String> {
+    read_of(yaml, prometheus, Has::default())
+}
+
+fn read_of(yaml: &str, prometheus: bool, has: Has) -> Result<Policy, String> {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
     let server = Prometheus { scrape_interval: seconds(30), ingest_delay: seconds(30) };
     let flags = BTreeMap::from([("autoCorrection".to_owned(), false)]);
-    Policy::from_spec(Some(&spec), prometheus.then_some(("main", &server)), &flags)
+    Policy::from_spec(Some(&spec), prometheus.then_some(("main", &server)), &flags, has)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
@@ -100,4 +104,28 @@ fn defaults_are_the_documented_ones() {
     let lasting: Vec<_> = policy.rules.iter().map(|rule| rule.rollback_when.unwrap().lasting.as_secs()).collect();
     assert_eq!(lasting, [120, 180, 120, 300, 300, 120]);
     assert_eq!(policy.prometheus.unwrap().window(), Duration::from_mins(2));
+}
+
+// What a hub measures by itself has no requests behind it: with 50 of them as a minimum it would never be judged.
+#[test]
+fn a_language_model_and_golden_questions_make_their_rules_apply_and_scrapes_are_their_samples() {
+    let recall = "rules: [{name: recall, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}]";
+    let read = |yaml, llm, golden_questions| {
+        let policy = read_of(yaml, true, Has { llm, golden_questions }).unwrap();
+        let rules = policy
+            .rules
+            .iter()
+            .filter(|rule| !["error-rate", "hub-latency-p95", "availability"].contains(&&*rule.name));
+        rules.map(|rule| (rule.name.clone(), rule.applicable, rule.min_samples)).collect::<Vec<_>>()
+    };
+    assert_eq!(read(recall, false, true), [("recall".into(), true, 1)]);
+    assert_eq!(read(recall, true, false), [("recall".into(), false, 1)]);
+    assert_eq!(
+        read("{}", true, false),
+        [
+            ("llm-success-rate".into(), true, 50),
+            ("llm-latency-p95".into(), true, 50),
+            ("circuit-breaker".into(), true, 1)
+        ]
+    );
 }

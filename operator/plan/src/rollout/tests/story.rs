@@ -10,7 +10,7 @@ use mcphub_wire::dataplane::{Revision, Role};
 use super::at;
 use super::world::{Truth, World};
 use crate::plan::Next;
-use crate::rollout::policy::Policy;
+use crate::rollout::policy::{Has, Policy};
 use crate::rollout::report::Report;
 use crate::rollout::{BrokenPod, RevisionResult, SelfCheckFact};
 use crate::snapshot::Prometheus;
@@ -35,7 +35,8 @@ pub(super) fn policy(yaml: &str) -> Policy {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
     let prometheus = Prometheus { scrape_interval: seconds(15), ingest_delay: seconds(15) };
-    Policy::from_spec(Some(&spec), Some(("main", &prometheus)), &BTreeMap::from([("beta".into(), false)])).unwrap()
+    let has = Has { llm: false, golden_questions: true };
+    Policy::from_spec(Some(&spec), Some(("main", &prometheus)), &BTreeMap::from([("beta".into(), false)]), has).unwrap()
 }
 
 pub(super) struct Story {
@@ -46,12 +47,22 @@ pub(super) struct Story {
 impl Story {
     /// A hub whose first revision is not deployed yet.
     pub(super) fn new(yaml: &str) -> Self {
-        Self { world: World::new(policy(&format!("{RULE}{yaml}")), &revision(GOOD)), report: None }
+        Self::ruled(&format!("{RULE}{yaml}"))
+    }
+
+    /// The same with rules of its own.
+    pub(super) fn ruled(yaml: &str) -> Self {
+        Self { world: World::new(policy(yaml), &revision(GOOD)), report: None }
     }
 
     /// A hub that serves `GOOD` and rests.
     pub(super) fn healthy(yaml: &str) -> Self {
-        let mut story = Self::new(yaml);
+        Self::new(yaml).at_rest()
+    }
+
+    /// The first deployment has come to its end.
+    pub(super) fn at_rest(self) -> Self {
+        let mut story = self;
         story.run_to(10);
         assert_eq!(story.phase(), Phase::Healthy, "{}", story.message());
         story

@@ -133,7 +133,7 @@ impl World {
             policy: &self.policy,
             desired: self.spec.clone().map(|revision| Desired { revision }),
             replicas: self.replicas,
-            intent: self.intent.clone(),
+            intent: self.intent.clone().map(Ok),
             revisions: self.facts.clone(),
             routers: RouterFacts { ready: self.routers, obeyed: (self.routers > 0).then_some(obeyed) },
             answers,

@@ -1,0 +1,62 @@
+//! Rules on what a hub measures by itself: they are judged without a single request.
+
+use mcphub_crds::status::{HoldReason, Phase};
+
+use super::story::{MINUTE, NEXT, Story};
+use crate::rollout::RevisionResult;
+
+const RULE: &str = "rules: [{name: recall, metric: SelectionRecall, promoteWhen: {atLeast: '0.9'}, rollbackWhen: {below: '0.8', for: 2m}}]\n";
+
+/// A hub that serves with full recall; each window has four scrapes of each pod, and no request at all.
+fn serving(rules: &str) -> Story {
+    let mut story = Story::ruled(rules);
+    for name in [super::story::GOOD, NEXT] {
+        let truth = story.truth(name);
+        (truth.values, truth.samples) = (vec![(i64::MIN, 1.0)], vec![(i64::MIN, 4.0)]);
+    }
+    story.at_rest().until(MINUTE)
+}
+
+#[test]
+fn a_filter_that_hides_what_golden_questions_need_is_rolled_back_without_any_request() {
+    let story = serving(RULE).errors(NEXT, [(0, 0.5)]).spec(NEXT).until(4 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::Progressing, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    let story = story.until(6 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
+    assert_eq!(story.result(NEXT), Some(RevisionResult::RolledBack));
+    assert!(story.reason(NEXT).contains("recall"), "{}", story.reason(NEXT));
+}
+
+#[test]
+fn a_filter_with_good_recall_walks_its_steps_though_nobody_calls() {
+    let story = serving(RULE).spec(NEXT).until(35 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50", "{}", story.message());
+}
+
+// Between the bounds: not bad enough to go back, not good enough to go on.
+#[test]
+fn recall_below_its_gate_and_above_its_trigger_holds() {
+    let story = serving(RULE).errors(NEXT, [(0, 0.85)]).spec(NEXT).until(40 * MINUTE);
+    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::GateNotMet), "aaaaaaaa 90, bbbbbbbb 10".into()));
+}
+
+// A pod that has not ranked its questions yet exports nothing; that is not good, and not bad.
+#[test]
+fn a_canary_that_exports_no_recall_holds_for_data_and_is_neither_promoted_nor_rolled_back() {
+    let mut story = serving(RULE);
+    let truth = story.truth(NEXT);
+    (truth.values, truth.samples) = (Vec::new(), Vec::new());
+    let story = story.spec(NEXT).until(60 * MINUTE);
+    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::NoData), "aaaaaaaa 90, bbbbbbbb 10".into()));
+}
+
+// The default rules have three on language models; a hub without one must not wait for them.
+#[test]
+fn rules_on_a_language_model_hold_nothing_up_where_there_is_none() {
+    let rules = "rules: [{name: llm, metric: LlmSuccessRate, promoteWhen: {atLeast: '0.95'}}]\n";
+    let mut story = serving(rules);
+    let truth = story.truth(NEXT);
+    (truth.values, truth.samples) = (Vec::new(), Vec::new());
+    let story = story.spec(NEXT).until(35 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50", "{}", story.message());
+}
