@@ -15,6 +15,8 @@ use crate::pattern;
 const DESCRIPTION_CHARS: usize = 240;
 /// A word of the tool's name, of the server's name, of the description.
 const WEIGHTS: [u32; 3] = [6, 5, 2];
+/// Less is no evidence: a wrong category shows tools that nobody asked for, `other` does not.
+const LEAST: u32 = 6;
 /// The same word in a description again says nothing new.
 const MOST_WORDS: usize = 60;
 
@@ -134,7 +136,7 @@ fn of_words(name: &str, server: &str, description: &str) -> Builtin {
     }
     let best = scores.iter().copied().max().unwrap_or_default();
     let first = scores.iter().position(|score| *score == best);
-    first.filter(|_| best > 0).and_then(|at| Builtin::ALL.get(at)).copied().unwrap_or(Builtin::Other)
+    first.filter(|_| best >= LEAST).and_then(|at| Builtin::ALL.get(at)).copied().unwrap_or(Builtin::Other)
 }
 
 /// The words of a text or an identifier, small, without a plural's end.

@@ -6,12 +6,14 @@
 //!
 //! [`Visibility`] is made once for a config and a catalogue; a [`Sight`] of it once for a caller and a view.
 
+mod warnings;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use mcphub_wire::config::{FilterMode, HubConfig, HybridMatch};
 
-use crate::access::Caller;
+use crate::access::{Access, Caller};
 use crate::catalogue::{Catalogue, Tool};
 use crate::category::Mappings;
 use crate::exposure::{Asker, Exposure};
@@ -29,6 +31,8 @@ pub struct Visibility {
     shown: Vec<bool>,
     pinned: Vec<bool>,
     views: HashMap<String, Vec<bool>>,
+    access: Access,
+    unfiltered_tokens: OnceLock<u64>,
 }
 
 /// What one caller may know of, through one view. Positions in `tools` hold for as long as the sight does.
@@ -55,22 +59,34 @@ impl Visibility {
         let pinned = each(&|tool| pattern::any(&config.filtering.static_tools, &tool.exposed));
         let views = config.filtering.views.iter();
         let views = views.map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool)))).collect();
-        Arc::new(Self { categories, shown, pinned, views, catalogue, config })
+        let access = Access::of(&config.access, &catalogue);
+        Arc::new(Self {
+            categories,
+            shown,
+            pinned,
+            views,
+            access,
+            unfiltered_tokens: OnceLock::new(),
+            catalogue,
+            config,
+        })
     }
 
     /// What the caller may know of through a view. `None`: there is no such view.
     pub fn sight(self: &Arc<Self>, view: Option<&str>, caller: &Caller) -> Option<Sight> {
         let Some(name) = view else { return Some(self.whole(caller)) };
         let in_view = self.views.get(name)?;
-        Some(self.sight_of(view, caller, |place| in_view.get(place).copied().unwrap_or_default()))
+        let allowed = self.access.allowed(&self.catalogue, caller, view);
+        Some(self.sight_of(view, |place| holds(in_view, place) && holds(&allowed, place)))
     }
 
     /// The same, without a view.
     pub fn whole(self: &Arc<Self>, caller: &Caller) -> Sight {
-        self.sight_of(None, caller, |_| true)
+        let allowed = self.access.allowed(&self.catalogue, caller, None);
+        self.sight_of(None, |place| holds(&allowed, place))
     }
 
-    fn sight_of(self: &Arc<Self>, view: Option<&str>, _caller: &Caller, in_view: impl Fn(usize) -> bool) -> Sight {
+    fn sight_of(self: &Arc<Self>, view: Option<&str>, allowed: impl Fn(usize) -> bool) -> Sight {
         let all = &self.catalogue.tools;
         let mut sight = Sight {
             tools: Vec::with_capacity(all.len()),
@@ -81,7 +97,7 @@ impl Visibility {
             plain: Default::default(),
         };
         for ((place, tool), position) in (0..).zip(all).zip(&mut sight.positions) {
-            if self.shows(place as usize) && in_view(place as usize) {
+            if self.shows(place as usize) && allowed(place as usize) {
                 *position = u32::try_from(sight.tools.len()).ok();
                 sight.tools.push(Arc::clone(tool));
                 sight.places.push(place);
@@ -90,14 +106,37 @@ impl Visibility {
         sight
     }
 
-    /// Whether search is reachable for anybody: then, and only then, its models are worth their memory.
+    /// Whether search is reachable for anybody: then, and only then, its models are worth their memory. Views and
+    /// access rules only narrow, so who sees everything decides.
     pub fn search_is_reachable(self: &Arc<Self>) -> bool {
-        self.whole(&Caller::anonymous()).exposure(Asker::Stateless).search
+        self.sight_of(None, |_| true).exposure(Asker::Stateless).search
+    }
+
+    /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted when first asked: that may take
+    /// a second for ten thousand new tools, and nothing for those that were counted before.
+    pub fn unfiltered_tokens(&self) -> u64 {
+        *self.unfiltered_tokens.get_or_init(|| self.catalogue.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
     }
 
     /// Whether the static part shows the tool at this place of the catalogue to anybody.
     pub fn shows(&self, place: usize) -> bool {
-        self.shown.get(place).copied().unwrap_or_default()
+        holds(&self.shown, place)
+    }
+
+    /// The view's part: whether it has the tool at this place. `None`: there is no such view.
+    pub fn view_has(&self, view: &str, place: usize) -> Option<bool> {
+        self.views.get(view).map(|verdicts| holds(verdicts, place))
+    }
+
+    /// The access rule that allows the tool at this place to the caller, by its position in the config.
+    pub fn allowed_by(&self, place: usize, caller: &Caller, view: Option<&str>) -> Option<usize> {
+        self.access.first(place, &self.catalogue, caller, view)
+    }
+
+    /// What in the config can have no effect on this catalogue, and what to look at. For people: lists that are not
+    /// complete yet make it longer.
+    pub fn warnings(&self) -> Vec<String> {
+        warnings::of(&self.config, &self.catalogue, &self.categories)
     }
 }
 
@@ -168,6 +207,10 @@ impl Sight {
     pub fn private(&self) -> bool {
         self.visibility.catalogue.private || !self.visibility.config.access.is_empty()
     }
+}
+
+fn holds(verdicts: &[bool], place: usize) -> bool {
+    verdicts.get(place).copied().unwrap_or_default()
 }
 
 /// Whether the filter mode shows the tool.

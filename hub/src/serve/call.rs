@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
 use mcphub_core::catalogue::Tool;
 use mcphub_core::era::Era;
+use mcphub_core::exposure::Asker;
 use mcphub_core::message::Request;
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{object, rewrite};
@@ -44,6 +45,9 @@ pub async fn answer(
         return refused(ctx, request, measured, "Invalid params: name is missing");
     };
     let sight = live.anonymous();
+    if ctx.counted {
+        hub.metrics.list_cost.called(&sight, &sight.exposure(Asker::Stateless), &name);
+    }
     let Some(position) = sight.find(&name) else {
         return refused(ctx, request, measured, &format!("Unknown tool: {name}"));
     };

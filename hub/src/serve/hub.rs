@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::list_cost;
 use super::live::{Live, Slot};
 use super::metrics::Metrics;
 use super::sessions::{Session, Sessions};
@@ -95,6 +96,7 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_live(startup));
         tokio::spawn(Arc::clone(&hub).keep_flags());
         tokio::spawn(Arc::clone(&hub).keep_sessions());
+        tokio::spawn(list_cost::keep(Arc::clone(&hub)));
         Ok(hub)
     }
 

@@ -75,7 +75,10 @@ impl Live {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
+        let categorised = |catalogue: &Catalogue| catalogue.tools.iter().filter(|tool| tool.is_categorised()).count();
+        let known = categorised(&catalogue);
         let visibility = Visibility::of(Arc::clone(&config), catalogue);
+        metrics.category_cache.wanted(known, categorised(&visibility.catalogue));
         let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
         let listed: Vec<usize> = servers.iter().map(Slot::listed).collect();
         let tool_metrics = metrics.tools(&visibility, &up, &listed);

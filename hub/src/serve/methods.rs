@@ -89,6 +89,9 @@ async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measur
             rewrite::error(-32602, "Invalid params: this cursor is not of the current list; begin again without");
         return Answer::error(ctx.era, request.id, &error, -32602);
     };
+    if ctx.counted && cursor.is_none() {
+        hub.metrics.list_cost.listed(&sight, &exposure);
+    }
     if let Some(session) = &ctx.session {
         session.listed(exposure.digest);
     }

@@ -16,6 +16,9 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::filtering::CategoryCache;
+use super::list_cost::ListCost;
+
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
 const BUCKETS: [f64; 18] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -77,6 +80,10 @@ pub struct Metrics {
     flags: IntGaugeVec,
     /// Generation of the data plane state in force.
     pub generation: Gauge,
+    /// What lists cost.
+    pub list_cost: ListCost,
+    /// How often categories of tools were known.
+    pub category_cache: CategoryCache,
     labelled: Mutex<Labelled>,
 }
 
@@ -157,6 +164,8 @@ impl Metrics {
                 &registry,
                 Gauge::with_opts(opts("config_generation", "Generation of the data plane state in force"))?,
             )?,
+            list_cost: ListCost::register(&registry)?,
+            category_cache: CategoryCache::default(),
             labelled: Mutex::default(),
             registry,
         })

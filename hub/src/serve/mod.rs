@@ -10,7 +10,9 @@
 
 pub mod call;
 pub mod edge;
+pub mod filtering;
 pub mod hub;
+pub mod list_cost;
 pub mod live;
 pub mod mcp;
 pub mod methods;

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::edge;
+use super::filtering;
 use super::hub::Hub;
 use super::live::{Live, Slot};
 use super::upstream::Status;
@@ -23,6 +24,9 @@ pub fn router() -> Router<Arc<Hub>> {
         .route("/api/health", get(health))
         .route("/api/servers", get(servers))
         .route("/api/tools", get(tools))
+        .route("/api/filtering/stats", get(filtering::stats))
+        .route("/api/filtering/status", any(filtering::fixed))
+        .route("/api/filtering/mode", any(filtering::fixed))
         .route("/api/{*path}", any(other))
 }
 
@@ -89,7 +93,7 @@ fn states(live: &Live) -> Vec<Value> {
 
 async fn other(State(hub): State<Arc<Hub>>, method: Method, uri: Uri) -> Response {
     let changes = ["/api/servers/start", "/api/servers/stop", "/api/servers/refresh", "/api/refresh", "/api/restart"];
-    let known = ["/api/health", "/api/servers", "/api/tools"];
+    let known = ["/api/health", "/api/servers", "/api/tools", "/api/filtering/stats"];
     if known.contains(&uri.path()) {
         edge::method_not_allowed("GET", &method, "it only reads")
     } else if changes.contains(&uri.path()) && hub.identity.hub.is_some() {
@@ -97,6 +101,9 @@ async fn other(State(hub): State<Arc<Hub>>, method: Method, uri: Uri) -> Respons
     } else if changes.contains(&uri.path()) {
         edge::method_not_allowed("", &method, "not supported yet; the config file is read again when it changes")
     } else {
-        edge::refusal(StatusCode::NOT_FOUND, "not found; there are /api/health, /api/servers and /api/tools")
+        edge::refusal(
+            StatusCode::NOT_FOUND,
+            "not found; there are /api/health, /api/servers, /api/tools and /api/filtering/stats",
+        )
     }
 }

@@ -105,6 +105,11 @@ impl Tool {
         *self.tokens.get_or_init(|| tokens::of_definition(&self.exposed, &self.description, self.input_schema()))
     }
 
+    /// Whether its category was found already.
+    pub fn is_categorised(&self) -> bool {
+        self.category.get().is_some()
+    }
+
     /// Its built-in category. Found when first asked.
     pub fn builtin_category(&self) -> Builtin {
         *self.category.get_or_init(|| category::builtin(self))

@@ -3,6 +3,7 @@
 //! Two forms: the config that the operator compiled ([`HubConfig`]), and the `mcpServers` JSON that people already
 //! have ([`standalone`]). Both end as a [`HubConfig`] or as a list of [`Problem`]s.
 
+mod filtering;
 mod placeholder;
 mod standalone;
 
@@ -99,6 +100,7 @@ fn problems(config: &HubConfig) -> Vec<Problem> {
             message: "0 would refuse every session; leave it out for the default".into(),
         });
     }
+    filtering::problems(config, &mut |at, message| found.push(Problem { at, message }));
     found
 }
 

@@ -239,6 +239,12 @@ impl Reader<'_> {
     }
 
     fn refuse_unknown(&mut self, at: &str, written: &Value, known: &Value) {
+        if let (Value::Array(written), Value::Array(known)) = (written, known) {
+            for (position, (written, known)) in written.iter().zip(known).enumerate() {
+                self.refuse_unknown(&format!("{at}[{position}]"), written, known);
+            }
+            return;
+        }
         let (Value::Object(written), Value::Object(known)) = (written, known) else { return };
         for (key, value) in written {
             let at = format!("{at}.{key}");

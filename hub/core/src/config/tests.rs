@@ -147,3 +147,93 @@ fn renamed_and_described_tools_have_any_name() {
     let config = read(&format!(r#"{{"mcpServers":{{"a":{{"url":"http://a","tools":{tools}}}}}}}"#)).unwrap();
     assert_eq!((config.servers[0].tools.rename["x"].as_str(), config.servers[0].tools.timeout_ms["x"]), ("y", 5));
 }
+
+/// Problems of a config of servers a and b with these members beside.
+fn beside(members: &str) -> String {
+    let text = format!(r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#);
+    read(&text).err().unwrap_or_default()
+}
+
+#[rstest]
+#[case::unknown_server(
+    r#""filtering":{"servers":{"allow":["a","c"]}}"#,
+    "filtering.servers.allow: \"c\" is no server of this hub; there are a, b"
+)]
+#[case::unknown_category(
+    r#""filtering":{"mode":"Category","categories":{"expose":["mine","files"],"custom":{"a__*":"mine"}}}"#,
+    "filtering.categories.expose: \"files\" is a category that no tool can have; there are version-control, docker, database, communication, filesystem, cloud, development, web, search, other, mine; your own go into filtering.categories.custom"
+)]
+#[case::category_of_nothing(
+    r#""filtering":{"mode":"Category"}"#,
+    "filtering.categories.expose: is empty, so mode Category shows nothing; write categories such as filesystem"
+)]
+#[case::static_of_nothing(
+    r#""filtering":{"mode":"Static"}"#,
+    "filtering.staticTools: is empty, so mode Static shows nothing; write patterns such as files__*"
+)]
+#[case::hybrid_of_nothing(
+    r#""filtering":{"mode":"Hybrid"}"#,
+    "filtering.categories.expose: is empty, so mode Hybrid shows nothing; write categories such as filesystem, or servers in filtering.servers.allow"
+)]
+#[case::view_path(
+    r#""filtering":{"views":[{"name":"My View"}]}"#,
+    "filtering.views[0].name: \"My View\" is the last part of a path; write 1 to 63 of a-z 0-9 -"
+)]
+#[case::view_twice(
+    r#""filtering":{"views":[{"name":"v"},{"name":"v","servers":["a"]}]}"#,
+    "filtering.views[1].name: \"v\" is there twice; give one another name"
+)]
+#[case::view_of_unknown_server(
+    r#""filtering":{"views":[{"name":"v","servers":["c"]}]}"#,
+    "filtering.views[0].servers: \"c\" is no server of this hub; there are a, b"
+)]
+#[case::misspelt_in_a_list(
+    r#""filtering":{"views":[{"name":"v","server":["a"]}]}"#,
+    "filtering.views[0].server: is not known to mcp-hub; take it out"
+)]
+#[case::bad_expression(
+    r#""access":[{"when":"caller.sub == 'x'"},{"when":"user == 'x'"}]"#,
+    "access[1].when: uses \"user\", which is not there; there are caller, tool, view"
+)]
+#[case::few_tools(
+    r#""filtering":{"toolBudget":{"maxTools":3,"maxTokens":8000}}"#,
+    "filtering.toolBudget.maxTools: is 3, and the hub's own tools, by which the rest is found, are 4; use at least 5"
+)]
+#[case::no_llm(
+    r#""filtering":{"selector":"Llm"}"#,
+    "filtering.selector: is Llm, and there is no filtering.llm; add provider, model and apiKey, or write Embedded"
+)]
+#[case::no_base_url(
+    r#""filtering":{"llm":{"provider":"OpenAICompatible","model":"m","apiKey":{"value":"k"}}}"#,
+    "filtering.llm.baseUrl: is missing; OpenAICompatible has no address of its own"
+)]
+#[case::score(
+    r#""filtering":{"promptBased":{"minScore":1.5}}"#,
+    "filtering.promptBased.minScore: is not from 0 to 1; leave it out for the calibrated floor"
+)]
+#[case::golden(
+    r#""filtering":{"goldenQuestions":[{"query":" ","tools":["a__x"]}]}"#,
+    "filtering.goldenQuestions[0].query: is empty; write what a user asks"
+)]
+fn a_wrong_filter_is_named(#[case] members: &str, #[case] expected: &str) {
+    assert_eq!(beside(members), expected);
+}
+
+#[test]
+fn a_budget_in_tokens_below_the_meta_tools_is_named_with_what_they_take() {
+    let message = beside(r#""filtering":{"toolBudget":{"maxTools":50,"maxTokens":100}}"#);
+    assert!(message.starts_with("filtering.toolBudget.maxTokens: is 100, and the hub's own tools"), "{message}");
+}
+
+#[test]
+fn a_standalone_config_takes_the_whole_of_filtering_and_access() {
+    let members = r#""filtering":{"mode":"PromptBased","staticTools":["a__*"],"servers":{"deny":["b"]},
+        "categories":{"expose":["web"],"custom":{"a__x":"mine"}},"hybrid":"All",
+        "promptBased":{"defaultExposure":"Minimal","metaTools":true,"sessionIsolation":false,"maxTools":5,"minScore":0.2,"memory":false},
+        "views":[{"name":"v","servers":["a"],"categories":["mine"],"tools":["*"]}],
+        "toolBudget":{"maxTools":20,"maxTokens":9000},"selector":"Llm","goldenQuestions":[{"query":"q","tools":["a__x"]}],
+        "llm":{"provider":"OpenAI","model":"m","apiKey":{"value":"${TOKEN}"},"timeoutMs":100,"retry":{"maxRetries":1},
+            "circuitBreaker":{"failureThreshold":2},"cache":{"prewarm":false},"maxConcurrent":2}},
+        "access":[{"when":"'x' in caller.groups","servers":["a"],"tools":["a__*"]}]"#;
+    assert_eq!(beside(members), "");
+}

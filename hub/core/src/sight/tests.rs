@@ -138,6 +138,48 @@ fn a_bare_name_resolves_only_while_it_is_unique_in_this_sight() {
 }
 
 #[test]
+fn what_can_have_no_effect_on_the_catalogue_is_said() {
+    let visibility = visibility(&["files"], &["read_file"], |config| {
+        filtering(
+            config,
+            json!({"mode": "Category", "staticTools": ["*__read_*", "gone__*"],
+                "categories": {"expose": ["filesystem", "docker"], "custom": {"x__*": "mine"}},
+                "views": [{"name": "v", "tools": ["nothing"], "categories": ["web"]}],
+                "goldenQuestions": [{"query": "q", "tools": ["files__read_file", "files__gone"]}]}),
+        );
+    });
+    let advice = "matches no tool; patterns are on whole names such as server__tool";
+    assert_eq!(
+        visibility.warnings(),
+        [
+            format!("filtering.staticTools: \"gone__*\" {advice}"),
+            format!("filtering.views[0].tools: \"nothing\" {advice}"),
+            format!("filtering.categories.custom: \"x__*\" {advice}"),
+            "filtering.goldenQuestions[0].tools: there is no tool \"files__gone\"".to_owned(),
+            "filtering.categories.expose: no tool is in category \"docker\"".to_owned(),
+            "filtering.views[0].categories: no tool is in category \"web\"".to_owned(),
+        ]
+    );
+}
+
+// A model in memory that nobody can reach costs every pod 60 MB.
+#[test]
+fn search_is_reachable_where_something_can_be_unlisted() {
+    let reachable =
+        |rules: Value| visibility(&["a"], &["x", "y"], |config| filtering(config, rules)).search_is_reachable();
+    assert!(!reachable(json!({"mode": "None"})));
+    assert!(!reachable(json!({"toolBudget": {"maxTools": 2, "maxTokens": 9000}})));
+    assert!(reachable(json!({"toolBudget": {"maxTools": 1, "maxTokens": 9000}})));
+    assert!(reachable(json!({"mode": "PromptBased"})));
+    assert!(!reachable(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}})));
+    let denied = visibility(&["a"], &["x", "y"], |config| {
+        filtering(config, json!({"toolBudget": {"maxTools": 1, "maxTokens": 9000}}));
+        config.access = serde_json::from_value(json!([{"when": "caller.sub == 'ann'"}])).unwrap();
+    });
+    assert!(denied.search_is_reachable(), "somebody may see it all");
+}
+
+#[test]
 fn servers_are_those_with_a_tool_in_sight() {
     let sight = sight_of(&["a", "b", "c"], &["get", "put"], |config| {
         filtering(config, json!({"mode": "Static", "staticTools": ["a__*", "c__put"]}));
