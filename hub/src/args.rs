@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcphub_wire::dataplane::Revision;
 
 /// Many MCP servers behind one endpoint.
@@ -27,6 +27,8 @@ pub enum Command {
     Bridge(Bridge),
     /// Say what is wrong in a config file, and what to write instead.
     Check(Check),
+    /// Measure how well the embedded selector finds the tools that questions need.
+    Eval(Eval),
     /// Ask this pod to finish: wait until its sessions are gone (preStop hook).
     Drain(Drain),
     /// Copy this binary to a file (init container of a bridged server).
@@ -113,6 +115,38 @@ pub struct Bridge {
 pub struct Check {
     /// The file: JSON with `mcpServers` (or `servers`), or a compiled config.
     pub file: PathBuf,
+}
+
+/// `mcp-hub eval`.
+#[derive(Debug, Clone, Args)]
+pub struct Eval {
+    /// Tools: JSON lines of `{id, server, name, description, inputSchema}`, plain or gz.
+    #[arg(long, value_name = "FILE")]
+    pub tools: PathBuf,
+    /// Questions: JSON lines of `{id, text, gold}`, plain or gz; `gold` holds ids of tools, or lists of ids that serve
+    /// equally.
+    #[arg(long, value_name = "FILE")]
+    pub queries: PathBuf,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// How much of the selector is used.
+    #[arg(long, value_enum, default_value_t = Backend::Full)]
+    pub backend: Backend,
+    /// The first so many questions of each tool are remembered, the rest is scored.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub remember: usize,
+}
+
+/// How much of the embedded selector is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Words only.
+    Lexical,
+    /// Words and static vectors.
+    Static,
+    /// The transformer too.
+    Full,
 }
 
 /// `mcp-hub drain`.

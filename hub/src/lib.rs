@@ -4,6 +4,7 @@
 //! * [`route`]: splits traffic between the revisions of a hub, sticky per session.
 //! * [`bridge`]: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container.
 //! * [`check`]: says what is wrong in a config file.
+//! * [`eval`]: how well the embedded selector finds the tools that questions need.
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
 //! * [`llm`]: the language model that selects or categorises tools.
 //! * [`runtime`], [`keys`], [`admin`]: shared by `serve` and `route`: the live data plane state, the key ring, the
@@ -14,6 +15,7 @@ pub mod args;
 pub mod bridge;
 pub mod check;
 pub mod drain;
+pub mod eval;
 pub mod install_bridge;
 pub mod keys;
 pub mod llm;

@@ -1,0 +1,122 @@
+//! What the ranker and the floor are trained on, from the code that will use them:
+//! `dump --tools F --queries F [--backend lexical|static|full] [--out P] [--limit-queries N] [--vectors CACHE]`.
+//! Prints the figures of the questions too.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::sync::Arc;
+
+use mcphub_select::bench::{self, Question, Tool};
+use mcphub_select::{Ask, Digest, Index, Models, Vector, feature_names, statistic_names};
+
+mod files;
+
+const DEEP: usize = 20;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = |name: &str| files::option(name).ok_or(format!("say {name} FILE"));
+    let backend = files::option("--backend").unwrap_or_else(|| "static".to_owned());
+    let tools = bench::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
+    let mut questions = bench::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
+    if let Some(limit) = files::option("--limit-queries") {
+        let step = (questions.len() / limit.parse::<usize>()?.max(1)).max(1);
+        questions = questions.into_iter().step_by(step).collect();
+    }
+    let models = if backend == "lexical" { Models::lexical()? } else { Models::embedded(backend == "full")? };
+    let docs: Vec<_> = tools.iter().map(Tool::doc).collect();
+    let mut index = Index::build(&docs, &models);
+    if models.is_full() {
+        let vectors = vectors(&docs, &models)?;
+        index = index.with_vectors(|digest| vectors.get(digest).cloned());
+    }
+    figures(&index, &models, &questions, &backend);
+    if let Some(out) = files::option("--out") {
+        dump(&index, &models, &tools, &questions, &out)?;
+    }
+    Ok(())
+}
+
+/// Vectors of the tools, kept in a file, as they take a minute.
+fn vectors(docs: &[mcphub_select::Doc<'_>], models: &Models) -> Result<HashMap<Digest, Arc<Vector>>, Box<dyn Error>> {
+    let cache = files::option("--vectors");
+    let mut known = HashMap::new();
+    if let Some(bytes) = cache.as_ref().and_then(|path| std::fs::read(path).ok()) {
+        for row in bytes.chunks_exact(32 + 384) {
+            known.insert(Digest::from_bytes(row[..32].try_into()?), Arc::new(Vector::from_bytes(&row[32..])));
+        }
+    }
+    let missing: Vec<_> = docs.iter().filter(|doc| !known.contains_key(&doc.digest())).copied().collect();
+    let encoded = models.encode_docs(&missing);
+    known.extend(missing.iter().map(mcphub_select::Doc::digest).zip(encoded.into_iter().map(Arc::new)));
+    if let Some(path) = cache {
+        let mut file = BufWriter::new(File::create(path)?);
+        for (digest, vector) in &known {
+            file.write_all(digest.as_bytes())?;
+            file.write_all(&vector.to_bytes())?;
+        }
+    }
+    Ok(known)
+}
+
+fn figures(index: &Index, models: &Models, questions: &[Question], backend: &str) {
+    let asked: Vec<_> = questions.iter().filter(|question| !question.gold.is_empty()).collect();
+    let mut sums = [0.0; 6];
+    let start = std::time::Instant::now();
+    for question in &asked {
+        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let found: Vec<usize> = index.rank(models, &ask).hits.iter().map(|hit| hit.doc).collect();
+        for (sum, k) in sums.iter_mut().zip([1, 5, 10, 20]) {
+            *sum += bench::recall(&found, &question.gold, k);
+        }
+        sums[4] += bench::ndcg(&found, &question.gold, 5);
+        sums[5] += bench::ndcg(&found, &question.gold, 10);
+    }
+    let [r1, r5, r10, r20, n5, n10] = sums.map(|sum| 100.0 * sum / asked.len().max(1) as f64);
+    let each = start.elapsed().as_secs_f64() * 1000.0 / asked.len().max(1) as f64;
+    println!(
+        "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, {each:.2} ms a question"
+    );
+}
+
+fn dump(
+    index: &Index,
+    models: &Models,
+    tools: &[Tool],
+    questions: &[Question],
+    out: &str,
+) -> Result<(), Box<dyn Error>> {
+    let mut ranks = BufWriter::new(File::create(format!("{out}.rank.f32"))?);
+    let mut floors = BufWriter::new(File::create(format!("{out}.floor.f32"))?);
+    let write = |file: &mut BufWriter<File>, row: &[f32]| row.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()));
+    let (mut groups, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for question in questions {
+        let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
+        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let trace = index.trace(models, &ask);
+        if !gold.is_empty() {
+            groups.push(trace.candidates.len());
+            ids.push(&question.id);
+            let found = |any: &&Vec<usize>| !trace.candidates.iter().any(|(doc, _)| any.contains(doc));
+            missing.push(question.gold.iter().filter(found).count());
+            for (doc, features) in &trace.candidates {
+                write(&mut ranks, &[f32::from(u8::from(gold.contains(doc)))])?;
+                write(&mut ranks, features)?;
+            }
+            write(&mut floors, &[1.0])?;
+            write(&mut floors, &trace.statistics)?;
+            let gone = |doc: usize| {
+                gold.iter().any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
+            };
+            let without = Ask { visible: &|doc| !gone(doc), ..ask };
+            write(&mut floors, &[0.0])?;
+            write(&mut floors, &index.trace(models, &without).statistics)?;
+        }
+    }
+    ranks.flush()?;
+    floors.flush()?;
+    let head = serde_json::json!({"features": feature_names(), "stats": statistic_names(), "groups": groups, "queries": ids, "gold_missing": missing});
+    std::fs::write(format!("{out}.json"), head.to_string())?;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The calibrated floor: how likely it is that anything fits at all.
+
+use serde::Deserialize;
+
+use crate::models::Error;
+use crate::ranker::Ranker;
+
+/// As the file has it.
+#[derive(Deserialize)]
+struct File {
+    features: Vec<String>,
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    weights: Vec<f32>,
+    bias: f32,
+    threshold: f32,
+    #[serde(default)]
+    trees: Option<serde_json::Value>,
+    #[serde(default)]
+    hit: Option<[f32; 2]>,
+}
+
+/// A logistic model of what the signals say of the whole answer.
+pub struct Floor {
+    columns: Vec<(usize, f32)>,
+    bias: f32,
+    threshold: f32,
+    trees: Option<Ranker>,
+    hit: [f32; 2],
+}
+
+impl Floor {
+    /// Lets everything through.
+    pub fn none() -> Self {
+        Self { columns: Vec::new(), bias: 0.0, threshold: 0.0, trees: None, hit: [1.0, 0.0] }
+    }
+
+    /// Reads the part `backend` of a file; `names` are the statistics in the order that [`Floor::fit`] gets them.
+    pub fn read(file: &str, backend: &str, names: &[String]) -> Result<Self, Error> {
+        let wrong = |what: String| Error::Weights(format!("floor, {backend}: {what}"));
+        let mut parts: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(file).map_err(|error| wrong(error.to_string()))?;
+        let Some(part) = parts.remove(backend) else { return Ok(Self::none()) };
+        let file: File = serde_json::from_value(part).map_err(|error| wrong(error.to_string()))?;
+        let count = file.features.len();
+        if [file.mean.len(), file.scale.len(), file.weights.len()] != [count; 3] {
+            return Err(wrong(format!("mean, scale and weights must have {count} numbers each, as features has")));
+        }
+        let mut bias = file.bias;
+        let mut columns = Vec::with_capacity(count);
+        for (i, name) in file.features.iter().enumerate() {
+            let at = names.iter().position(|known| known == name);
+            let at = at.ok_or_else(|| wrong(format!("there is no statistic \"{name}\"; train it anew")))?;
+            let weight = if file.scale[i].abs() > 1e-9 { file.weights[i] / file.scale[i] } else { 0.0 };
+            bias -= weight * file.mean[i];
+            columns.push((at, weight));
+        }
+        let trees = file.trees.map(|trees| {
+            let whole = serde_json::json!({ "features": file.features, "trees": trees, "blend": 0.0 });
+            Ranker::read(&whole.to_string(), names)
+        });
+        Ok(Self {
+            columns,
+            bias,
+            threshold: file.threshold,
+            trees: trees.transpose()?,
+            hit: file.hit.unwrap_or([1.0, 0.0]),
+        })
+    }
+
+    /// How likely it is that anything fits, and whether that is enough.
+    pub fn fit(&self, statistics: &[f32]) -> (f32, bool) {
+        let of = |at: usize| statistics.get(at).copied().unwrap_or_default();
+        let linear: f32 = self.columns.iter().map(|&(at, weight)| weight * of(at)).sum();
+        let trees = self.trees.as_ref().map_or(0.0, |trees| trees.score(statistics, 0.0));
+        let likely = sigmoid(self.bias + linear + trees);
+        (likely, likely >= self.threshold)
+    }
+
+    /// The score of a hit, 0 to 1.
+    pub fn hit(&self, score: f32) -> f32 {
+        sigmoid(self.hit[0] * score + self.hit[1])
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str =
+        r#"{"static":{"features":["b"],"mean":[2.0],"scale":[2.0],"weights":[4.0],"bias":0.0,"threshold":0.5}}"#;
+
+    #[test]
+    fn the_mean_is_half_way_and_less_does_not_fit() {
+        let floor = Floor::read(FILE, "static", &["a".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(floor.fit(&[9.0, 2.0]), (0.5, true));
+        assert!(!floor.fit(&[9.0, 1.0]).1);
+    }
+
+    #[test]
+    fn a_backend_without_a_floor_lets_everything_through() {
+        assert!(Floor::read(FILE, "full", &[]).unwrap().fit(&[]).1);
+    }
+
+    #[test]
+    fn a_statistic_that_is_not_there_is_named() {
+        assert!(Floor::read(FILE, "static", &[]).err().unwrap().to_string().contains("there is no statistic \"b\""));
+    }
+}

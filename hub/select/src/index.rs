@@ -1,0 +1,244 @@
+//! The index over a catalogue, and the ranking of it for a prompt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::doc::{Digest, Doc};
+use crate::features::{self, Candidate};
+use crate::lexical::Lexical;
+use crate::memory::Memory;
+use crate::models::Models;
+use crate::pool::Pool;
+use crate::signals::{BM25F, CLAUSE, ENCODER, NAME, STATIC_HEAD, STATIC_NAME, Signals};
+use crate::vector::{Matrix, Vector};
+use crate::words;
+
+/// Candidates by all signals together, and by each alone.
+const FUSED: usize = 64;
+const ALONE: usize = 16;
+/// What a remembered prompt counts beside a deviation of the learned score.
+const REMEMBERED: f32 = 6.0;
+/// Tools of one name that are as near as this say the same: the second adds nothing to the first.
+const SAME: f32 = 0.97;
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The prompt; its start counts, what is past the bounds is not read.
+    pub prompt: &'a str,
+    /// Whether a tool can be seen, by its place in the slice that the index was built from. What cannot be seen moves
+    /// no score.
+    pub visible: &'a dyn Fn(usize) -> bool,
+    /// Most hits.
+    pub limit: usize,
+    /// What was learned from earlier prompts.
+    pub memory: Option<&'a Memory>,
+}
+
+/// A tool that may fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Its place in the slice that the index was built from.
+    pub doc: usize,
+    /// How likely it fits, 0 to 1.
+    pub score: f32,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Whether anything is likely to fit at all.
+    pub fits: bool,
+    /// How likely that is, 0 to 1.
+    pub fit_score: f32,
+}
+
+/// What the ranker and the floor saw: what they are trained on.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Candidates and their features, best first.
+    pub candidates: Vec<(usize, Vec<f32>)>,
+    /// Statistics of the answer.
+    pub statistics: Vec<f32>,
+}
+
+/// What stays the same when vectors arrive.
+pub(crate) struct Inner {
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) lexical: Lexical,
+    pub(crate) words: Matrix,
+    pub(crate) heads: Matrix,
+    pub(crate) names: Matrix,
+    pub(crate) params: Matrix,
+    pub(crate) server_of: Vec<u32>,
+    pub(crate) servers: usize,
+    twin_of: Vec<u32>,
+    twins: Vec<Vec<u32>>,
+}
+
+impl Inner {
+    /// Other tools of the same name that can be seen.
+    pub(crate) fn twins(&self, doc: usize, seen: &[bool]) -> usize {
+        self.named_as(doc).filter(|&other| other as usize != doc && seen[other as usize]).count()
+    }
+
+    fn named_as(&self, doc: usize) -> impl Iterator<Item = u32> + '_ {
+        self.twins[self.twin_of[doc] as usize].iter().copied()
+    }
+}
+
+/// The index: words and static vectors from the start, the transformer's as they arrive.
+#[derive(Clone)]
+pub struct Index {
+    inner: Arc<Inner>,
+    vectors: Arc<Matrix>,
+}
+
+impl Index {
+    /// Reads the tools: milliseconds a hundred.
+    pub fn build(docs: &[Doc<'_>], models: &Models) -> Self {
+        let dimensions = models.table.as_ref().map_or(0, crate::table::Table::dimensions);
+        let (mut heads, mut names, mut params) =
+            (Matrix::new(dimensions), Matrix::new(dimensions), Matrix::new(dimensions));
+        let (mut server_of, mut twin_of, mut twins) = (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
+        let (mut servers, mut named) = (HashMap::new(), HashMap::new());
+        for (number, doc) in (0u32..).zip(docs) {
+            let next = servers.len() as u32;
+            server_of.push(*servers.entry(doc.server).or_insert(next));
+            let twin = *named.entry(words::spelled(doc.name)).or_insert_with(|| {
+                twins.push(Vec::new());
+                twins.len() - 1
+            });
+            twin_of.push(twin as u32);
+            twins[twin].push(number);
+            if let Some(table) = &models.table {
+                let texts = doc.texts();
+                heads.push(&table.sum(&models.pieces, &texts.head));
+                names.push(&table.sum(&models.pieces, &texts.name));
+                params.push(&table.sum(&models.pieces, &texts.params));
+            }
+        }
+        let lexical = Lexical::build(docs, |name| models.split(name));
+        let mut words = Matrix::new(dimensions);
+        if let Some(table) = &models.table {
+            lexical.words().iter().for_each(|word| words.push(&table.sum(&models.pieces, word)));
+        }
+        let digests = docs.iter().map(Doc::digest).collect();
+        let servers = servers.len();
+        let inner = Inner { digests, lexical, words, heads, names, params, server_of, servers, twin_of, twins };
+        Self { inner: Arc::new(inner), vectors: Arc::new(Matrix::default()) }
+    }
+
+    /// Tools.
+    pub fn len(&self) -> usize {
+        self.inner.digests.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.inner.digests.is_empty()
+    }
+
+    /// What identifies each tool, in order.
+    pub fn digests(&self) -> &[Digest] {
+        &self.inner.digests
+    }
+
+    /// The same with the transformer's vectors that are there by now.
+    #[must_use]
+    pub fn with_vectors(&self, vectors: impl Fn(&Digest) -> Option<Arc<Vector>>) -> Self {
+        let found: Vec<_> = self.inner.digests.iter().map(vectors).collect();
+        let dimensions = found.iter().flatten().map(|vector| vector.dimensions()).max().unwrap_or_default();
+        let mut matrix = Matrix::new(dimensions);
+        if dimensions > 0 {
+            found.iter().for_each(|vector| matrix.push_vector(vector.as_deref()));
+        }
+        Self { inner: Arc::clone(&self.inner), vectors: Arc::new(matrix) }
+    }
+
+    /// How many tools have a vector of the transformer.
+    pub fn vectors(&self) -> usize {
+        (0..self.vectors.rows()).filter(|&row| self.vectors.has(row)).count()
+    }
+
+    /// How alike two tools are, by the transformer where both have its vectors, else by the static table.
+    pub fn alike(&self, one: usize, other: usize) -> f32 {
+        let vectors = if self.vectors.has(one) && self.vectors.has(other) { &self.vectors } else { &self.inner.heads };
+        vectors.between(one, other)
+    }
+
+    /// The tools that fit best, and whether any is likely to. The same input has the same answer.
+    pub fn rank(&self, models: &Models, ask: &Ask<'_>) -> Ranked {
+        let (ranked, statistics) = self.ranked(models, ask);
+        let (fit_score, fits) = models.floor.fit(&statistics);
+        let hits = self.apart(&ranked, ask.limit);
+        let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score) }).collect();
+        Ranked { fits: fits && !ranked.is_empty(), hits, fit_score }
+    }
+
+    /// What the ranker and the floor see.
+    pub fn trace(&self, models: &Models, ask: &Ask<'_>) -> Trace {
+        let (ranked, statistics) = self.ranked(models, ask);
+        Trace { candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(), statistics }
+    }
+
+    fn ranked(&self, models: &Models, ask: &Ask<'_>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
+        let pool = Pool::new(self.len(), ask);
+        if ask.prompt.trim().is_empty() || pool.ids.is_empty() {
+            return (Vec::new(), vec![0.0; features::statistics().len()]);
+        }
+        let signals = Signals::new(&self.inner, &self.vectors, models, ask, &pool);
+        let ids = self.candidates(&signals, &pool, ask.limit);
+        let found = features::candidates(&self.inner, models, &signals, &pool, &ids);
+        let mut ranked: Vec<(Candidate, f32)> = found
+            .into_iter()
+            .map(|candidate| {
+                let remembered = signals.memory.get(candidate.doc).map_or(0.0, |&value| REMEMBERED * value.max(0.0));
+                let score = models.ranker.score(&candidate.features, signals.fused[candidate.doc]) + remembered;
+                (candidate, score)
+            })
+            .collect();
+        ranked.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.doc.cmp(&b.doc)));
+        let statistics = features::statistics_of(&signals, &pool, &ranked);
+        (ranked, statistics)
+    }
+
+    /// Tools that any signal puts among its best, and their twins.
+    fn candidates(&self, signals: &Signals, pool: &Pool, limit: usize) -> Vec<u32> {
+        let mut ids = pool.best(&signals.fused, FUSED.max(limit.saturating_mul(2)), f32::MIN);
+        for column in [BM25F, NAME, STATIC_HEAD, STATIC_NAME, ENCODER, CLAUSE] {
+            ids.extend(pool.best(&signals.columns[column], ALONE, 0.0));
+        }
+        if !signals.memory.is_empty() {
+            ids.extend(pool.best(&signals.memory, ALONE, 0.0));
+        }
+        let twins: Vec<u32> = ids
+            .iter()
+            .flat_map(|&id| self.inner.named_as(id as usize).filter(|&twin| pool.seen[twin as usize]).take(8))
+            .collect();
+        ids.extend(twins);
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The first `limit`: what says the same as one above it comes after the others.
+    fn apart(&self, ranked: &[(Candidate, f32)], limit: usize) -> Vec<(usize, f32)> {
+        let (mut first, mut after): (Vec<(usize, f32)>, Vec<(usize, f32)>) = (Vec::new(), Vec::new());
+        for (candidate, score) in ranked {
+            if first.len() >= limit {
+                break;
+            }
+            let doc = candidate.doc;
+            let same = |&(other, _): &(usize, f32)| {
+                self.inner.twin_of[doc] == self.inner.twin_of[other] && self.inner.heads.between(doc, other) > SAME
+            };
+            if first.iter().any(same) { &mut after } else { &mut first }.push((doc, *score));
+        }
+        first.extend(after);
+        first.truncate(limit);
+        first
+    }
+}

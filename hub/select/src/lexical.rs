@@ -1,0 +1,219 @@
+//! The lexical index: which terms a tool has, in which field.
+
+use std::collections::HashMap;
+
+use crate::doc::{self, Doc};
+use crate::words::{Term, Terms};
+
+/// Fields: name, server, description, names of parameters, what is said about parameters.
+pub const FIELDS: usize = 5;
+/// Most terms of one field.
+const FIELD_TERMS: usize = 512;
+/// Most terms of a tool's head that are kept in order.
+const HEAD: usize = 48;
+
+const K1: f32 = 1.2;
+/// How much a field counts in the combined score.
+const WEIGHTS: [f32; FIELDS] = [2.6, 0.9, 1.3, 1.0, 0.5];
+/// How much a field's length counts against it.
+const LENGTHS: [f32; FIELDS] = [0.4, 0.3, 0.6, 0.5, 0.6];
+
+/// A term in a tool: how often in each field.
+#[derive(Clone, Copy)]
+struct Posting {
+    doc: u32,
+    counts: [u8; FIELDS],
+}
+
+/// What the lexical index knows.
+#[derive(Default)]
+pub struct Lexical {
+    terms: HashMap<String, u32>,
+    words: Vec<String>,
+    starts: Vec<u32>,
+    postings: Vec<Posting>,
+    lengths: Vec<[u16; FIELDS]>,
+    heads: Vec<Box<[u32]>>,
+    names: Vec<Box<[u32]>>,
+}
+
+/// A prompt's term.
+pub struct Asked {
+    /// Its number in the index, if any tool has it.
+    pub term: Option<u32>,
+    /// As it was written.
+    pub word: String,
+    /// How often.
+    pub count: u32,
+    /// How rare it is among what can be seen.
+    pub idf: f32,
+}
+
+/// What a prompt scored in one tool.
+#[derive(Clone, Copy, Default)]
+pub struct Scores {
+    /// All fields together.
+    pub combined: f32,
+    /// Each field alone.
+    pub fields: [f32; FIELDS],
+    /// Share of the prompt's terms (by rarity) that the tool has, and that its name has: not yet divided.
+    pub cover: [f32; 2],
+}
+
+impl Lexical {
+    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them.
+    pub fn build(docs: &[Doc<'_>], split: impl Fn(&str) -> Vec<String>) -> Self {
+        let mut index = Self::default();
+        let mut text = Terms::default();
+        let mut lists: Vec<Vec<Posting>> = Vec::new();
+        let mut counts: HashMap<u32, [u8; FIELDS]> = HashMap::new();
+        for (number, doc) in (0u32..).zip(docs) {
+            let fields = fields(doc, &mut text, &split);
+            counts.clear();
+            let mut lengths = [0; FIELDS];
+            let mut ids: [Vec<u32>; FIELDS] = Default::default();
+            for (field, terms) in fields.into_iter().enumerate() {
+                lengths[field] = terms.len().min(usize::from(u16::MAX)) as u16;
+                for term in terms {
+                    let id = index.id(term);
+                    ids[field].push(id);
+                    let count = &mut counts.entry(id).or_default()[field];
+                    *count = count.saturating_add(1);
+                }
+            }
+            lists.resize_with(index.words.len(), Vec::new);
+            for (&id, &counts) in &counts {
+                lists[id as usize].push(Posting { doc: number, counts });
+            }
+            index.lengths.push(lengths);
+            let mut head: Vec<u32> = ids[0].iter().chain(&ids[2]).copied().collect();
+            head.truncate(HEAD);
+            index.heads.push(head.into());
+            index.names.push(std::mem::take(&mut ids[0]).into());
+        }
+        index.starts.push(0);
+        for list in lists {
+            index.postings.extend(list);
+            index.starts.push(index.postings.len() as u32);
+        }
+        index
+    }
+
+    fn id(&mut self, term: Term) -> u32 {
+        if let Some(&id) = self.terms.get(&term.stem) {
+            return id;
+        }
+        let id = self.words.len() as u32;
+        self.terms.insert(term.stem, id);
+        self.words.push(term.word);
+        id
+    }
+
+    /// One word of each term, in the order of their numbers.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Terms of name and description, in order.
+    pub fn head(&self, doc: usize) -> &[u32] {
+        self.heads.get(doc).map_or(&[], |head| head)
+    }
+
+    /// Terms of the name, in order.
+    pub fn name(&self, doc: usize) -> &[u32] {
+        self.names.get(doc).map_or(&[], |name| name)
+    }
+
+    /// Terms of each field of a tool.
+    pub fn lengths(&self, doc: usize) -> [u16; FIELDS] {
+        self.lengths.get(doc).copied().unwrap_or_default()
+    }
+
+    /// The prompt's terms, each once, in order. What cannot be seen does not make a term common.
+    pub fn ask(&self, terms: Vec<Term>, seen: &[bool], total: usize) -> Vec<Asked> {
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut asked: Vec<Asked> = Vec::new();
+        for Term { stem, word } in terms {
+            if let Some(&at) = known.get(&stem) {
+                asked[at].count += 1;
+                continue;
+            }
+            let term = self.terms.get(&stem).copied();
+            let have =
+                term.map_or(0, |term| self.postings(term).iter().filter(|posting| seen[posting.doc as usize]).count());
+            let idf = (1.0 + (total as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
+            known.insert(stem, asked.len());
+            asked.push(Asked { term: term.filter(|_| have > 0), word, count: 1, idf });
+        }
+        asked
+    }
+
+    /// Scores every tool that can be seen and has any of the terms; the others stay at zero.
+    pub fn score(&self, asked: &[Asked], seen: &[bool], total: usize) -> Vec<Scores> {
+        let mut scores = vec![Scores::default(); self.lengths.len()];
+        let average = self.average(seen, total);
+        for asked in asked {
+            let Some(term) = asked.term else { continue };
+            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
+            for posting in self.postings(term) {
+                let doc = posting.doc as usize;
+                if !seen[doc] {
+                    continue;
+                }
+                let score = &mut scores[doc];
+                let mut together = 0.0;
+                for field in 0..FIELDS {
+                    let count = f32::from(posting.counts[field]);
+                    if count > 0.0 {
+                        let length = f32::from(self.lengths[doc][field]) / average[field];
+                        let count = count / (1.0 - LENGTHS[field] + LENGTHS[field] * length);
+                        together += WEIGHTS[field] * count;
+                        score.fields[field] += weight * count * (K1 + 1.0) / (count + K1);
+                    }
+                }
+                score.combined += weight * together * (K1 + 1.0) / (together + K1);
+                score.cover[0] += asked.idf;
+                if posting.counts[0] > 0 {
+                    score.cover[1] += asked.idf;
+                }
+            }
+        }
+        scores
+    }
+
+    fn average(&self, seen: &[bool], total: usize) -> [f32; FIELDS] {
+        let mut sums = [0.0_f64; FIELDS];
+        for (lengths, _) in self.lengths.iter().zip(seen).filter(|(_, seen)| **seen) {
+            for (sum, length) in sums.iter_mut().zip(lengths) {
+                *sum += f64::from(*length);
+            }
+        }
+        sums.map(|sum| ((sum / total.max(1) as f64) as f32).max(0.1))
+    }
+
+    fn postings(&self, term: u32) -> &[Posting] {
+        let term = term as usize;
+        &self.postings[self.starts[term] as usize..self.starts[term + 1] as usize]
+    }
+}
+
+/// The terms of each field of a tool.
+fn fields(doc: &Doc<'_>, text: &mut Terms, split: &impl Fn(&str) -> Vec<String>) -> [Vec<Term>; FIELDS] {
+    let mut name = text.of(doc::bounded(doc.name), FIELD_TERMS);
+    let parts: Vec<Term> = name.iter().flat_map(|term| split(&term.word)).flat_map(|word| text.of(&word, 1)).collect();
+    name.extend(parts);
+    let parameters = doc::parameters(doc.schema);
+    let mut names = Vec::new();
+    let mut said = Vec::new();
+    for parameter in &parameters {
+        names.extend(text.of(&parameter.name, FIELD_TERMS - names.len().min(FIELD_TERMS)));
+        said.extend(text.of(&parameter.text, FIELD_TERMS - said.len().min(FIELD_TERMS)));
+    }
+    [
+        name,
+        text.of(doc::bounded(doc.server), FIELD_TERMS),
+        text.of(doc::bounded(doc.description), FIELD_TERMS),
+        names,
+        said,
+    ]
+}

@@ -1,0 +1,100 @@
+//! What the selector has learned, and how much of it is used.
+
+use crate::compound;
+use crate::doc::Doc;
+use crate::encoder::Encoder;
+use crate::features;
+use crate::floor::Floor;
+use crate::ranker::Ranker;
+use crate::table::Table;
+use crate::vector::Vector;
+use crate::wordpiece::WordPiece;
+
+static VOCABULARY: &str = include_str!("../../models/vocab.txt");
+static TABLE: &[u8] = include_bytes!("../../models/static.bin");
+static RANKER_STATIC: &str = include_str!("../../models/ranker-static.json");
+static RANKER_FULL: &str = include_str!("../../models/ranker-full.json");
+static FLOOR: &str = include_str!("../../models/floor.json");
+
+/// Why the weights cannot be used: a fault of the build.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of weights is not what it should be.
+    #[error("weights in the binary cannot be read: {0}; build it anew from `hub/models`")]
+    Weights(String),
+}
+
+/// The weights, ready for use.
+pub struct Models {
+    pub(crate) pieces: WordPiece,
+    pub(crate) table: Option<Table>,
+    encoder: Option<Encoder>,
+    pub(crate) ranker: Ranker,
+    pub(crate) floor: Floor,
+}
+
+impl Models {
+    /// What lies in the binary; `full` with the transformer, which costs memory and milliseconds a prompt.
+    pub fn embedded(full: bool) -> Result<Self, Error> {
+        let (features, statistics) = (features::names(), features::statistics());
+        let (trees, backend) = if full { (RANKER_FULL, "full") } else { (RANKER_STATIC, "static") };
+        Ok(Self {
+            pieces: WordPiece::new(VOCABULARY)?,
+            table: Some(Table::read(TABLE)?),
+            encoder: if full { Some(Encoder::embedded()?) } else { None },
+            ranker: Ranker::read(trees, &features)?,
+            floor: Floor::read(FLOOR, backend, &statistics)?,
+        })
+    }
+
+    /// Words only: nothing learned but the vocabulary that compounds are cut with.
+    pub fn lexical() -> Result<Self, Error> {
+        Ok(Self {
+            pieces: WordPiece::new(VOCABULARY)?,
+            table: None,
+            encoder: None,
+            ranker: Ranker::fixed(),
+            floor: Floor::none(),
+        })
+    }
+
+    /// Whether the transformer is there.
+    pub fn is_full(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// Vectors of tools, in their order: milliseconds each. Without the transformer, none.
+    pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
+        let Some(encoder) = &self.encoder else { return Vec::new() };
+        docs.iter().map(|doc| encoder.encode(&self.pieces, &doc.texts().head)).collect()
+    }
+
+    /// Vectors by the transformer as it was before it was tuned: what tools are called alike by in measurements.
+    pub fn encode_docs_base(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
+        let Some(encoder) = &self.encoder else { return Vec::new() };
+        docs.iter().map(|doc| encoder.encode_base(&self.pieces, &doc.texts().head)).collect()
+    }
+
+    /// The vector of a prompt, for [`crate::Ask`] and [`crate::Memory`]: the transformer's, or else the static
+    /// table's. `None` when there is neither, or nothing in the text.
+    pub fn encode_query(&self, text: &str) -> Option<Vector> {
+        if text.trim().is_empty() {
+            return None;
+        }
+        match (&self.encoder, &self.table) {
+            (Some(encoder), _) => Some(encoder.encode(&self.pieces, text)),
+            (None, Some(table)) => Some(table.encode(&self.pieces, text)),
+            (None, None) => None,
+        }
+    }
+
+    pub(crate) fn split(&self, name: &str) -> Vec<String> {
+        compound::split(&self.pieces, name)
+    }
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Models").field("full", &self.is_full()).finish_non_exhaustive()
+    }
+}

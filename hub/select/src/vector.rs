@@ -1,0 +1,172 @@
+//! Vectors in bytes: a quarter of the memory, and the cosine moves in the third digit only.
+
+/// A direction: unit length, in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vector {
+    bytes: Box<[i8]>,
+    scale: f32,
+}
+
+impl Vector {
+    /// The direction of `values`; of zeros or of what is no number, one that is like nothing.
+    pub fn new(values: &[f32]) -> Self {
+        let mut bytes = vec![0; values.len()].into_boxed_slice();
+        let scale = quantise(values, &mut bytes);
+        Self { bytes, scale }
+    }
+
+    /// From bytes that were kept.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let bytes: Box<[i8]> = bytes.iter().map(|&byte| byte.cast_signed()).collect();
+        let scale = inverse_norm(&bytes);
+        Self { bytes, scale }
+    }
+
+    /// The bytes to keep.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes.iter().map(|&byte| byte.cast_unsigned()).collect()
+    }
+
+    /// How many numbers it has.
+    pub fn dimensions(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The cosine of the angle between two vectors of one space; of different spaces, 0.
+    pub fn cosine(&self, other: &Self) -> f32 {
+        if self.bytes.len() != other.bytes.len() {
+            return 0.0;
+        }
+        dot(&self.bytes, &other.bytes) as f32 * self.scale * other.scale
+    }
+
+    /// As numbers of unit length.
+    pub fn values(&self) -> impl Iterator<Item = f32> {
+        self.bytes.iter().map(|&byte| f32::from(byte) * self.scale)
+    }
+}
+
+/// Many vectors of one space, in one piece of memory.
+#[derive(Clone, Debug, Default)]
+pub struct Matrix {
+    dimensions: usize,
+    bytes: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+impl Matrix {
+    /// Without rows.
+    pub fn new(dimensions: usize) -> Self {
+        Self { dimensions, ..Self::default() }
+    }
+
+    /// Adds a row, of any length of its own.
+    pub fn push(&mut self, values: &[f32]) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + self.dimensions, 0);
+        let scale = if values.len() == self.dimensions { quantise(values, &mut self.bytes[start..]) } else { 0.0 };
+        self.scales.push(scale);
+    }
+
+    /// Adds a vector; one of another space counts as none.
+    pub fn push_vector(&mut self, vector: Option<&Vector>) {
+        match vector.filter(|vector| vector.dimensions() == self.dimensions) {
+            Some(vector) => {
+                self.bytes.extend_from_slice(&vector.bytes);
+                self.scales.push(vector.scale);
+            }
+            None => self.push(&[]),
+        }
+    }
+
+    /// The cosine of a row and a vector; 0 where there is none.
+    pub fn cosine(&self, row: usize, vector: &Vector) -> f32 {
+        if vector.dimensions() != self.dimensions {
+            return 0.0;
+        }
+        match self.scales.get(row) {
+            Some(&scale) if scale > 0.0 => dot(self.row(row), &vector.bytes) as f32 * scale * vector.scale,
+            _ => 0.0,
+        }
+    }
+
+    /// The cosine of two rows.
+    pub fn between(&self, one: usize, other: usize) -> f32 {
+        match (self.scales.get(one), self.scales.get(other)) {
+            (Some(a), Some(b)) => dot(self.row(one), self.row(other)) as f32 * a * b,
+            _ => 0.0,
+        }
+    }
+
+    /// Whether a row has a vector.
+    pub fn has(&self, row: usize) -> bool {
+        self.scales.get(row).is_some_and(|&scale| scale > 0.0)
+    }
+
+    /// Rows, with or without a vector.
+    pub fn rows(&self) -> usize {
+        self.scales.len()
+    }
+
+    fn row(&self, row: usize) -> &[i8] {
+        &self.bytes[row * self.dimensions..(row + 1) * self.dimensions]
+    }
+}
+
+/// Written so that the compiler multiplies many at a time.
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(i16::from(a) * i16::from(b))).sum()
+}
+
+fn quantise(values: &[f32], bytes: &mut [i8]) -> f32 {
+    let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    if !largest.is_finite() || largest <= 0.0 || values.iter().any(|value| value.is_nan()) {
+        return 0.0;
+    }
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = (value / largest * 127.0).round() as i8;
+    }
+    inverse_norm(bytes)
+}
+
+fn inverse_norm(bytes: &[i8]) -> f32 {
+    let squares = dot(bytes, bytes);
+    if squares == 0 { 0.0 } else { 1.0 / (squares as f32).sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_cosine_in_bytes_is_that_of_the_numbers_within_a_hundredth(
+            a in prop::collection::vec(-1.0_f32..1.0, 64), b in prop::collection::vec(-1.0_f32..1.0, 64)
+        ) {
+            let exact = a.iter().zip(&b).map(|(a, b)| a * b).sum::<f32>()
+                / (a.iter().map(|a| a * a).sum::<f32>() * b.iter().map(|b| b * b).sum::<f32>()).sqrt();
+            let (a, b) = (Vector::new(&a), Vector::new(&b));
+            prop_assert!((a.cosine(&b) - exact).abs() < 0.01);
+            prop_assert_eq!(Vector::from_bytes(&a.to_bytes()), a);
+        }
+    }
+
+    #[test]
+    fn what_has_no_direction_is_like_nothing() {
+        let some = Vector::new(&[1.0, 2.0]);
+        for nothing in [vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0], vec![]] {
+            assert!(Vector::new(&nothing).cosine(&some).abs() < 1e-9, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_space_counts_as_none() {
+        let mut matrix = Matrix::new(2);
+        matrix.push_vector(Some(&Vector::new(&[1.0, 0.0, 0.0])));
+        matrix.push(&[0.0, 3.0]);
+        assert!(!matrix.has(0) && matrix.has(1));
+        assert!((matrix.cosine(1, &Vector::new(&[0.0, 1.0])) - 1.0).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the selector finds in a small catalogue of tools as they really are.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::sync::{Arc, LazyLock};
+
+use mcphub_select::{Ask, Doc, Index, Memory, Models, Ranked};
+use proptest::prelude::*;
+
+static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
+
+const fn tool<'a>(server: &'a str, name: &'a str, description: &'a str, schema: &'a str) -> Doc<'a> {
+    Doc { server, name, description, schema }
+}
+
+const TOOLS: [Doc<'static>; 14] = [
+    tool(
+        "github",
+        "create_issue",
+        "Create a new issue in a GitHub repository",
+        r#"{"properties":{"title":{"type":"string"},"body":{"type":"string"}}}"#,
+    ),
+    tool("github", "list_pull_requests", "List pull requests in a repository", ""),
+    tool("github", "merge_pull_request", "Merge a pull request", ""),
+    tool(
+        "slack",
+        "post_message",
+        "Post a message to a Slack channel",
+        r#"{"properties":{"channel_id":{"type":"string","description":"The channel"}}}"#,
+    ),
+    tool("slack", "list_channels", "List public channels in the workspace", ""),
+    tool("postgres", "query", "Run a read-only SQL query", r#"{"properties":{"sql":{"type":"string"}}}"#),
+    tool("postgres", "describe_table", "Columns and types of a table", ""),
+    tool(
+        "weather",
+        "getForecast",
+        "Weather forecast for a location",
+        r#"{"properties":{"latitude":{"type":"number"},"longitude":{"type":"number"}}}"#,
+    ),
+    tool("weather", "getAlerts", "Severe weather alerts of a state", ""),
+    tool(
+        "filesystem",
+        "read_file",
+        "Read the complete contents of a file",
+        r#"{"properties":{"path":{"type":"string"}}}"#,
+    ),
+    tool("filesystem", "move_file", "Move or rename files and directories", ""),
+    tool("カレンダー", "予定作成", "カレンダーに新しい予定を追加します", ""),
+    tool("календарь", "создать_событие", "Создаёт новое событие в календаре", ""),
+    tool("legacy", "xfer", "", ""),
+];
+
+fn ask(index: &Index, prompt: &str, limit: usize) -> Ranked {
+    index.rank(&MODELS, &Ask { prompt, visible: &|_| true, limit, memory: None })
+}
+
+fn first(prompt: &str) -> &'static str {
+    let index = Index::build(&TOOLS, &MODELS);
+    TOOLS[ask(&index, prompt, 3).hits[0].doc].name
+}
+
+#[test]
+fn a_prompt_in_the_words_of_a_tool_finds_it() {
+    for (prompt, name) in [
+        ("open an issue about the broken login in our repository", "create_issue"),
+        ("merge the pull request", "merge_pull_request"),
+        ("send a message to the #general channel on Slack", "post_message"),
+        ("what will the weather be like in Oslo tomorrow?", "getForecast"),
+        ("run a SQL query that counts the users", "query"),
+        ("rename report.txt to final.txt", "move_file"),
+        ("xfer", "xfer"),
+    ] {
+        assert_eq!(first(prompt), name, "{prompt}");
+    }
+}
+
+#[test]
+fn a_prompt_in_another_script_finds_its_tool() {
+    assert_eq!(first("明日の予定を追加して"), "予定作成");
+    assert_eq!(first("создай событие на завтра"), "создать_событие");
+}
+
+#[test]
+fn a_prompt_without_words_finds_nothing_and_nothing_fits() {
+    let index = Index::build(&TOOLS, &MODELS);
+    for prompt in ["", "  \n\t "] {
+        let ranked = ask(&index, prompt, 5);
+        assert_eq!((ranked.hits.len(), ranked.fits), (0, false));
+    }
+}
+
+#[test]
+fn a_catalogue_without_tools_answers_with_nothing() {
+    let index = Index::build(&[], &MODELS);
+    assert_eq!((ask(&index, "anything", 5).hits, index.len()), (vec![], 0));
+}
+
+// A score that moves with a tool that the caller may not know of tells that it exists.
+#[test]
+fn what_cannot_be_seen_moves_no_score() {
+    let hidden =
+        [TOOLS[0], tool("secret", "create_issue", "Create a new issue in the secret tracker", ""), TOOLS[3], TOOLS[7]];
+    let shown = [TOOLS[0], TOOLS[3], TOOLS[7]];
+    let (hidden, shown) = (Index::build(&hidden, &MODELS), Index::build(&shown, &MODELS));
+    let places = [0, usize::MAX, 1, 2];
+    for prompt in ["create an issue in the secret tracker", "weather"] {
+        let mut with = hidden.rank(&MODELS, &Ask { prompt, visible: &|doc| doc != 1, limit: 5, memory: None });
+        with.hits.iter_mut().for_each(|hit| hit.doc = places[hit.doc]);
+        assert_eq!(with, ask(&shown, prompt, 5), "{prompt}");
+    }
+}
+
+#[test]
+fn a_remembered_prompt_brings_its_tool_to_the_front() {
+    let index = Index::build(&TOOLS, &MODELS);
+    let prompt = "do the monthly thing for accounting";
+    let mut memory = Memory::new();
+    memory.remember(index.digests()[13], &MODELS.encode_query(prompt).unwrap());
+    let ask =
+        Ask { prompt: "the monthly thing for accounting, please", visible: &|_| true, limit: 3, memory: Some(&memory) };
+    assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "xfer");
+}
+
+#[test]
+fn the_same_tool_behind_two_servers_takes_one_of_the_first_places() {
+    let mut tools = TOOLS.to_vec();
+    tools.push(tool("github-enterprise", "create_issue", "Create a new issue in a GitHub repository", ""));
+    let index = Index::build(&tools, &MODELS);
+    let hits: Vec<_> = ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    assert_eq!((hits[0], hits.iter().filter(|name| **name == "create_issue").count()), ("create_issue", 2));
+    assert_ne!(hits[1], "create_issue");
+}
+
+#[test]
+fn fifty_thousand_tools_are_indexed_and_ranked() {
+    let names: Vec<String> = (0..50_000).map(|n| format!("tool_{n}_{}", TOOLS[n % TOOLS.len()].name)).collect();
+    let tools: Vec<Doc<'_>> =
+        names.iter().zip(TOOLS.iter().cycle()).map(|(name, tool)| Doc { name, ..*tool }).collect();
+    let index = Index::build(&tools, &MODELS);
+    let hits = ask(&index, "merge the pull request", 10).hits;
+    assert_eq!(hits.len(), 10);
+    assert!(hits.iter().all(|hit| tools[hit.doc].name.ends_with("merge_pull_request")));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_prompt_and_any_tool_has_one_answer_in_order_without_a_nan(
+        prompt in any::<String>(), server in any::<String>(), name in any::<String>(), description in any::<String>(),
+        limit in 0_usize..30,
+    ) {
+        let mut tools = TOOLS.to_vec();
+        tools.push(tool(&server, &name, &description, ""));
+        let index = Index::build(&tools, &MODELS);
+        let ranked = ask(&index, &prompt, limit);
+        prop_assert_eq!(&ranked, &ask(&index.with_vectors(|_| None::<Arc<_>>), &prompt, limit));
+        prop_assert!(ranked.hits.len() <= limit && ranked.hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
+        prop_assert!((0.0..=1.0).contains(&ranked.fit_score));
+    }
+}
