@@ -1,5 +1,6 @@
 //! What the ranker and the floor are trained on, from the code that will use them:
-//! `dump --tools F --queries F [--backend lexical|static|full] [--out P] [--limit-queries N] [--vectors CACHE]`.
+//! `dump --tools F --queries F [--backend lexical|static|full] [--out P] [--limit-queries N]
+//! [--vectors CACHE] [--static F] [--encoder F] [--ranker F] [--floor F]`.
 //! Prints the figures of the questions too.
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use mcphub_select::bench::{self, Question, Tool};
-use mcphub_select::{Ask, Digest, Index, Models, Vector, feature_names, statistic_names};
+use mcphub_select::{Ask, Digest, Index, Models, Vector, Weights, feature_names, statistic_names};
 
 mod files;
 
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let step = (questions.len() / limit.parse::<usize>()?.max(1)).max(1);
         questions = questions.into_iter().step_by(step).collect();
     }
-    let models = if backend == "lexical" { Models::lexical()? } else { Models::embedded(backend == "full")? };
+    let models = if backend == "lexical" { Models::lexical()? } else { models(backend == "full")? };
     let docs: Vec<_> = tools.iter().map(Tool::doc).collect();
     let mut index = Index::build(&docs, &models);
     if models.is_full() {
@@ -36,6 +37,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         dump(&index, &models, &tools, &questions, &out)?;
     }
     Ok(())
+}
+
+/// The weights in the binary, or others: `--static`, `--encoder`, `--ranker`, `--floor`.
+fn models(full: bool) -> Result<Models, Box<dyn Error>> {
+    let file = |name: &str| -> Result<Option<&'static [u8]>, Box<dyn Error>> {
+        Ok(files::option(name).map(std::fs::read).transpose()?.map(|bytes| &*bytes.leak()))
+    };
+    let own = Weights::embedded(full);
+    let weights = Weights {
+        table: file("--static")?.unwrap_or(own.table),
+        encoder: file("--encoder")?.unwrap_or(own.encoder),
+        ranker: file("--ranker")?.map_or(Ok(own.ranker), std::str::from_utf8)?,
+        floor: file("--floor")?.map_or(Ok(own.floor), std::str::from_utf8)?,
+    };
+    Ok(Models::read(&weights, full)?)
 }
 
 /// Vectors of the tools, kept in a file, as they take a minute.

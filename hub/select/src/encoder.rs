@@ -10,7 +10,8 @@ use crate::models::Error;
 use crate::vector::Vector;
 use crate::wordpiece::{END, START, WordPiece};
 
-static WEIGHTS: &[u8] = include_bytes!("../../models/encoder.onnx");
+/// In the binary.
+pub static WEIGHTS: &[u8] = include_bytes!("../../models/encoder.onnx");
 
 /// Most tokens of a text, with the two at its ends: what takes time grows with them.
 const TOKENS: usize = 64;
@@ -29,10 +30,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// From the binary.
-    pub fn embedded() -> Result<Self, Error> {
+    /// Reads the file's content, without a copy of it.
+    pub fn read(weights: &'static [u8]) -> Result<Self, Error> {
         let wrong = |what: String| Error::Weights(format!("transformer: {what}"));
-        let model = Model::load_static_slice(WEIGHTS).map_err(|error| wrong(error.to_string()))?;
+        let model = Model::load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
         let node = |name: &str| model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}")));
         let inputs = [node("input_ids")?, node("attention_mask")?, node("token_type_ids")?];
         let tuned = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;

@@ -2,7 +2,7 @@
 
 use crate::compound;
 use crate::doc::Doc;
-use crate::encoder::Encoder;
+use crate::encoder::{self, Encoder};
 use crate::features;
 use crate::floor::Floor;
 use crate::ranker::Ranker;
@@ -24,6 +24,27 @@ pub enum Error {
     Weights(String),
 }
 
+/// The files that weights are read from: those in the binary, or others that are to be measured.
+#[derive(Clone, Copy)]
+pub struct Weights {
+    /// The static table.
+    pub table: &'static [u8],
+    /// The transformer.
+    pub encoder: &'static [u8],
+    /// The ranker.
+    pub ranker: &'static str,
+    /// The floor.
+    pub floor: &'static str,
+}
+
+impl Weights {
+    /// Those in the binary.
+    pub fn embedded(full: bool) -> Self {
+        let ranker = if full { RANKER_FULL } else { RANKER_STATIC };
+        Self { table: TABLE, encoder: encoder::WEIGHTS, ranker, floor: FLOOR }
+    }
+}
+
 /// The weights, ready for use.
 pub struct Models {
     pub(crate) pieces: WordPiece,
@@ -36,14 +57,18 @@ pub struct Models {
 impl Models {
     /// What lies in the binary; `full` with the transformer, which costs memory and milliseconds a prompt.
     pub fn embedded(full: bool) -> Result<Self, Error> {
-        let (features, statistics) = (features::names(), features::statistics());
-        let (trees, backend) = if full { (RANKER_FULL, "full") } else { (RANKER_STATIC, "static") };
+        Self::read(&Weights::embedded(full), full)
+    }
+
+    /// From other files.
+    pub fn read(weights: &Weights, full: bool) -> Result<Self, Error> {
+        let backend = if full { "full" } else { "static" };
         Ok(Self {
             pieces: WordPiece::new(VOCABULARY)?,
-            table: Some(Table::read(TABLE)?),
-            encoder: if full { Some(Encoder::embedded()?) } else { None },
-            ranker: Ranker::read(trees, &features)?,
-            floor: Floor::read(FLOOR, backend, &statistics)?,
+            table: Some(Table::read(weights.table)?),
+            encoder: if full { Some(Encoder::read(weights.encoder)?) } else { None },
+            ranker: Ranker::read(weights.ranker, &features::names())?,
+            floor: Floor::read(weights.floor, backend, &features::statistics())?,
         })
     }
 
