@@ -214,13 +214,13 @@ fn address(llm: &config::Llm) -> Result<Url, Error> {
     let versioned =
         last.is_some_and(|last| last.starts_with('v') && last.as_bytes().get(1).is_some_and(u8::is_ascii_digit));
     // As in the vendors' own libraries: OpenAI's want the version in the address, the others add it.
-    let bare = match llm.provider {
+    let unversioned = match llm.provider {
         Provider::OpenAI | Provider::OpenAICompatible => last.is_none(),
         Provider::Anthropic | Provider::Gemini => !versioned,
     };
     let cannot = || wrong("cannot have a path");
     let mut segments = url.path_segments_mut().map_err(|()| cannot())?;
-    segments.pop_if_empty().extend(bare.then_some(version)).extend(path);
+    segments.pop_if_empty().extend(unversioned.then_some(version)).extend(path);
     drop(segments);
     Ok(url)
 }

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("{0}")]
     Unaskable(String),
     /// The key is refused.
-    #[error("the provider refuses the key of filtering.llm (HTTP {status}{}); put one into its Secret that may use the model", word(.code))]
+    #[error("the provider refuses the key of filtering.llm (HTTP {status}{}); put one into its Secret that may use the model", word(.code.as_deref()))]
     KeyRefused {
         /// HTTP status.
         status: u16,
@@ -20,7 +20,7 @@ pub enum Error {
         code: Option<String>,
     },
     /// Nothing is left to spend.
-    #[error("the account of filtering.llm has nothing left to spend (HTTP {status}{}); top it up, or write selector.backend: Embedded", word(.code))]
+    #[error("the account of filtering.llm has nothing left to spend (HTTP {status}{}); top it up, or write selector.backend: Embedded", word(.code.as_deref()))]
     Spent {
         /// HTTP status.
         status: u16,
@@ -28,7 +28,7 @@ pub enum Error {
         code: Option<String>,
     },
     /// The provider does not take the question.
-    #[error("the provider does not take the question (HTTP {status}{}); check model and baseUrl of filtering.llm", word(.code))]
+    #[error("the provider does not take the question (HTTP {status}{}); check model and baseUrl of filtering.llm", word(.code.as_deref()))]
     Rejected {
         /// HTTP status.
         status: u16,
@@ -47,7 +47,7 @@ pub enum Error {
         wait: Option<Duration>,
     },
     /// The provider is in trouble.
-    #[error("the provider is in trouble (HTTP {status}{})", word(.code))]
+    #[error("the provider is in trouble (HTTP {status}{})", word(.code.as_deref()))]
     Http {
         /// HTTP status.
         status: u16,
@@ -81,8 +81,8 @@ pub enum Error {
     Answer(#[from] Failure),
 }
 
-fn word(code: &Option<String>) -> String {
-    code.as_ref().map(|code| format!(", {code}")).unwrap_or_default()
+fn word(code: Option<&str>) -> String {
+    code.map(|code| format!(", {code}")).unwrap_or_default()
 }
 
 impl Error {

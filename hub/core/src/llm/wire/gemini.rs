@@ -17,7 +17,7 @@ pub(super) fn body(style: Style, question: &Question) -> Value {
     })
 }
 
-/// Its schemas have the types of OpenAPI in capitals, and refuse `additionalProperties`.
+/// Its schemas have their types in capitals, and refuse `additionalProperties`.
 fn dialect(mut schema: Value) -> Value {
     if let Some(object) = schema.as_object_mut() {
         object.remove("additionalProperties");

@@ -54,8 +54,7 @@ pub fn styles(provider: Provider) -> &'static [Style] {
     match provider {
         // Models that always think cannot be made to call a tool.
         Provider::Anthropic => &[Style::Tool, Style::Schema],
-        Provider::Gemini => &[Style::Schema, Style::Json],
-        Provider::OpenAI => &[Style::Schema, Style::Json],
+        Provider::Gemini | Provider::OpenAI => &[Style::Schema, Style::Json],
         Provider::OpenAICompatible => &[Style::Schema, Style::Json, Style::Words],
     }
 }
