@@ -38,6 +38,10 @@ test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 	$(cargo) test -q -p mcphub-tests --lib --bins --test harness
 	$(cargo) test -p mcphub-tests --test system -- --nocapture
 
+.PHONY: bench-correction
+bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
+	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-core --test real_tools -- --nocapture
+
 .PHONY: setup
 setup: ## install what a bare Debian machine lacks (as root; starts no service)
 	tests/cluster/setup

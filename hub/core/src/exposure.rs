@@ -7,6 +7,7 @@
 //! Lists without a session (the modern protocol, and legacy clients that send no session id) never vary.
 
 mod additions;
+mod hierarchical;
 mod pages;
 
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ pub use self::additions::Additions;
 pub use self::pages::MAX_PAGE_BYTES;
 use self::pages::Pages;
 use crate::catalogue::Tool;
+use crate::hierarchy::Dispatcher;
 use crate::meta::{Class, Definition, MetaTool};
 use crate::sight::Sight;
 
@@ -35,6 +37,8 @@ pub enum Asker<'a> {
 pub struct Exposure {
     /// The tools in the list, in its order; meta-tools come before them.
     pub tools: Vec<Arc<Tool>>,
+    /// In hierarchical mode: what stands for the tools of a server, between meta-tools and tools.
+    pub dispatchers: Vec<Dispatcher>,
     /// Meta-tools in the list, in its order.
     pub meta: Vec<(MetaTool, Definition)>,
     /// Meta-tools that the caller has; some may not be in the list.
@@ -47,6 +51,7 @@ pub struct Exposure {
     listed: Vec<bool>,
     pages: Pages,
     tokens: OnceLock<u32>,
+    hierarchical: OnceLock<Arc<Exposure>>,
 }
 
 /// What is left of a budget.
@@ -117,6 +122,8 @@ impl Exposure {
             digest: hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)),
             pages,
             tokens: OnceLock::new(),
+            hierarchical: OnceLock::new(),
+            dispatchers: Vec::new(),
             tools,
             meta,
             available,
@@ -143,6 +150,8 @@ impl Exposure {
     pub fn tokens(&self) -> u32 {
         *self.tokens.get_or_init(|| {
             let meta: u32 = self.meta.iter().map(|(_, definition)| definition.tokens).sum();
+            let dispatchers = self.dispatchers.iter().map(Dispatcher::tokens);
+            let meta = dispatchers.fold(meta, u32::saturating_add);
             self.tools.iter().fold(meta, |sum, tool| sum.saturating_add(tool.tokens()))
         })
     }
@@ -152,7 +161,8 @@ impl Exposure {
     pub fn page(&self, cursor: Option<&str>) -> Option<(&str, Option<String>)> {
         let definitions = || {
             let meta = self.meta.iter().map(|(_, definition)| definition.text.as_str());
-            meta.chain(self.tools.iter().map(|tool| tool.definition.as_str()))
+            let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.definition.as_str());
+            meta.chain(dispatchers).chain(self.tools.iter().map(|tool| tool.definition.as_str()))
         };
         self.pages.page(self.digest, cursor, definitions)
     }

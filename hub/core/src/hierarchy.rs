@@ -103,12 +103,6 @@ impl Hierarchy {
         hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 
-    /// What it costs in a prompt.
-    pub fn tokens(&self) -> u32 {
-        let dispatchers = self.dispatchers.iter().map(|dispatcher| tokens::of_text(&dispatcher.definition));
-        dispatchers.chain(self.tools.iter().map(|tool| tool.tokens())).fold(0, u32::saturating_add)
-    }
-
     /// `<prefix>__do`, or the first of `do_2`, `do_3`, … that no tool has.
     fn free_name(&self, sight: &Sight, tools: &[(usize, &Arc<Tool>)]) -> String {
         let tool = tools.first().map(|(_, tool)| tool);
@@ -143,7 +137,12 @@ impl Dispatcher {
         Self { name, definition, hints, members, help }
     }
 
-    /// Exposed names of the tools that it calls.
+    /// What its definition costs in a prompt.
+    pub fn tokens(&self) -> u32 {
+        tokens::of_text(&self.definition)
+    }
+
+    /// The tools that it calls.
     pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
         self.members.iter().map(|member| &member.tool)
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::fixes::{self, Fix, Found};
 use super::schema::Schema;
 use super::text;
+use crate::object::{self, Edits};
 
 /// Longer arguments are not corrected.
 pub const MAX_BYTES: usize = 64 << 10;
@@ -92,13 +93,33 @@ pub fn correct(schema: &Schema, arguments: &str) -> Outcome {
     let mut tries = MAX_TRIES;
     match start.pursued(schema, MAX_ROUNDS, &mut tries) {
         Pursued::Valid(attempt) if attempt.made.is_empty() => Outcome::Beyond,
-        Pursued::Valid(attempt) => {
-            let Attempt { text, made } = attempt.with_other_spellings(schema);
-            Outcome::Corrected { arguments: text, corrections: made }
-        }
+        Pursued::Valid(attempt) => match attempt.with_other_spellings(schema, &mut tries) {
+            Some(Attempt { text, made }) => Outcome::Corrected { arguments: text, corrections: made },
+            None => Outcome::Ambiguous,
+        },
         Pursued::Ambiguous => Outcome::Ambiguous,
         Pursued::Stuck => Outcome::Beyond,
     }
+}
+
+/// Member of a result's `_meta` that tells what was corrected in the call.
+pub const META_KEY: &str = "mcphub.dev/corrections";
+
+/// The result of a call, with what was corrected in it told in `_meta`. All else stays byte for byte.
+pub fn told(result: &str, corrections: &[Correction]) -> String {
+    // Cannot fail for these types.
+    let list = serde_json::to_string(corrections).unwrap_or_default();
+    let members = object::members(result).unwrap_or_default();
+    let Some(meta) = members.iter().find(|member| member.key == "_meta" && member.value.starts_with('{')) else {
+        return Edits::of(result).insert("_meta", &format!("{{{}:{list}}}", object::quoted(META_KEY))).finish();
+    };
+    let inside = object::members(meta.value).unwrap_or_default();
+    let edited = match inside.iter().find(|member| member.key == META_KEY) {
+        // A server cannot speak for the hub.
+        Some(same) => Edits::of(meta.value).replace(same.value, list).finish(),
+        None => Edits::of(meta.value).insert(META_KEY, &list).finish(),
+    };
+    Edits::of(result).replace(meta.value, edited).finish()
 }
 
 /// The arguments so far.
@@ -186,13 +207,19 @@ impl Attempt {
     }
 
     /// With the keys respelled that are not wrong by the schema, because it allows any, but meant as those that it
-    /// declares. Only in a call that needed correction anyway; else the server gets half of what was meant.
-    fn with_other_spellings(self, schema: &Schema) -> Self {
-        let mut better = self.clone();
+    /// declares. Only in a call that needed correction anyway; else the server gets half of what was meant. `None`:
+    /// it is not valid then, so nobody knows what they mean.
+    fn with_other_spellings(self, schema: &Schema, tries: &mut usize) -> Option<Self> {
         let fixes = fixes::other_spellings(schema.root(), &self.text);
-        let valid =
-            better.apply(fixes) && serde_json::from_str(&better.text).is_ok_and(|value: Value| schema.accepts(&value));
-        if valid { better } else { self }
+        if fixes.is_empty() {
+            return Some(self);
+        }
+        let mut better = self;
+        better.apply(fixes);
+        match better.pursued(schema, MAX_ROUNDS, tries) {
+            Pursued::Valid(attempt) => Some(attempt),
+            Pursued::Ambiguous | Pursued::Stuck => None,
+        }
     }
 }
 
@@ -202,4 +229,27 @@ fn overlap(a: &text::Edit, b: &text::Edit) -> bool {
         // An insert at the edge of what is taken out would end up in the wrong object.
         || (a.range.is_empty() && b.range.start <= a.range.start && a.range.start < b.range.end)
         || (b.range.is_empty() && a.range.start <= b.range.start && b.range.start < a.range.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corrections_are_told_beside_what_the_server_says_in_meta() {
+        let made = [Correction { kind: Kind::Key, path: "a".into(), from: Some("A".into()), to: Some("a".into()) }];
+        let list = r#"[{"kind":"key","path":"a","from":"A","to":"a"}]"#;
+        assert_eq!(
+            told(r#"{"content":[1e400]}"#, &made),
+            format!(r#"{{"_meta":{{"mcphub.dev/corrections":{list}}},"content":[1e400]}}"#)
+        );
+        assert_eq!(
+            told(r#"{ "_meta" : {"x":1}}"#, &made),
+            format!(r#"{{ "_meta" : {{"mcphub.dev/corrections":{list},"x":1}}}}"#)
+        );
+        assert_eq!(
+            told(r#"{"_meta":{"mcphub.dev/corrections":"forged"}}"#, &made),
+            format!(r#"{{"_meta":{{"mcphub.dev/corrections":{list}}}}}"#)
+        );
+    }
 }

@@ -61,7 +61,8 @@ fn of(action: &str, schema: &str) -> Option<Value> {
     }
     keywords.insert("type".to_owned(), json!("object"));
     keywords.insert("title".to_owned(), json!(action));
-    vendor::breaches_inside(&shown).is_empty().then_some(shown)
+    // Real servers write what is no JSON Schema; inside another schema it would spoil the whole.
+    (vendor::breaches_inside(&shown).is_empty() && jsonschema::meta::is_valid(&shown)).then_some(shown)
 }
 
 /// A schema without references; `None`: it is too large.
@@ -94,7 +95,8 @@ fn written_out<'a>(
     let mut shown = Map::new();
     for (keyword, value) in keywords {
         let mut below = |value: &'a Value| written_out(root, value, deeper, within, left);
-        let value = match (keyword.as_str(), value) {
+        let mut name = keyword.as_str();
+        let value = match (name, value) {
             ("$schema" | "$id" | "$anchor" | "$defs" | "definitions" | "$comment", _) => continue,
             ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
                 let named: Option<Map<String, Value>> =
@@ -110,7 +112,10 @@ fn written_out<'a>(
             ) => below(value)?,
             _ => value.clone(),
         };
-        shown.insert(keyword.clone(), value);
+        if name == "items" && value.is_array() {
+            name = "prefixItems"; // what it was called before 2020-12
+        }
+        shown.insert(name.to_owned(), value);
     }
     Some(with_items(with_words(shown)))
 }
@@ -138,7 +143,7 @@ fn with_items(shown: Map<String, Value>) -> Value {
         Some(Value::Array(names)) => names.iter().any(|name| name == "array"),
         _ => false,
     };
-    if is_array && !shown.contains_key("items") && !shown.contains_key("prefixItems") {
+    if is_array && !shown.contains_key("items") {
         shown.insert("items".to_owned(), json!({}));
     }
     Value::Object(shown)

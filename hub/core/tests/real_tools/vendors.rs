@@ -1,0 +1,75 @@
+//! Whether vendors take what hierarchical mode shows of real servers.
+
+use std::sync::Arc;
+
+use mcphub_core::access::Caller;
+use mcphub_core::arguments::schema::Schema;
+use mcphub_core::catalogue::{Catalogue, Definition, ServerList};
+use mcphub_core::hierarchy::{Asked, Hierarchy};
+use mcphub_core::meta::MetaTool;
+use mcphub_core::sight::{Sight, Visibility};
+use mcphub_core::vendor;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+use crate::calls::call;
+use crate::data::{self, Server};
+
+fn sight(server: &Server) -> Sight {
+    let config =
+        json!({"schema": 1, "servers": [{"name": server.name, "prefix": "server", "url": "http://localhost:1/mcp"}]});
+    let config = serde_json::from_value(config).unwrap();
+    let tools = server.tools.iter();
+    let tools = tools.map(|tool| Definition { name: tool["name"].as_str().unwrap().into(), text: tool.to_string() });
+    let list = ServerList { tools: tools.collect(), ..Default::default() };
+    let catalogue = Catalogue::of(&config, &[Some(Arc::new(list))]);
+    Visibility::of(Arc::new(config), catalogue).whole(&Caller::anonymous())
+}
+
+fn assert_taken(definition: &str) {
+    let definition: Value = serde_json::from_str(definition).unwrap();
+    let name = definition["name"].as_str().unwrap();
+    assert_eq!(vendor::breaches(name, &definition["inputSchema"]), [], "{definition}");
+}
+
+#[test]
+fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_every_valid_call() {
+    let Some(folder) = data::folder() else { return };
+    let mut rng = StdRng::seed_from_u64(1);
+    let (mut dispatchers, mut calls, mut refused, mut tools) = (0, 0, 0, 0);
+    for server in data::servers(&folder) {
+        let sight = sight(&server);
+        let hierarchy = Hierarchy::of(&sight, 0..sight.tools.len());
+        for tool in &sight.tools {
+            tools += 1;
+            let schema = serde_json::from_str(tool.input_schema()).unwrap_or_default();
+            refused += usize::from(!vendor::breaches(&tool.exposed, &schema).is_empty());
+        }
+        for meta in MetaTool::ALL {
+            assert_taken(&meta.definition(&sight).text);
+        }
+        for dispatcher in &hierarchy.dispatchers {
+            dispatchers += 1;
+            assert_taken(&dispatcher.definition);
+            let shown = Schema::of_definition(&dispatcher.definition).unwrap();
+            for tool in dispatcher.tools() {
+                let real: Value = serde_json::from_str(tool.input_schema()).unwrap_or_default();
+                let Ok(schema) = Schema::compile(tool.input_schema()) else { continue };
+                let Some(direct) = call(&mut rng, &real).filter(|call| schema.accepts(&call.value)) else { continue };
+                calls += 1;
+                let asked = json!({"action": tool.exposed, "arguments": direct.value}).to_string();
+                let Asked::Call { position, arguments, .. } = dispatcher.asked(Some(&asked), false) else {
+                    panic!("{asked} is a call")
+                };
+                assert!(Arc::ptr_eq(&sight.tools[position], tool));
+                assert_eq!(arguments, direct.value.to_string());
+                let shown_action = json!({"action": "help", "arguments": direct.value});
+                assert!(shown.accepts(&shown_action), "{shown_action} is not what {} shows", dispatcher.definition);
+            }
+        }
+    }
+    println!(
+        "{dispatchers} dispatching tools pass; {calls} calls fit; of {tools} tools {refused} are refused by a vendor"
+    );
+}
