@@ -106,7 +106,8 @@ pub struct McpHubSpec {
     /// How long a starting pod waits for its servers. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_timeout: Option<Duration>,
-    /// Who may see and call what. Empty: everybody everything; else only what a rule allows.
+    /// Who may see and call what. Empty: everybody everything; else only what a rule allows. Callers are anonymous
+    /// until `auth` works: `caller` is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub access: Vec<AccessRule>,

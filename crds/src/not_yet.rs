@@ -40,7 +40,6 @@ const NOT_YET: &[NotYet] = &[
     Field("spec.auth.jwt", "remove it"),
     Field("spec.auth.resourceMetadata", "remove it"),
     On("spec.schemaCompat", "write false"),
-    Field("spec.access", "write a hub for each group of callers"),
     Field("spec.limits.requestsPerSecond", "write maxConcurrent"),
     Field("spec.limits.burst", "write maxConcurrent"),
     Field("spec.limits.perCaller", "write maxConcurrent"),

@@ -101,6 +101,12 @@ pub(super) const NAMES: &[Row] = &[
         "filtering.views names a server that is not in servers; correct the name or remove it",
     ),
     (
+        "spec",
+        "access",
+        "!has(self.access) || self.access.all(r, !has(r.servers) || r.servers.all(n, self.servers.exists(s, s.name == n)))",
+        "access names a server that is not in servers; correct the name or remove it",
+    ),
+    (
         "spec.filtering",
         "categories",
         "!has(self.categories) || !has(self.categories.expose) || self.categories.expose.all(c, \

@@ -60,6 +60,10 @@ fn container(fields: &str) -> String {
     "filtering.views \"v\" names the server \"b\", which is not in servers; use one of a"
 )]
 #[case(
+    &format!("{SERVER}\naccess: [{{when: 'view == \"v\"', servers: [b]}}]"),
+    "access[0].servers names the server \"b\", which is not in servers; use one of a"
+)]
+#[case(
     &format!("{SERVER}\nfiltering: {{views: [{{name: v}}, {{name: v}}]}}"),
     "filtering.views has \"v\" twice; give each view a name of its own"
 )]
@@ -77,7 +81,6 @@ fn a_value_that_cannot_be_done_is_refused_with_what_to_write(#[case] spec: &str,
 
 #[rstest]
 #[case("auth: {mode: Jwt}", "auth.mode is not supported yet; put a proxy that authenticates in front, and write None")]
-#[case("access: [{when: 'true'}]", "access is not supported yet; write a hub for each group of callers")]
 #[case(
     "networkPolicy: {enabled: true}",
     "networkPolicy.enabled is not supported yet; write NetworkPolicies of your own"

@@ -13,7 +13,6 @@ pub(super) fn not_supported(spec: &McpHubSpec) -> Vec<Problem> {
     let egress = |container: &mcphub_crds::container::Container| !container.egress.is_empty();
     let found = [
         (auth, "auth.mode", "put a proxy that authenticates in front, and write None"),
-        (!spec.access.is_empty(), "access", "write a hub for each group of callers"),
         (
             spec.servers.iter().filter_map(|server| server.remote.as_ref()).any(remote_auth),
             "servers[].remote.auth",
