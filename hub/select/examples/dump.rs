@@ -2,6 +2,12 @@
 //! `dump --tools F --queries F [--backend lexical|static|full] [--out P] [--limit-queries N]
 //! [--vectors CACHE] [--static F] [--encoder F] [--ranker F] [--floor F]`.
 //! Prints the figures of the questions too.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program beside the crate"
+)]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -17,11 +23,11 @@ mod files;
 const DEEP: usize = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = |name: &str| files::option(name).ok_or(format!("say {name} FILE"));
-    let backend = files::option("--backend").unwrap_or_else(|| "static".to_owned());
+    let path = |name: &str| option(name).ok_or(format!("say {name} FILE"));
+    let backend = option("--backend").unwrap_or_else(|| "static".to_owned());
     let tools = bench::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
     let mut questions = bench::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
-    if let Some(limit) = files::option("--limit-queries") {
+    if let Some(limit) = option("--limit-queries") {
         let step = (questions.len() / limit.parse::<usize>()?.max(1)).max(1);
         questions = questions.into_iter().step_by(step).collect();
     }
@@ -33,7 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         index = index.with_vectors(|digest| vectors.get(digest).cloned());
     }
     figures(&index, &models, &questions, &backend);
-    if let Some(out) = files::option("--out") {
+    if option("--misses").is_some() {
+        misses(&index, &models, &tools, &questions);
+    }
+    if let Some(out) = option("--out") {
         dump(&index, &models, &tools, &questions, &out)?;
     }
     Ok(())
@@ -42,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The weights in the binary, or others: `--static`, `--encoder`, `--ranker`, `--floor`.
 fn models(full: bool) -> Result<Models, Box<dyn Error>> {
     let file = |name: &str| -> Result<Option<&'static [u8]>, Box<dyn Error>> {
-        Ok(files::option(name).map(std::fs::read).transpose()?.map(|bytes| &*bytes.leak()))
+        Ok(option(name).map(std::fs::read).transpose()?.map(|bytes| &*bytes.leak()))
     };
     let own = Weights::embedded(full);
     let weights = Weights {
@@ -56,7 +65,7 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
 
 /// Vectors of the tools, kept in a file, as they take a minute.
 fn vectors(docs: &[mcphub_select::Doc<'_>], models: &Models) -> Result<HashMap<Digest, Arc<Vector>>, Box<dyn Error>> {
-    let cache = files::option("--vectors");
+    let cache = option("--vectors");
     let mut known = HashMap::new();
     if let Some(bytes) = cache.as_ref().and_then(|path| std::fs::read(path).ok()) {
         for row in bytes.chunks_exact(32 + 384) {
@@ -94,6 +103,20 @@ fn figures(index: &Index, models: &Models, questions: &[Question], backend: &str
     println!(
         "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, {each:.2} ms a question"
     );
+}
+
+/// Questions whose gold is not among the first five.
+fn misses(index: &Index, models: &Models, tools: &[Tool], questions: &[Question]) {
+    for question in questions {
+        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let found: Vec<usize> = index.rank(models, &ask).hits.iter().map(|hit| hit.doc).collect();
+        if bench::recall(&found, &question.gold, 5) < 1.0 {
+            let place = |any: &Vec<usize>| found.iter().position(|doc| any.contains(doc));
+            let gold: Vec<_> = question.gold.iter().map(|any| (&tools[any[0]].name, place(any))).collect();
+            let names: Vec<_> = found.iter().take(5).map(|&doc| &tools[doc].name).collect();
+            println!("{}\n   {gold:?}\n   {names:?}", question.text.chars().take(300).collect::<String>());
+        }
+    }
 }
 
 fn dump(
@@ -135,4 +158,9 @@ fn dump(
     let head = serde_json::json!({"features": feature_names(), "stats": statistic_names(), "groups": groups, "queries": ids, "gold_missing": missing});
     std::fs::write(format!("{out}.json"), head.to_string())?;
     Ok(())
+}
+
+/// The value after an option.
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != name).nth(1)
 }

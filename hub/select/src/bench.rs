@@ -155,7 +155,7 @@ pub fn auc(yes: &[f32], no: &[f32]) -> Option<f64> {
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut won = 0.0;
     let mut below = 0.0;
-    for tied in all.chunk_by(|a, b| a.0 == b.0) {
+    for tied in all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let wins = tied.iter().filter(|(_, yes)| *yes).count() as f64;
         let losses = tied.len() as f64 - wins;
         won += wins * (below + losses / 2.0);

@@ -5,13 +5,18 @@ use crate::wordpiece::WordPiece;
 /// Shortest name that is looked at, and shortest word that it is cut into.
 const NAME: usize = 7;
 const WORD: usize = 3;
+/// Longest name that is looked at.
+const LONGEST: usize = 40;
 /// What each further word costs, beside being rare: fewer words are likelier.
 const SEAM: f32 = 2.5;
 
 /// The words of a compound; none when it is a word itself or when words do not make it up.
 pub fn split(pieces: &WordPiece, name: &str) -> Vec<String> {
     let bytes = name.len();
-    if bytes < NAME || bytes > 40 || !name.bytes().all(|b| b.is_ascii_lowercase()) || pieces.rank(name).is_some() {
+    if !(NAME..=LONGEST).contains(&bytes)
+        || !name.bytes().all(|b| b.is_ascii_lowercase())
+        || pieces.rank(name).is_some()
+    {
         return Vec::new();
     }
     // best[i]: the cheapest way to make up the first i letters, and where its last word starts.

@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_schema_without_end_is_read_up_to_the_bounds() {
-        let wide: String = (0..500).map(|i| format!(r#""p{i}":{{}},"#)).collect();
-        assert_eq!(parameters(&format!(r#"{{"properties":{{{}}}}}"#, wide.trim_end_matches(','))).len(), PARAMETERS);
+        let wide: Vec<String> = (0..500).map(|i| format!(r#""p{i}":{{}}"#)).collect();
+        assert_eq!(parameters(&format!(r#"{{"properties":{{{}}}}}"#, wide.join(","))).len(), PARAMETERS);
         let deep = r#"{"properties":{"p":"#.repeat(40) + "{}" + &"}}".repeat(40);
         assert_eq!(parameters(&deep).len(), DEPTH);
     }

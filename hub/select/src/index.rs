@@ -19,7 +19,7 @@ const ALONE: usize = 16;
 /// What a remembered prompt counts beside a deviation of the learned score.
 const REMEMBERED: f32 = 6.0;
 /// Tools of one name that are as near as this say the same: the second adds nothing to the first.
-const SAME: f32 = 0.97;
+const SAME: f32 = 0.85;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -103,11 +103,11 @@ impl Index {
         let (mut heads, mut names, mut params) =
             (Matrix::new(dimensions), Matrix::new(dimensions), Matrix::new(dimensions));
         let (mut server_of, mut twin_of, mut twins) = (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
-        let (mut servers, mut named) = (HashMap::new(), HashMap::new());
+        let (mut servers, mut by_name) = (HashMap::new(), HashMap::new());
         for (number, doc) in (0u32..).zip(docs) {
             let next = servers.len() as u32;
             server_of.push(*servers.entry(doc.server).or_insert(next));
-            let twin = *named.entry(words::spelled(doc.name)).or_insert_with(|| {
+            let twin = *by_name.entry(words::spelled(doc.name)).or_insert_with(|| {
                 twins.push(Vec::new());
                 twins.len() - 1
             });
@@ -153,7 +153,9 @@ impl Index {
         let dimensions = found.iter().flatten().map(|vector| vector.dimensions()).max().unwrap_or_default();
         let mut matrix = Matrix::new(dimensions);
         if dimensions > 0 {
-            found.iter().for_each(|vector| matrix.push_vector(vector.as_deref()));
+            for vector in &found {
+                matrix.push_vector(vector.as_deref());
+            }
         }
         Self { inner: Arc::clone(&self.inner), vectors: Arc::new(matrix) }
     }
@@ -226,7 +228,8 @@ impl Index {
 
     /// The first `limit`: what says the same as one above it comes after the others.
     fn apart(&self, ranked: &[(Candidate, f32)], limit: usize) -> Vec<(usize, f32)> {
-        let (mut first, mut after): (Vec<(usize, f32)>, Vec<(usize, f32)>) = (Vec::new(), Vec::new());
+        let mut first: Vec<(usize, f32)> = Vec::new();
+        let mut after = Vec::new();
         for (candidate, score) in ranked {
             if first.len() >= limit {
                 break;

@@ -1,4 +1,4 @@
-//! The learned ranker: boosted trees over what the signals say of a candidate.
+//! The learned ranker: a weight a feature, boosted trees, or both, over what the signals say of a candidate.
 
 use serde::Deserialize;
 
@@ -8,7 +8,10 @@ use crate::models::Error;
 #[derive(Deserialize)]
 struct File {
     features: Vec<String>,
+    #[serde(default)]
     trees: Vec<FileTree>,
+    #[serde(default)]
+    linear: Vec<f32>,
     #[serde(default)]
     blend: f32,
 }
@@ -30,17 +33,18 @@ struct Node {
     right: u32,
 }
 
-/// Boosted trees, and how much of the fixed fusion is added.
+/// Boosted trees, a weight a feature, and how much of the fixed fusion is added.
 pub struct Ranker {
     nodes: Vec<Node>,
     roots: Vec<u32>,
+    linear: Vec<(u16, f32)>,
     blend: f32,
 }
 
 impl Ranker {
     /// The fixed fusion as it is.
     pub fn fixed() -> Self {
-        Self { nodes: Vec::new(), roots: Vec::new(), blend: 1.0 }
+        Self { nodes: Vec::new(), roots: Vec::new(), linear: Vec::new(), blend: 1.0 }
     }
 
     /// Reads a file; `names` are the features in the order that [`Ranker::score`] gets them.
@@ -55,7 +59,11 @@ impl Ranker {
                 at.map(|at| at as u16).ok_or_else(|| wrong(format!("there is no feature \"{name}\"; train it anew")))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut ranker = Self { nodes: Vec::new(), roots: Vec::new(), blend: file.blend };
+        if !file.linear.is_empty() && file.linear.len() != columns.len() {
+            return Err(wrong(format!("linear must have {} numbers, as features has", columns.len())));
+        }
+        let linear = columns.iter().copied().zip(file.linear).collect();
+        let mut ranker = Self { nodes: Vec::new(), roots: Vec::new(), linear, blend: file.blend };
         for (number, tree) in file.trees.iter().enumerate() {
             ranker.add(tree, &columns).ok_or_else(|| wrong(format!("tree {number} points outside of itself")))?;
         }
@@ -73,7 +81,8 @@ impl Ranker {
             let leaf = tree.f[at] < 0;
             let (left, right) = if leaf { (0, 0) } else { (*tree.l.get(at)?, *tree.r.get(at)?) };
             // Children come after their parent, so no walk can go in circles.
-            if !leaf && !(at as u32 + 1..size).contains(&left) || !leaf && !(at as u32 + 1..size).contains(&right) {
+            let below = at as u32 + 1..size;
+            if !(leaf || below.contains(&left) && below.contains(&right)) {
                 return None;
             }
             self.nodes.push(Node {
@@ -86,14 +95,11 @@ impl Ranker {
         Some(())
     }
 
-    /// Whether there is anything learned.
-    pub fn is_learned(&self) -> bool {
-        !self.roots.is_empty()
-    }
-
     /// The score of one candidate.
     pub fn score(&self, features: &[f32], fused: f32) -> f32 {
-        self.trees(features) + self.blend * fused
+        let of = |at: u16| features.get(usize::from(at)).copied().unwrap_or_default();
+        let linear: f32 = self.linear.iter().map(|&(at, weight)| weight * of(at)).sum();
+        self.trees(features) + linear + self.blend * fused
     }
 
     fn trees(&self, features: &[f32]) -> f32 {
@@ -112,6 +118,7 @@ impl Ranker {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // sums of small whole numbers are exact
 mod tests {
     use super::*;
 
@@ -126,6 +133,12 @@ mod tests {
     fn a_value_at_the_threshold_goes_left_and_the_fusion_is_blended_in() {
         let ranker = Ranker::read(FILE, &names()).unwrap();
         assert_eq!([ranker.score(&[9.0, 1.0], 2.0), ranker.score(&[0.0, 1.1], 2.0)], [11.0, 21.0]);
+    }
+
+    #[test]
+    fn a_weight_a_feature_is_added_up() {
+        let ranker = Ranker::read(r#"{"features":["b","a"],"linear":[2.0,3.0]}"#, &names()).unwrap();
+        assert_eq!(ranker.score(&[1.0, 10.0], 5.0), 23.0);
     }
 
     #[test]

@@ -56,10 +56,9 @@ fn split(run: &str, words: &mut Vec<String>) {
             let (before, now) = (kind(chars[i - 1]), kind(c));
             let next = chars.get(i + 1).map(|&c| kind(c));
             match (before, now) {
-                (Kind::Letter, Kind::Upper) => true,
                 (Kind::Upper, Kind::Upper) => next == Some(Kind::Letter) && !is_plural(&chars, i),
                 (Kind::Digit, Kind::Digit) => false,
-                (Kind::Digit, _) | (_, Kind::Digit) => true,
+                (Kind::Letter, Kind::Upper) | (Kind::Digit, _) | (_, Kind::Digit) => true,
                 (_, Kind::Letter) => false,
             }
         };

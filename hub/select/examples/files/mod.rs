@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Read as _;
 
-pub fn text(path: &str) -> Result<String, Box<dyn Error>> {
+pub(crate) fn text(path: &str) -> Result<String, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
     let mut text = String::new();
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -12,9 +12,4 @@ pub fn text(path: &str) -> Result<String, Box<dyn Error>> {
         text = String::from_utf8(bytes)?;
     }
     Ok(text)
-}
-
-/// The value after an option.
-pub fn option(name: &str) -> Option<String> {
-    std::env::args().skip_while(|arg| arg != name).nth(1)
 }
