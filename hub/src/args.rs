@@ -27,6 +27,8 @@ pub enum Command {
     Bridge(Bridge),
     /// Say what is wrong in a config file, and what to write instead.
     Check(Check),
+    /// Say which rule hides or shows a tool.
+    Why(Why),
     /// Measure how well the embedded selector finds the tools that questions need.
     Eval(Eval),
     /// Ask this pod to finish: wait until its sessions are gone (preStop hook).
@@ -147,6 +149,28 @@ pub enum Backend {
     Static,
     /// The transformer too.
     Full,
+}
+
+/// `mcp-hub why`.
+#[derive(Debug, Clone, Args)]
+pub struct Why {
+    /// Name of the tool, as clients see it or as its server calls it.
+    pub tool: String,
+    /// Config, as for serve.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The view that it is looked for in.
+    #[arg(long)]
+    pub view: Option<String>,
+    /// Who looks, as JSON: {"sub": "ann", "groups": ["dev"], "claims": {}, "keyName": ""} [default: anonymous].
+    #[arg(long = "as", value_name = "JSON")]
+    pub caller: Option<String>,
+    /// A prompt: what the embedded selector adds to a session's list for it.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// Tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
 }
 
 /// `mcp-hub drain`.

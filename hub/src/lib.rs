@@ -3,7 +3,7 @@
 //! * [`serve`]: the hub. Aggregates MCP servers behind `/mcp`.
 //! * [`route`]: splits traffic between the revisions of a hub, sticky per session.
 //! * [`bridge`]: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container.
-//! * [`check`]: says what is wrong in a config file.
+//! * [`check`]: says what is wrong in a config file. [`why`]: which rule hides or shows a tool.
 //! * [`eval`]: how well the embedded selector finds the tools that questions need.
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
 //! * [`llm`]: the language model that selects or categorises tools.
@@ -24,3 +24,4 @@ pub mod route;
 pub mod runtime;
 pub mod serve;
 pub mod telemetry;
+pub mod why;

@@ -8,6 +8,7 @@
 //!   are spliced into the text at the places that [`object`] finds.
 //! * [`category`], [`access`]: what tools are filtered by. [`tokens`]: what a list costs. [`meta`]: the hub's own
 //!   tools. [`instructions`]: what a client's model is told at the beginning.
+//! * [`why`]: which rule hid or showed a tool.
 //! * [`mcp_headers`]: what the modern protocol mirrors from bodies into headers.
 //! * [`sse`]: event streams. [`flags`]: feature flags in force.
 //! * [`config`]: standalone config files, and what is wrong in any config.
@@ -39,3 +40,4 @@ pub mod sight;
 pub mod sse;
 pub mod tokens;
 pub mod vendor;
+pub mod why;

@@ -94,7 +94,7 @@ impl Visibility {
             visibility: Arc::clone(self),
             positions: vec![None; all.len()],
             places: Vec::with_capacity(all.len()),
-            plain: Default::default(),
+            plain: [OnceLock::new(), OnceLock::new()],
         };
         for ((place, tool), position) in (0..).zip(all).zip(&mut sight.positions) {
             if self.shows(place as usize) && allowed(place as usize) {

@@ -136,7 +136,8 @@ impl Asked<'_> {
             None => expression.program.execute(context),
             Some(tool) => {
                 let annotations: Value = serde_json::from_str(tool.annotations()).unwrap_or_default();
-                let annotations = if annotations.is_object() { annotations } else { Value::Object(Default::default()) };
+                let annotations =
+                    if annotations.is_object() { annotations } else { Value::Object(serde_json::Map::new()) };
                 let fields: HashMap<String, Cel> = HashMap::from([
                     ("server".to_owned(), tool.server_name.to_string().into()),
                     ("name".to_owned(), tool.exposed.clone().into()),
