@@ -8,7 +8,7 @@
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
 //! * [`llm`]: the language model that selects or categorises tools.
 //! * [`runtime`], [`keys`], [`admin`]: shared by `serve` and `route`: the live data plane state, the key ring, the
-//!   admin port. [`mounted`]: files that Kubernetes swaps under a running pod.
+//!   admin port. [`selector`]: which tools fit a prompt, with what [`learned`] says. [`mounted`]: files that Kubernetes swaps under a running pod.
 
 pub mod admin;
 pub mod args;
@@ -18,10 +18,12 @@ pub mod drain;
 pub mod eval;
 pub mod install_bridge;
 pub mod keys;
+pub mod learned;
 pub mod llm;
 pub mod mounted;
 pub mod route;
 pub mod runtime;
+pub mod selector;
 pub mod serve;
 pub mod telemetry;
 pub mod why;

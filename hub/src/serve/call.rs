@@ -7,16 +7,17 @@ use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
 use mcphub_core::catalogue::Tool;
 use mcphub_core::era::Era;
-use mcphub_core::exposure::Asker;
 use mcphub_core::message::Request;
+use mcphub_core::meta::MetaTool;
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{object, rewrite};
 
 use super::hub::{Hub, anonymous};
-use super::live::Live;
 use super::mcp::{Answer, Ctx, Measured};
+use super::meta;
 use super::metrics::ToolMetrics;
 use super::modern;
+use super::seen::Seen;
 use super::sessions::UnderWay;
 use super::upstream::{Call, Caller, Error, Event, Exchange};
 
@@ -30,6 +31,15 @@ struct Calling {
     tool: Option<ToolMetrics>,
     measured: Option<Measured>,
     under_way: Option<UnderWay>,
+    teaches: Option<Teaches>,
+}
+
+/// A call that shows, by its success, which tool a prompt led to.
+struct Teaches {
+    hub: Arc<Hub>,
+    /// The selection's.
+    id: String,
+    tool: Arc<Tool>,
 }
 
 /// Answers a call.
@@ -40,44 +50,92 @@ pub async fn answer(
     request: &Request<'_>,
     measured: Measured,
 ) -> Answer {
-    let live = hub.live();
     let Some(name) = request.params.name.and_then(object::unquoted) else {
         return refused(ctx, request, measured, "Invalid params: name is missing");
     };
-    let sight = live.anonymous();
-    if ctx.counted {
-        hub.metrics.list_cost.called(&sight, &sight.exposure(Asker::Stateless), &name);
-    }
-    let Some(position) = sight.find(&name) else {
-        return refused(ctx, request, measured, &format!("Unknown tool: {name}"));
+    let Some(seen) = Seen::of(hub, hub.live(), ctx.view.as_deref(), ctx.session.as_deref()) else {
+        return unknown(ctx, request, measured, &name);
     };
+    if ctx.counted {
+        hub.metrics.list_cost.called(&seen.sight, &seen.exposure, &name);
+    }
+    if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.exposure.has(*tool)) {
+        return meta::answer(tool, hub, ctx, headers, request, seen, measured).await;
+    }
+    let Some(position) = seen.sight.find(&name) else { return unknown(ctx, request, measured, &name) };
+    if let (Some(session), Some(tool)) = (&ctx.session, seen.sight.tools.get(position)) {
+        let additions = hub.additions(session);
+        // What is called is wanted: it comes into the list, and stays there while others go.
+        if seen.exposure.lists(position) {
+            additions.used(&tool.exposed);
+        } else {
+            additions.add(&tool.exposed);
+        }
+    }
+    let what = Direct { seen, position, dispatched: false, selection: None };
+    let answer = direct(hub, ctx, headers, request, what, measured).await;
+    meta::telling(hub, ctx, answer)
+}
+
+/// A tool that was found.
+pub struct Direct<'a> {
+    /// What the caller sees.
+    pub seen: Seen,
+    /// Position of the tool in the sight.
+    pub position: usize,
+    /// By a meta-tool: the caller's headers are that one's.
+    pub dispatched: bool,
+    /// The selection that led to it.
+    pub selection: Option<&'a str>,
+}
+
+/// Calls a tool by its own name.
+pub async fn direct(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    what: Direct<'_>,
+    measured: Measured,
+) -> Answer {
+    let Direct { seen, position, dispatched, selection } = what;
+    let tool = seen.sight.tools.get(position);
     let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
+    let teaches = |id: &str| Some(Teaches { hub: Arc::clone(hub), id: id.to_owned(), tool: Arc::clone(tool?) });
     let calling = Calling {
         server: String::new(),
         id: request.id.to_owned(),
         era: ctx.era,
         progress_token: token.filter(|_| ctx.streams).map(str::to_owned),
         began: Instant::now(),
-        tool: live.metrics_of(&sight, position).filter(|_| ctx.counted).cloned(),
+        tool: seen.live.metrics_of(&seen.sight, position).filter(|_| ctx.counted).cloned(),
         measured: Some(measured),
         under_way: ctx.session.as_ref().map(|session| session.begin(request.id)),
+        teaches: selection.and_then(teaches),
     };
-    send(&live, sight.tools.get(position), ctx, headers, request, calling).await
+    let mirrored = (!dispatched).then_some(headers);
+    send(&seen, position, ctx, mirrored, request, calling).await
+}
+
+/// The answer to a call of a tool that the caller may not know of, or that is not there: the same for both.
+pub fn unknown(ctx: &Ctx, request: &Request<'_>, measured: Measured, name: &str) -> Answer {
+    refused(ctx, request, measured, &format!("Unknown tool: {name}"))
 }
 
 async fn send(
-    live: &Live,
-    tool: Option<&Arc<Tool>>,
+    seen: &Seen,
+    position: usize,
     ctx: &Ctx,
-    headers: &HeaderMap,
+    mirrored: Option<&HeaderMap>,
     request: &Request<'_>,
     mut calling: Calling,
 ) -> Answer {
     // The sight was made of these servers, so both are there.
-    let Some(tool) = tool else { return calling.bug() };
-    let Some(upstream) = live.servers.get(tool.server).and_then(|slot| slot.upstream()) else { return calling.bug() };
+    let Some(tool) = seen.sight.tools.get(position) else { return calling.bug() };
+    let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else { return calling.bug() };
     calling.server.clone_from(&upstream.server.name);
     if ctx.era == Era::Modern
+        && let Some(headers) = mirrored
         && let Err(error) = modern::check_mirrored(headers, tool, &request.params)
     {
         calling.end(Ending::Refused);
@@ -159,6 +217,9 @@ impl Calling {
             ));
         }
         self.end(if head.is_error { Ending::ToolSaidError } else { Ending::Result });
+        if let Some(Teaches { hub, id, tool }) = self.teaches.take().filter(|_| !head.is_error) {
+            hub.selector.learn(&id, anonymous(), tool);
+        }
         Answer::result(&self.id, &rewrite::result_for(self.era, result, &head))
     }
 

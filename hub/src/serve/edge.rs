@@ -24,6 +24,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn router(hub: Arc<Hub>) -> Router {
     let checked = Router::new()
         .route("/mcp", any(mcp::endpoint))
+        .route("/mcp/v/{name}", any(mcp::view))
         .merge(rest::router())
         .layer(from_fn_with_state(Arc::clone(&hub), check_caller));
     // Status only, and without checks: kubelet sends the pod's address as Host.

@@ -41,7 +41,8 @@ impl CategoryCache {
 
 /// `GET /api/filtering/stats`
 pub async fn stats(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    Json(of(&hub, &hub.live(), &llm::Stats::disabled()))
+    let llm = hub.selector.llm().map_or_else(llm::Stats::disabled, |llm| llm.stats());
+    Json(of(&hub, &hub.live(), &llm))
 }
 
 /// `POST /api/filtering/{status,mode}`: the config decides, and it is not changed here.

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use dashmap::DashMap;
 use mcphub_core::flags;
+use mcphub_core::message::Params;
 use mcphub_core::session_id::{self, Json, SessionClaims};
 use mcphub_wire::config::{HubConfig, Server};
 use mcphub_wire::dataplane::{Dataplane, Revision};
@@ -14,14 +16,19 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::additions::Additions;
 use super::list_cost;
 use super::live::{Live, Slot};
+use super::mcp::Ctx;
 use super::metrics::Metrics;
-use super::sessions::{Session, Sessions};
+use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
+use crate::selector::{self, Selector};
 
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
+/// Instructions that name no server are of little use; a client that times out has none at all.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 /// Until then routers may not have heard that this pod is leaving, and send to it.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -53,6 +60,10 @@ pub struct Hub {
     pub loopback_only: bool,
     /// Cancelled when the process goes: streams end.
     pub stopping: CancellationToken,
+    /// What ranks tools for prompts.
+    pub selector: Arc<Selector>,
+    /// What was added to the lists of a view where its sessions share that.
+    pub(super) shared_additions: DashMap<Option<String>, Arc<Additions>>,
     live: watch::Sender<Arc<Live>>,
     flags: ArcSwap<BTreeMap<String, bool>>,
     keys: watch::Receiver<Arc<KeyRing>>,
@@ -77,9 +88,12 @@ impl Hub {
         let startup = Duration::from_millis(config.startup_timeout_ms);
         let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
         let live = Live::of(Arc::new(config), slots, None, &metrics);
+        let selector = Arc::new(Selector::new(&metrics.registry)?);
         let hub = Arc::new(Self {
             identity,
             metrics,
+            selector,
+            shared_additions: DashMap::new(),
             sessions: Sessions::default(),
             permits: Arc::new(permits),
             loopback_only,
@@ -97,6 +111,7 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_flags());
         tokio::spawn(Arc::clone(&hub).keep_sessions());
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
+        tokio::spawn(selector::keep(Arc::clone(&hub)));
         Ok(hub)
     }
 
@@ -110,11 +125,20 @@ impl Hub {
         self.live.subscribe()
     }
 
-    /// What is in force, when no server is starting any more or the wait is over.
+    /// What is in force, when no server is starting any more or the wait for a first list is over.
     pub async fn live_after_start(&self) -> Arc<Live> {
+        self.live_within(FIRST_LIST_WAIT).await
+    }
+
+    /// The same; a handshake waits less long, and the list that follows waits again.
+    pub async fn live_for_handshake(&self) -> Arc<Live> {
+        self.live_within(HANDSHAKE_WAIT).await
+    }
+
+    async fn live_within(&self, wait: Duration) -> Arc<Live> {
         let mut over = self.startup_over.subscribe();
         if !*over.borrow() {
-            tokio::time::timeout(FIRST_LIST_WAIT, over.wait_for(|over| *over)).await.ok();
+            tokio::time::timeout(wait, over.wait_for(|over| *over)).await.ok();
         }
         self.live()
     }
@@ -134,26 +158,23 @@ impl Hub {
     }
 
     /// A new session of this version for a client that said this of itself.
-    pub fn open_session(
-        &self,
-        version: &'static str,
-        client_info: Option<&str>,
-        capabilities: Option<&str>,
-    ) -> Arc<Session> {
+    pub fn open_session(&self, ctx: &Ctx, version: &'static str, params: &Params<'_>) -> Arc<Session> {
         let json = |text: Option<&str>| text.and_then(|text| Json::parse(text.to_owned()).ok());
         let claims = SessionClaims {
             unique: rand::random(),
             revision: self.identity.revision.clone(),
             pod: self.identity.pod.clone(),
             protocol_version: version.to_owned(),
-            client_info: json(client_info),
-            capabilities: json(capabilities),
+            client_info: json(params.client_info),
+            capabilities: json(params.capabilities),
             principal: anonymous(),
-            view: None,
+            view: ctx.view.clone(),
         };
         let id = session_id::seal(&self.keys.borrow(), &claims, rand::random());
         let now = Instant::now();
-        let session = Session::new(id, claims.unique, version, now);
+        let SessionClaims { unique, principal, view, .. } = claims;
+        let opened = Opened { id, unique, version, view, principal, internal: !ctx.counted };
+        let session = Session::new(opened, now);
         let gone = self.sessions.add(Arc::clone(&session), &self.live().config.sessions, now);
         self.ended(&gone);
         self.count_sessions();

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{BoxStream, StreamExt as _};
 use mcphub_core::era::{self, Era, Signs};
-use mcphub_core::exposure::Asker;
 use mcphub_core::message::{self, Body as Parsed, Message};
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{rewrite, sse};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::edge;
-use super::hub::Hub;
+use super::hub::{Hub, anonymous};
+use super::live::Live;
 use super::methods;
 use super::metrics;
 use super::modern;
@@ -32,6 +32,8 @@ const MAX_BATCH: usize = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Changes that come within this time are told once.
 const COALESCE: Duration = Duration::from_millis(100);
+/// Tells a session that its list is another one.
+pub const LIST_CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// What the hub knows of a caller when it decides.
@@ -41,6 +43,8 @@ pub struct Ctx {
     pub era: Era,
     /// Its legacy session, where there is one.
     pub session: Option<Arc<Session>>,
+    /// The view whose path it came on.
+    pub view: Option<String>,
     /// The answer may be a stream of events.
     pub streams: bool,
     /// False for the self-check, whose calls are counted nowhere.
@@ -116,15 +120,28 @@ impl Drop for Measured {
 
 /// Any request to `/mcp`.
 pub async fn endpoint(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    any(&hub, None, request).await
+}
+
+/// Any request to `/mcp/v/<name>`. A view that is not there looks like any path that is not there.
+pub async fn view(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: Request) -> Response {
+    if hub.live().config.filtering.views.iter().any(|view| view.name == name) {
+        any(&hub, Some(name), request).await
+    } else {
+        StatusCode::NOT_FOUND.into_response()
+    }
+}
+
+async fn any(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response {
     match *request.method() {
-        Method::POST => post(&hub, request).await,
-        Method::GET => stream(&hub, request.headers()),
-        Method::DELETE => delete(&hub, request.headers()),
+        Method::POST => post(hub, view, request).await,
+        Method::GET => stream(hub, view.as_deref(), request.headers()),
+        Method::DELETE => delete(hub, view.as_deref(), request.headers()),
         ref other => edge::method_not_allowed("GET, POST, DELETE", other, "send messages with POST"),
     }
 }
 
-async fn post(hub: &Arc<Hub>, request: Request) -> Response {
+async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response {
     let Ok(place) = Arc::clone(&hub.permits).try_acquire_owned() else {
         refused(hub);
         return edge::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again");
@@ -138,12 +155,14 @@ async fn post(hub: &Arc<Hub>, request: Request) -> Response {
         }
     };
     match message::parse_body(&text) {
-        Ok(Parsed::One(message)) => respond(one(hub, &parts.headers, message).await, accepts(&parts.headers), place),
+        Ok(Parsed::One(message)) => {
+            respond(one(hub, view, &parts.headers, message).await, accepts(&parts.headers), place)
+        }
         Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => {
             refused(hub);
             edge::refusal(StatusCode::BAD_REQUEST, &format!("a batch has at most {MAX_BATCH} messages; send several"))
         }
-        Ok(Parsed::Batch(messages)) => batch(hub, &parts.headers, &messages).await,
+        Ok(Parsed::Batch(messages)) => batch(hub, view.as_deref(), &parts.headers, &messages).await,
         Err(error) => {
             refused(hub);
             edge::json_response(StatusCode::BAD_REQUEST, malformed(&error))
@@ -151,8 +170,8 @@ async fn post(hub: &Arc<Hub>, request: Request) -> Response {
     }
 }
 
-async fn one(hub: &Arc<Hub>, headers: &HeaderMap, message: Message<'_>) -> Answer {
-    let ctx = match context(hub, headers, &message) {
+async fn one(hub: &Arc<Hub>, view: Option<String>, headers: &HeaderMap, message: Message<'_>) -> Answer {
+    let ctx = match context(hub, view, headers, &message) {
         Ok(ctx) => ctx,
         Err(answer) => {
             refused(hub);
@@ -177,7 +196,7 @@ async fn one(hub: &Arc<Hub>, headers: &HeaderMap, message: Message<'_>) -> Answe
 }
 
 /// Era and session of a message.
-fn context(hub: &Hub, headers: &HeaderMap, message: &Message<'_>) -> Result<Ctx, Answer> {
+fn context(hub: &Hub, view: Option<String>, headers: &HeaderMap, message: &Message<'_>) -> Result<Ctx, Answer> {
     let (id, method, meta) = match message {
         Message::Request(request) => (Some(request.id), &*request.method, request.params.meta.as_ref()),
         Message::Notification(notification) => (None, &*notification.method, notification.params.meta.as_ref()),
@@ -185,7 +204,7 @@ fn context(hub: &Hub, headers: &HeaderMap, message: &Message<'_>) -> Result<Ctx,
     };
     let initialize = method == "initialize";
     let session_id = header(headers, SESSION_ID.as_str()).filter(|_| !initialize);
-    let session = session_id.and_then(|id| hub.sessions.get(id, Instant::now()));
+    let session = session_id.and_then(|id| hub.sessions.get(id, view.as_deref(), anonymous(), Instant::now()));
     let meta_version = meta.and_then(|meta| meta.protocol_version.as_deref());
     let signs = Signs {
         initialize,
@@ -208,11 +227,11 @@ fn context(hub: &Hub, headers: &HeaderMap, message: &Message<'_>) -> Result<Ctx,
             return refuse(StatusCode::BAD_REQUEST, "Mcp-Session-Id is missing; send initialize first");
         }
     }
-    Ok(Ctx { era, session, streams: accepts(headers).events, counted: true })
+    Ok(Ctx { era, session, view, streams: accepts(headers).events, counted: true })
 }
 
 /// A batch of 2025-03-26: each message on its own, one array of responses.
-async fn batch(hub: &Arc<Hub>, headers: &HeaderMap, messages: &[&str]) -> Response {
+async fn batch(hub: &Arc<Hub>, view: Option<&str>, headers: &HeaderMap, messages: &[&str]) -> Response {
     let headers = &without_streams(headers);
     let answers = messages.iter().map(|text| async move {
         match message::parse(text) {
@@ -221,7 +240,7 @@ async fn batch(hub: &Arc<Hub>, headers: &HeaderMap, messages: &[&str]) -> Respon
                 let error = rewrite::error(-32600, "Invalid request: initialize must not be in a batch");
                 Answer::error(Era::Legacy(era::UNSAID), request.id, &error, -32600)
             }
-            Ok(message) => one(hub, headers, message).await,
+            Ok(message) => one(hub, view.map(str::to_owned), headers, message).await,
             Err(error) => {
                 refused(hub);
                 Answer::One { status: StatusCode::BAD_REQUEST, text: malformed(&error), session: None }
@@ -305,7 +324,7 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// GET: the stream on which a session hears that its list has changed.
-fn stream(hub: &Arc<Hub>, headers: &HeaderMap) -> Response {
+fn stream(hub: &Arc<Hub>, view: Option<&str>, headers: &HeaderMap) -> Response {
     if !accepts(headers).events {
         return edge::refusal(StatusCode::NOT_ACCEPTABLE, "GET opens an event stream; accept text/event-stream");
     }
@@ -316,11 +335,10 @@ fn stream(hub: &Arc<Hub>, headers: &HeaderMap) -> Response {
             "there is a stream only in a session; send Mcp-Session-Id",
         );
     };
-    let Some(session) = hub.sessions.get(id, Instant::now()) else {
+    let Some(session) = hub.sessions.get(id, view, anonymous(), Instant::now()) else {
         return edge::refusal(StatusCode::NOT_FOUND, "Session not found; send initialize again");
     };
-    let state =
-        ChangeStream { newer: session.open_stream(), live: hub.subscribe(), hub: Arc::clone(hub), session, told: None };
+    let state = ChangeStream::open(hub, session);
     // A comment at once: some clients wait for the first byte before they go on.
     let first = futures::stream::iter([String::from(":\n\n")]);
     event_stream(first.chain(futures::stream::unfold(state, |mut state| async move {
@@ -333,20 +351,28 @@ fn stream(hub: &Arc<Hub>, headers: &HeaderMap) -> Response {
 struct ChangeStream {
     hub: Arc<Hub>,
     session: Arc<Session>,
-    newer: tokio::sync::watch::Receiver<u64>,
-    live: tokio::sync::watch::Receiver<Arc<super::live::Live>>,
-    /// Digest of the list that was last told of.
-    told: Option<u64>,
+    newer: watch::Receiver<u64>,
+    live: watch::Receiver<Arc<Live>>,
+    additions: watch::Receiver<u64>,
 }
 
 impl ChangeStream {
+    fn open(hub: &Arc<Hub>, session: Arc<Session>) -> Self {
+        Self {
+            newer: session.open_stream(),
+            live: hub.subscribe(),
+            additions: hub.additions(&session).changes(),
+            hub: Arc::clone(hub),
+            session,
+        }
+    }
+
     async fn next(&mut self) -> Option<String> {
         loop {
-            let digest = self.live.borrow_and_update().anonymous().exposure(Asker::Stateless).digest;
-            let listed = self.session.has_listed();
-            if listed.is_some_and(|listed| listed != digest) && self.told != Some(digest) {
-                self.told = Some(digest);
-                return Some(sse::encode(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#));
+            self.live.borrow_and_update();
+            self.additions.borrow_and_update();
+            if self.hub.tells(&self.session) {
+                return Some(sse::encode(LIST_CHANGED));
             }
             tokio::select! {
                 () = self.session.ended.cancelled() => return None,
@@ -356,16 +382,21 @@ impl ChangeStream {
                     changed.ok()?;
                     tokio::time::sleep(COALESCE).await;
                 }
+                changed = self.additions.changed() => {
+                    changed.ok()?;
+                    tokio::time::sleep(COALESCE).await;
+                }
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(":\n\n".into()),
             }
         }
     }
 }
 
-fn delete(hub: &Hub, headers: &HeaderMap) -> Response {
+fn delete(hub: &Hub, view: Option<&str>, headers: &HeaderMap) -> Response {
+    let own = |id: &&str| hub.sessions.get(id, view, anonymous(), Instant::now()).is_some();
     match header(headers, SESSION_ID.as_str()) {
         None => edge::refusal(StatusCode::BAD_REQUEST, "Mcp-Session-Id is missing"),
-        Some(id) if hub.end_session(id) => StatusCode::NO_CONTENT.into_response(),
+        Some(id) if own(&id) && hub.end_session(id) => StatusCode::NO_CONTENT.into_response(),
         Some(_) => edge::refusal(StatusCode::NOT_FOUND, "Session not found"),
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use mcphub_core::era::{self, Era};
-use mcphub_core::exposure::Asker;
 use mcphub_core::message::{Notification, Request};
 use mcphub_core::outcome::Ending;
-use mcphub_core::{object, rewrite};
+use mcphub_core::{instructions, object, rewrite};
 
 use super::call;
 use super::hub::Hub;
+use super::live::Slot;
 use super::mcp::{Answer, Ctx, Measured};
+use super::seen::Seen;
+use super::sessions::Session;
 
 /// Who answers, as JSON.
 const SERVER_INFO: &str = concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -26,11 +28,11 @@ pub async fn answer(hub: &Arc<Hub>, ctx: &Ctx, headers: &HeaderMap, request: Req
         ("tools/list", _) => list(hub, ctx, &request, measured).await,
         ("initialize", _) => {
             measured.end(Ending::Result);
-            initialize(hub, &request)
+            initialize(hub, ctx, &request).await
         }
         ("server/discover", _) => {
             measured.end(Ending::Result);
-            discover(&request)
+            discover(hub, ctx, &request).await
         }
         ("ping", Era::Legacy(_)) => {
             measured.end(Ending::Result);
@@ -54,12 +56,13 @@ pub fn note(hub: &Arc<Hub>, ctx: &Ctx, notification: &Notification<'_>) {
     }
 }
 
-fn initialize(hub: &Arc<Hub>, request: &Request<'_>) -> Answer {
+async fn initialize(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer {
     let params = &request.params;
     let version = era::negotiate(params.protocol_version.as_deref());
-    let session = hub.open_session(version, params.client_info, params.capabilities);
+    let session = hub.open_session(ctx, version, params);
+    let instructions = instructions(hub, ctx, Some(&session)).await;
     let result = format!(
-        r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}}}},"serverInfo":{SERVER_INFO}}}"#
+        r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}}}},"serverInfo":{SERVER_INFO},"instructions":{instructions}}}"#
     );
     match Answer::result(request.id, &result) {
         Answer::One { status, text, .. } => Answer::One { status, text, session: Some(session.id.clone()) },
@@ -67,40 +70,60 @@ fn initialize(hub: &Arc<Hub>, request: &Request<'_>) -> Answer {
     }
 }
 
-fn discover(request: &Request<'_>) -> Answer {
+async fn discover(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer {
     let versions: Vec<String> = era::supported().map(object::quoted).collect();
+    let instructions = instructions(hub, ctx, None).await;
+    let scope = if hub.live().config.access.is_empty() { "public" } else { "private" };
     let result = format!(
-        r#"{{"resultType":"complete","supportedVersions":[{}],"capabilities":{{"tools":{{}}}},"ttlMs":{DEFAULT_TTL_MS},"cacheScope":"public","_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}}}"#,
+        r#"{{"resultType":"complete","supportedVersions":[{}],"capabilities":{{"tools":{{}}}},"instructions":{instructions},"ttlMs":{DEFAULT_TTL_MS},"cacheScope":"{scope}","_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}}}"#,
         versions.join(",")
     );
     Answer::result(request.id, &result)
 }
 
+/// What the client's model is told first, as JSON.
+async fn instructions(hub: &Hub, ctx: &Ctx, session: Option<&Session>) -> String {
+    let live = if ctx.counted { hub.live_for_handshake().await } else { hub.live() };
+    let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), session) else { return "\"\"".into() };
+    let said: Vec<(String, Arc<str>)> = seen
+        .live
+        .servers
+        .iter()
+        .filter_map(Slot::upstream)
+        .filter_map(|upstream| Some((upstream.server.name.clone(), upstream.state().instructions.clone()?)))
+        .collect();
+    let said: Vec<(&str, &str)> = said.iter().map(|(name, text)| (name.as_str(), &**text)).collect();
+    object::quoted(&instructions::instructions(&seen.sight, &seen.exposure, &said))
+}
+
 async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measured) -> Answer {
-    let first = ctx.session.as_ref().is_none_or(|session| session.has_listed().is_none());
+    let first = ctx.session.as_ref().is_none_or(|session| !session.has_listed());
     let live = if first { hub.live_after_start().await } else { hub.live() };
-    let sight = live.anonymous();
-    let exposure = sight.exposure(Asker::Stateless);
+    let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), ctx.session.as_deref()) else {
+        measured.end(Ending::Refused);
+        let error = rewrite::error(-32600, "this view is not there any more");
+        return Answer::error(ctx.era, request.id, &error, -32600);
+    };
     let cursor = request.params.cursor.filter(|cursor| *cursor != "null");
     let cursor = cursor.map(|cursor| object::unquoted(cursor).unwrap_or_default());
-    let Some((page, next)) = exposure.page(cursor.as_deref()) else {
+    let Some((page, next)) = seen.exposure.page(cursor.as_deref()) else {
         measured.end(Ending::Refused);
         let error =
             rewrite::error(-32602, "Invalid params: this cursor is not of the current list; begin again without");
         return Answer::error(ctx.era, request.id, &error, -32602);
     };
     if ctx.counted && cursor.is_none() {
-        hub.metrics.list_cost.listed(&sight, &exposure);
+        hub.metrics.list_cost.listed(&seen.sight, &seen.exposure);
     }
     if let Some(session) = &ctx.session {
-        session.listed(exposure.digest);
+        session.listed(seen.exposure.digest);
     }
     let next = next.map(|next| format!(",\"nextCursor\":\"{next}\"")).unwrap_or_default();
     let result = match ctx.era {
         Era::Legacy(_) => format!("{{\"tools\":{page}{next}}}"),
         Era::Modern => {
-            let ttl = sight.ttl_ms().unwrap_or(DEFAULT_TTL_MS);
-            let scope = if sight.private() { "private" } else { "public" };
+            let ttl = seen.sight.ttl_ms().unwrap_or(DEFAULT_TTL_MS);
+            let scope = if seen.sight.private() { "private" } else { "public" };
             format!(
                 r#"{{"resultType":"complete","tools":{page}{next},"ttlMs":{ttl},"cacheScope":"{scope}","_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}}}"#
             )

@@ -4,10 +4,12 @@
 //! -> [`live`] (config, catalogue and what is visible of it, one immutable snapshot) -> [`call`] -> [`upstream`] -> back. Decisions
 //! are in `mcphub_core`; here is what needs the network or a clock. No lock is held across an await.
 //!
-//! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod.
+//! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
+//!   its [`additions`].
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
 //! * [`metrics`]: what is measured.
 
+pub mod additions;
 pub mod call;
 pub mod edge;
 pub mod filtering;
@@ -15,10 +17,12 @@ pub mod hub;
 pub mod list_cost;
 pub mod live;
 pub mod mcp;
+pub mod meta;
 pub mod methods;
 pub mod metrics;
 pub mod modern;
 pub mod rest;
+pub mod seen;
 pub mod self_check;
 pub mod sessions;
 pub mod upstream;
@@ -43,6 +47,7 @@ use self::hub::{Hub, Identity};
 use self::live::Slot;
 use self::upstream::Upstream;
 use crate::admin::{self, Admin, Drained};
+use crate::learned::Shared;
 use crate::runtime::{self, Runtime, Watched};
 use crate::{args, keys, mounted};
 
@@ -99,12 +104,21 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         }
         _ => None,
     };
+    let shared = watched.as_ref().map(|watched| Shared {
+        client: watched.client.clone(),
+        namespace: watched.namespace.clone(),
+        hub: watched.hub.clone(),
+        pod: identity.pod.clone(),
+    });
     let runtime = Runtime::start(args.runtime.as_deref(), watched);
     let ip = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let listener = bind(args.listen.unwrap_or(SocketAddr::new(ip.into(), PORT))).await?;
     let admin_listener = bind(args.admin_listen.unwrap_or(SocketAddr::new(ip.into(), ADMIN_PORT))).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let hub = Hub::start(identity, config, keys.clone(), runtime.subscribe(), address.ip().is_loopback())?;
+    if let Some(shared) = shared {
+        tokio::spawn(shared.keep(Arc::clone(&hub.selector)));
+    }
     if standalone {
         tokio::spawn(follow(args.config, known, Arc::clone(&hub)));
     }

@@ -3,24 +3,29 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
 use mcphub_core::access::Caller;
-use mcphub_core::catalogue::Catalogue;
+use mcphub_core::catalogue::{Catalogue, Tool};
 use mcphub_core::era::{Era, LEGACY, MODERN};
 use mcphub_core::exposure::Asker;
 use mcphub_core::message::{Message, parse};
+use mcphub_core::meta::MetaTool;
+use mcphub_core::object;
 use mcphub_core::sight::Visibility;
 use mcphub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
 use serde_json::Value;
 
-use super::hub::Hub;
+use super::hub::{Hub, anonymous};
 use super::live::{Live, Slot};
 use super::mcp::{Answer, Ctx};
 use super::methods;
+use super::seen::Seen;
+use super::sessions::Session;
 use super::upstream::Status;
 
 #[derive(Clone)]
@@ -43,6 +48,7 @@ async fn run(State(Checked { hub, listening }): State<Checked>) -> Json<SelfChec
         check("discover", discover(&hub).await),
         check("tools/list", list(&hub, &live).await),
         check("filtering", filtering(&live)),
+        check("selection", selection(&hub, &live).await),
     ];
     let servers = servers(&live);
     Json(SelfCheck { passed: checks.iter().all(|check| check.passed), checks, servers })
@@ -71,14 +77,18 @@ fn generation(hub: &Hub) -> Result<String, String> {
 }
 
 async fn initialize(hub: &Arc<Hub>) -> Result<String, String> {
+    let (result, session) = open(hub).await?;
+    let session = session.ok_or("initialize opened no session")?;
+    hub.end_session(&session);
+    Ok(format!("version {}", result["protocolVersion"].as_str().unwrap_or_default()))
+}
+
+async fn open(hub: &Arc<Hub>) -> Result<(Value, Option<String>), String> {
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"self-check","version":"1"}}}}"#,
         LEGACY[0]
     );
-    let (result, session) = ask(hub, Era::Legacy(LEGACY[0]), "initialize", &params).await?;
-    let session = session.ok_or("initialize opened no session")?;
-    hub.end_session(&session);
-    Ok(format!("version {}", result["protocolVersion"].as_str().unwrap_or_default()))
+    ask(hub, Era::Legacy(LEGACY[0]), "initialize", &params).await
 }
 
 async fn discover(hub: &Arc<Hub>) -> Result<String, String> {
@@ -91,16 +101,16 @@ async fn discover(hub: &Arc<Hub>) -> Result<String, String> {
     }
 }
 
-async fn list(hub: &Arc<Hub>, live: &Live) -> Result<String, String> {
+async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
     let (result, _) = ask(hub, Era::Modern, "tools/list", "{}").await?;
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
-    let exposure = live.anonymous().exposure(Asker::Stateless);
-    let visible = exposure.tools.len() + exposure.meta.len();
-    if more || tools == visible {
+    let exposure = seen(hub, live, None)?.exposure;
+    let expected = exposure.tools.len() + exposure.meta.len();
+    if more || tools == expected {
         Ok(format!("{tools} tools"))
     } else {
-        Err(format!("{tools} tools listed, {visible} visible"))
+        Err(format!("{tools} tools listed, {expected} exposed"))
     }
 }
 
@@ -113,14 +123,64 @@ fn filtering(live: &Live) -> Result<String, String> {
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;
     if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
-        Ok(format!(
-            "mode {mode:?}, {} of {} tools visible",
-            sight.tools.len(),
-            live.servers.iter().map(Slot::listed).sum::<usize>()
-        ))
+        let existing = live.servers.iter().map(Slot::listed).sum::<usize>();
+        Ok(format!("mode {mode:?}, {} of {existing} tools visible", sight.tools.len()))
     } else {
         Err("a newer list of a server is not in force yet".into())
     }
+}
+
+/// A prompt leads to tools, as it does for a caller.
+async fn selection(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
+    hub.selector.verify().await?;
+    let golden = hub.selector.golden().map(|golden| {
+        let unknown = if golden.unknown.is_empty() { "all exist".into() } else { golden.unknown.join(", ") };
+        format!("; golden questions: recall {:.2}, unknown tools: {unknown}", golden.recall)
+    });
+    let golden = golden.unwrap_or_default();
+    let (_, session) = open(hub).await?;
+    let session = session.ok_or("initialize opened no session")?;
+    let found = workflow(hub, live, &session).await;
+    hub.end_session(&session);
+    found.map(|found| found + &golden)
+}
+
+/// Analyse prompt, then list; where sessions have no prompts, search.
+async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<String, String> {
+    let session = hub.sessions.get(session, None, anonymous(), Instant::now()).ok_or("the session is gone at once")?;
+    let before = seen(hub, live, Some(&session))?;
+    let wanted = |tool: &Arc<Tool>| format!("{} {}", tool.bare, tool.description).chars().take(200).collect::<String>();
+    let Some(prompt) = before.sight.tools.first().map(wanted) else { return Ok("there are no tools to search".into()) };
+    let ctx = Ctx { session: Some(Arc::clone(&session)), ..internal(Era::Legacy(LEGACY[0])) };
+    let prompt = object::quoted(&prompt);
+    let (tool, arguments) = if before.exposure.has(MetaTool::AnalyzePrompt) {
+        (MetaTool::AnalyzePrompt, format!(r#"{{"prompt":{prompt}}}"#))
+    } else if before.exposure.has(MetaTool::FindTools) {
+        (MetaTool::FindTools, format!(r#"{{"query":{prompt}}}"#))
+    } else {
+        return Ok("every visible tool is listed, so there is no search".into());
+    };
+    let params = format!(r#"{{"name":"{}","arguments":{arguments}}}"#, tool.name());
+    let (result, _) = ask_as(hub, &ctx, "tools/call", &params).await?;
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    if result["isError"] == true {
+        return Err(format!("{}: {text}", tool.name()));
+    }
+    let chosen: Value = serde_json::from_str(text).map_err(|error| format!("{}: {error}", tool.name()))?;
+    let chosen = chosen["tools"].as_array().map_or(&[][..], Vec::as_slice);
+    let (list, _) = ask_as(hub, &ctx, "tools/list", "{}").await?;
+    let listed = list["tools"].as_array().map_or(&[][..], Vec::as_slice);
+    let lost = chosen.iter().filter(|chosen| chosen["listed"] == true).find(|chosen| {
+        list.get("nextCursor").is_none() && !listed.iter().any(|listed| listed["name"] == chosen["name"])
+    });
+    match lost {
+        Some(lost) => Err(format!("{} was chosen and is not in the list", lost["name"])),
+        None => Ok(format!("a prompt found {} tools", chosen.len())),
+    }
+}
+
+fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, String> {
+    Seen::of(hub, Arc::clone(live), None, session).ok_or_else(|| "the hub shows nothing to anybody".into())
 }
 
 fn servers(live: &Live) -> Vec<ServerState> {
@@ -140,12 +200,20 @@ fn servers(live: &Live) -> Vec<ServerState> {
     live.config.servers.iter().zip(&live.servers).filter_map(state).collect()
 }
 
+/// Nobody: counted nowhere.
+fn internal(era: Era) -> Ctx {
+    Ctx { era, session: None, view: None, streams: false, counted: false }
+}
+
 /// Asks through the path that callers take, uncounted. Gives the result and the session that was opened.
 async fn ask(hub: &Arc<Hub>, era: Era, method: &str, params: &str) -> Result<(Value, Option<String>), String> {
+    ask_as(hub, &internal(era), method, params).await
+}
+
+async fn ask_as(hub: &Arc<Hub>, ctx: &Ctx, method: &str, params: &str) -> Result<(Value, Option<String>), String> {
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
     let Ok(Message::Request(request)) = parse(&text) else { return Err("the request is none".into()) };
-    let ctx = Ctx { era, session: None, streams: false, counted: false };
-    let Answer::One { text, session, .. } = methods::answer(hub, &ctx, &HeaderMap::new(), request).await else {
+    let Answer::One { text, session, .. } = methods::answer(hub, ctx, &HeaderMap::new(), request).await else {
         return Err("the answer is no response".into());
     };
     let answer: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use mcphub_wire::config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::additions::Additions;
 
 /// One legacy session.
 #[derive(Debug)]
@@ -19,16 +21,49 @@ pub struct Session {
     pub unique: [u8; 16],
     /// Negotiated version.
     pub version: &'static str,
+    /// The view that it was opened on, which is the only path that it may be used on.
+    pub view: Option<String>,
+    /// Hash of who opened it; nobody else may use it.
+    pub principal: [u8; 32],
+    /// What prompts and calls added to its list.
+    pub additions: Arc<Additions>,
+    /// The hub's own: what it does must not show in the lists of others.
+    pub internal: bool,
     /// Cancelled when it ends.
     pub ended: CancellationToken,
     began: Instant,
     used_ms: AtomicU64,
-    /// Digest of the list that the client last got.
-    listed: Mutex<Option<u64>>,
+    lists: Mutex<Lists>,
     /// Calls under way by request id as written.
     calls: Mutex<HashMap<String, CancellationToken>>,
     /// Number of its newest stream; older ones end, or each message would come twice.
     streams: watch::Sender<u64>,
+}
+
+/// Digests of lists.
+#[derive(Debug, Default)]
+struct Lists {
+    /// The one that the client last got.
+    got: Option<u64>,
+    /// The one that it was last told of.
+    told: Option<u64>,
+}
+
+/// What a session is opened with.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its id as the client has it.
+    pub id: String,
+    /// Unique among all.
+    pub unique: [u8; 16],
+    /// Negotiated version.
+    pub version: &'static str,
+    /// The view that it is bound to.
+    pub view: Option<String>,
+    /// Hash of who opened it.
+    pub principal: [u8; 32],
+    /// By the hub itself.
+    pub internal: bool,
 }
 
 /// All of them.
@@ -46,15 +81,20 @@ pub struct UnderWay {
 
 impl Session {
     /// A new one. `now` is its first use.
-    pub fn new(id: String, unique: [u8; 16], version: &'static str, now: Instant) -> Arc<Self> {
+    pub fn new(opened: Opened, now: Instant) -> Arc<Self> {
+        let Opened { id, unique, version, view, principal, internal } = opened;
         Arc::new(Self {
             id,
             unique,
             version,
+            view,
+            principal,
+            additions: Arc::default(),
+            internal,
             ended: CancellationToken::new(),
             began: now,
             used_ms: AtomicU64::new(0),
-            listed: Mutex::default(),
+            lists: Mutex::default(),
             calls: Mutex::default(),
             streams: watch::Sender::new(0),
         })
@@ -67,7 +107,7 @@ impl Session {
     }
 
     fn idle(&self, now: Instant) -> Duration {
-        if self.streams.receiver_count() > 0 {
+        if self.has_stream() {
             return Duration::ZERO; // an open stream is use
         }
         now.saturating_duration_since(self.began + Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
@@ -75,12 +115,27 @@ impl Session {
 
     /// Notes which list the client has.
     pub fn listed(&self, digest: u64) {
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        *self.lists() = Lists { got: Some(digest), told: None };
     }
 
-    /// The list that the client has.
-    pub fn has_listed(&self) -> Option<u64> {
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the client has had a list.
+    pub fn has_listed(&self) -> bool {
+        self.lists().got.is_some()
+    }
+
+    /// Whether the client is to be told that its list is this one now: it has another one, and does not know it yet.
+    /// It counts as told from then on.
+    pub fn tells(&self, digest: u64) -> bool {
+        let mut lists = self.lists();
+        let tells = lists.got.is_some_and(|got| got != digest) && lists.told != Some(digest);
+        if tells {
+            lists.told = Some(digest);
+        }
+        tells
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a call under way.
@@ -100,8 +155,14 @@ impl Session {
 
     /// Opens a stream; the receiver changes when a newer one is opened.
     pub fn open_stream(&self) -> watch::Receiver<u64> {
+        self.lists().told = None; // what went into a stream that broke may never have arrived
         self.streams.send_modify(|number| *number += 1);
         self.streams.subscribe()
+    }
+
+    /// Whether a stream is open.
+    pub fn has_stream(&self) -> bool {
+        self.streams.receiver_count() > 0
     }
 }
 
@@ -122,10 +183,11 @@ impl Sessions {
         self.0.len()
     }
 
-    /// The session of this id, which is used now.
-    pub fn get(&self, id: &str, now: Instant) -> Option<Arc<Session>> {
+    /// The session of this id, which is used now. On the path of another view, or for somebody else, there is none.
+    pub fn get(&self, id: &str, view: Option<&str>, principal: [u8; 32], now: Instant) -> Option<Arc<Session>> {
         let session = Arc::clone(&*self.0.get(id)?);
-        session.touch(now);
+        let bound = session.view.as_deref() == view && session.principal == principal;
+        bound.then(|| session.touch(now))?;
         Some(session)
     }
 
@@ -165,7 +227,15 @@ mod tests {
     use super::*;
 
     fn session(id: &str, now: Instant) -> Arc<Session> {
-        Session::new(id.into(), [0; 16], "2025-11-25", now)
+        let opened = Opened {
+            id: id.into(),
+            unique: [0; 16],
+            version: "2025-11-25",
+            view: None,
+            principal: [0; 32],
+            internal: false,
+        };
+        Session::new(opened, now)
     }
 
     fn bounds(max: u32) -> config::Sessions {
@@ -182,11 +252,20 @@ mod tests {
         let (start, sessions) = (Instant::now(), Sessions::default());
         sessions.add(session("a", start), &bounds(2), start);
         sessions.add(session("b", start), &bounds(2), start);
-        assert!(sessions.get("a", after(start, 5)).is_some());
+        assert!(sessions.get("a", None, [0; 32], after(start, 5)).is_some());
         let gone = sessions.add(session("c", after(start, 6)), &bounds(2), after(start, 6));
         assert_eq!(gone.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["b"]);
         assert!(gone[0].ended.is_cancelled());
         assert_eq!(sessions.len(), 2);
+    }
+
+    #[test]
+    fn a_session_is_there_for_its_own_view_and_principal_only() {
+        let (start, sessions) = (Instant::now(), Sessions::default());
+        sessions.add(session("a", start), &bounds(9), start);
+        assert!(sessions.get("a", None, [0; 32], start).is_some());
+        assert!(sessions.get("a", Some("small"), [0; 32], start).is_none());
+        assert!(sessions.get("a", None, [1; 32], start).is_none());
     }
 
     #[test]
@@ -199,6 +278,20 @@ mod tests {
         assert!(sessions.expire(Duration::from_secs(10), after(start, 10)).is_empty());
         let gone = sessions.expire(Duration::from_secs(10), after(start, 11));
         assert_eq!(gone.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_client_is_told_of_another_list_once_and_only_if_it_had_one() {
+        let session = session("a", Instant::now());
+        assert!(!session.tells(1), "it has no list that could have changed");
+        session.listed(1);
+        assert!(!session.tells(1));
+        assert!(session.tells(2));
+        assert!(!session.tells(2), "told already");
+        let _stream = session.open_stream();
+        assert!(session.tells(2), "the stream that it was told in may have broken");
+        session.listed(2);
+        assert!(!session.tells(2));
     }
 
     #[test]

@@ -53,7 +53,7 @@ async fn the_self_check_passes_tells_of_every_server_and_is_counted_nowhere() {
     let check = self_check(&hub).await;
     assert!(check.passed, "{check:?}");
     let names: Vec<&str> = check.checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(names, ["listening", "generation", "initialize", "discover", "tools/list", "filtering"]);
+    assert_eq!(names, ["listening", "generation", "initialize", "discover", "tools/list", "filtering", "selection"]);
     let [good, dead] = check.servers.as_slice() else { panic!("two servers") };
     assert_eq!((good.connected, good.tools, good.message.as_str()), (true, 3, ""));
     assert!(!dead.connected && dead.message.contains("cannot be reached"), "{dead:?}");

@@ -100,13 +100,18 @@ impl TestHub {
 
     /// Sends a body to `/mcp` with these headers over the usual ones.
     pub async fn post(&self, body: impl Into<String>, headers: &[(&str, &str)]) -> Answer {
+        self.post_to("/mcp", body, headers).await
+    }
+
+    /// The same to another path.
+    pub async fn post_to(&self, path: &str, body: impl Into<String>, headers: &[(&str, &str)]) -> Answer {
         let mut all = HeaderMap::new();
         all.insert("content-type", HeaderValue::from_static("application/json"));
         all.insert("accept", HeaderValue::from_static("application/json, text/event-stream"));
         for (name, value) in headers {
             all.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        answer(self.http.post(self.url("/mcp")).headers(all).body(body.into())).await
+        answer(self.http.post(self.url(path)).headers(all).body(body.into())).await
     }
 
     pub async fn get(&self, url: String) -> Answer {

@@ -23,7 +23,7 @@ pub struct SelfCheck {
 /// One line of a self-check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// `listening`, `generation`, `initialize`, `discover`, `tools/list`, `filtering`.
+    /// `listening`, `generation`, `initialize`, `discover`, `tools/list`, `filtering`, `selection`.
     pub name: String,
     /// Whether it holds.
     pub passed: bool,

@@ -33,6 +33,8 @@ pub(super) struct Link {
     pub(super) headers: Arc<HeaderMap>,
     /// The server tells when its tools change.
     pub(super) tells_changes: bool,
+    /// What the server says of itself to models.
+    pub(super) instructions: Option<Arc<str>>,
 }
 
 impl Link {
@@ -58,10 +60,10 @@ impl Link {
     }
 
     /// The one way to a modern server.
-    fn modern(tells_changes: bool) -> Self {
+    fn modern(tells_changes: bool, instructions: Option<Arc<str>>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
-        Self { modern: true, headers: Arc::new(headers), tells_changes }
+        Self { modern: true, headers: Arc::new(headers), tells_changes, instructions }
     }
 }
 
@@ -88,8 +90,10 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
         supported_versions: Vec<String>,
         #[serde(default)]
         capabilities: Capabilities,
+        #[serde(default)]
+        instructions: Option<String>,
     }
-    let link = Link::modern(false);
+    let link = Link::modern(false, None);
     let params = rewrite::own_params(&[], link.hop(None));
     let body = request("0", "server/discover", &params);
     let mut answer = endpoint.send(Method::POST, body, &link.request_headers("server/discover", None), timeout).await?;
@@ -104,7 +108,7 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
     let read: Option<Discovered> = result.ok().and_then(|result| serde_json::from_str(&result).ok());
     Ok(read
         .filter(|read| read.supported_versions.iter().any(|version| version == MODERN))
-        .map(|read| Link::modern(read.capabilities.tools.is_some_and(|tools| tools.list_changed))))
+        .map(|read| Link::modern(read.capabilities.tools.is_some_and(|tools| tools.list_changed), read.instructions.map(Into::into))))
 }
 
 #[derive(Default, Deserialize)]
@@ -128,6 +132,8 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
         protocol_version: String,
         #[serde(default)]
         capabilities: Capabilities,
+        #[serde(default)]
+        instructions: Option<String>,
     }
     let params = format!(r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{CLIENT_INFO}}}"#, LEGACY[0]);
     let body = request("0", "initialize", &params);
@@ -157,7 +163,7 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
         return Err(Error::Http(accepted.status));
     }
     let tells_changes = read.capabilities.tools.is_some_and(|tools| tools.list_changed);
-    Ok(Link { modern: false, headers: Arc::new(headers), tells_changes })
+    Ok(Link { modern: false, headers: Arc::new(headers), tells_changes, instructions: read.instructions.map(Into::into) })
 }
 
 /// The result, or the error with its code, of our request with this id. `None`: the answer ends without one.

@@ -56,6 +56,8 @@ pub struct State {
     pub status: Status,
     /// Its tools when it last listed them; stays when it is gone.
     pub list: Option<Arc<ServerList>>,
+    /// What it said of itself to models when it last listed its tools.
+    pub instructions: Option<Arc<str>>,
 }
 
 /// How it stands with a server.

@@ -62,17 +62,17 @@ async fn keep(upstream: &Arc<Upstream>, base: &Key, changed: &Notify) {
 }
 
 /// Puts a list, or why there is none, in force.
-fn note(upstream: &Upstream, listed: Result<ServerList, Error>, changed: &Notify) {
+fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
     let name = &upstream.server.name;
     let old = upstream.state();
     let new = match listed {
-        Ok(list) => {
+        Ok((list, instructions)) => {
             let same = old.list.as_ref().filter(|old| ***old == list).map(Arc::clone);
             let list = same.unwrap_or_else(|| Arc::new(list));
             if old.status != Status::Connected {
                 tracing::info!(server = %name, tools = list.tools.len(), "server is connected");
             }
-            State { status: Status::Connected, list: Some(list) }
+            State { status: Status::Connected, list: Some(list), instructions }
         }
         Err(error) => {
             let message = error.to_string();
@@ -83,7 +83,7 @@ fn note(upstream: &Upstream, listed: Result<ServerList, Error>, changed: &Notify
             if old.status != status && !status.is_starting() {
                 tracing::warn!(server = %name, %error, "server is not connected; the tools that it last listed stay");
             }
-            State { status, list: old.list.clone() }
+            State { status, list: old.list.clone(), instructions: old.instructions.clone() }
         }
     };
     let same_list = match (&old.list, &new.list) {
@@ -105,13 +105,16 @@ fn may_be_starting(error: &Error) -> bool {
     }
 }
 
-async fn list(upstream: &Arc<Upstream>, base: &Key, listener: &mut Listener) -> Result<ServerList, Error> {
+/// The server's list, and what it says of itself to models.
+type Listed = (ServerList, Option<Arc<str>>);
+
+async fn list(upstream: &Arc<Upstream>, base: &Key, listener: &mut Listener) -> Result<Listed, Error> {
     for again in [true, false] {
         let (session, link) = upstream.session(base).await?;
         match pages(upstream, &link).await {
             Ok(list) => {
                 listener.listen(upstream, &link);
-                return Ok(list);
+                return Ok((list, link.instructions));
             }
             Err(error) => {
                 match error {

@@ -1,0 +1,62 @@
+//! `hub__call_read`, `hub__call_write`, `hub__call_destructive`: any tool of a class by its name.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use mcphub_core::message::{Message, Params, Request, parse};
+use mcphub_core::meta::{self, Class, Dispatch};
+use mcphub_core::object::{Edits, quoted};
+use mcphub_core::outcome::Ending;
+
+use super::tool_error;
+use crate::serve::call::{self, Direct};
+use crate::serve::hub::Hub;
+use crate::serve::mcp::{Answer, Ctx, Measured};
+use crate::serve::seen::Seen;
+
+pub(super) async fn answer(
+    class: Class,
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    seen: Seen,
+    measured: Measured,
+) -> Answer {
+    let refused = |measured: Measured, message: &str| {
+        measured.end(Ending::Refused);
+        tool_error(ctx.era, request.id, message)
+    };
+    let asked = match Dispatch::parse(request.params.arguments) {
+        Ok(asked) => asked,
+        Err(message) => return refused(measured, &message),
+    };
+    let Some(position) = seen.sight.find(&asked.name) else {
+        return call::unknown(ctx, request, measured, &asked.name);
+    };
+    if let Some(tool) = seen.sight.tools.get(position)
+        && !class.admits(Class::of(tool))
+    {
+        return refused(measured, &meta::wrong_class(tool, class));
+    }
+    // From here on it is as if the tool had been called by its own name.
+    let text = resolved(request, &asked);
+    let Ok(Message::Request(direct)) = parse(&text) else {
+        return refused(measured, "arguments must be an object, as the tool's inputSchema says");
+    };
+    let selection = asked.selection_id.as_deref();
+    call::direct(hub, ctx, headers, &direct, Direct { seen, position, dispatched: true, selection }, measured).await
+}
+
+/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
+fn resolved(request: &Request<'_>, asked: &Dispatch<'_>) -> String {
+    let Params { text, name, arguments, .. } = &request.params;
+    let params = match (text, name, arguments) {
+        (Some(text), Some(name), Some(arguments)) => {
+            Edits::of(text).replace(name, quoted(&asked.name)).replace(arguments, &*asked.arguments).finish()
+        }
+        // A dispatcher's call has both; see `Dispatch::parse`.
+        _ => format!(r#"{{"name":{},"arguments":{}}}"#, quoted(&asked.name), asked.arguments),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
+}
