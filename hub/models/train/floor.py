@@ -1,0 +1,102 @@
+"""The floor: how likely it is that anything fits, by logistic regression over what the signals say of a whole answer.
+
+Statistics of the ranker's own score are left out, so that a new ranker does not move the floor. The threshold is the
+lowest of those that keep false abstention at 5 % on each family; while a family is held out the score orders its questions
+as well, but its level shifts, so that a threshold taken there never triggers.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+FALSE = 0.05
+# The size of a pool and of a prompt tell the set; the ranker's score moves with the ranker.
+LEFT_OUT = ("score", "log_pool", "memory_best", "q_len")
+STRENGTH = 0.003
+
+
+def read(stem: str):
+    told = json.loads(Path(f"{stem}.json").read_text())
+    rows = np.fromfile(f"{stem}.floor.f32", "<f4").reshape(-1, len(told["stats"]) + 1)
+    return told["stats"], rows[:, 0], rows[:, 1:].astype(np.float64)
+
+
+def fit(sets, columns):
+    """Mean and scale, and a model in which every family says as much as every other."""
+    x = np.concatenate([rows[:, columns] for _, rows in sets])
+    y = np.concatenate([labels for labels, _ in sets])
+    weight = np.concatenate([np.full(len(labels), 1000.0 / len(labels)) for labels, _ in sets])
+    mean, scale = x.mean(0), x.std(0).clip(1e-6)
+    model = LogisticRegression(C=STRENGTH, max_iter=500).fit((x - mean) / scale, y, sample_weight=weight)
+    return mean, scale, model
+
+
+def likely(fitted, rows, columns):
+    mean, scale, model = fitted
+    return model.predict_proba((rows[:, columns] - mean) / scale)[:, 1]
+
+
+def part(folder: Path, prefix: str) -> dict:
+    stems = [str(p)[: -len(".json")] for p in sorted(folder.glob(f"{prefix}-*.json"))]
+    read_in = {Path(s).name.removeprefix(f"{prefix}-"): read(s) for s in stems}
+    names = next(iter(read_in.values()))[0]
+    sets = {n: (labels, rows) for n, (_, labels, rows) in read_in.items()}
+    varied = [any(rows[:, at].std() > 1e-6 for _, rows in sets.values()) for at in range(len(names))]
+    columns = [at for at, name in enumerate(names) if varied[at] and not name.startswith(LEFT_OUT)]
+    areas = []
+    for name, (labels, rows) in sets.items():
+        fitted = fit([s for other, s in sets.items() if other != name], columns)
+        scores = likely(fitted, rows, columns)
+        areas.append(roc_auc_score(labels, scores))
+        print(f"{prefix}: {name}, held out: AUC {areas[-1]:.3f}, 5 % of the answerable lie under {np.quantile(scores[labels > 0], FALSE):.3f}", flush=True)
+    fitted = fit(list(sets.values()), columns)
+    own = [float(np.quantile(likely(fitted, rows, columns)[labels > 0], FALSE)) for labels, rows in sets.values()]
+    threshold = min(own)
+    for name, (labels, rows) in sets.items():
+        scores = likely(fitted, rows, columns)
+        print(f"{prefix}: {name}, of all (seen): AUC {roc_auc_score(labels, scores):.3f}, under the threshold {threshold:.3f} "
+              f"{100 * (scores[labels > 0] < threshold).mean():.1f} % answerable, {100 * (scores[labels < 1] < threshold).mean():.1f} % not")
+    print(f"{prefix}: mean AUC held out {np.mean(areas):.3f}")
+    mean, scale, model = fitted
+    rounded = lambda values: [round(float(v), 6) for v in values]
+    return {"features": [names[c] for c in columns], "mean": rounded(mean), "scale": rounded(scale),
+            "weights": rounded(model.coef_[0]), "bias": round(float(model.intercept_[0]), 6), "threshold": round(threshold, 4)}
+
+
+def hit(folder: Path, prefix: str, ranker: Path) -> list[float]:
+    """Score of a hit: how likely it is right, by the ranker's score of it (the best 20 of each question)."""
+    from rank import read_all
+
+    told = json.loads(ranker.read_text())
+    x, y = [], []
+    for dump in read_all(folder, prefix).values():
+        scores = dump.features[:, [dump.names.index(n) for n in told["features"]]] @ np.array(told["linear"])
+        start = 0
+        for size in dump.groups:
+            best = start + np.argsort(-scores[start : start + size])[:20]
+            x.append(scores[best])
+            y.append(dump.labels[best])
+            start += size
+    model = LogisticRegression().fit(np.concatenate(x)[:, None], np.concatenate(y))
+    return [round(float(model.coef_[0][0]), 5), round(float(model.intercept_[0]), 5)]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--dumps", type=Path, required=True)
+    options.add_argument("--models", type=Path, required=True)
+    given = options.parse_args()
+    out = {}
+    for prefix in ("static", "full"):
+        if any(given.dumps.glob(f"{prefix}-*.json")):
+            out[prefix] = part(given.dumps, prefix)
+            out[prefix]["hit"] = hit(given.dumps, prefix, given.models / f"ranker-{prefix}.json")
+    (given.models / "floor.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
