@@ -132,8 +132,8 @@ impl Metrics {
         let tokens = counters("tokens_total", "Tokens that the provider counted", &["provider", "kind"])?;
         let duration = HistogramOpts::from(opts("request_duration_seconds", "Time to answer, all tries"));
         let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &["provider"])?;
-        let breaker = opts("circuit_breaker_state", "0 closed, 1 half open, 2 open");
-        let breaker = replace(registry, IntGaugeVec::new(breaker, &["provider"])?)?;
+        let breaker = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
+        let breaker = replace(registry, IntGaugeVec::new(breaker, &["server"])?)?;
         let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for their turn"))?;
         Ok(Self {
             outcomes: Outcome::ALL.map(|outcome| requests.with_label_values(&[provider, outcome.label()])),
@@ -144,7 +144,7 @@ impl Metrics {
             retries: counters("retries_total", "Tries after the first", &["provider"])?.with_label_values(&[provider]),
             fallbacks: plain("fallbacks_total", "Prompts for which the embedded selector stood in")?,
             queue: replace(registry, queue)?,
-            breaker: breaker.with_label_values(&[provider]),
+            breaker: breaker.with_label_values(&["llm"]),
             hits: plain("cache_hits_total", "Questions that a kept answer was there for")?,
             misses: plain("cache_misses_total", "Questions that no kept answer was there for")?,
             latencies: Mutex::default(),
