@@ -37,6 +37,11 @@ impl Expiry<Key, Answer> for ByAge {
     fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
         Some(self.0.saturating_sub(Duration::from_secs(now().saturating_sub(answer.made))))
     }
+
+    // Without it a new answer in the place of one that is over, and not gone yet, would be over at once.
+    fn expire_after_update(&self, key: &Key, answer: &Answer, at: Instant, _: Option<Duration>) -> Option<Duration> {
+        self.expire_after_create(key, answer, at)
+    }
 }
 
 impl Cache {
@@ -120,4 +125,21 @@ impl Cache {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_answer_in_the_place_of_an_old_one_lives_as_long_as_any() {
+        let (ttl, day) = (ByAge(Duration::from_hours(24)), Duration::from_hours(24));
+        let answer = |age: u64| Answer { made: now() - age, value: Arc::new([]) };
+        let over = Some(Duration::ZERO);
+        let left = ttl.expire_after_update(&Key([0; 16]), &answer(0), Instant::now(), over).unwrap();
+        assert!(left > day - Duration::from_mins(1), "{left:?}");
+        let left = ttl.expire_after_create(&Key([0; 16]), &answer(3_600), Instant::now()).unwrap();
+        assert!(left <= day - Duration::from_hours(1), "what comes from elsewhere is as old as it is: {left:?}");
+        assert_eq!(ttl.expire_after_create(&Key([0; 16]), &answer(1 << 20), Instant::now()), over);
+    }
 }
