@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_new_answer_in_the_place_of_an_old_one_lives_as_long_as_any() {
         let (ttl, day) = (ByAge(Duration::from_hours(24)), Duration::from_hours(24));
-        let answer = |age: u64| Answer { made: now() - age, value: Arc::new([]) };
+        let answer = |age: u64| Answer { made: now() - age, value: Arc::new([0_u8]) };
         let over = Some(Duration::ZERO);
         let left = ttl.expire_after_update(&Key([0; 16]), &answer(0), Instant::now(), over).unwrap();
         assert!(left > day - Duration::from_mins(1), "{left:?}");

@@ -132,10 +132,7 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
         assert!(tokio::time::Instant::now() < patience, "found again");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert_eq!(
-        (asked.llm.stats().llm.circuit_breaker_state, breaker(&asked)),
-        (Some("closed"), '0')
-    );
+    assert_eq!((asked.llm.stats().llm.circuit_breaker_state, breaker(&asked)), (Some("closed"), '0'));
 }
 
 #[tokio::test]
