@@ -3,6 +3,8 @@
 cargo := cargo
 cluster := $(cargo) run -p mcphub-tests --bin cluster --
 
+include model.mk
+
 .PHONY: help
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20

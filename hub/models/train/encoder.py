@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -11,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY = 6, 384, 12, 1536, 30522
-PAD, CLS, SEP = 0, 101, 102
+CLS, SEP = 101, 102
 
 
 class Layer(nn.Module):
@@ -70,23 +69,13 @@ class MiniLm(nn.Module):
         model.load_state_dict(state)
         return model.eval()
 
-    def early(self, ids, mask, layers: int):
-        """Hidden states after the first `layers` layers."""
-        x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]] + self.kind)
-        bias = additive(mask)
-        for layer in self.layers[:layers]:
-            x = layer(x, bias)
-        return x
-
-    def late(self, x, mask, layers: int):
-        bias = additive(mask)
-        for layer in self.layers[layers:]:
-            x = layer(x, bias)
-        m = mask.unsqueeze(-1).to(x.dtype)
-        return F.normalize((x * m).sum(1) / m.sum(1), dim=-1)
-
     def forward(self, input_ids, attention_mask):
-        return self.late(self.early(input_ids, attention_mask, 0), attention_mask, 0)
+        x = self.norm(self.words(input_ids) + self.places.weight[: input_ids.shape[1]] + self.kind)
+        bias = additive(attention_mask)
+        for layer in self.layers:
+            x = layer(x, bias)
+        m = attention_mask.unsqueeze(-1).to(x.dtype)
+        return F.normalize((x * m).sum(1) / m.sum(1), dim=-1)
 
 
 def additive(mask):
@@ -98,36 +87,3 @@ def tokenizer(path: Path) -> Tokenizer:
     loaded.no_padding()
     loaded.no_truncation()
     return loaded
-
-
-def batches(ids: list[list[int]], size: int):
-    """Of like length, so that little is padded: (positions, ids, mask)."""
-    order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
-    for start in range(0, len(order), size):
-        at = order[start : start + size]
-        yield at, *padded([ids[i] for i in at])
-
-
-def padded(ids: list[list[int]]):
-    longest = max(len(i) for i in ids)
-    out = np.zeros((len(ids), longest), dtype=np.int64)
-    for row, i in enumerate(ids):
-        out[row, : len(i)] = i
-    out = torch.from_numpy(out)
-    mask = np.zeros(out.shape, dtype=np.int64)
-    for row, i in enumerate(ids):
-        mask[row, : len(i)] = 1
-    return out, torch.from_numpy(mask)
-
-
-def cut(ids: list[int], limit: int) -> list[int]:
-    return [CLS] + ids[: limit - 2] + [SEP]
-
-
-def encode(model: MiniLm, tok: Tokenizer, texts: list[str], limit: int = 64, size: int = 64) -> np.ndarray:
-    ids = [cut(e.ids, limit) for e in tok.encode_batch(texts, add_special_tokens=False)]
-    out = np.zeros((len(ids), WIDTH), dtype=np.float32)
-    with torch.inference_mode():
-        for at, tokens, mask in batches(ids, size):
-            out[at] = model(tokens, mask).numpy()
-    return out

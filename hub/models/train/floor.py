@@ -48,7 +48,7 @@ def part(folder: Path, prefix: str) -> dict:
     varied = [any(rows[:, at].std() > 1e-6 for _, rows in sets.values()) for at in range(len(names))]
     columns = [at for at, name in enumerate(names) if varied[at] and not name.startswith(LEFT_OUT)]
     areas = []
-    for name, (labels, rows) in sets.items():
+    for name, (labels, rows) in sets.items() if len(sets) > 1 else []:
         fitted = fit([s for other, s in sets.items() if other != name], columns)
         scores = likely(fitted, rows, columns)
         areas.append(roc_auc_score(labels, scores))
@@ -60,7 +60,8 @@ def part(folder: Path, prefix: str) -> dict:
         scores = likely(fitted, rows, columns)
         print(f"{prefix}: {name}, of all (seen): AUC {roc_auc_score(labels, scores):.3f}, under the threshold {threshold:.3f} "
               f"{100 * (scores[labels > 0] < threshold).mean():.1f} % answerable, {100 * (scores[labels < 1] < threshold).mean():.1f} % not")
-    print(f"{prefix}: mean AUC held out {np.mean(areas):.3f}")
+    if areas:
+        print(f"{prefix}: mean AUC held out {np.mean(areas):.3f}")
     mean, scale, model = fitted
     rounded = lambda values: [round(float(v), 6) for v in values]
     return {"features": [names[c] for c in columns], "mean": rounded(mean), "scale": rounded(scale),

@@ -9,7 +9,8 @@ import torch
 import contrast
 import table
 from data import Family, families, head
-from encoder import Tokenizer, VOCABULARY, MiniLm, tokenizer
+from encoder import VOCABULARY, MiniLm, Tokenizer, tokenizer
+from measure import Lexical, score, told as row, z
 
 
 def counted(tok: Tokenizer, kept: list[Family]) -> np.ndarray:
@@ -36,6 +37,21 @@ def distilled(base: Path, mini: Path) -> np.ndarray:
     return np.load(kept)
 
 
+def report(rows: np.ndarray, family: Family, tok: Tokenizer) -> None:
+    """What the table is worth alone and beside BM25, on a family that it has not seen."""
+
+    def vectors(texts):
+        return table.vectors(rows, [e.ids for e in tok.encode_batch(texts, add_special_tokens=False)])
+
+    tools, words = vectors([head(tool) for tool in family.tools]), Lexical(family.tools)
+    for name, questions in family.questions.items():
+        if not name.endswith("queries_all"):
+            texts = [q.text for q in questions]
+            near, lexical = z(vectors(texts) @ tools.T), z(words.scores(texts))
+            for what, scores in (("BM25", lexical), ("table, held out", near), ("both", lexical + near)):
+                print(row(f"{name}, {what}", score(scores, questions)), flush=True)
+
+
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--data", type=Path, required=True)
@@ -47,11 +63,14 @@ def main() -> None:
     torch.manual_seed(7)
     torch.set_num_threads(1)
     tok = tokenizer(told.mini / "tokenizer.json")
-    kept = [family for name, family in families(told.data).items() if name != told.without]
+    found = families(told.data)
+    kept = [family for name, family in found.items() if name != told.without]
     start = table.weighted(distilled(told.base, told.mini), counted(tok, kept))
     trained = contrast.train(start, kept, tok, steps=200, rate=1e-3) if kept else start
     table.save(trained, told.out)
     print(f"{told.out}: trained on {', '.join(f.name for f in kept) or 'nothing'}")
+    if told.without in found:
+        report(table.load(told.out), found[told.without], tok)
 
 
 if __name__ == "__main__":

