@@ -93,7 +93,7 @@ async fn additions_belong_to_a_session_unless_they_are_shared(#[case] isolated: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_stream_hears_that_the_list_has_changed_and_hears_it_once() {
-    let (hub, _servers) = prompted(json!({})).await;
+    let (hub, _servers) = prompted(json!({"maxTools": 1})).await;
     let session = hub.session().await;
     list(&hub, &session).await;
     let stream = hub.http.get(hub.url("/mcp")).header("accept", "text/event-stream").header("mcp-session-id", &session);
