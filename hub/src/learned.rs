@@ -60,7 +60,8 @@ impl Shared {
     /// `answers` are those of language models that all pods have.
     async fn follow(&self, selector: &Selector, answers: &Mutex<Vec<u8>>) {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name())).timeout(WATCH_SECONDS);
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={}", self.name())).timeout(WATCH_SECONDS);
         let mut events = watcher(maps, config).backoff(Retry::default()).boxed();
         while let Some(event) = events.next().await {
             match event {

@@ -115,9 +115,8 @@ async fn found(hub: &Hub, sight: &Arc<Sight>, question: &GoldenQuestion) -> Resu
             counted: false,
         })
         .await?;
-    let chosen: HashSet<&str> = chosen(&ranking, rules)
-        .filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.as_str()))
-        .collect();
+    let chosen: HashSet<&str> =
+        chosen(&ranking, rules).filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.as_str())).collect();
     let hits = question.tools.iter().filter(|tool| chosen.contains(tool.as_str())).count();
     #[allow(clippy::cast_precision_loss)] // a handful
     Ok(hits as f64 / question.tools.len() as f64)

@@ -126,8 +126,7 @@ impl Indexes {
     pub(super) fn keep(&self, keys: &[u64], vectors: &Vectors) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|indexed| keys.contains(&indexed.key));
-        let used: HashSet<Digest> =
-            all.iter().flat_map(|indexed| indexed.digests.iter().copied()).collect();
+        let used: HashSet<Digest> = all.iter().flat_map(|indexed| indexed.digests.iter().copied()).collect();
         vectors.retain(|digest, _| used.contains(digest));
     }
 }

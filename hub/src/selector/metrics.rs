@@ -76,7 +76,8 @@ impl Metrics {
                 selections.with_label_values(&[backend.label(), outcome.label()]);
             }
         }
-        let tools = IntGaugeVec::new(opts("tools", "Tools that search knows: all, and those with a vector"), &["state"])?;
+        let tools =
+            IntGaugeVec::new(opts("tools", "Tools that search knows: all, and those with a vector"), &["state"])?;
         for state in ["indexed", "encoded"] {
             tools.with_label_values(&[state]);
         }

@@ -15,8 +15,8 @@ mod metrics;
 mod models;
 mod selections;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use mcphub_core::catalogue::Tool;
@@ -200,8 +200,9 @@ impl Selector {
         let memory = ask.memory.then(|| self.learning.all());
         let ranking = tokio::task::spawn_blocking(move || {
             let _held = place; // whoever goes away does not free the core
-            let of_server =
-                |server: &str, position: usize| sight.tools.get(position).is_some_and(|tool| *tool.server_name == *server);
+            let of_server = |server: &str, position: usize| {
+                sight.tools.get(position).is_some_and(|tool| *tool.server_name == *server)
+            };
             let visible = |position: usize| server.as_deref().is_none_or(|server| of_server(server, position));
             let ask = mcphub_select::Ask { prompt: &prompt, visible: &visible, limit, memory: memory.as_deref() };
             index.rank(&models, &ask)
@@ -279,7 +280,9 @@ impl Selector {
 
     /// Learns that the prompt of this selection led to this tool, which answered.
     pub fn learn(self: &Arc<Self>, id: &str, principal: [u8; 32], tool: Arc<Tool>) {
-        let (Some(selection), Some(models)) = (self.selections.take(id, principal), self.models.ready()) else { return };
+        let (Some(selection), Some(models)) = (self.selections.take(id, principal), self.models.ready()) else {
+            return;
+        };
         let selector = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let Some(vector) = models.encode_query(&selection.prompt) else { return };

@@ -132,7 +132,9 @@ async fn send(
 ) -> Answer {
     // The sight was made of these servers, so both are there.
     let Some(tool) = seen.sight.tools.get(position) else { return calling.bug() };
-    let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else { return calling.bug() };
+    let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else {
+        return calling.bug();
+    };
     calling.server.clone_from(&upstream.server.name);
     if ctx.era == Era::Modern
         && let Some(headers) = mirrored

@@ -255,7 +255,8 @@ async fn progress_and_cancellation_pass_through_a_dispatcher() {
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
     let session = hub.session().await;
     let dispatch = |id: u32, tool: &str| {
-        let params = json!({"name": META[4], "arguments": {"name": tool, "arguments": {}}, "_meta": {"progressToken": "mine"}});
+        let params =
+            json!({"name": META[4], "arguments": {"name": tool, "arguments": {}}, "_meta": {"progressToken": "mine"}});
         json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
     };
     let answer = hub.post(dispatch(1, "s__progress"), &[("mcp-session-id", &session)]).await;
@@ -287,8 +288,7 @@ async fn a_modern_dispatch_computes_the_mirrored_headers_of_the_resolved_tool() 
         "tools/call",
         json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {}}, "_meta": modern_meta()}),
     );
-    let headers =
-        [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "s__mirror")];
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "s__mirror")];
     assert_eq!(hub.post(body, &headers).await.status, 400, "downstream headers are those of the dispatcher");
 }
 
@@ -301,8 +301,13 @@ async fn a_direct_call_of_an_unlisted_tool_works_and_puts_it_on_the_list_of_that
     assert!(list(&hub, &one).await.contains(&"files__read_file".into()));
     assert_eq!(list(&hub, &other).await, META);
     // A dispatcher is the way to call without changing the list.
-    ask(&hub, &other, "tools/call", json!({"name": META[2], "arguments": {"name": "files__read_file", "arguments": {}}}))
-        .await;
+    ask(
+        &hub,
+        &other,
+        "tools/call",
+        json!({"name": META[2], "arguments": {"name": "files__read_file", "arguments": {}}}),
+    )
+    .await;
     assert_eq!(list(&hub, &other).await, META);
 }
 

@@ -14,9 +14,13 @@ const SHOWN: [&str; 2] = ["files__*", "others__*"];
 
 /// A hub with these tools of the third server.
 async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
-    let upstreams = [server(FILES).await, server(OTHERS).await, server(secret).await];
+    // Too long for any budget here.
+    let long = "Old mail goes to the archive. ".repeat(200);
+    let others = format!(r#"{OTHERS},{{"name":"archive","description":"{long}","inputSchema":{{"type":"object"}}}}"#);
+    let upstreams = [server(FILES).await, server(&others).await, server(secret).await];
     let names = ["files", "others", "ops"];
-    let list: Vec<(&str, &str)> = names.iter().zip(&upstreams).map(|(name, server)| (*name, server.url.as_str())).collect();
+    let list: Vec<(&str, &str)> =
+        names.iter().zip(&upstreams).map(|(name, server)| (*name, server.url.as_str())).collect();
     let mut whole = servers(&list);
     for (key, value) in config.as_object().unwrap() {
         match key.as_str() {
@@ -81,7 +85,10 @@ async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
     let session = hub.post_to(path, initialize, &[]).await.session();
     for (what, body, modern) in [
         legacy("tools/list", json!({})),
-        legacy("tools/call", call("hub__analyze_prompt", json!({"prompt": "launch the rocket, then the weather forecast"}))),
+        legacy(
+            "tools/call",
+            call("hub__analyze_prompt", json!({"prompt": "launch the rocket, then the weather forecast"})),
+        ),
         legacy("tools/list", json!({"after": "prompt"})),
         legacy("tools/call", call("ops__launch", json!({}))),
         legacy("tools/list", json!({"after": "call"})),
@@ -125,9 +132,9 @@ fn without_chance(text: &str) -> String {
 #[rstest]
 #[case::by_its_server_s_rules(json!({"ops": {"deny": ["*"]}, "filtering": {"mode": "PromptBased"}}), "/mcp")]
 #[case::by_a_static_list(
-    json!({"filtering": {"mode": "Static", "staticTools": SHOWN, "toolBudget": {"maxTools": 4}}}), "/mcp")]
+    json!({"filtering": {"mode": "Static", "staticTools": SHOWN, "toolBudget": {"maxTools": 5}}}), "/mcp")]
 #[case::by_an_allowlist_of_servers(
-    json!({"filtering": {"mode": "ServerAllowlist", "servers": {"deny": ["ops"]}, "toolBudget": {"maxTools": 4}}}), "/mcp")]
+    json!({"filtering": {"mode": "ServerAllowlist", "servers": {"deny": ["ops"]}, "toolBudget": {"maxTools": 5}}}), "/mcp")]
 #[case::by_the_view(
     json!({"filtering": {"mode": "PromptBased", "views": [{"name": "v", "tools": SHOWN}]}}), "/mcp/v/v")]
 #[case::by_an_access_rule(json!({"access": [{"tools": SHOWN}], "filtering": {"mode": "PromptBased"}}), "/mcp")]
@@ -150,9 +157,9 @@ async fn a_tool_that_is_denied(#[case] config: Value, #[case] path: &str) {
 #[case::by_the_prompt(json!({"filtering": {"mode": "PromptBased"}}))]
 #[case::by_zero_exposure(json!({"filtering": {"mode": "PromptBased", "promptBased": {"defaultExposure": "Zero"}}}))]
 #[case::by_a_count(json!({"filtering": {"toolBudget": {"maxTools": 6}}}))]
-#[case::by_tokens(json!({"filtering": {"toolBudget": {"maxTokens": 200}}}))]
+#[case::by_tokens(json!({"filtering": {"toolBudget": {"maxTokens": 1072}}}))]
 #[case::by_a_count_in_a_static_list(
-    json!({"filtering": {"mode": "Static", "staticTools": ["files__*", "ops__*"], "toolBudget": {"maxTools": 4}}}))]
+    json!({"filtering": {"mode": "Static", "staticTools": ["files__*", "others__*", "ops__*"], "toolBudget": {"maxTools": 5}}}))]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_unlisted(#[case] config: Value) {
     let (hub, _upstreams) = hub(SECRET, &config).await;

@@ -9,7 +9,8 @@ use crate::support::{Answer, TestHub, names, request, servers};
 async fn hub() -> (TestHub, [Fixture; 2]) {
     let (a, b) = (Fixture::legacy(&["get", "put"]).await, Fixture::legacy(&["get"]).await);
     let mut config = servers(&[("a", &a.url), ("b", &b.url)]);
-    config["filtering"] = json!({"views": [{"name": "small", "tools": ["*__get"]}, {"name": "onlyb", "servers": ["b"]}]});
+    config["filtering"] =
+        json!({"views": [{"name": "small", "tools": ["*__get"]}, {"name": "onlyb", "servers": ["b"]}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["a__get", "a__put", "b__get"]).await;
     (hub, [a, b])
@@ -94,5 +95,8 @@ async fn modern_clients_have_views_too() {
     let body = request("tools/list", json!({"_meta": crate::support::modern_meta()}));
     let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];
     let listed: Value = hub.post_to("/mcp/v/small", body, &headers).await.json();
-    assert_eq!((names(&listed), &listed["result"]["cacheScope"]), (vec!["a__get".into(), "b__get".into()], &json!("public")));
+    assert_eq!(
+        (names(&listed), &listed["result"]["cacheScope"]),
+        (vec!["a__get".into(), "b__get".into()], &json!("public"))
+    );
 }

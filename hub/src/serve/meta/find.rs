@@ -23,7 +23,11 @@ pub(super) async fn text(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, seen:
     if let Some(server) = &asked.server
         && !seen.sight.servers().iter().any(|(name, _)| name == server)
     {
-        return Err(Failed::refused(format!("there is no server {}; there are: {}", quoted(server), servers(&seen.sight))));
+        return Err(Failed::refused(format!(
+            "there is no server {}; there are: {}",
+            quoted(server),
+            servers(&seen.sight)
+        )));
     }
     let ranking = hub
         .selector

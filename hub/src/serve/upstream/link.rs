@@ -106,9 +106,9 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
         return Ok(None);
     };
     let read: Option<Discovered> = result.ok().and_then(|result| serde_json::from_str(&result).ok());
-    Ok(read
-        .filter(|read| read.supported_versions.iter().any(|version| version == MODERN))
-        .map(|read| Link::modern(read.capabilities.tools.is_some_and(|tools| tools.list_changed), read.instructions.map(Into::into))))
+    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == MODERN)).map(|read| {
+        Link::modern(read.capabilities.tools.is_some_and(|tools| tools.list_changed), read.instructions.map(Into::into))
+    }))
 }
 
 #[derive(Default, Deserialize)]
@@ -163,7 +163,12 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
         return Err(Error::Http(accepted.status));
     }
     let tells_changes = read.capabilities.tools.is_some_and(|tools| tools.list_changed);
-    Ok(Link { modern: false, headers: Arc::new(headers), tells_changes, instructions: read.instructions.map(Into::into) })
+    Ok(Link {
+        modern: false,
+        headers: Arc::new(headers),
+        tells_changes,
+        instructions: read.instructions.map(Into::into),
+    })
 }
 
 /// The result, or the error with its code, of our request with this id. `None`: the answer ends without one.
