@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
+use mcphub_core::arguments::correction::{self, Correction};
 use mcphub_core::catalogue::Tool;
 use mcphub_core::era::Era;
-use mcphub_core::message::Request;
+use mcphub_core::message::{Message, Request, parse};
 use mcphub_core::meta::MetaTool;
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{object, rewrite};
 
 use super::hub::{Hub, anonymous};
+use super::judging::{self, Judged};
 use super::mcp::{Answer, Ctx, Measured};
 use super::meta;
 use super::metrics::ToolMetrics;
@@ -32,6 +34,8 @@ struct Calling {
     measured: Option<Measured>,
     under_way: Option<UnderWay>,
     teaches: Option<Teaches>,
+    /// What the caller is told of.
+    corrections: Vec<Correction>,
 }
 
 /// A call that shows, by its success, which tool a prompt led to.
@@ -62,6 +66,9 @@ pub async fn answer(
     if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.exposure.has(*tool)) {
         return meta::answer(tool, hub, ctx, headers, request, seen, measured).await;
     }
+    if seen.exposure.dispatcher(&name).is_some() {
+        return meta::hierarchy::answer(&name, hub, ctx, headers, request, seen, measured).await;
+    }
     let Some(position) = seen.sight.find(&name) else { return unknown(ctx, request, measured, &name) };
     if let (Some(session), Some(tool)) = (&ctx.session, seen.sight.tools.get(position)) {
         let additions = hub.additions(session);
@@ -72,7 +79,7 @@ pub async fn answer(
             additions.add(&tool.exposed);
         }
     }
-    let what = Direct { seen, position, dispatched: false, selection: None };
+    let what = Direct { seen, position, dispatched: false, selection: None, correction: None };
     let answer = direct(hub, ctx, headers, request, what, measured).await;
     meta::telling(hub, ctx, answer)
 }
@@ -87,6 +94,8 @@ pub struct Direct<'a> {
     pub dispatched: bool,
     /// The selection that led to it.
     pub selection: Option<&'a str>,
+    /// What was corrected to find it.
+    pub correction: Option<Correction>,
 }
 
 /// Calls a tool by its own name.
@@ -98,11 +107,11 @@ pub async fn direct(
     what: Direct<'_>,
     measured: Measured,
 ) -> Answer {
-    let Direct { seen, position, dispatched, selection } = what;
+    let Direct { seen, position, dispatched, selection, correction } = what;
     let tool = seen.sight.tools.get(position);
     let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
     let teaches = |id: &str| Some(Teaches { hub: Arc::clone(hub), id: id.to_owned(), tool: Arc::clone(tool?) });
-    let calling = Calling {
+    let mut calling = Calling {
         server: String::new(),
         id: request.id.to_owned(),
         era: ctx.era,
@@ -112,9 +121,29 @@ pub async fn direct(
         measured: Some(measured),
         under_way: ctx.session.as_ref().map(|session| session.begin(request.id)),
         teaches: selection.and_then(teaches),
+        corrections: correction.into_iter().collect(),
     };
-    let mirrored = (!dispatched).then_some(headers);
-    send(&seen, position, ctx, mirrored, request, calling).await
+    let Some(tool) = tool else { return calling.bug() };
+    if ctx.era == Era::Modern
+        && !dispatched
+        && let Err(error) = modern::check_mirrored(headers, tool, &request.params)
+    {
+        calling.end(Ending::Refused);
+        return Answer::error(ctx.era, request.id, &error, -32020);
+    }
+    match hub.judge(tool, request.params.arguments) {
+        Judged::Passed => send(&seen, position, ctx, request, calling).await,
+        Judged::Refused(message) => {
+            calling.end(Ending::Refused);
+            calling.tool_error(&message)
+        }
+        Judged::Corrected { arguments, corrections } => {
+            let text = judging::corrected(request, &arguments);
+            let Ok(Message::Request(corrected)) = parse(&text) else { return calling.bug() };
+            calling.corrections.extend(corrections);
+            send(&seen, position, ctx, &corrected, calling).await
+        }
+    }
 }
 
 /// The answer to a call of a tool that the caller may not know of, or that is not there: the same for both.
@@ -126,7 +155,6 @@ async fn send(
     seen: &Seen,
     position: usize,
     ctx: &Ctx,
-    mirrored: Option<&HeaderMap>,
     request: &Request<'_>,
     mut calling: Calling,
 ) -> Answer {
@@ -136,13 +164,6 @@ async fn send(
         return calling.bug();
     };
     calling.server.clone_from(&upstream.server.name);
-    if ctx.era == Era::Modern
-        && let Some(headers) = mirrored
-        && let Err(error) = modern::check_mirrored(headers, tool, &request.params)
-    {
-        calling.end(Ending::Refused);
-        return Answer::error(ctx.era, request.id, &error, -32020);
-    }
     let caller = Caller { principal: anonymous(), session: ctx.session.as_ref().map(|session| session.unique) };
     let call = Call { tool, params: &request.params, progress: calling.progress_token.is_some() };
     let cancelled = calling.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
@@ -222,7 +243,8 @@ impl Calling {
         if let Some(Teaches { hub, id, tool }) = self.teaches.take().filter(|_| !head.is_error) {
             hub.selector.learn(&id, anonymous(), tool);
         }
-        Answer::result(&self.id, &rewrite::result_for(self.era, result, &head))
+        let told = (!self.corrections.is_empty()).then(|| correction::told(result, &self.corrections));
+        Answer::result(&self.id, &rewrite::result_for(self.era, told.as_deref().unwrap_or(result), &head))
     }
 
     /// A tool error that tells the model what happened.

@@ -20,11 +20,14 @@ use super::additions::Additions;
 use super::list_cost;
 use super::live::{Live, Slot};
 use super::mcp::Ctx;
+use super::judging::Judging;
 use super::metrics::Metrics;
 use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
 use crate::selector::{self, Selector};
 
+/// The flag that shows the tools of a server as one.
+pub(super) const HIERARCHICAL: &str = "hierarchicalTools";
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
 /// Instructions that name no server are of little use; a client that times out has none at all.
@@ -62,6 +65,8 @@ pub struct Hub {
     pub stopping: CancellationToken,
     /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
+    /// What judges the arguments of calls.
+    pub(super) judging: Judging,
     /// What was added to the lists of a view where its sessions share that.
     pub(super) shared_additions: DashMap<Option<String>, Arc<Additions>>,
     live: watch::Sender<Arc<Live>>,
@@ -89,9 +94,11 @@ impl Hub {
         let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
         let live = Live::of(Arc::new(config), slots, None, &metrics);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
+        let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
             identity,
             metrics,
+            judging,
             selector,
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
@@ -246,7 +253,12 @@ impl Hub {
         let flags = flags::in_force(&self.live().config.flags, &dataplane, self.identity.revision.as_ref());
         self.metrics.flags(&flags);
         self.metrics.generation.set(dataplane.generation as f64);
+        let hierarchical = self.flag(HIERARCHICAL);
         self.flags.store(Arc::new(flags));
+        if self.flag(HIERARCHICAL) != hierarchical {
+            // Every list is another one now, and sessions with a stream are to be told.
+            self.live.send_modify(|_| ());
+        }
     }
 
     async fn keep_flags(self: Arc<Self>) {

@@ -6,6 +6,7 @@
 //!
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
+//! * [`judging`]: what is done with arguments before a server sees them.
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
 //! * [`metrics`]: what is measured.
 
@@ -14,6 +15,7 @@ pub mod call;
 pub mod edge;
 pub mod filtering;
 pub mod hub;
+pub mod judging;
 pub mod list_cost;
 pub mod live;
 pub mod mcp;

@@ -106,7 +106,7 @@ async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
     let exposure = seen(hub, live, None)?.exposure;
-    let expected = exposure.tools.len() + exposure.meta.len();
+    let expected = exposure.tools.len() + exposure.dispatchers.len() + exposure.meta.len();
     if more || tools == expected {
         Ok(format!("{tools} tools"))
     } else {

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod arguments;
 mod cli;
 mod edge;
 mod fixture;

@@ -45,7 +45,8 @@ pub(super) async fn answer(
         return refused(measured, "arguments must be an object, as the tool's inputSchema says");
     };
     let selection = asked.selection_id.as_deref();
-    call::direct(hub, ctx, headers, &direct, Direct { seen, position, dispatched: true, selection }, measured).await
+    let what = Direct { seen, position, dispatched: true, selection, correction: None };
+    call::direct(hub, ctx, headers, &direct, what, measured).await
 }
 
 /// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.

@@ -1,9 +1,10 @@
 //! The hub's own tools: [`analyze`] puts tools on a session's list, [`find`] shows their definitions, [`dispatch`]
-//! calls them.
+//! calls them. [`hierarchy`] answers for the tools of a server that are listed as one.
 
 mod analyze;
 mod dispatch;
 mod find;
+pub(super) mod hierarchy;
 
 use std::sync::Arc;
 

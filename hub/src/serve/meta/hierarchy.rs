@@ -1,0 +1,67 @@
+//! A tool that stands for the tools of a server: `files__do {action, arguments}`.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use mcphub_core::hierarchy::Asked;
+use mcphub_core::message::{Message, Params, Request, parse};
+use mcphub_core::object::{Edits, quoted};
+use mcphub_core::outcome::Ending;
+
+use super::{result, telling, tool_error};
+use crate::serve::call::{self, Direct};
+use crate::serve::hub::Hub;
+use crate::serve::mcp::{Answer, Ctx, Measured};
+use crate::serve::seen::Seen;
+
+/// Answers a call of the dispatching tool of this name.
+pub(in crate::serve) async fn answer(
+    name: &str,
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    seen: Seen,
+    measured: Measured,
+) -> Answer {
+    let exposure = Arc::clone(&seen.exposure);
+    let Some(dispatcher) = exposure.dispatcher(name) else { return call::unknown(ctx, request, measured, name) };
+    let (position, tool, arguments, correction) =
+        match dispatcher.asked(request.params.arguments, hub.flag("autoCorrection")) {
+            Asked::Call { position, name, arguments, correction } => (position, name, arguments, correction),
+            Asked::Help(text) => {
+                measured.end(Ending::Result);
+                return result(ctx.era, request.id, &text);
+            }
+            Asked::Refused(message) => {
+                measured.end(Ending::Refused);
+                return tool_error(ctx.era, request.id, &message);
+            }
+        };
+    // From here on it is as if the tool had been called by its own name.
+    let text = resolved(request, tool, arguments);
+    let Ok(Message::Request(direct)) = parse(&text) else {
+        measured.end(Ending::Refused);
+        return tool_error(ctx.era, request.id, "arguments must be an object");
+    };
+    if let Some(session) = &ctx.session {
+        hub.additions(session).used(tool);
+    }
+    correction.iter().for_each(|correction| hub.judging.corrected(correction));
+    let what = Direct { seen, position, dispatched: true, selection: None, correction };
+    let answer = call::direct(hub, ctx, headers, &direct, what, measured).await;
+    telling(hub, ctx, answer)
+}
+
+/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
+fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
+    let Params { text, name, arguments: given, .. } = &request.params;
+    let params = match (text, name, given) {
+        (Some(text), Some(name), Some(given)) => {
+            Edits::of(text).replace(name, quoted(tool)).replace(given, arguments).finish()
+        }
+        // A call without an action never comes here.
+        _ => format!(r#"{{"name":{},"arguments":{arguments}}}"#, quoted(tool)),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
+}

@@ -1,0 +1,114 @@
+//! What becomes of arguments before a server sees them, and tools that are listed as one; each behind its flag.
+
+use serde_json::{Value, json};
+
+use crate::scripted::{Scripted, id_of, json as answer_json};
+use crate::support::{TestHub, names, servers, text_of};
+
+const READ: &str = r#"{"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"path":{"type":"string"},"mode":{"enum":["text","binary"],"enumDescriptions":["as UTF-8","as base64"]},"lines":{"type":"integer"}},"required":["path"],"additionalProperties":false}}"#;
+const ERASE: &str = r#"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"dict"}}"#;
+const RESULT: &str = r#"{"content":[{"type":"text","text":"done"}],"n":1.0e400}"#;
+
+async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
+    let server = Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
+    let mut config = servers(&[("s", &server.url)]);
+    let plain = config.clone();
+    config["flags"] = flags.iter().map(|flag| ((*flag).to_owned(), Value::Bool(true))).collect();
+    let hub = TestHub::start(config).await;
+    hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 2.0).await;
+    (hub, server, plain)
+}
+
+/// Calls with these parameters as written; what the server saw of them last, and the answer.
+async fn called(hub: &TestHub, server: &Scripted, params: &str) -> (Option<String>, Value) {
+    let before = server.seen("tools/call").len();
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+    let answer = hub.post(body, &[]).await;
+    assert!(answer.text.ends_with(r#""n":1.0e400}}"#) || answer.text.contains("isError"), "{}", answer.text);
+    let seen = server.seen("tools/call").get(before).map(|seen| {
+        let (_, params) = seen.body.split_once(r#""params":"#).unwrap();
+        params.strip_suffix('}').unwrap().to_owned()
+    });
+    (seen, serde_json::from_str(&answer.text.replace("1.0e400", "1")).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_every_flag_off_a_wrong_call_goes_on_as_it_came() {
+    let (hub, server, _) = hub_with(&[]).await;
+    let (seen, _) = called(&hub, &server, r#"{"name":"s__read","arguments":{"Path":"x"}}"#).await;
+    assert_eq!(seen.as_deref(), Some(r#"{"name":"read","arguments":{"Path":"x"}}"#));
+    assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "invalid")]).await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
+    let (hub, server, _) = hub_with(&["autoCorrection"]).await;
+    let params = r#"{ "x":1.50,"name" : "s__read","arguments": {"Path":"\u0061" ,"lines":"3"} }"#;
+    let (seen, answer) = called(&hub, &server, params).await;
+    assert_eq!(seen.as_deref(), Some(r#"{ "x":1.50,"name" : "read","arguments": {"path":"\u0061" ,"lines":3} }"#));
+    let told = &answer["result"]["_meta"]["mcphub.dev/corrections"];
+    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+    for kind in ["key", "number"] {
+        assert_eq!(hub.metric("mcp_hub_corrections_total", &[("kind", kind)]).await, Some(1.0));
+    }
+    assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "corrected")]).await, Some(1.0));
+    // What cannot be corrected is the server's to judge while validation is off.
+    let (seen, _) = called(&hub, &server, r#"{"name":"s__read","arguments":{"path":7}}"#).await;
+    assert_eq!(seen.as_deref(), Some(r#"{"name":"read","arguments":{"path":7}}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_write() {
+    for (enhanced, expected) in [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")] {
+        let flags: &[&str] = &["enumDescriptionsValidation", "enhancedErrorMessages"];
+        let (hub, server, _) = hub_with(if enhanced { flags } else { &flags[..1] }).await;
+        let (seen, answer) =
+            called(&hub, &server, r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#).await;
+        assert_eq!(seen, None);
+        let (is_error, text) = text_of(&answer);
+        assert!(is_error && text.contains(expected), "{text}");
+        assert_eq!(text.contains("Example of valid arguments: {\"path\":"), enhanced, "{text}");
+        let labels = [("server", "s"), ("tool", "s__read"), ("outcome", "caller_error")];
+        assert_eq!(hub.metric("mcp_hub_tool_calls_total", &labels).await, Some(1.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_whose_schema_is_none_is_called_as_if_there_were_no_flags() {
+    let (hub, server, _) = hub_with(&["enumDescriptionsValidation", "autoCorrection"]).await;
+    let (seen, _) = called(&hub, &server, r#"{"name":"s__erase","arguments":{"any":1}}"#).await;
+    assert_eq!(seen.as_deref(), Some(r#"{"name":"erase","arguments":{"any":1}}"#));
+    assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "unusable")]).await, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
+    let (hub, server, plain) = hub_with(&["hierarchicalTools"]).await;
+    assert_eq!(hub.tool_names().await, ["s__do"]);
+    let modern = hub.modern("tools/list", json!({})).await.json();
+    assert_eq!(names(&modern), ["s__do"]);
+    assert_eq!(modern["result"]["tools"][0]["annotations"]["destructiveHint"], true);
+
+    let inner = r#"{ "path" : "\u00e9","lines":1e2 }"#;
+    let direct = format!(r#"{{"x":1.0, "name":"s__read","arguments":{inner}}}"#);
+    let dispatched = format!(r#"{{"x":1.0, "name":"s__do","arguments":{{"arguments": {inner} ,"action":"read"}}}}"#);
+    let (as_direct, _) = called(&hub, &server, &direct).await;
+    let (as_dispatched, _) = called(&hub, &server, &dispatched).await;
+    assert!(as_direct.is_some());
+    assert_eq!(as_dispatched, as_direct, "what is dispatched is the direct call");
+
+    let ask = async |arguments: Value| {
+        text_of(&hub.ask("tools/call", json!({"name": "s__do", "arguments": arguments})).await.json())
+    };
+    let (is_error, help) = ask(json!({"action": "help", "arguments": {"action": "read"}})).await;
+    assert!(!is_error && help == READ.replace("\"read\"", "\"s__read\""), "{help}");
+    let (is_error, text) = ask(json!({"action": "smile"})).await;
+    assert!(is_error && text.contains("erase, read, help"), "{text}");
+
+    // With the flag off the tools are back at once, and the dispatching tool was never there.
+    hub.write(&plain);
+    hub.list_becomes(&["s__erase", "s__read"]).await;
+    let gone = hub.ask("tools/call", json!({"name": "s__do", "arguments": {"action": "read"}})).await;
+    let never = hub.ask("tools/call", json!({"name": "s__da", "arguments": {"action": "read"}})).await;
+    assert_eq!(gone.text.replace("s__do", "s__da"), never.text);
+}
