@@ -67,7 +67,12 @@ pub struct Recorded {
 impl Recorded {
     /// The compiled config, where it can be read.
     pub fn hub_config(&self) -> Option<HubConfig> {
-        serde_json::from_str(self.config.data.as_ref()?.get(CONFIG_FILE)?).ok()
+        serde_json::from_str(self.config_text()).ok()
+    }
+
+    /// The same as text.
+    pub fn config_text(&self) -> &str {
+        self.config.data.as_ref().and_then(|data| data.get(CONFIG_FILE)).map(String::as_str).unwrap_or_default()
     }
 
     /// Feature flags as its spec had them, defaults filled in.

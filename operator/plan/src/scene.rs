@@ -51,8 +51,8 @@ impl<'a> Scene<'a> {
         let desired = match &accepted {
             Ok(hub) => match desired(snapshot, owner, &hub.revision, &mut kept) {
                 Ok(revision) => Some(revision),
-                Err(problem) => {
-                    accepted = Err(vec![problem]);
+                Err(problems) => {
+                    accepted = Err(problems);
                     None
                 }
             },
@@ -108,7 +108,7 @@ fn desired(
     owner: Owner<'_>,
     valid: &ValidRevision,
     kept: &mut BTreeMap<Revision, Kept>,
-) -> Result<Revision, Problem> {
+) -> Result<Revision, Vec<Problem>> {
     let digests = valid.content.digests();
     let same = |kept: &&Kept| {
         let recorded = kept.recorded.as_ref();
@@ -129,12 +129,16 @@ fn desired(
     if runs_something_else {
         return Ok(revision);
     }
+    let problems = accept::refused_by_hubs(recorded.config_text());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let number = kept.get(&revision).map(|kept| kept.number);
     let number = number.unwrap_or_else(|| kept.values().map(|kept| kept.number).max().unwrap_or_default() + 1);
     let fresh = Kept::new(recorded, number);
     let object = Child::ControllerRevision(fresh.object(owner.hub, &revision, None));
     if let Some(problem) = accept::size(&object) {
-        return Err(problem);
+        return Err(vec![problem]);
     }
     kept.insert(revision.clone(), fresh);
     Ok(revision)

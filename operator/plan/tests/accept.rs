@@ -52,26 +52,6 @@ fn container(fields: &str) -> String {
     "servers[0] \"files\".container.volumeMounts: \"x\" is mounted at /mcphub, where the bridge is; choose another path"
 )]
 #[case(
-    &format!("{SERVER}\nfiltering: {{mode: ServerAllowlist, servers: {{allow: [b]}}}}"),
-    "filtering.servers.allow names the server \"b\", which is not in servers; use one of a"
-)]
-#[case(
-    &format!("{SERVER}\nfiltering: {{views: [{{name: v, servers: [a, b]}}]}}"),
-    "filtering.views \"v\" names the server \"b\", which is not in servers; use one of a"
-)]
-#[case(
-    &format!("{SERVER}\naccess: [{{when: 'view == \"v\"', servers: [b]}}]"),
-    "access[0].servers names the server \"b\", which is not in servers; use one of a"
-)]
-#[case(
-    &format!("{SERVER}\nfiltering: {{views: [{{name: v}}, {{name: v}}]}}"),
-    "filtering.views has \"v\" twice; give each view a name of its own"
-)]
-#[case(
-    &format!("{SERVER}\nfiltering: {{selector: {{backend: Llm}}}}"),
-    "filtering.selector.backend is Llm, but there is no filtering.llm; add it, or write backend: Embedded"
-)]
-#[case(
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
     "servers[0] \"a\": both remote and container are set; keep one"
 )]
@@ -135,6 +115,34 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     let message =
         "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m";
     assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
+}
+
+// Pods would refuse such a config at start and crash, and nobody would know why.
+#[rstest]
+#[case("access: [{when: 'caller.sub == '}]", "access[0].when: ")]
+#[case("access: [{when: 'true', servers: [b]}]", "access[0].servers: \"b\" is no server of this hub; there are a")]
+#[case(
+    "filtering: {mode: ServerAllowlist, servers: {allow: [b]}}",
+    "filtering.servers.allow: \"b\" is no server of this hub; there are a"
+)]
+#[case(
+    "filtering: {mode: Static}",
+    "filtering.static.tools: is empty, so mode Static shows nothing; write patterns such as files__*"
+)]
+#[case(
+    "filtering: {views: [{name: v}, {name: v}]}",
+    "filtering.views[1].name: \"v\" is there twice; give one another name"
+)]
+#[case("filtering: {selector: {backend: Llm}}", "filtering.selector: is Llm, and there is no filtering.llm")]
+#[case("filtering: {toolBudget: {maxTools: 2}}", "filtering.toolBudget.maxTools: is 2, and the hub's own tools")]
+fn what_hubs_would_refuse_is_refused_before_a_pod_starts(#[case] field: &str, #[case] message: &str) {
+    let mut world = World::new(&format!("{SERVER}\n{field}"));
+    let plan = world.plan();
+    assert_eq!(plan.objects, []);
+    world.apply(&plan);
+    let (_, reason, said) = world.condition("Accepted");
+    assert_eq!(reason, "InvalidSpec");
+    assert!(said.contains(message), "{said}");
 }
 
 // Never judged, it would be trusted.

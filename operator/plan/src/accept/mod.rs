@@ -92,7 +92,7 @@ pub fn accept(snapshot: &Snapshot) -> Result<ValidHub, Vec<Problem>> {
     let mut problems = taken(snapshot);
     problems.extend(refused(snapshot));
     problems.extend(guarded::not_supported(spec));
-    problems.extend(filtering::problems(spec));
+    problems.extend(filtering::recall_of_nothing(spec));
     let revision = collect(revision_part(snapshot), &mut problems);
     let live = collect(live_part(spec, &snapshot.operator), &mut problems);
     match (revision, live) {
@@ -208,6 +208,17 @@ fn refused(snapshot: &Snapshot) -> Vec<Problem> {
         )
     };
     snapshot.answers.refused.iter().map(word).collect()
+}
+
+/// What hubs would say of their config, by their own code: pods that refuse it at start would only crash.
+pub fn refused_by_hubs(config: &str) -> Vec<Problem> {
+    let Err(found) = mcphub_core::config::parse(config, &|_| None) else { return Vec::new() };
+    let word = |problem: &mcphub_core::config::Problem| {
+        // The one list that is spelled otherwise in the resource.
+        let field = problem.at.replace("filtering.staticTools", "filtering.static.tools");
+        Problem::invalid(format!("{field}: {}", problem.message))
+    };
+    found.0.iter().map(word).collect()
 }
 
 /// Whether a revision fits in a ControllerRevision and its config in a ConfigMap.
