@@ -186,3 +186,51 @@ fn servers_are_those_with_a_tool_in_sight() {
     });
     assert_eq!(sight.servers(), [("a", 2), ("c", 1)]);
 }
+
+// What servers list is not ours to choose: none of it may stop the hub or lose another server's tools.
+#[test]
+fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
+    let nested = format!(
+        r#"{{"name":"deep","inputSchema":{}{}}}"#,
+        r#"{"properties":{"a":"#.repeat(100),
+        "{}".to_owned() + &"}}".repeat(100)
+    );
+    let huge =
+        format!(r#"{{"name":"huge","description":"{}","inputSchema":{{"type":"object"}}}}"#, "word ".repeat(100_000));
+    let cyclic = r##"{"name":"cyclic","inputSchema":{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/a"}}}}"##;
+    let texts = [
+        nested.as_str(),
+        huge.as_str(),
+        cyclic,
+        r#"{"name":"bare"}"#,
+        r#"{"name":"读取","description":null,"annotations":[]}"#,
+    ];
+    let page = format!(r#"{{"tools":[{}]}}"#, texts.join(","));
+    let list = crate::catalogue::Page::parse(&page).unwrap().list;
+    let mut config = config(&["s"]);
+    filtering(&mut config, json!({"mode": "PromptBased", "views": [{"name": "v", "categories": ["other"]}]}));
+    let catalogue = Catalogue::of(&config, &[Some(Arc::new(ServerList::of_pages(vec![list])))]);
+    let visibility = Visibility::of(Arc::new(config), catalogue);
+    let sight = visibility.whole(&Caller::anonymous());
+    let mut bare: Vec<&str> = sight.tools.iter().map(|tool| tool.bare.as_str()).collect();
+    bare.sort_unstable();
+    assert_eq!(bare, ["__", "bare", "cyclic", "deep", "huge"]);
+    assert!(visibility.unfiltered_tokens() > 100_000);
+    assert_eq!(visibility.sight(Some("v"), &Caller::anonymous()).unwrap().tools.len(), 5);
+}
+
+#[test]
+fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
+    let tools: Vec<String> = (0..500).map(|n| format!("tool_{n}")).collect();
+    let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
+    let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+    let sight = sight_of(&servers, &tools, |config| {
+        filtering(config, json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}));
+    });
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(exposure.tools.len() + exposure.unlisted(), 50_000);
+    assert!(exposure.tools.len() > 10 && exposure.tokens() <= 8000);
+    assert!(exposure.tools.iter().all(|tool| &*tool.server_name == "s7"));
+    assert_eq!(sight.find("s99__tool_499"), Some(49_999));
+}
