@@ -56,7 +56,9 @@ impl Visibility {
         let categories = Mappings::of(&config.filtering.categories.custom);
         let each = |rule: &dyn Fn(&Tool) -> bool| catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>();
         let shown = each(&|tool| shown(&config, &categories, tool));
-        let pinned = each(&|tool| pattern::any(&config.filtering.static_tools, &tool.exposed));
+        // In mode Static the patterns say what is shown at all: pinned besides, they would leave no room for additions.
+        let pins = config.filtering.mode != FilterMode::Static;
+        let pinned = each(&|tool| pins && pattern::any(&config.filtering.static_tools, &tool.exposed));
         let views = config.filtering.views.iter();
         let views = views.map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool)))).collect();
         let access = Access::of(&config.access, &catalogue);

@@ -170,11 +170,11 @@ async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<Str
     let chosen = chosen["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let (list, _) = ask_as(hub, &ctx, "tools/list", "{}").await?;
     let listed = list["tools"].as_array().map_or(&[][..], Vec::as_slice);
-    let lost = chosen.iter().filter(|chosen| chosen["listed"] == true).find(|chosen| {
+    let missing = chosen.iter().filter(|chosen| chosen["listed"] == true).find(|chosen| {
         list.get("nextCursor").is_none() && !listed.iter().any(|listed| listed["name"] == chosen["name"])
     });
-    match lost {
-        Some(lost) => Err(format!("{} was chosen and is not in the list", lost["name"])),
+    match missing {
+        Some(tool) => Err(format!("{} was chosen and is not in the list", tool["name"])),
         None => Ok(format!("a prompt found {} tools", chosen.len())),
     }
 }
