@@ -162,7 +162,7 @@ pub struct Why {
     /// The view that it is looked for in.
     #[arg(long)]
     pub view: Option<String>,
-    /// Who looks, as JSON: {"sub": "ann", "groups": ["dev"], "claims": {}, "keyName": ""} [default: anonymous].
+    /// Who looks, as JSON: `{"sub": "ann", "groups": ["dev"], "claims": {}, "keyName": ""}` [default: anonymous].
     #[arg(long = "as", value_name = "JSON")]
     pub caller: Option<String>,
     /// A prompt: what the embedded selector adds to a session's list for it.

@@ -1,5 +1,7 @@
 //! `mcp-hub eval`: how well the embedded selector finds the tools that questions need.
 
+#![allow(clippy::cast_precision_loss, reason = "numbers of tools and questions")]
+
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;

@@ -19,7 +19,7 @@ fn main() {
 const SERVERS: usize = 100;
 const TOOLS: usize = 100;
 
-fn config(filtering: Value, access: Value) -> HubConfig {
+fn config(filtering: &Value, access: &Value) -> HubConfig {
     let servers =
         (0..SERVERS).map(|n| json!({"name": format!("s{n}"), "prefix": format!("s{n}"), "url": "http://localhost:1"}));
     let config = json!({"schema": 1, "servers": servers.collect::<Vec<_>>(), "filtering": filtering, "access": access});
@@ -39,7 +39,7 @@ fn catalogue(config: &HubConfig) -> Catalogue {
     Catalogue::of(config, &vec![Some(list); SERVERS])
 }
 
-fn visibility(filtering: Value, access: Value) -> Arc<Visibility> {
+fn visibility(filtering: &Value, access: &Value) -> Arc<Visibility> {
     let config = config(filtering, access);
     let catalogue = catalogue(&config);
     Visibility::of(Arc::new(config), catalogue)
@@ -52,7 +52,7 @@ fn all() -> Value {
 /// A new caller's first list, without its text.
 #[divan::bench]
 fn cold_view_of_10_000(bencher: Bencher<'_, '_>) {
-    let visibility = visibility(all(), json!([]));
+    let visibility = visibility(&all(), &json!([]));
     let caller = Caller::anonymous();
     bencher.bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
 }
@@ -61,21 +61,21 @@ fn cold_view_of_10_000(bencher: Bencher<'_, '_>) {
 fn cold_view_of_10_000_with_access_rules(bencher: Bencher<'_, '_>) {
     let rules =
         json!([{"when": "'dev' in caller.groups"}, {"when": "tool.server == 's7'"}, {"when": "caller.sub == ''"}]);
-    let visibility = visibility(all(), rules);
+    let visibility = visibility(&all(), &rules);
     let caller = Caller::anonymous();
     bencher.bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
 }
 
 #[divan::bench]
 fn cold_list_within_a_budget(bencher: Bencher<'_, '_>) {
-    let visibility = visibility(json!({"staticTools": ["s1__*"], "toolBudget": {}}), json!([]));
+    let visibility = visibility(&json!({"staticTools": ["s1__*"], "toolBudget": {}}), &json!([]));
     let caller = Caller::anonymous();
     bencher.bench(|| visibility.whole(&caller).exposure(Asker::Stateless).digest);
 }
 
 #[divan::bench]
 fn cached_list(bencher: Bencher<'_, '_>) {
-    let sight = visibility(all(), json!([])).whole(&Caller::anonymous());
+    let sight = visibility(&all(), &json!([])).whole(&Caller::anonymous());
     bencher.bench(|| {
         let exposure = sight.exposure(Asker::Stateless);
         exposure.page(None).map(|(page, _)| page.len())
@@ -84,7 +84,7 @@ fn cached_list(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn a_session_s_list_with_ten_additions(bencher: Bencher<'_, '_>) {
-    let sight = visibility(json!({"mode": "PromptBased", "toolBudget": {}}), json!([])).whole(&Caller::anonymous());
+    let sight = visibility(&json!({"mode": "PromptBased", "toolBudget": {}}), &json!([])).whole(&Caller::anonymous());
     let names: Vec<String> = (0..10).map(|n| format!("s{n}__read_thing_{n}")).collect();
     let mut additions = Additions::default();
     additions.add_for_prompt(names.iter().map(String::as_str));
@@ -93,17 +93,19 @@ fn a_session_s_list_with_ten_additions(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn find_by_name(bencher: Bencher<'_, '_>) {
-    let sight = visibility(all(), json!([])).whole(&Caller::anonymous());
+    let sight = visibility(&all(), &json!([])).whole(&Caller::anonymous());
     bencher.bench(|| sight.find(divan::black_box("s50__read_thing_50")));
 }
 
 #[divan::bench(sample_count = 10)]
 fn catalogue_of_10_000(bencher: Bencher<'_, '_>) {
-    let config = config(all(), json!([]));
+    let config = config(&all(), &json!([]));
     bencher.bench(|| catalogue(&config).tools.len());
 }
 
 #[divan::bench(sample_count = 10)]
 fn tokens_of_10_000(bencher: Bencher<'_, '_>) {
-    bencher.with_inputs(|| visibility(json!({}), json!([]))).bench_values(|visibility| visibility.unfiltered_tokens());
+    bencher
+        .with_inputs(|| visibility(&json!({}), &json!([])))
+        .bench_values(|visibility| visibility.unfiltered_tokens());
 }

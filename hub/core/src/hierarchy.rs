@@ -57,10 +57,13 @@ pub struct Hierarchy {
     pub tools: Vec<Arc<Tool>>,
 }
 
+/// A tool and its position in the sight.
+type Placed<'a> = (usize, &'a Arc<Tool>);
+
 impl Hierarchy {
     /// These tools of a sight, by server.
     pub fn of(sight: &Sight, positions: impl Iterator<Item = usize>) -> Self {
-        let mut servers: Vec<(usize, Vec<(usize, &Arc<Tool>)>)> = Vec::new();
+        let mut servers: Vec<(usize, Vec<Placed<'_>>)> = Vec::new();
         for position in positions {
             let Some(tool) = sight.tools.get(position) else { continue };
             match servers.iter_mut().find(|(server, _)| *server == tool.server) {
@@ -132,7 +135,7 @@ impl Dispatcher {
         while members.iter().any(|member| member.action == help) {
             help.insert_str(0, "hub_");
         }
-        let hints = worst(members.iter().map(|member| member.tool.hints));
+        let hints = worst(&members.iter().map(|member| member.tool.hints));
         let definition = definition(&name, &members, &help, hints);
         Self { name, definition, hints, members, help }
     }
@@ -149,7 +152,7 @@ impl Dispatcher {
 }
 
 /// A client's "always allow" is for every action, so one that destroys makes all of them destructive.
-fn worst(hints: impl Iterator<Item = Hints> + Clone) -> Hints {
+fn worst(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
     let all = |says: &dyn Fn(Hints) -> bool| Some(hints.clone().all(says));
     Hints {
         read_only: all(&|hints| hints.read_only == Some(true)),

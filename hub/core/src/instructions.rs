@@ -18,12 +18,12 @@ const LAST_LINE: u32 = 24;
 /// are not in sight are left out) while the budget lasts. The same for the same input.
 pub fn instructions(sight: &Sight, exposure: &Exposure, upstream: &[(&str, &str)]) -> String {
     let mut text = Text::default();
-    text.push(how(exposure));
+    text.push(&how(exposure));
     let servers = sight.servers();
     let mut named = 0;
     for (name, count) in &servers {
         let tools = if *count == 1 { "tool" } else { "tools" };
-        if !text.push(format!("- {name}: {count} {tools}")) {
+        if !text.push(&format!("- {name}: {count} {tools}")) {
             break;
         }
         named += 1;
@@ -35,7 +35,7 @@ pub fn instructions(sight: &Sight, exposure: &Exposure, upstream: &[(&str, &str)
     for (name, said) in upstream {
         let said = said.trim();
         if !said.is_empty() && servers.iter().any(|(server, _)| server == name) {
-            text.push(format!("\n{name} says: {said}"));
+            text.push(&format!("\n{name} says: {said}"));
         }
     }
     text.text
@@ -63,14 +63,14 @@ struct Text {
 
 impl Text {
     /// Adds a line if it fits.
-    fn push(&mut self, line: String) -> bool {
-        let tokens = tokens::of_text(&line) + 2; // its line feed
+    fn push(&mut self, line: &str) -> bool {
+        let tokens = tokens::of_text(line) + 2; // its line feed
         let fits = self.tokens + tokens + LAST_LINE <= MAX_TOKENS;
         if fits {
             if !self.text.is_empty() {
                 self.text.push('\n');
             }
-            self.text.push_str(&line);
+            self.text.push_str(line);
             self.tokens += tokens;
         }
         fits

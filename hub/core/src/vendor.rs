@@ -272,8 +272,11 @@ fn of_node(root: &Value, node: &Map<String, Value>, at: &str, found: &mut Vec<Br
     }
 }
 
+/// What is told of a schema: itself, its place and its depth.
+type Visit<'v, 'a> = dyn FnMut(&'a Map<String, Value>, &str, usize) + 'v;
+
 /// Every schema in a schema, with its place and depth: of objects and arrays in each other, not of compositions.
-fn walk<'a>(root: &'a Value, visit: &mut dyn FnMut(&'a Map<String, Value>, &str, usize)) {
+fn walk<'a>(root: &'a Value, visit: &mut Visit<'_, 'a>) {
     let mut open: Vec<(&Value, String, usize)> = vec![(root, String::new(), 0)];
     while let Some((node, at, depth)) = open.pop() {
         let Some(node) = node.as_object() else { continue };

@@ -1,5 +1,7 @@
 //! Arguments against schemas: what is judged, corrected and said.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use mcphub_core::arguments::correction::{Correction, Kind, Outcome, correct};
 use mcphub_core::arguments::problem;
 use mcphub_core::arguments::schema::{Schema, Unusable};

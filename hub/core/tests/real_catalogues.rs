@@ -1,6 +1,6 @@
 //! Over the tool lists of real servers, where they are there.
 
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -51,7 +51,7 @@ fn servers(folder: &Path, file: &str) -> Vec<(String, Vec<Value>)> {
     list.iter().map(|server| (name(server), server["tools"].as_array().unwrap().clone())).collect()
 }
 
-fn visibility(servers: &[(String, Vec<Value>)], filtering: Value) -> Arc<Visibility> {
+fn visibility(servers: &[(String, Vec<Value>)], filtering: &Value) -> Arc<Visibility> {
     let names = servers.iter().enumerate().map(
         |(n, (name, _))| json!({"name": format!("{name} {n}"), "prefix": format!("s{n}"), "url": "http://localhost:1"}),
     );
@@ -72,7 +72,7 @@ const FILES: [&str; 3] =
 fn words_sort_real_tools_into_categories() {
     let Some(folder) = folder() else { return };
     for file in FILES {
-        let visibility = visibility(&servers(&folder, file), json!({}));
+        let visibility = visibility(&servers(&folder, file), &json!({}));
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for tool in &visibility.catalogue.tools {
             *counts.entry(tool.builtin_category().name()).or_default() += 1;
@@ -92,7 +92,7 @@ fn a_budget_holds_over_real_tools_and_loses_none() {
     let Some(folder) = folder() else { return };
     for file in FILES {
         let budget = json!({"staticTools": ["s1*"], "toolBudget": {"maxTools": 60, "maxTokens": 8000}});
-        let visibility = visibility(&servers(&folder, file), budget);
+        let visibility = visibility(&servers(&folder, file), &budget);
         let sight = visibility.whole(&Caller::anonymous());
         let exposure = sight.exposure(Asker::Stateless);
         assert!(exposure.tools.len() + exposure.meta.len() <= 60 && exposure.tokens() <= 8000);

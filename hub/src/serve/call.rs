@@ -151,13 +151,7 @@ pub fn unknown(ctx: &Ctx, request: &Request<'_>, measured: Measured, name: &str)
     refused(ctx, request, measured, &format!("Unknown tool: {name}"))
 }
 
-async fn send(
-    seen: &Seen,
-    position: usize,
-    ctx: &Ctx,
-    request: &Request<'_>,
-    mut calling: Calling,
-) -> Answer {
+async fn send(seen: &Seen, position: usize, ctx: &Ctx, request: &Request<'_>, mut calling: Calling) -> Answer {
     // The sight was made of these servers, so both are there.
     let Some(tool) = seen.sight.tools.get(position) else { return calling.bug() };
     let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else {

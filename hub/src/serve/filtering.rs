@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::edge;
 use super::hub::Hub;
-use super::live::{Live, Slot};
+use super::live::Live;
 use crate::llm;
 
 /// How often a tool's category was known already when it was wanted for a new list.
@@ -57,7 +57,7 @@ pub async fn fixed(State(hub): State<Arc<Hub>>, method: Method) -> Response {
 
 fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
     let filtering = &live.config.filtering;
-    let total: usize = live.servers.iter().map(Slot::listed).sum();
+    let total: usize = live.listed.iter().sum();
     let sight = live.anonymous();
     let exposed = sight.exposure(Asker::Stateless).tools.len();
     let filtered = total.saturating_sub(exposed);

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::additions::Additions;
+use super::judging::Judging;
 use super::list_cost;
 use super::live::{Live, Slot};
 use super::mcp::Ctx;
-use super::judging::Judging;
 use super::metrics::Metrics;
 use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};

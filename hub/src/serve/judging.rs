@@ -98,7 +98,9 @@ impl Hub {
         count(&self.judging.outcomes, verdict.outcome());
         match verdict {
             Verdict::Corrected { arguments, corrections } => {
-                corrections.iter().for_each(|correction| self.judging.corrected(correction));
+                for correction in &corrections {
+                    self.judging.corrected(correction);
+                }
                 Judged::Corrected { arguments, corrections }
             }
             Verdict::Invalid(problems) if rules.validate => Judged::Refused(if self.flag("enhancedErrorMessages") {

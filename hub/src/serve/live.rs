@@ -20,12 +20,18 @@ pub struct Live {
     pub config: Arc<HubConfig>,
     /// The servers of the config, in its order.
     pub servers: Vec<Slot>,
+    /// Tools that each server listed, before filtering. Of the moment of the catalogue: a server that has listed since
+    /// would make tools look denied that are only not there yet.
+    pub listed: Vec<usize>,
     /// What clients may know of.
     pub visibility: Arc<Visibility>,
     /// The counters of each tool of the catalogue; `None` for those that nobody may know of.
     pub tool_metrics: Vec<Option<ToolMetrics>>,
-    sights: Mutex<HashMap<(Option<String>, String), Arc<Sight>>>,
+    sights: Mutex<Sights>,
 }
+
+/// Sights by view and caller.
+type Sights = HashMap<(Option<String>, String), Arc<Sight>>;
 
 /// A server of the config.
 #[derive(Clone)]
@@ -55,11 +61,6 @@ impl Slot {
             Self::Disabled => None,
         }
     }
-
-    /// Tools that the server lists, before filtering.
-    pub fn listed(&self) -> usize {
-        self.upstream().and_then(|upstream| upstream.state().list.as_ref().map(|list| list.tools.len())).unwrap_or(0)
-    }
 }
 
 impl Live {
@@ -80,9 +81,9 @@ impl Live {
         let visibility = Visibility::of(Arc::clone(&config), catalogue);
         metrics.category_cache.wanted(known, categorised(&visibility.catalogue));
         let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
-        let listed: Vec<usize> = servers.iter().map(Slot::listed).collect();
+        let listed: Vec<usize> = lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
         let tool_metrics = metrics.tools(&visibility, &up, &listed);
-        Self { config, servers, visibility, tool_metrics, sights: Mutex::default() }
+        Self { config, servers, listed, visibility, tool_metrics, sights: Mutex::default() }
     }
 
     /// What a caller may know of through a view. `None`: there is no such view.

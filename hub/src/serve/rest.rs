@@ -84,7 +84,7 @@ fn states(live: &Live) -> Vec<Value> {
             "name": live.config.servers.get(position).map(|server| &server.name),
             "status": status,
             "error": message,
-            "tools": slot.listed(),
+            "tools": live.listed.get(position),
             "exposedTools": exposure.tools.iter().filter(|tool| tool.server == position).count(),
         })
     };

@@ -123,7 +123,7 @@ fn filtering(live: &Live) -> Result<String, String> {
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;
     if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
-        let existing = live.servers.iter().map(Slot::listed).sum::<usize>();
+        let existing = live.listed.iter().sum::<usize>();
         Ok(format!("mode {mode:?}, {} of {existing} tools visible", sight.tools.len()))
     } else {
         Err("a newer list of a server is not in force yet".into())
@@ -184,7 +184,7 @@ fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, 
 }
 
 fn servers(live: &Live) -> Vec<ServerState> {
-    let state = |(server, slot): (&mcphub_wire::config::Server, &Slot)| {
+    let state = |((server, slot), &tools): ((&mcphub_wire::config::Server, &Slot), &usize)| {
         let message = match slot.status()? {
             Status::Connected => String::new(),
             Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
@@ -193,11 +193,11 @@ fn servers(live: &Live) -> Vec<ServerState> {
         Some(ServerState {
             name: server.name.clone(),
             connected: message.is_empty(),
-            tools: u32::try_from(slot.listed()).unwrap_or(u32::MAX),
+            tools: u32::try_from(tools).unwrap_or(u32::MAX),
             message,
         })
     };
-    live.config.servers.iter().zip(&live.servers).filter_map(state).collect()
+    live.config.servers.iter().zip(&live.servers).zip(&live.listed).filter_map(state).collect()
 }
 
 /// Nobody: counted nowhere.

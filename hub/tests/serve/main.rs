@@ -12,6 +12,7 @@
 mod arguments;
 mod cli;
 mod edge;
+mod filtering;
 mod fixture;
 mod life;
 mod meta;

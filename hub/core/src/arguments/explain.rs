@@ -8,7 +8,7 @@ use super::example;
 use super::place::Place;
 use super::problem::{Problem, What, shortened};
 use super::schema::Schema;
-use super::spelling;
+use super::spelling::{self, Meant};
 use super::text::{self, Path, Step};
 
 /// Most values that are listed.
@@ -83,7 +83,7 @@ fn meant(arguments: &str, path: &[Step], place: &Place<'_>) -> String {
     let written = text::at(arguments, path).and_then(crate::object::unquoted).unwrap_or_default();
     let choices = place.choices();
     let options: Vec<&str> = choices.iter().filter_map(|choice| choice.value.as_str()).collect();
-    match spelling::meant(&written, &options).flatten() {
+    match spelling::meant(&written, &options).and_then(Meant::one) {
         Some(option) => format!("; did you mean \"{option}\"?"),
         None => String::new(),
     }

@@ -66,7 +66,7 @@ impl Verdict {
 
 /// The one of these words that is meant, in another case or with one letter wrong; `None` for none or more than one.
 pub(crate) fn meant<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    spelling::meant(word, words).flatten()
+    spelling::meant(word, words).and_then(spelling::Meant::one)
 }
 
 /// The outcome where a schema cannot be used.

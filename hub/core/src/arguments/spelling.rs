@@ -10,14 +10,33 @@ pub(super) fn normalised(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The one option that is meant; `None` for none, `Some(None)` for more than one.
-pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<Option<&'a str>> {
+/// Which of the options a word means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meant<'a> {
+    /// This one and no other.
+    One(&'a str),
+    /// More than one fits.
+    Ambiguous,
+}
+
+impl<'a> Meant<'a> {
+    /// The one option.
+    pub(super) fn one(self) -> Option<&'a str> {
+        match self {
+            Self::One(option) => Some(option),
+            Self::Ambiguous => None,
+        }
+    }
+}
+
+/// The option that is meant; `None` where none fits.
+pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<Meant<'a>> {
     let one_of = |fits: &dyn Fn(&str) -> bool| {
         let mut found = options.iter().copied().filter(|option| fits(option));
         match (found.next(), found.next()) {
             (None, _) => None,
-            (Some(one), None) => Some(Some(one)),
-            (Some(_), Some(_)) => Some(None),
+            (Some(one), None) => Some(Meant::One(one)),
+            (Some(_), Some(_)) => Some(Meant::Ambiguous),
         }
     };
     let folded = word.to_lowercase();
@@ -79,15 +98,15 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::case("READ", Some(Some("read")))]
-    #[case::a_letter_lost("wrte", Some(Some("write")))]
-    #[case::a_letter_more("writee", Some(Some("write")))]
-    #[case::a_letter_mistaken("wribe", Some(Some("write")))]
-    #[case::two_fit("ree", Some(None))]
+    #[case::case("READ", Some(Meant::One("read")))]
+    #[case::a_letter_lost("wrte", Some(Meant::One("write")))]
+    #[case::a_letter_more("writee", Some(Meant::One("write")))]
+    #[case::a_letter_mistaken("wribe", Some(Meant::One("write")))]
+    #[case::two_fit("ree", Some(Meant::Ambiguous))]
     #[case::two_letters("wrt", None)]
     #[case::a_digit("v3", None)]
     #[case::short("x", None)]
-    fn one_letter_or_case_is_forgiven_where_one_option_fits(#[case] word: &str, #[case] meant: Option<Option<&str>>) {
+    fn one_letter_or_case_is_forgiven_where_one_option_fits(#[case] word: &str, #[case] meant: Option<Meant<'_>>) {
         assert_eq!(super::meant(word, &["read", "reed", "reel", "write", "v1", "v2", "ms"]), meant);
     }
 

@@ -102,7 +102,7 @@ pub(super) fn written(path: &[Step]) -> String {
                 out.push('.');
                 out.push_str(key);
             }
-            Step::Index(index) => out.push_str(&format!("[{index}]")),
+            Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
         }
         out
     })

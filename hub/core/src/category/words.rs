@@ -1,6 +1,6 @@
 //! Words and what they say of a tool.
 
-use super::Builtin::{self, *};
+use super::Builtin;
 
 /// Strong: the word alone names the category. Weak: it says something, beside others.
 const STRONG: u32 = 3;
@@ -11,13 +11,13 @@ macro_rules! meanings {
         /// The categories that a word, small and singular, speaks for.
         pub(super) fn meanings(word: &str) -> &'static [(Builtin, u32)] {
             match word {
-                $($($strong => &[($category, STRONG)],)*)*
+                $($($strong => &[(Builtin::$category, STRONG)],)*)*
                 _ => weak(word),
             }
         }
         fn weak(word: &str) -> &'static [(Builtin, u32)] {
             match word {
-                $($($weak => &[($category, WEAK)],)*)*
+                $($($weak => &[(Builtin::$category, WEAK)],)*)*
                 _ => &[],
             }
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sight::tests::{config, list};
 
-/// Of files and mail, each with read_file and send_mail.
+/// Of files and mail, each with `read_file` and `send_mail`.
 fn answer(config_of: &Value, tool: &str, view: Option<&str>, chosen: Option<&[String]>) -> Why {
     let mut config = config(&["files", "mail"]);
     config.filtering = serde_json::from_value(config_of["filtering"].clone()).unwrap_or_default();

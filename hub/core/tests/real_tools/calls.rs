@@ -189,7 +189,7 @@ impl Maker<'_> {
         if integer || self.rng.random_bool(0.5) || least >= most {
             json!(whole)
         } else {
-            json!((least + most) / 2.0 + 0.25)
+            json!(f64::midpoint(least, most) + 0.25)
         }
     }
 }

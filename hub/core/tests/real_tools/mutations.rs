@@ -215,12 +215,10 @@ fn words(key: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut before = ' ';
     for c in key.chars() {
-        if !c.is_alphanumeric() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
             words.push(String::new());
-        } else {
-            if c.is_uppercase() && before.is_lowercase() {
-                words.push(String::new());
-            }
+        }
+        if c.is_alphanumeric() {
             words.last_mut().unwrap().extend(c.to_lowercase());
         }
         before = c;

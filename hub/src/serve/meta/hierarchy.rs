@@ -47,7 +47,9 @@ pub(in crate::serve) async fn answer(
     if let Some(session) = &ctx.session {
         hub.additions(session).used(tool);
     }
-    correction.iter().for_each(|correction| hub.judging.corrected(correction));
+    if let Some(correction) = &correction {
+        hub.judging.corrected(correction);
+    }
     let what = Direct { seen, position, dispatched: true, selection: None, correction };
     let answer = call::direct(hub, ctx, headers, &direct, what, measured).await;
     telling(hub, ctx, answer)

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Fix, Found};
 use crate::arguments::correction::{Correction, Kind};
 use crate::arguments::place::Place;
-use crate::arguments::spelling;
+use crate::arguments::spelling::{self, Meant};
 use crate::arguments::text::{self, Edit, Step};
 use crate::object;
 
@@ -64,8 +64,8 @@ pub(super) fn of_choice(text: &str, path: &[Step], options: &[Value]) -> Found {
     let words: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
     match spelling::meant(&content, &words) {
         None => Found::None,
-        Some(None) => Found::Ambiguous,
-        Some(Some(option)) => {
+        Some(Meant::Ambiguous) => Found::Ambiguous,
+        Some(Meant::One(option)) => {
             let mut fix = replaced(text, path, raw, &object::quoted(option), Kind::Enum);
             for made in fix.iter_mut().flat_map(|fix| &mut fix.made) {
                 made.from = Some(content.clone().into_owned());

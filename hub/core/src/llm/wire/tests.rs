@@ -18,7 +18,7 @@ fn read(provider: Provider, value: &Value) -> Response {
     response(provider, value.to_string().as_bytes())
 }
 
-fn openai(choice: Value) -> Value {
+fn openai(choice: &Value) -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": [choice],
         "usage": {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107, "prompt_tokens_details": {"cached_tokens": 64}},
@@ -73,7 +73,7 @@ fn a_gemini_model_may_be_named_with_its_kind() {
 #[test]
 fn tokens_are_counted_once_however_the_provider_sums_them() {
     let message = json!({"message": {"content": "{}"}, "finish_reason": "stop"});
-    assert_eq!(read(Provider::OpenAI, &openai(message)).usage, Usage { input: 36, cached: 64, output: 7 });
+    assert_eq!(read(Provider::OpenAI, &openai(&message)).usage, Usage { input: 36, cached: 64, output: 7 });
     let anthropic = json!({"content": [], "usage": {"input_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 9, "output_tokens": 3}});
     assert_eq!(read(Provider::Anthropic, &anthropic).usage, Usage { input: 7, cached: 9, output: 3 });
     let gemini = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2, "thoughtsTokenCount": 30, "cachedContentTokenCount": 4}});
@@ -81,13 +81,13 @@ fn tokens_are_counted_once_however_the_provider_sums_them() {
 }
 
 #[rstest]
-#[case::openai(Provider::OpenAI, openai(json!({"message": {"role": "assistant", "content": "{\"tools\":[]}", "refusal": null}, "finish_reason": "stop"})), Ok(Said::Text("{\"tools\":[]}".into())))]
-#[case::openai_refusal(Provider::OpenAI, openai(json!({"message": {"content": null, "refusal": "I can't."}, "finish_reason": "stop"})), Err(Failure::Refused))]
-#[case::openai_filter(Provider::OpenAI, openai(json!({"message": {"content": ""}, "finish_reason": "content_filter"})), Err(Failure::Refused))]
-#[case::openai_length(Provider::OpenAI, openai(json!({"message": {"content": "{\"to"}, "finish_reason": "length"})), Err(Failure::Truncated))]
+#[case::openai(Provider::OpenAI, openai(&json!({"message": {"role": "assistant", "content": "{\"tools\":[]}", "refusal": null}, "finish_reason": "stop"})), Ok(Said::Text("{\"tools\":[]}".into())))]
+#[case::openai_refusal(Provider::OpenAI, openai(&json!({"message": {"content": null, "refusal": "I can't."}, "finish_reason": "stop"})), Err(Failure::Refused))]
+#[case::openai_filter(Provider::OpenAI, openai(&json!({"message": {"content": ""}, "finish_reason": "content_filter"})), Err(Failure::Refused))]
+#[case::openai_length(Provider::OpenAI, openai(&json!({"message": {"content": "{\"to"}, "finish_reason": "length"})), Err(Failure::Truncated))]
 #[case::openai_no_choice(Provider::OpenAI, json!({"choices": []}), Err(Failure::Malformed))]
 #[case::compatible_error_with_200(Provider::OpenAICompatible, json!({"error": {"code": 502}}), Err(Failure::Malformed))]
-#[case::compatible_parts(Provider::OpenAICompatible, openai(json!({"message": {"content": [{"type": "text", "text": "[]"}]}})), Ok(Said::Text("[]".into())))]
+#[case::compatible_parts(Provider::OpenAICompatible, openai(&json!({"message": {"content": [{"type": "text", "text": "[]"}]}})), Ok(Said::Text("[]".into())))]
 #[case::anthropic(Provider::Anthropic, json!({"stop_reason": "tool_use", "content": [{"type": "text", "text": "So:"}, {"type": "tool_use", "id": "t", "name": "n", "input": {"tools": []}}]}), Ok(Said::Data(json!({"tools": []}))))]
 #[case::anthropic_text(Provider::Anthropic, json!({"stop_reason": "end_turn", "content": [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "{}"}]}), Ok(Said::Text("{}".into())))]
 #[case::anthropic_refusal(Provider::Anthropic, json!({"stop_reason": "refusal", "content": []}), Err(Failure::Refused))]
