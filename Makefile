@@ -25,7 +25,7 @@ lint: ## formatting and clippy, without a warning
 
 .PHONY: test-pure
 test-pure: ## the pure crates: no IO, no clock
-	$(cargo) test -q -p mcphub-wire -p mcphub-crds -p mcphub-core -p mcphub-plan
+	$(cargo) test -q -p mcphub-wire -p mcphub-crds -p mcphub-core -p mcphub-select -p mcphub-plan
 
 .PHONY: test-process
 test-process: ## hub and operator in process and as processes, with real MCP servers and clients

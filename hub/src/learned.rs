@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::WatchStreamExt as _;
@@ -124,12 +124,22 @@ impl Shared {
         Ok(memory)
     }
 
+    /// Those of the ConfigMap, so that the Lease goes with the hub as well.
+    async fn owners(&self) -> Result<Option<Vec<OwnerReference>>, kube::Error> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let owners = maps.get(&self.name()).await?.metadata.owner_references;
+        // Who may not set finalizers of the hub may not hold up its deletion either.
+        let plain = |owner| OwnerReference { block_owner_deletion: None, controller: None, ..owner };
+        Ok(owners.map(|owners| owners.into_iter().map(plain).collect()))
+    }
+
     /// The Lease, if it could be had.
     async fn acquire(&self, leases: &Api<Lease>) -> Result<Option<Lease>, kube::Error> {
         let lease = leases.get_opt(&self.name()).await?;
         let asked = match lease {
             None => {
-                let metadata = ObjectMeta { name: Some(self.name()), ..ObjectMeta::default() };
+                let (name, owner_references) = (Some(self.name()), self.owners().await?);
+                let metadata = ObjectMeta { name, owner_references, ..ObjectMeta::default() };
                 let new = held(Lease { metadata, ..Lease::default() }, Some(&self.pod));
                 leases.create(&PostParams::default(), &new).await
             }
