@@ -138,6 +138,10 @@ pub struct Eval {
     /// The first so many questions of each tool are remembered, the rest is scored.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub remember: usize,
+    /// Folder of weights to measure in place of the binary's: `static.bin`, `encoder.onnx`, `ranker-static.json`,
+    /// `ranker-full.json`, `floor.json`, those that are there.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub weights: Option<PathBuf>,
 }
 
 /// How much of the embedded selector is used.
@@ -149,6 +153,9 @@ pub enum Backend {
     Static,
     /// The transformer too.
     Full,
+    /// The transformer alone, to compare with.
+    #[value(hide = true)]
+    Embedding,
 }
 
 /// `mcp-hub why`.

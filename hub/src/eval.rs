@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use mcphub_core::tokens;
 use mcphub_select::bench::{self, Question, Tool};
-use mcphub_select::{Ask, Digest, Doc, Index, Memory, Models, Vector};
+use mcphub_select::{Ask, Digest, Doc, Index, Memory, Models, Vector, Weights};
 use serde_json::{Value, json};
 
 use crate::args::{self, Backend};
@@ -47,39 +47,70 @@ fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// What was measured of one set.
+/// What is measured, and with what.
 struct Setup<'a> {
     tools: &'a [Tool],
     models: Models,
     index: Index,
+    /// The transformer's, of the tools in their order; empty without it.
+    vectors: Vec<Arc<Vector>>,
     memory: Memory,
+    /// No ranking but by the transformer's cosine.
+    alone: bool,
     load_ms: f64,
     index_ms: f64,
 }
 
+/// A question as it was answered.
+struct Answer {
+    hits: Vec<usize>,
+    fits: bool,
+    fit_score: f32,
+    /// The prompt, where the transformer read it.
+    prompt: Option<Vector>,
+}
+
 impl<'a> Setup<'a> {
-    fn new(tools: &'a [Tool], backend: Backend) -> anyhow::Result<Self> {
+    fn new(tools: &'a [Tool], args: &args::Eval) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let models = match backend {
+        let models = match args.backend {
             Backend::Lexical => Models::lexical()?,
-            Backend::Static => Models::embedded(false)?,
-            Backend::Full => Models::embedded(true)?,
+            Backend::Static => models(false, args.weights.as_deref())?,
+            Backend::Full | Backend::Embedding => models(true, args.weights.as_deref())?,
         };
         let load_ms = millis(start);
         let start = Instant::now();
         let docs: Vec<Doc<'_>> = tools.iter().map(Tool::doc).collect();
         let mut index = Index::build(&docs, &models);
-        if models.is_full() {
-            let vectors: HashMap<Digest, Arc<Vector>> =
-                index.digests().iter().copied().zip(models.encode_docs(&docs).into_iter().map(Arc::new)).collect();
-            index = index.with_vectors(|digest| vectors.get(digest).cloned());
+        let vectors: Vec<_> = models.encode_docs(&docs).into_iter().map(Arc::new).collect();
+        if !vectors.is_empty() {
+            let known: HashMap<Digest, &Arc<Vector>> = index.digests().iter().copied().zip(&vectors).collect();
+            index = index.with_vectors(|digest| known.get(digest).copied().cloned());
         }
-        let index_ms = millis(start);
-        Ok(Self { tools, models, index, memory: Memory::new(), load_ms, index_ms })
+        let (index_ms, alone) = (millis(start), args.backend == Backend::Embedding);
+        Ok(Self { tools, models, index, vectors, memory: Memory::new(), alone, load_ms, index_ms })
     }
 
-    fn ask<'b>(&'b self, prompt: &'b str, visible: &'b dyn Fn(usize) -> bool) -> Ask<'b> {
-        Ask { prompt, visible, limit: DEEP, memory: Some(&self.memory) }
+    fn answer(&self, text: &str, prompt: Option<Vector>, visible: &dyn Fn(usize) -> bool) -> Answer {
+        let read = || self.models.is_full().then(|| self.models.encode_query(text)).flatten();
+        let prompt = prompt.or_else(read);
+        if self.alone {
+            return self.nearest(prompt, visible);
+        }
+        let ask = Ask { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
+        let ranked = self.index.rank_read(&self.models, &ask, prompt.as_ref());
+        let hits = ranked.hits.iter().map(|hit| hit.doc).collect();
+        Answer { hits, fits: ranked.fits, fit_score: ranked.fit_score, prompt }
+    }
+
+    /// By the cosine alone.
+    fn nearest(&self, prompt: Option<Vector>, visible: &dyn Fn(usize) -> bool) -> Answer {
+        let like = |tool: usize| prompt.as_ref().map_or(0.0, |prompt| self.vectors[tool].cosine(prompt));
+        let seen = (0..self.vectors.len()).filter(|&tool| visible(tool));
+        let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let hits = scored.iter().take(DEEP).map(|&(_, tool)| tool).collect();
+        Answer { hits, fits: true, fit_score: scored.first().map_or(0.0, |first| first.0), prompt }
     }
 
     /// Remembers the first `most` questions of each tool; what is left is scored.
@@ -98,30 +129,30 @@ impl<'a> Setup<'a> {
 }
 
 fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow::Result<Value> {
-    let mut setup = Setup::new(tools, args.backend)?;
+    let mut setup = Setup::new(tools, args)?;
     let asked = setup.remember(questions, args.remember);
     let costs: Vec<u32> = tools.iter().map(cost).collect();
     let all: f64 = costs.iter().copied().map(f64::from).sum();
     let mut sums: HashMap<(&str, usize), f64> = HashMap::new();
     let mut times = Vec::new();
-    let (mut with_gold, mut abstained) = (Vec::new(), 0usize);
+    let (mut answers, mut abstained) = (Vec::new(), 0usize);
     for question in &asked {
         let start = Instant::now();
-        let ranked = setup.index.rank(&setup.models, &setup.ask(&question.text, &|_| true));
+        let answer = setup.answer(&question.text, None, &|_| true);
         times.push(millis(start));
-        let found: Vec<usize> = ranked.hits.iter().map(|hit| hit.doc).collect();
+        let found = &answer.hits;
         for k in [1, 5, 10, 20] {
-            *sums.entry(("recall", k)).or_default() += bench::recall(&found, &question.gold, k);
-            *sums.entry(("ndcg", k)).or_default() += bench::ndcg(&found, &question.gold, k);
-            *sums.entry(("completeness", k)).or_default() += bench::completeness(&found, &question.gold, k);
+            *sums.entry(("recall", k)).or_default() += bench::recall(found, &question.gold, k);
+            *sums.entry(("ndcg", k)).or_default() += bench::ndcg(found, &question.gold, k);
+            *sums.entry(("completeness", k)).or_default() += bench::completeness(found, &question.gold, k);
             let shown: f64 = found.iter().take(k).map(|&tool| f64::from(costs[tool])).sum();
             *sums.entry(("saved", k)).or_default() += 1.0 - shown / all.max(1.0);
         }
-        with_gold.push(ranked.fit_score);
-        abstained += usize::from(!ranked.fits);
+        abstained += usize::from(!answer.fits);
+        answers.push(answer);
     }
     let rss = rss_bytes();
-    let auc = if args.backend == Backend::Lexical { None } else { abstention(&setup, &asked, &with_gold)? };
+    let auc = if args.backend == Backend::Lexical { None } else { abstention(&setup, &asked, answers)? };
     let share = |of: &str, k: usize| {
         let sum = sums.get(&(of, k)).map(|sum| round(sum / asked.len() as f64));
         json!(sum)
@@ -137,7 +168,7 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
         "ndcg": ranks("ndcg", &[5, 10]),
         "completeness": ranks("completeness", &[5, 10, 20]),
         "abstention_auc": auc.map(round),
-        "false_abstention": auc.map(|_| round(abstained as f64 / asked.len() as f64)),
+        "false_abstention": auc.filter(|_| !setup.alone).map(|_| round(abstained as f64 / asked.len() as f64)),
         "tokens_saved": ranks("saved", &[5, 10, 20]),
         "latency_ms": {"p50": time(0.50), "p95": time(0.95), "p99": time(0.99)},
         "load_ms": round(setup.load_ms),
@@ -148,25 +179,44 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
 
 /// How well the score of "nothing fits" tells a question from the same one without its tools, their twins and what is
 /// like them: by vectors of the transformer, whatever the backend.
-fn abstention(setup: &Setup<'_>, asked: &[&Question], with_gold: &[f32]) -> anyhow::Result<Option<f64>> {
-    let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
-    let vectors = if setup.models.is_full() {
-        setup.models.encode_docs_base(&docs)
-    } else {
-        Models::embedded(true)?.encode_docs_base(&docs)
-    };
-    let mut without = Vec::new();
-    for question in asked {
-        let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
-        let gone: Vec<bool> = (0..docs.len())
-            .map(|tool| {
-                gold.iter()
-                    .any(|&gold| docs[gold].name == docs[tool].name || vectors[gold].cosine(&vectors[tool]) > ALIKE)
-            })
-            .collect();
-        without.push(setup.index.rank(&setup.models, &setup.ask(&question.text, &|tool| !gone[tool])).fit_score);
+fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> anyhow::Result<Option<f64>> {
+    if asked.is_empty() {
+        return Ok(None);
     }
-    Ok(bench::auc(with_gold, &without))
+    let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
+    let vectors: Vec<Arc<Vector>> = if setup.models.is_full() && !setup.models.is_tuned() {
+        setup.vectors.clone()
+    } else {
+        Models::embedded(true)?.encode_docs_base(&docs).into_iter().map(Arc::new).collect()
+    };
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for (question, answer) in asked.iter().zip(answers) {
+        let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
+        let right = |tool: usize, gold: usize| {
+            docs[gold].name == docs[tool].name || vectors[gold].cosine(&vectors[tool]) > ALIKE
+        };
+        let gone: Vec<bool> = (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
+        with.push(answer.fit_score);
+        without.push(setup.answer(&question.text, answer.prompt, &|tool| !gone[tool]).fit_score);
+    }
+    Ok(bench::auc(&with, &without))
+}
+
+/// The binary's weights, or those of a folder in their place.
+fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
+    let mut weights = Weights::embedded(full);
+    let Some(folder) = folder else { return Ok(Models::read(&weights, full)?) };
+    let there = |name: &str| -> anyhow::Result<Option<&'static [u8]>> {
+        let path = folder.join(name);
+        let read = path.try_exists()?.then(|| std::fs::read(&path)).transpose();
+        Ok(read.with_context(|| format!("{} cannot be read", path.display()))?.map(|bytes| &*bytes.leak()))
+    };
+    weights.table = there("static.bin")?.unwrap_or(weights.table);
+    weights.encoder = there("encoder.onnx")?.unwrap_or(weights.encoder);
+    let ranker = there(if full { "ranker-full.json" } else { "ranker-static.json" })?;
+    weights.ranker = ranker.map_or(Ok(weights.ranker), std::str::from_utf8)?;
+    weights.floor = there("floor.json")?.map_or(Ok(weights.floor), std::str::from_utf8)?;
+    Models::read(&weights, full).with_context(|| format!("weights in {}", folder.display()))
 }
 
 /// Tokens of a tool's definition in a list.
@@ -220,4 +270,66 @@ fn table(report: &Value) -> String {
         number(&report["index_ms"])
     ));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOLS: &str = r#"{"id":"w","server":"sky","name":"get_forecast","description":"Weather of a city","inputSchema":{"type":"object"}}
+{"id":"m","server":"mail","name":"send_mail","description":"Send a letter to somebody"}
+{"id":"t","server":"post","name":"send_mail","description":"Send mail"}
+"#;
+    const QUESTIONS: &str = r#"{"id":"1","text":"what is the weather in Oslo?","gold":["w"]}
+{"id":"2","text":"send a letter to Anna","gold":[["m","t"]]}
+{"id":"3","text":"nothing answers this","gold":[]}
+"#;
+
+    fn of(backend: Backend, questions: &str, remember: usize) -> Value {
+        let tools = bench::tools(TOOLS, "tools").unwrap();
+        let questions = bench::questions(questions, "questions", &tools).unwrap();
+        let args = args::Eval {
+            tools: "tools".into(),
+            queries: "questions".into(),
+            json: true,
+            backend,
+            remember,
+            weights: None,
+        };
+        measure(&tools, &questions, &args).unwrap()
+    }
+
+    #[test]
+    fn the_json_has_every_key_and_what_was_not_measured_is_null() {
+        let report = of(Backend::Lexical, QUESTIONS, 0);
+        let keys: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+        let told = "abstention_auc completeness false_abstention index_ms latency_ms load_ms ndcg queries recall rss_bytes tokens_saved tools";
+        assert_eq!(keys, told.split(' ').collect::<Vec<_>>());
+        assert_eq!(
+            (&report["tools"], &report["queries"]),
+            (&json!(3), &json!(2)),
+            "a question without gold is not asked"
+        );
+        assert_eq!(report["recall"], json!({"1": 1.0, "5": 1.0, "10": 1.0, "20": 1.0}));
+        assert_eq!(report["ndcg"], json!({"5": 1.0, "10": 1.0}));
+        assert_eq!(report["completeness"], json!({"5": 1.0, "10": 1.0, "20": 1.0}));
+        assert_eq!(report["abstention_auc"], Value::Null, "words alone have no floor");
+        assert!(table(&report).contains("recall"), "{}", table(&report));
+    }
+
+    #[test]
+    fn no_question_left_leaves_ratios_null() {
+        let report = of(Backend::Lexical, "", 0);
+        assert_eq!(report["recall"]["5"], Value::Null);
+        assert_eq!(report["latency_ms"]["p50"], Value::Null);
+    }
+
+    #[test]
+    fn remembered_questions_are_not_scored() {
+        let again = QUESTIONS.replace("\"1\"", "\"4\"") + QUESTIONS;
+        let report = of(Backend::Static, &again, 1);
+        assert_eq!(report["queries"], 2);
+        let auc = report["abstention_auc"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&auc) && report["false_abstention"].is_f64(), "{report}");
+    }
 }

@@ -40,7 +40,19 @@ def likely(fitted, rows, columns):
     return model.predict_proba((rows[:, columns] - mean) / scale)[:, 1]
 
 
-def part(folder: Path, prefix: str) -> dict:
+def lowest(fitted, sets, columns) -> float:
+    """The threshold that no family has more than `FALSE` of its answerable questions under."""
+    return min(float(np.quantile(likely(fitted, rows, columns)[labels > 0], FALSE)) for labels, rows in sets.values())
+
+
+def written(names, columns, fitted, threshold: float) -> dict:
+    mean, scale, model = fitted
+    rounded = lambda values: [round(float(v), 6) for v in values]
+    return {"features": [names[c] for c in columns], "mean": rounded(mean), "scale": rounded(scale),
+            "weights": rounded(model.coef_[0]), "bias": round(float(model.intercept_[0]), 6), "threshold": round(threshold, 4)}
+
+
+def part(folder: Path, prefix: str, held_out: dict) -> dict:
     stems = [str(p)[: -len(".json")] for p in sorted(folder.glob(f"{prefix}-*.json"))]
     read_in = {Path(s).name.removeprefix(f"{prefix}-"): read(s) for s in stems}
     names = next(iter(read_in.values()))[0]
@@ -49,23 +61,21 @@ def part(folder: Path, prefix: str) -> dict:
     columns = [at for at, name in enumerate(names) if varied[at] and not name.startswith(LEFT_OUT)]
     areas = []
     for name, (labels, rows) in sets.items() if len(sets) > 1 else []:
-        fitted = fit([s for other, s in sets.items() if other != name], columns)
+        others = {other: s for other, s in sets.items() if other != name}
+        fitted = fit(list(others.values()), columns)
+        held_out.setdefault(name, {})[prefix] = written(names, columns, fitted, lowest(fitted, others, columns))
         scores = likely(fitted, rows, columns)
         areas.append(roc_auc_score(labels, scores))
         print(f"{prefix}: {name}, held out: AUC {areas[-1]:.3f}, 5 % of the answerable lie under {np.quantile(scores[labels > 0], FALSE):.3f}", flush=True)
     fitted = fit(list(sets.values()), columns)
-    own = [float(np.quantile(likely(fitted, rows, columns)[labels > 0], FALSE)) for labels, rows in sets.values()]
-    threshold = min(own)
+    threshold = lowest(fitted, sets, columns)
     for name, (labels, rows) in sets.items():
         scores = likely(fitted, rows, columns)
         print(f"{prefix}: {name}, of all (seen): AUC {roc_auc_score(labels, scores):.3f}, under the threshold {threshold:.3f} "
               f"{100 * (scores[labels > 0] < threshold).mean():.1f} % answerable, {100 * (scores[labels < 1] < threshold).mean():.1f} % not")
     if areas:
         print(f"{prefix}: mean AUC held out {np.mean(areas):.3f}")
-    mean, scale, model = fitted
-    rounded = lambda values: [round(float(v), 6) for v in values]
-    return {"features": [names[c] for c in columns], "mean": rounded(mean), "scale": rounded(scale),
-            "weights": rounded(model.coef_[0]), "bias": round(float(model.intercept_[0]), 6), "threshold": round(threshold, 4)}
+    return written(names, columns, fitted, threshold)
 
 
 def hit(folder: Path, prefix: str, ranker: Path) -> list[float]:
@@ -90,12 +100,17 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--dumps", type=Path, required=True)
     options.add_argument("--models", type=Path, required=True)
+    options.add_argument("--held-out", type=Path, help="folder of folders `without-FAMILY`, for floors that have not seen the family")
     given = options.parse_args()
-    out = {}
+    out, held_out = {}, {}
     for prefix in ("static", "full"):
         if any(given.dumps.glob(f"{prefix}-*.json")):
-            out[prefix] = part(given.dumps, prefix)
+            out[prefix] = part(given.dumps, prefix, held_out)
             out[prefix]["hit"] = hit(given.dumps, prefix, given.models / f"ranker-{prefix}.json")
+    for name, floors in held_out.items() if given.held_out else []:
+        folder = given.held_out / f"without-{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "floor.json").write_text(json.dumps(floors, separators=(",", ":")) + "\n")
     (given.models / "floor.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
 
 

@@ -51,6 +51,11 @@ impl Encoder {
         self.run(self.base, pieces, text)
     }
 
+    /// Whether it was tuned: if not, both say the same.
+    pub fn is_tuned(&self) -> bool {
+        self.base != self.tuned
+    }
+
     fn run(&self, output: NodeId, pieces: &WordPiece, text: &str) -> Vector {
         let mut tokens = vec![START];
         tokens.extend(pieces.tokens(text, TOKENS - 2));

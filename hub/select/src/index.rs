@@ -173,7 +173,12 @@ impl Index {
 
     /// The tools that fit best, and whether any is likely to. The same input has the same answer.
     pub fn rank(&self, models: &Models, ask: &Ask<'_>) -> Ranked {
-        let (ranked, statistics) = self.ranked(models, ask);
+        self.rank_read(models, ask, None)
+    }
+
+    /// The same, of a prompt whose vector by [`Models::encode_query`] is known.
+    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Vector>) -> Ranked {
+        let (ranked, statistics) = self.ranked(models, ask, prompt);
         let (fit_score, fits) = models.floor.fit(&statistics);
         let hits = self.apart(&ranked, ask.limit);
         let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score) }).collect();
@@ -182,16 +187,16 @@ impl Index {
 
     /// What the ranker and the floor see.
     pub fn trace(&self, models: &Models, ask: &Ask<'_>) -> Trace {
-        let (ranked, statistics) = self.ranked(models, ask);
+        let (ranked, statistics) = self.ranked(models, ask, None);
         Trace { candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(), statistics }
     }
 
-    fn ranked(&self, models: &Models, ask: &Ask<'_>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
+    fn ranked(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Vector>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
         let pool = Pool::new(self.len(), ask);
         if ask.prompt.trim().is_empty() || pool.ids.is_empty() {
             return (Vec::new(), vec![0.0; features::statistics().len()]);
         }
-        let signals = Signals::new(&self.inner, &self.vectors, models, ask, &pool);
+        let signals = Signals::new(&self.inner, &self.vectors, models, (ask, prompt), &pool);
         let ids = self.candidates(&signals, &pool, ask.limit);
         let found = features::candidates(&self.inner, models, &signals, &pool, &ids);
         let mut ranked: Vec<(Candidate, f32)> = found

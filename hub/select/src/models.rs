@@ -94,6 +94,11 @@ impl Models {
         docs.iter().map(|doc| encoder.encode(&self.pieces, &doc.texts().head)).collect()
     }
 
+    /// Whether the transformer was tuned: if not, [`Models::encode_docs`] and [`Models::encode_docs_base`] are the same.
+    pub fn is_tuned(&self) -> bool {
+        self.encoder.as_ref().is_some_and(Encoder::is_tuned)
+    }
+
     /// Vectors by the transformer as it was before it was tuned: what tools are called alike by in measurements.
     pub fn encode_docs_base(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };

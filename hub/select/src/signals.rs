@@ -50,14 +50,24 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Reads the prompt and compares it with the pool.
-    pub fn new(index: &Inner, vectors: &Matrix, models: &Models, ask: &Ask<'_>, pool: &Pool) -> Self {
+    /// Reads the prompt, unless its vector is known, and compares it with the pool.
+    pub fn new(
+        index: &Inner,
+        vectors: &Matrix,
+        models: &Models,
+        (ask, read): (&Ask<'_>, Option<&Vector>),
+        pool: &Pool,
+    ) -> Self {
         let terms = Terms::default().of(ask.prompt, WORDS);
         let asked = index.lexical.ask(terms, &pool.seen, pool.ids.len());
         let scores = index.lexical.score(&asked, &pool.seen, pool.ids.len());
         let table = models.table.as_ref().map(|table| table.encode(&models.pieces, ask.prompt));
         let needs_query = models.is_full() && (vectors.rows() > 0 || ask.memory.is_some_and(|m| !m.is_empty()));
-        let query = if needs_query { models.encode_query(ask.prompt) } else { table.clone() };
+        let query = match read.filter(|_| needs_query) {
+            Some(read) => Some(read.clone()),
+            None if needs_query => models.encode_query(ask.prompt),
+            None => table.clone(),
+        };
         let mut columns: [Vec<f32>; POOLED.len()] = std::array::from_fn(|_| Vec::new());
         columns[BM25F] = scores.iter().map(|score| score.combined).collect();
         for field in 0..FIELDS {
