@@ -44,6 +44,12 @@ test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
 	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-core --test real_tools -- --nocapture
 
+.PHONY: bench-selection
+bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md
+	$(cargo) build -q --release -p mcphub-hub --bin mcp-hub
+	rm -rf target/bench-selection
+	python3 tests/bench/selection.py $(or $(CARGO_TARGET_DIR),target)/release/mcp-hub target/bench-selection
+
 .PHONY: setup
 setup: ## install what a bare Debian machine lacks (as root; starts no service)
 	tests/cluster/setup

@@ -33,7 +33,8 @@ family() {
     local name=$1 tools=$2 at
     shift 2
     [ -e "$tools" ] || { echo "$name: not there"; return 0; }
-    at=$base/static-without-$name.bin
+    mkdir -p "$base/without-$name"
+    at=$base/without-$name/static.bin
     run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at"
     run sample.py "$work/$name" 0 900 "$tools" "$@"
     dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at" --out "$work/static-$name"
@@ -47,7 +48,7 @@ family metatool "$data/metatool_single/tools.jsonl.gz" "$data/metatool_single/qu
 family seal "$data/seal_out_domain/tools.jsonl.gz" "$data/seal_out_domain/queries.jsonl.gz" "$data/seal_dev/queries.jsonl.gz"
 
 for backend in static full; do
-    run rank.py --dumps "$work" --prefix "$backend" --out "ranker-$backend.json"
+    run rank.py --dumps "$work" --prefix "$backend" --out "ranker-$backend.json" --held-out "$base"
 done
-run floor.py --dumps "$work" --models "$models"
+run floor.py --dumps "$work" --models "$models" --held-out "$base"
 sha256sum encoder.onnx floor.json ranker-full.json ranker-static.json static.bin vocab.txt > SHA256SUMS

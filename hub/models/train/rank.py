@@ -114,7 +114,7 @@ def main() -> None:
     options.add_argument("--dumps", type=Path, required=True)
     options.add_argument("--prefix", required=True, choices=PULLS)
     options.add_argument("--out", type=Path, required=True)
-    options.add_argument("--held-out", type=Path, help="folder for the rankers of the table, to be judged by the Rust side")
+    options.add_argument("--held-out", type=Path, help="folder of folders `without-FAMILY`, for rankers that have not seen the family")
     given = options.parse_args()
     torch.set_num_threads(1)
     found = read_all(given.dumps, given.prefix)
@@ -132,7 +132,9 @@ def main() -> None:
             weights = train(others, columns, PULLS[given.prefix])
             print(told(f"{name}, ranker of the others", figures(dump, dump.features[:, columns] @ weights)), flush=True)
             if given.held_out:
-                write(given.held_out / f"ranker-{given.prefix}-without-{name}.json", weights)
+                folder = given.held_out / f"without-{name}"
+                folder.mkdir(parents=True, exist_ok=True)
+                write(folder / f"ranker-{given.prefix}.json", weights)
     weights = train(list(found.values()), columns, PULLS[given.prefix])
     for name, dump in found.items():
         print(told(f"{name}, ranker of all (seen)", figures(dump, dump.features[:, columns] @ weights)))

@@ -1,0 +1,156 @@
+"""How well the embedded selector finds tools: `make bench-selection`. Writes SELECTION.md beside this file.
+
+Every figure is held out by family: `make model` leaves weights that have seen nothing of a set in `without-FAMILY`.
+BFCL is made from PyPI's `bfcl-eval`; the other sets are read from the folder MCPHUB_DATA.
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("MCPHUB_CACHE") or Path.home() / ".cache/mcphub") / "train"
+SETS = [("metatool_single", "metatool", "MetaTool"), ("bfcl_pool", "bfcl", "BFCL"), ("seal_out_domain", "seal", "Seal")]
+# The transformer takes milliseconds a question: every so-manieth is asked.
+BACKENDS = [("lexical", "words alone (BM25 by field)"), ("embedding", "MiniLM alone"), ("static", "static"), ("full", "full")]
+EVERY = {"metatool_single": 8, "bfcl_pool": 5, "seal_out_domain": 2}
+SAMPLED = ("embedding", "full")
+REMEMBERED = 20
+TARGETS = {
+    "BFCL": ("recall", {"5": 93, "10": 96, "20": 98}),
+    "Seal": ("recall", {"5": 88, "10": 95, "20": 98}),
+    "MetaTool": ("ndcg", {"5": 72}),
+}
+AUC, FALSE = 0.80, 5.0
+
+
+def folder(name: str) -> Path | None:
+    """A set's folder; BFCL's is made when it is not there."""
+    given = Path(os.environ.get("MCPHUB_DATA") or "/nonexistent") / name
+    if (given / "tools.jsonl.gz").exists():
+        return given
+    if name != "bfcl_pool":
+        return None
+    made, wheels = CACHE / "data/bfcl_pool", CACHE / "wheels"
+    if not (made / "tools.jsonl.gz").exists():
+        wheel = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), "bfcl-eval==2026.3.23"]
+        subprocess.run(wheel, check=True)
+        wheel = next(wheels.glob("bfcl_eval-*.whl"))
+        subprocess.run([sys.executable, str(HERE / "../../hub/models/train/bfcl.py"), str(wheel), str(made)], check=True)
+    return made
+
+
+def rows(path: Path) -> list[str]:
+    with gzip.open(path, "rt") as file:
+        return [line for line in file if line.strip()]
+
+
+def measure(hub: str, tools: Path, queries: Path, backend: str, out: Path, *more: str) -> dict | None:
+    """What `mcp-hub eval` says. A result that is there already is taken as it is; with `-` in place of the program, no other is made."""
+    if not out.exists():
+        if hub == "-":
+            return None
+        call = [hub, "eval", "--json", "--tools", str(tools), "--queries", str(queries), "--backend", backend, *more]
+        said = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+        out.write_text(said)
+    return json.loads(out.read_text())
+
+
+def sample(work: Path, name: str, data: Path, every: int) -> Path:
+    path = work / f"{name}.sample.jsonl"
+    path.write_text("".join(rows(data / "queries.jsonl.gz")[every - 1 :: every]))
+    return path
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def quality(title: str, told: str, r: dict) -> str:
+    recall = " | ".join(percent(r["recall"][k]) for k in ("1", "5", "10", "20"))
+    ends = [percent(r["ndcg"]["5"]), percent(r["completeness"]["10"]), percent(r["tokens_saved"]["20"])]
+    area = "–" if r["abstention_auc"] is None else f"{r['abstention_auc']:.3f}"
+    return f"| {title} | {told} | {r['queries']} | {recall} | {' | '.join(ends)} | {area} | {percent(r['false_abstention'])} |"
+
+
+def cost(title: str, told: str, r: dict) -> str:
+    times = " | ".join(f"{r['latency_ms'][at]:.2f}" for at in ("p50", "p95", "p99"))
+    return f"| {title}, {r['tools']} tools | {told} | {times} | {r['load_ms']:.0f} | {r['index_ms'] / 1000:.2f} | {r['rss_bytes'] / 1e6:.0f} |"
+
+
+def judged(found: dict[tuple[str, str], dict]) -> list[str]:
+    """Targets, and whether they are met."""
+    lines = ["| set | figure | target | static | full |", "|---|---|--:|--:|--:|"]
+
+    def line(title: str, figure: str, target: str, of, met) -> None:
+        cells = []
+        for backend in ("static", "full"):
+            value = of(backend)
+            cells.append("–" if value is None else f"{value:.3g}" + ("" if met(value) else " (missed)"))
+        lines.append(f"| {title} | {figure} | {target} | {' | '.join(cells)} |")
+
+    for title, (kind, ks) in TARGETS.items():
+        for k, target in ks.items():
+            of = lambda b: 100 * found[title, b][kind][k] if (title, b) in found else None
+            line(title, f"{'nDCG' if kind == 'ndcg' else 'R'}@{k}", f"{target}", of, lambda v: v >= target)
+    of = lambda b: 100 * found["remembered", b]["ndcg"]["5"] if ("remembered", b) in found else None
+    line("MetaTool", f"nDCG@5, {REMEMBERED} prompts a tool remembered", "84", of, lambda v: v >= 84)
+
+    def mean(backend: str, key: str, factor: float) -> float | None:
+        values = [found[t, backend][key] for _, _, t in SETS if (t, backend) in found]
+        return factor * sum(values) / len(values) if len(values) == len(SETS) else None
+
+    line("all", "abstention AUC, mean", f"{AUC}", lambda b: mean(b, "abstention_auc", 1), lambda v: v >= AUC)
+    line("all", "false abstention, mean, percent", f"≤ {FALSE:.0f}", lambda b: mean(b, "false_abstention", 100), lambda v: v <= FALSE)
+    for backend, target in (("static", 1.0), ("full", 12.0)):
+        of = lambda b: found["Seal", b]["latency_ms"]["p50"] if b == backend and ("Seal", b) in found else None
+        line("Seal", f"p50 in ms, {backend}", f"≤ {target:.0f}", of, lambda v: v <= target)
+    return lines
+
+
+def main() -> None:
+    hub, work = sys.argv[1], Path(sys.argv[2])
+    work.mkdir(parents=True, exist_ok=True)
+    found, figures, costs, missing = {}, [], [], []
+    for name, family, title in SETS:
+        data, weights = folder(name), CACHE / f"without-{family}"
+        if not data or not weights.exists():
+            missing.append(title)
+            print(f"{title}: not there ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
+            continue
+        held_out = ("--weights", str(weights))
+        part = sample(work, name, data, EVERY[name])
+        for backend, told in BACKENDS:
+            asked = part if backend in SAMPLED else data / "queries.jsonl.gz"
+            out = work / f"{name}-{backend}.json"
+            r = measure(hub, data / "tools.jsonl.gz", asked, backend, out, *held_out)
+            if r is None:
+                missing.append(f"{title} {told}")
+                continue
+            found[title, backend] = r
+            figures.append(quality(title, told, r))
+            costs.append(cost(title, told, r))
+            print(figures[-1], flush=True)
+        every = data / "queries_all.jsonl.gz"
+        if every.exists():
+            out = work / f"{name}-static-remember.json"
+            more = (*held_out, "--remember", str(REMEMBERED))
+            r = measure(hub, data / "tools.jsonl.gz", every, "static", out, *more)
+            if r is None:
+                continue
+            found["remembered", "static"] = r
+            figures.append(quality(title, f"static, {REMEMBERED} prompts a tool remembered", r))
+    left_out = ["Not measured in this run: " + "; ".join(missing) + "."] if missing else []
+    load = [f"Load of the machine at the end (1, 5, 15 minutes, {os.cpu_count()} cores): " + ", ".join(f"{l:.1f}" for l in os.getloadavg()) + "; times are upper bounds where that is above zero."]
+    text = (HERE / "selection.template.md").read_text()
+    for mark, lines in (("TARGETS", judged(found)), ("MISSING", left_out), ("LOAD", load), ("FIGURES", figures), ("COSTS", costs)):
+        text = text.replace(f"<!-- {mark} -->", "\n".join(lines))
+    (HERE / "SELECTION.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
