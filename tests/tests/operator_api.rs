@@ -99,6 +99,7 @@ async fn an_applied_hub_gets_all_its_children_and_a_status() -> Result<()> {
     }
     assert_eq!(of_server, ["ConfigMap/team-s-clock", "Deployment/team-s-clock", "Service/team-s-clock"]);
     let expected = [
+        "ConfigMap/team-learned".into(),
         format!("ConfigMap/team-r-{revision}"),
         "ConfigMap/team-runtime".into(),
         format!("ControllerRevision/team-r-{revision}"),
