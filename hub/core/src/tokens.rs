@@ -21,7 +21,8 @@ pub fn of_definition(name: &str, description: &str, input_schema: &str) -> u32 {
 
 /// Tokens of any text.
 pub fn of_text(text: &str) -> u32 {
-    let counted = bpe_openai::o200k_base().count(text);
+    // Without special tokens: a description that spells one is text like any other.
+    let counted = tiktoken_rs::o200k_base_singleton().count_ordinary(text);
     u32::try_from((counted * FACTOR).div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
