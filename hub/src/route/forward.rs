@@ -194,7 +194,7 @@ impl Forwarder {
     ) -> Result<Response<ResponseBody>, Pending> {
         let mut ticket = Ticket::new(live, Arc::clone(&pod.in_flight), request.started, &request.head.method);
         let cut = ticket.live().cut.clone();
-        let Some(outgoing) = outgoing(&request, &pod.authority) else {
+        let Some(outgoing) = outgoing(&request, pod) else {
             ticket.end(Outcome::CallerError);
             return Ok(answers::bare(StatusCode::BAD_REQUEST).map(Either::Left));
         };
@@ -229,10 +229,10 @@ fn cut_short(request: &Pending) -> Response<Full<Bytes>> {
     }
 }
 
-fn outgoing(request: &Pending, authority: &str) -> Option<Request<RequestBody>> {
+fn outgoing(request: &Pending, pod: &Upstream) -> Option<Request<RequestBody>> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority.parse::<Authority>().ok()?);
+    parts.authority = Some(pod.authority.parse::<Authority>().ok()?);
     let path = request.head.uri.path_and_query().cloned();
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let mut outgoing = Request::new(request.body.clone());
@@ -240,6 +240,10 @@ fn outgoing(request: &Pending, authority: &str) -> Option<Request<RequestBody>> 
     *outgoing.uri_mut() = Uri::from_parts(parts).ok()?;
     *outgoing.version_mut() = Version::HTTP_11;
     *outgoing.headers_mut() = request.head.headers.clone();
+    if !pod.ready {
+        // It is leaving: a connection kept for later may close just as the next request is on its way.
+        outgoing.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Some(outgoing)
 }
 
