@@ -16,6 +16,7 @@ mod modern;
 mod real_servers;
 mod samples;
 mod scene;
+mod selection;
 mod survival;
 mod uninstall;
 mod written;

@@ -92,9 +92,9 @@ impl Scene {
   {{.type}} {{.status}} {{.reason}}: {{.message}}{{end}}
 {{end}}";
         const STATES: &str =
-            "{{range .items}}{{$name := .metadata.name}}{{with index .data \"dataplane.json\"}}{{$name}}: {{.}}
-{{end}}{{with index .data \"engine.json\"}}  {{.}}
-{{end}}{{end}}";
+            "{{range .items}}{{$name := .metadata.name}}{{with .data}}{{with index . \"dataplane.json\"}}{{$name}}: {{.}}
+{{end}}{{with index . \"engine.json\"}}  {{.}}
+{{end}}{{end}}{{end}}";
         let ask = async |what: &str, template: &str| {
             let output = format!("--output=go-template={template}");
             self.kubectl(&["get", what, &output]).await.unwrap_or_else(|error| format!("{error:#}\n"))
