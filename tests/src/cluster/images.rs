@@ -241,6 +241,11 @@ async fn run_release_build() -> Result<PathBuf> {
     // The target is named so that the flag does not reach procedural macros, which cannot be static.
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.env("CARGO_TARGET_DIR", &folder).current_dir(root_dir());
+    // What cargo says of this crate would reach build scripts, and half of everything be built again by hand.
+    let of_this_crate = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| of_this_crate(name)) {
+        cargo.env_remove(name);
+    }
     command::with_progress(&mut cargo).await?;
     if started.elapsed().as_secs() > 2 {
         say(&format!("release build of hub and operator: {} s", started.elapsed().as_secs()));
