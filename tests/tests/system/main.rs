@@ -18,4 +18,3 @@ mod samples;
 mod scene;
 mod survival;
 mod uninstall;
-mod written;
