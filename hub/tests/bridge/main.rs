@@ -252,6 +252,8 @@ async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
 async fn a_list_that_has_changed_is_asked_of_a_sleeping_server_again() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
+    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let _stream = listening.send().await.unwrap();
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "changed"}});
     let name = async || {
         let answer: Value = bridge.post(Some(&session), &list).send().await.unwrap().json().await.unwrap();
