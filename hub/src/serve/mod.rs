@@ -6,7 +6,7 @@
 //!
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
-//! * [`judging`]: what is done with arguments before a server sees them.
+//! * [`places`]: the bound on requests under way. [`judging`]: what is done with arguments before a server sees them.
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
 //! * [`metrics`]: what is measured.
 
@@ -23,6 +23,7 @@ pub mod meta;
 pub mod methods;
 pub mod metrics;
 pub mod modern;
+pub mod places;
 pub mod rest;
 pub mod seen;
 pub mod self_check;
