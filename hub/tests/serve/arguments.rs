@@ -13,7 +13,9 @@ async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
     let server = Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
     let mut config = servers(&[("s", &server.url)]);
     let plain = config.clone();
-    config["flags"] = flags.iter().map(|flag| ((*flag).to_owned(), Value::Bool(true))).collect();
+    // One that begins with ! is off.
+    let set = |flag: &&str| (flag.trim_start_matches('!').to_owned(), Value::Bool(!flag.starts_with('!')));
+    config["flags"] = flags.iter().map(set).collect();
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 2.0).await;
     (hub, server, plain)
@@ -60,8 +62,8 @@ async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_write() {
     for (enhanced, expected) in [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")] {
-        let flags: &[&str] = &["enumDescriptionsValidation", "enhancedErrorMessages"];
-        let (hub, server, _) = hub_with(if enhanced { flags } else { &flags[..1] }).await;
+        let flags: &[&str] = &["enumDescriptionsValidation", "!enhancedErrorMessages"];
+        let (hub, server, _) = hub_with(if enhanced { &flags[..1] } else { flags }).await;
         let (seen, answer) =
             called(&hub, &server, r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#).await;
         assert_eq!(seen, None);

@@ -7,6 +7,7 @@ use mcphub_core::hierarchy::Asked;
 use mcphub_core::message::{Message, Params, Request, parse};
 use mcphub_core::object::{Edits, quoted};
 use mcphub_core::outcome::Ending;
+use mcphub_wire::flags::AUTO_CORRECTION;
 
 use super::{result, telling, tool_error};
 use crate::serve::call::{self, Direct};
@@ -27,7 +28,7 @@ pub(in crate::serve) async fn answer(
     let exposure = Arc::clone(&seen.exposure);
     let Some(dispatcher) = exposure.dispatcher(name) else { return call::unknown(ctx, request, measured, name) };
     let (position, tool, arguments, correction) =
-        match dispatcher.asked(request.params.arguments, hub.flag("autoCorrection")) {
+        match dispatcher.asked(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
             Asked::Call { position, name, arguments, correction } => (position, name, arguments, correction),
             Asked::Help(text) => {
                 measured.end(Ending::Result);
