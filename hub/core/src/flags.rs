@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use mcphub_wire::dataplane::{Dataplane, Revision};
 use mcphub_wire::flags::DEFAULTS;
 
+/// What a config says of a known flag, or its default.
+pub fn configured(config: &BTreeMap<String, bool>, flag: &str) -> bool {
+    let default = || DEFAULTS.iter().any(|(known, on)| *known == flag && *on);
+    config.get(flag).copied().unwrap_or_else(default)
+}
+
 /// The flags of this pod's revision: those of the data plane state over those of the config over the defaults. Known ones
 /// are always there, so that "off" is exported as a number; a flag that nobody knows or sets is off.
 pub fn in_force(

@@ -4,14 +4,14 @@
 mod asked;
 mod shown;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 pub use self::asked::Asked;
 use crate::catalogue::{Hints, Tool};
-use crate::object::quoted;
+use crate::object::{self, quoted};
 use crate::sight::Sight;
 use crate::{names, tokens};
 
@@ -37,6 +37,7 @@ pub struct Dispatcher {
     pub hints: Hints,
     members: Vec<Member>,
     help: String,
+    tokens: OnceLock<u32>,
 }
 
 /// One action of a dispatching tool.
@@ -48,7 +49,7 @@ struct Member {
     tool: Arc<Tool>,
 }
 
-/// What a list holds in hierarchical mode.
+/// What a list holds in place of tools.
 #[derive(Debug, Clone, Default)]
 pub struct Hierarchy {
     /// In the order of the list.
@@ -61,49 +62,51 @@ pub struct Hierarchy {
 type Placed<'a> = (usize, &'a Arc<Tool>);
 
 impl Hierarchy {
+    /// These tools of a sight, as they are.
+    pub fn flat(sight: &Sight, positions: impl Iterator<Item = usize>) -> Self {
+        let tools = positions.filter_map(|position| sight.tools.get(position)).cloned().collect();
+        Self { dispatchers: Vec::new(), tools }
+    }
+
     /// These tools of a sight, by server.
     pub fn of(sight: &Sight, positions: impl Iterator<Item = usize>) -> Self {
-        let mut servers: Vec<(usize, Vec<Placed<'_>>)> = Vec::new();
-        for position in positions {
-            let Some(tool) = sight.tools.get(position) else { continue };
-            match servers.iter_mut().find(|(server, _)| *server == tool.server) {
-                Some((_, tools)) => tools.push((position, tool)),
-                None => servers.push((tool.server, vec![(position, tool)])),
-            }
+        Self::within(sight, positions, usize::MAX, u32::MAX).unwrap_or_default()
+    }
+
+    /// The same. `None` if it has more entries than `most`, or costs more than `tokens`: then not all of it is made.
+    pub fn within(
+        sight: &Sight,
+        positions: impl Iterator<Item = usize>,
+        most: usize,
+        tokens: u32,
+    ) -> Option<Self> {
+        let groups = groups(sight, positions);
+        let entries = |tools: &Vec<Placed<'_>>| if tools.len() < LEAST { 1 } else { tools.len().div_ceil(MAX_ACTIONS) };
+        if groups.iter().map(entries).sum::<usize>() > most {
+            return None;
         }
         let mut hierarchy = Self::default();
-        for (_, tools) in servers {
+        let mut left = tokens;
+        for tools in groups {
             if tools.len() < LEAST {
-                hierarchy.tools.extend(tools.into_iter().map(|(_, tool)| Arc::clone(tool)));
+                for (_, tool) in tools {
+                    spend(&mut left, || tool.tokens())?;
+                    hierarchy.tools.push(Arc::clone(tool));
+                }
                 continue;
             }
             for chunk in tools.chunks(MAX_ACTIONS) {
                 let dispatcher = Dispatcher::of(hierarchy.free_name(sight, chunk), chunk);
+                spend(&mut left, || dispatcher.tokens())?;
                 hierarchy.dispatchers.push(dispatcher);
             }
         }
-        hierarchy
+        Some(hierarchy)
     }
 
     /// The dispatching tool of this name.
     pub fn named(&self, name: &str) -> Option<&Dispatcher> {
         self.dispatchers.iter().find(|dispatcher| dispatcher.name == name)
-    }
-
-    /// Every definition, in the order of the list.
-    pub fn definitions(&self) -> impl Iterator<Item = &str> {
-        let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.definition.as_str());
-        dispatchers.chain(self.tools.iter().map(|tool| tool.definition.as_str()))
-    }
-
-    /// Changes with any byte of a definition.
-    pub fn digest(&self) -> u64 {
-        let mut hash = Sha256::new();
-        for definition in self.definitions() {
-            hash.update(definition.len().to_be_bytes());
-            hash.update(definition);
-        }
-        hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 
     /// `<prefix>__do`, or the first of `do_2`, `do_3`, … that no tool has.
@@ -119,6 +122,29 @@ impl Hierarchy {
         let mut all = (1..=sight.tools.len() + self.dispatchers.len() + 1).map(name);
         all.find(|name| sight.find(name).is_none() && self.named(name).is_none()).unwrap_or_else(|| name(1))
     }
+}
+
+/// The tools at these positions, in groups that are each listed as one.
+fn groups<'s>(sight: &'s Sight, positions: impl Iterator<Item = usize>) -> Vec<Vec<Placed<'s>>> {
+    let mut groups: Vec<Vec<Placed<'_>>> = Vec::new();
+    let mut places: HashMap<usize, usize> = HashMap::new();
+    for position in positions {
+        let Some(tool) = sight.tools.get(position) else { continue };
+        let place = *places.entry(tool.server).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push((position, tool)),
+            None => groups.push(vec![(position, tool)]),
+        }
+    }
+    groups
+}
+
+/// Takes a cost from what is left. Where there is no bound nothing is counted: it takes milliseconds.
+fn spend(left: &mut u32, tokens: impl Fn() -> u32) -> Option<()> {
+    if *left < u32::MAX {
+        *left = left.checked_sub(tokens())?;
+    }
+    Some(())
 }
 
 impl Dispatcher {
@@ -137,12 +163,17 @@ impl Dispatcher {
         }
         let hints = worst(&members.iter().map(|member| member.tool.hints));
         let definition = definition(&name, &members, &help, hints);
-        Self { name, definition, hints, members, help }
+        Self { name, definition, hints, members, help, tokens: OnceLock::new() }
     }
 
-    /// What its definition costs in a prompt.
+    /// What its definition costs in a prompt; see [`tokens`]. Counted when first asked.
     pub fn tokens(&self) -> u32 {
-        tokens::of_text(&self.definition)
+        *self.tokens.get_or_init(|| {
+            let members = object::members(&self.definition).unwrap_or_default();
+            let value = |key: &str| members.iter().find(|member| member.key == key).map_or("", |member| member.value);
+            let description = object::unquoted(value("description")).unwrap_or_default();
+            tokens::of_definition(&self.name, &description, value("inputSchema"))
+        })
     }
 
     /// The tools that it calls.

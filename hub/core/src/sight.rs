@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use mcphub_wire::config::{FilterMode, HubConfig, HybridMatch};
+use mcphub_wire::flags::HIERARCHICAL_TOOLS;
 
 use crate::access::{Access, Caller};
 use crate::catalogue::{Catalogue, Tool};
 use crate::category::Mappings;
 use crate::exposure::{Asker, Exposure};
-use crate::pattern;
+use crate::{flags, pattern};
 
 /// What is decided once for a config and a catalogue.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Visibility {
     pinned: Vec<bool>,
     views: HashMap<String, Vec<bool>>,
     access: Access,
+    hierarchical: bool,
     unfiltered_tokens: OnceLock<u64>,
 }
 
@@ -51,8 +53,14 @@ pub struct Sight {
 }
 
 impl Visibility {
-    /// Decides the static part.
+    /// Decides the static part. Lists have the shape that the config's own flags say.
     pub fn of(config: Arc<HubConfig>, catalogue: Catalogue) -> Arc<Self> {
+        let hierarchical = flags::configured(&config.flags, HIERARCHICAL_TOOLS);
+        Self::shaped(config, catalogue, hierarchical)
+    }
+
+    /// The same; `hierarchical`: lists hold many tools as one, whatever the config's flags say.
+    pub fn shaped(config: Arc<HubConfig>, catalogue: Catalogue, hierarchical: bool) -> Arc<Self> {
         let categories = Mappings::of(&config.filtering.categories.custom);
         let each = |rule: &dyn Fn(&Tool) -> bool| catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>();
         let shown = each(&|tool| shown(&config, &categories, tool));
@@ -68,6 +76,7 @@ impl Visibility {
             pinned,
             views,
             access,
+            hierarchical,
             unfiltered_tokens: OnceLock::new(),
             catalogue,
             config,
@@ -118,6 +127,11 @@ impl Visibility {
     /// a second for ten thousand new tools, and nothing for those that were counted before.
     pub fn unfiltered_tokens(&self) -> u64 {
         *self.unfiltered_tokens.get_or_init(|| self.catalogue.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
+    }
+
+    /// Whether lists hold many tools as one; see [`crate::hierarchy`].
+    pub fn is_hierarchical(&self) -> bool {
+        self.hierarchical
     }
 
     /// Whether the static part shows the tool at this place of the catalogue to anybody.

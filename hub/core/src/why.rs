@@ -8,6 +8,7 @@ use mcphub_wire::config::{Exposure as Default, FilterMode, Filtering, HybridMatc
 use crate::access::Caller;
 use crate::catalogue::{ServerList, Tool};
 use crate::exposure::{Additions, Asker, Exposure};
+use crate::hierarchy::Dispatcher;
 use crate::meta::{Class, MetaTool};
 use crate::sight::{Sight, Visibility};
 use crate::{names, pattern};
@@ -239,11 +240,16 @@ impl Way {
         if let Some(budget) = filtering.tool_budget.as_ref().filter(|_| exposure.unlisted() > 0) {
             said = format!(
                 "{said}; the list has {} tools of at most {} and {} tokens of at most {}",
-                exposure.tools.len() + exposure.meta.len(),
+                exposure.entries(),
                 budget.max_tools,
                 exposure.tokens(),
                 budget.max_tokens
             );
+        }
+        let tool = sight.tools.get(position);
+        let is_in = |dispatcher: &&Dispatcher| dispatcher.tools().any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed));
+        if let Some(dispatcher) = exposure.dispatchers.iter().find(is_in) {
+            said = format!("{said}; it is an action of {}", dispatcher.name);
         }
         if !listed {
             said = format!(

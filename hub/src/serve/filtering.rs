@@ -59,7 +59,7 @@ fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
     let filtering = &live.config.filtering;
     let total: usize = live.listed.iter().sum();
     let sight = live.anonymous();
-    let exposed = sight.exposure(Asker::Stateless).tools.len();
+    let exposed = sight.exposure(Asker::Stateless).listed();
     let filtered = total.saturating_sub(exposed);
     let categorised = live.visibility.catalogue.tools.iter().filter(|tool| tool.is_categorised()).count();
     json!({

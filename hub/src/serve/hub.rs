@@ -11,6 +11,7 @@ use mcphub_core::message::Params;
 use mcphub_core::session_id::{self, Json, SessionClaims};
 use mcphub_wire::config::{HubConfig, Server};
 use mcphub_wire::dataplane::{Dataplane, Revision};
+use mcphub_wire::flags::HIERARCHICAL_TOOLS;
 use mcphub_wire::keys::KeyRing;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -26,8 +27,6 @@ use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
 use crate::selector::{self, Selector};
 
-/// The flag that shows the tools of a server as one.
-pub(super) const HIERARCHICAL: &str = "hierarchicalTools";
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
 /// Instructions that name no server are of little use; a client that times out has none at all.
@@ -92,7 +91,9 @@ impl Hub {
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
         let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
-        let live = Live::of(Arc::new(config), slots, None, &metrics);
+        let flags = flags::in_force(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
+        let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
+        let live = Live::of(Arc::new(config), slots, hierarchical, None, &metrics);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
         let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
@@ -106,7 +107,7 @@ impl Hub {
             loopback_only,
             stopping: CancellationToken::new(),
             live: watch::Sender::new(Arc::new(live)),
-            flags: ArcSwap::default(),
+            flags: ArcSwap::from_pointee(flags),
             keys,
             dataplane,
             changed,
@@ -160,7 +161,10 @@ impl Hub {
                 drop(upstream.close());
             }
         }
-        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, Some(&old), &self.metrics)));
+        let flags = self.flags_of(&config);
+        let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
+        let live = Live::of(Arc::new(config), slots, hierarchical, Some(&old), &self.metrics);
+        self.live.send_replace(Arc::new(live));
         self.obey_dataplane();
     }
 
@@ -247,17 +251,20 @@ impl Hub {
         self.metrics.sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
     }
 
+    fn flags_of(&self, config: &HubConfig) -> BTreeMap<String, bool> {
+        flags::in_force(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
+    }
+
     #[allow(clippy::cast_precision_loss)] // generations stay far below 2^53
     fn obey_dataplane(&self) {
-        let dataplane = Arc::clone(&self.dataplane.borrow());
-        let flags = flags::in_force(&self.live().config.flags, &dataplane, self.identity.revision.as_ref());
+        let live = self.live();
+        let flags = self.flags_of(&live.config);
         self.metrics.flags(&flags);
-        self.metrics.generation.set(dataplane.generation as f64);
-        let hierarchical = self.flag(HIERARCHICAL);
+        self.metrics.generation.set(self.generation() as f64);
         self.flags.store(Arc::new(flags));
-        if self.flag(HIERARCHICAL) != hierarchical {
-            // Every list is another one now, and sessions with a stream are to be told.
-            self.live.send_modify(|_| ());
+        if self.flag(HIERARCHICAL_TOOLS) != live.visibility.is_hierarchical() {
+            // Every list is to be another one, and sessions with a stream are told when it is.
+            self.changed.notify_one();
         }
     }
 
@@ -278,7 +285,8 @@ impl Hub {
             tokio::select! {
                 () = self.changed.notified() => {
                     let old = self.live();
-                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), Some(&old), &self.metrics);
+                    let (config, hierarchical) = (Arc::clone(&old.config), self.flag(HIERARCHICAL_TOOLS));
+                    let new = Live::of(config, old.servers.clone(), hierarchical, Some(&old), &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

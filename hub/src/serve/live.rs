@@ -65,7 +65,14 @@ impl Slot {
 
 impl Live {
     /// The snapshot of these servers as they are now; what was found out about tools that are as in `before` is kept.
-    pub fn of(config: Arc<HubConfig>, servers: Vec<Slot>, before: Option<&Self>, metrics: &Metrics) -> Self {
+    /// `hierarchical` is the flag in force.
+    pub fn of(
+        config: Arc<HubConfig>,
+        servers: Vec<Slot>,
+        hierarchical: bool,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Self {
         let lists: Vec<_> =
             servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
         let mut catalogue = Catalogue::of(&config, &lists);
@@ -78,7 +85,7 @@ impl Live {
         }
         let categorised = |catalogue: &Catalogue| catalogue.tools.iter().filter(|tool| tool.is_categorised()).count();
         let known = categorised(&catalogue);
-        let visibility = Visibility::of(Arc::clone(&config), catalogue);
+        let visibility = Visibility::shaped(Arc::clone(&config), catalogue, hierarchical);
         metrics.category_cache.wanted(known, categorised(&visibility.catalogue));
         let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
         let listed: Vec<usize> = lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();

@@ -187,7 +187,9 @@ impl Metrics {
         let sight = visibility.whole(&Caller::anonymous());
         let exposure = sight.exposure(Asker::Stateless);
         let config = &visibility.config;
-        let (known, exposed) = (by_server(&sight.tools, config), by_server(&exposure.tools, config));
+        let listed = sight.tools.iter().enumerate().filter(|(position, _)| exposure.lists(*position));
+        let exposed = by_server(listed.map(|(_, tool)| tool), config);
+        let known = by_server(sight.tools.iter(), config);
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut servers = HashSet::new();
         let mut tools = HashSet::new();
@@ -258,7 +260,7 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> p
 }
 
 /// How many of the tools each server of the config has.
-fn by_server(tools: &[Arc<Tool>], config: &HubConfig) -> Vec<usize> {
+fn by_server<'t>(tools: impl Iterator<Item = &'t Arc<Tool>>, config: &HubConfig) -> Vec<usize> {
     let mut counts = vec![0; config.servers.len()];
     for tool in tools {
         if let Some(count) = counts.get_mut(tool.server) {

@@ -72,7 +72,12 @@ async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 fn states(live: &Live) -> Vec<Value> {
-    let exposure = live.anonymous().exposure(Asker::Stateless);
+    let sight = live.anonymous();
+    let exposure = sight.exposure(Asker::Stateless);
+    let exposed = |server: usize| {
+        let tools = sight.tools.iter().enumerate();
+        tools.filter(|(position, tool)| tool.server == server && exposure.lists(*position)).count()
+    };
     let state = |(position, slot): (usize, &Slot)| {
         let (status, message) = match slot.status() {
             None => ("disabled", None),
@@ -85,7 +90,7 @@ fn states(live: &Live) -> Vec<Value> {
             "status": status,
             "error": message,
             "tools": live.listed.get(position),
-            "exposedTools": exposure.tools.iter().filter(|tool| tool.server == position).count(),
+            "exposedTools": exposed(position),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

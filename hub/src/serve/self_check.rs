@@ -106,7 +106,7 @@ async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
     let exposure = seen(hub, live, None)?.exposure;
-    let expected = exposure.tools.len() + exposure.dispatchers.len() + exposure.meta.len();
+    let expected = exposure.entries();
     if more || tools == expected {
         Ok(format!("{tools} tools"))
     } else {
@@ -119,7 +119,9 @@ fn filtering(live: &Live) -> Result<String, String> {
     let lists: Vec<_> =
         live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
     let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
-    let expected = Visibility::of(Arc::clone(&live.config), catalogue).whole(&Caller::anonymous());
+    let hierarchical = live.visibility.is_hierarchical();
+    let expected = Visibility::shaped(Arc::clone(&live.config), catalogue, hierarchical);
+    let expected = expected.whole(&Caller::anonymous());
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;
     if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
