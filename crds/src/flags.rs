@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeatureFlags {
-    /// Tools of a server become one dispatching tool. Default: false.
+    /// Tools of a server, or of a category where tools are chosen by it, become one dispatching tool. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hierarchical_tools: Option<bool>,
     /// Arguments are validated before the server sees them. Default: false.

@@ -1,4 +1,4 @@
-//! A tool that stands for the tools of a server: `files__do {action, arguments}`.
+//! A tool that stands for the tools of a server or category: `files__do {action, arguments}`.
 
 use std::sync::Arc;
 
