@@ -14,6 +14,7 @@ mod cli;
 mod edge;
 mod filtering;
 mod fixture;
+mod flags;
 mod life;
 mod meta;
 mod meta_table;
