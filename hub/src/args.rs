@@ -117,6 +117,12 @@ pub struct Bridge {
 pub struct Check {
     /// The file: JSON with `mcpServers` (or `servers`), or a compiled config.
     pub file: PathBuf,
+    /// Also ask the servers for their tools, and name those that big vendors refuse.
+    #[arg(long)]
+    pub connect: bool,
+    /// The same of tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    pub catalogue: Option<PathBuf>,
 }
 
 /// `mcp-hub eval`.

@@ -1,57 +1,51 @@
 //! `mcp-hub why`: which rule hid or showed a tool.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use mcphub_core::access::Caller;
-use mcphub_core::catalogue::{Catalogue, Page, ServerList, Tool};
+use mcphub_core::catalogue::Tool;
 use mcphub_core::sight::Visibility;
 use mcphub_core::why::{Question, Why, why};
 use mcphub_select::{Ask, Digest, Doc, Index, Models, Vector};
-use mcphub_wire::config::HubConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::args;
-use crate::serve::{self, live::Slot};
+use crate::listing::{self, Listed};
+use crate::{args, serve};
 
 /// With more tools the transformer takes longer than anybody waits: words and the static table choose.
 const MOST_ENCODED: usize = 1000;
-
-type Lists = Vec<Option<Arc<ServerList>>>;
 
 /// Answers on standard output.
 #[allow(clippy::print_stdout)] // its answer is its output
 pub async fn run(args: args::Why) -> anyhow::Result<()> {
     let caller = caller(args.caller.as_deref())?;
-    let (visibility, lists) = match &args.catalogue {
-        Some(file) => read(&serve::read(&args.config, true)?, file)?,
-        None => asked(&args.config).await?,
+    let listed = match &args.catalogue {
+        Some(file) => listing::read(&serve::read(&args.config, true)?, file)?,
+        None => listing::asked(&args.config).await?,
     };
+    let Listed { visibility, lists } = &listed;
     let view = args.view.as_deref();
     let chosen = match &args.prompt {
-        Some(prompt) => Some(chosen(&visibility, view, &caller, prompt)?),
+        Some(prompt) => Some(chosen(visibility, view, &caller, prompt)?),
         None => None,
     };
     let question = Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() };
-    let answer = why(&visibility, &lists, question);
+    let answer = why(visibility, lists, question);
     println!("{answer}");
-    warn(&visibility, &lists, &answer);
+    warn(&listed, &answer);
     Ok(())
 }
 
 /// What else explains a surprise: patterns without effect, servers that could not be asked.
 #[allow(clippy::print_stdout)]
-fn warn(visibility: &Visibility, lists: &Lists, answer: &Why) {
-    let silent =
-        visibility.config.servers.iter().zip(lists).filter(|(server, list)| list.is_none() && !server.disabled);
-    for (server, _) in silent {
-        println!("  ! servers.{}: could not be asked for its tools", server.name);
+fn warn(listed: &Listed, answer: &Why) {
+    for server in listed.silent(&listed.visibility.config) {
+        println!("  ! servers.{server}: could not be asked for its tools");
     }
-    for warning in visibility.warnings().iter().filter(|_| !answer.steps.is_empty()) {
+    for warning in listed.visibility.warnings().iter().filter(|_| !answer.steps.is_empty()) {
         println!("  ! {warning}");
     }
 }
@@ -107,49 +101,4 @@ fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
         .unwrap_or_default();
     let Described { sub, claims, groups, key_name } = described;
     Ok(Caller { sub, claims, groups, key_name })
-}
-
-/// Asks the servers of the config, as `serve` does.
-async fn asked(config: &Path) -> anyhow::Result<(Arc<Visibility>, Lists)> {
-    let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let serving = serve::start(args::Serve {
-        config: config.to_owned(),
-        runtime: None,
-        keys: None,
-        hub: None,
-        namespace: None,
-        revision: None,
-        pod: None,
-        listen: any,
-        admin_listen: any,
-    })
-    .await?;
-    let live = serving.hub.live_after_start().await;
-    let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
-    let lists = live.servers.iter().map(listed).collect();
-    let visibility = Arc::clone(&live.visibility);
-    serving.stop().await?;
-    Ok((visibility, lists))
-}
-
-/// Reads what the servers list from a file: name of the server to its answer to `tools/list`.
-fn read(config: &HubConfig, file: &Path) -> anyhow::Result<(Arc<Visibility>, Lists)> {
-    let shape = r#"write {"server": {"tools": [{"name": …}]}}"#;
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let answers: BTreeMap<String, &serde_json::value::RawValue> =
-        serde_json::from_str(&text).with_context(|| format!("{}: is no catalogue; {shape}", file.display()))?;
-    for name in answers.keys() {
-        if !config.servers.iter().any(|server| server.name == *name) {
-            anyhow::bail!("{}: \"{name}\" is no server of the config", file.display());
-        }
-    }
-    let list = |name: &String| {
-        let Some(answer) = answers.get(name) else { return Ok(None) };
-        let page = Page::parse(answer.get())
-            .with_context(|| format!("{}: \"{name}\" is no answer to tools/list; {shape}", file.display()))?;
-        anyhow::Ok(Some(Arc::new(ServerList::of_pages(vec![page.list]))))
-    };
-    let lists = config.servers.iter().map(|server| list(&server.name)).collect::<anyhow::Result<Lists>>()?;
-    let catalogue = Catalogue::of(config, &lists);
-    Ok((Visibility::of(Arc::new(config.clone()), catalogue), lists))
 }

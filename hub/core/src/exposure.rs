@@ -17,8 +17,8 @@ use mcphub_wire::config::{Exposure as Default, FilterMode};
 use sha2::{Digest as _, Sha256};
 
 pub use self::additions::Additions;
-pub use self::pages::MAX_PAGE_BYTES;
 use self::content::{Content, Room};
+pub use self::pages::MAX_PAGE_BYTES;
 use self::pages::Pages;
 use crate::catalogue::Tool;
 use crate::hierarchy::{Dispatcher, Hierarchy};

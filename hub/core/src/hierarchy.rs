@@ -82,12 +82,7 @@ impl Hierarchy {
     }
 
     /// The same. `None` if it has more entries than `most`, or costs more than `tokens`: then not all of it is made.
-    pub fn within(
-        sight: &Sight,
-        positions: impl Iterator<Item = usize>,
-        most: usize,
-        tokens: u32,
-    ) -> Option<Self> {
+    pub fn within(sight: &Sight, positions: impl Iterator<Item = usize>, most: usize, tokens: u32) -> Option<Self> {
         let groups = groups(sight, positions);
         let entries = |(_, tools): &(Group<'_>, Vec<Placed<'_>>)| match tools.len() {
             few if few < LEAST => few,

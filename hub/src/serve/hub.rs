@@ -25,6 +25,7 @@ use super::mcp::Ctx;
 use super::metrics::Metrics;
 use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
+use super::vendors;
 use crate::selector::{self, Selector};
 
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
@@ -119,6 +120,7 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_flags());
         tokio::spawn(Arc::clone(&hub).keep_sessions());
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
+        tokio::spawn(vendors::keep(Arc::clone(&hub)));
         tokio::spawn(selector::keep(Arc::clone(&hub)));
         Ok(hub)
     }

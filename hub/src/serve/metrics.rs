@@ -18,6 +18,7 @@ use prometheus::{
 
 use super::filtering::CategoryCache;
 use super::list_cost::ListCost;
+use super::vendors::Vendors;
 
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
 const BUCKETS: [f64; 18] = [
@@ -82,6 +83,8 @@ pub struct Metrics {
     pub generation: Gauge,
     /// What lists cost.
     pub list_cost: ListCost,
+    /// Tools that vendors refuse.
+    pub vendors: Vendors,
     /// How often categories of tools were known.
     pub category_cache: CategoryCache,
     labelled: Mutex<Labelled>,
@@ -165,6 +168,7 @@ impl Metrics {
                 Gauge::with_opts(opts("config_generation", "Generation of the data plane state in force"))?,
             )?,
             list_cost: ListCost::register(&registry)?,
+            vendors: Vendors::register(&registry)?,
             category_cache: CategoryCache::default(),
             labelled: Mutex::default(),
             registry,

@@ -8,7 +8,7 @@
 //!   its [`additions`].
 //! * [`judging`]: what is done with arguments before a server sees them.
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
-//! * [`metrics`]: what is measured.
+//! * [`metrics`]: what is measured. [`vendors`]: tools that clients could not list.
 
 pub mod additions;
 pub mod call;
@@ -28,6 +28,7 @@ pub mod seen;
 pub mod self_check;
 pub mod sessions;
 pub mod upstream;
+pub mod vendors;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use super::filtering;
 use super::hub::Hub;
 use super::live::{Live, Slot};
 use super::upstream::Status;
+use super::vendors;
 
 /// `/api/…`.
 pub fn router() -> Router<Arc<Hub>> {
@@ -91,6 +92,7 @@ fn states(live: &Live) -> Vec<Value> {
             "error": message,
             "tools": live.listed.get(position),
             "exposedTools": exposed(position),
+            "vendorBreaches": vendors::refused(sight.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

@@ -27,6 +27,7 @@ use super::methods;
 use super::seen::Seen;
 use super::sessions::Session;
 use super::upstream::Status;
+use super::vendors;
 
 #[derive(Clone)]
 struct Checked {
@@ -186,20 +187,22 @@ fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, 
 }
 
 fn servers(live: &Live) -> Vec<ServerState> {
-    let state = |((server, slot), &tools): ((&mcphub_wire::config::Server, &Slot), &usize)| {
-        let message = match slot.status()? {
-            Status::Connected => String::new(),
+    let state = |(position, ((server, slot), &tools)): (usize, ((&mcphub_wire::config::Server, &Slot), &usize))| {
+        let status = slot.status()?;
+        let connected = status == Status::Connected;
+        let message = match status {
+            Status::Connected => vendors::summary(live, position).unwrap_or_default(),
             Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
             Status::Starting(message) | Status::Down(message) => message,
         };
         Some(ServerState {
             name: server.name.clone(),
-            connected: message.is_empty(),
+            connected,
             tools: u32::try_from(tools).unwrap_or(u32::MAX),
             message,
         })
     };
-    live.config.servers.iter().zip(&live.servers).zip(&live.listed).filter_map(state).collect()
+    live.config.servers.iter().zip(&live.servers).zip(&live.listed).enumerate().filter_map(state).collect()
 }
 
 /// Nobody: counted nowhere.

@@ -131,7 +131,8 @@ async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_serve
         hub.metric_becomes("mcp_hub_tools", &[("server", server), ("state", "exposed")], 2.0).await;
     }
     assert_eq!(hub.tool_names().await, ["filesystem__do"]);
-    for (server, name, action) in [(&disk, "disk__read_file", "disk__read_file"), (&nas, "nas__copy_file", "copy_file")] {
+    for (server, name, action) in [(&disk, "disk__read_file", "disk__read_file"), (&nas, "nas__copy_file", "copy_file")]
+    {
         let inner = r#"{ "path" : "\u00e9","lines":1e2 }"#;
         let direct = format!(r#"{{"x":1.0, "name":"{name}","arguments":{inner}}}"#);
         let arguments = format!(r#"{{"arguments": {inner} ,"action":"{action}"}}"#);

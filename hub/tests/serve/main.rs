@@ -25,4 +25,5 @@ mod scripted;
 mod selection;
 mod support;
 mod upstreams;
+mod vendors;
 mod views;

@@ -32,7 +32,7 @@ pub async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
     (hub, mounted)
 }
 
-async fn self_check(hub: &TestHub) -> SelfCheck {
+pub async fn self_check(hub: &TestHub) -> SelfCheck {
     let token = MasterKey::new([9; 32]).ring("uid", 1).current().admin_token();
     let answer = hub.http.get(hub.admin_url("/self-check")).bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -103,7 +103,8 @@ fn a_budget_that_holds_the_grouped_list_shows_everything() {
 
 #[test]
 fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
-    let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
+    let rules =
+        |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
     let exposure = grouped(rules(1)).exposure(Asker::Stateless);
     assert_eq!((listed(&exposure), exposure.unlisted()), (with_search(&[]), 4));
     let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));

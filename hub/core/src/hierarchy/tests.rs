@@ -117,7 +117,10 @@ fn a_category_of_any_name_gives_a_name_that_clients_take() {
 // Two actions of one name are a schema that vendors refuse, and a call that may go to the wrong tool.
 #[test]
 fn a_name_that_looks_like_that_of_another_server_s_tool_is_no_action_twice() {
-    let servers = [("x", vec![tool("disk__read_file"), tool("write_file")]), ("disk", vec![tool("read_file"), tool("write_file")])];
+    let servers = [
+        ("x", vec![tool("disk__read_file"), tool("write_file")]),
+        ("disk", vec![tool("read_file"), tool("write_file")]),
+    ];
     let rules = json!({"mode": "Category", "categories": {"expose": ["filesystem"], "custom": {"*": "filesystem"}}});
     let sight = filtered(&servers, &rules);
     let hierarchy = whole(&sight);

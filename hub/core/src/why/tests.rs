@@ -66,7 +66,8 @@ fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
 
 #[test]
 fn a_tool_that_is_listed_as_an_action_says_of_which_tool() {
-    let rules = json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
+    let rules =
+        json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
     let answer = answer(&rules, "files__read_file", None, None);
     assert_eq!(answer.steps.last().unwrap().said, "everything fits; it is an action of files__do");
 }
