@@ -21,7 +21,7 @@ pub struct FeatureFlags {
     /// Errors say what was expected, with an example. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enhanced_error_messages: Option<bool>,
-    /// Latencies are measured. Default: true.
+    /// Durations of calls are measured for each tool too, not only for each server. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance_monitoring: Option<bool>,
     /// Further flags by name.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::Tool;
 use mcphub_core::exposure::Asker;
+use mcphub_core::flags;
 use mcphub_core::outcome::Outcome;
 use mcphub_core::sight::Visibility;
 use mcphub_wire::config::HubConfig;
+use mcphub_wire::flags::PERFORMANCE_MONITORING;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -18,6 +20,7 @@ use prometheus::{
 
 use super::filtering::CategoryCache;
 use super::list_cost::ListCost;
+use super::tool_times::ToolTimes;
 use super::vendors::Vendors;
 
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
@@ -74,6 +77,7 @@ pub struct Metrics {
     methods: Vec<MethodMetrics>,
     tool_calls: IntCounterVec,
     tool_call_duration: HistogramVec,
+    tool_times: Arc<ToolTimes>,
     upstream_up: IntGaugeVec,
     tools: IntGaugeVec,
     /// Open sessions.
@@ -109,6 +113,9 @@ struct Labelled {
 pub struct ToolMetrics {
     outcomes: [IntCounter; 5],
     duration: Histogram,
+    times: Arc<ToolTimes>,
+    /// Server and exposed name.
+    of: Arc<(String, String)>,
 }
 
 impl ToolMetrics {
@@ -118,6 +125,7 @@ impl ToolMetrics {
             counter.inc();
         }
         self.duration.observe(took.as_secs_f64());
+        self.times.called(&self.of, took);
     }
 }
 
@@ -155,6 +163,7 @@ impl Metrics {
             methods: methods.collect(),
             tool_calls: register(&registry, tool_calls)?,
             tool_call_duration: register(&registry, tool_call_duration)?,
+            tool_times: Arc::new(ToolTimes::register(&registry)?),
             upstream_up: gauges("upstream_up", "1 while the server's tools can be listed", &["server"])?,
             tools: gauges(
                 "tools",
@@ -216,13 +225,17 @@ impl Metrics {
                 return None;
             }
             let server = &*tool.server_name;
-            tools.insert((server.to_owned(), tool.exposed.clone()));
+            let of = (server.to_owned(), tool.exposed.clone());
+            tools.insert(of.clone());
             Some(ToolMetrics {
+                of: Arc::new(of),
+                times: Arc::clone(&self.tool_times),
                 outcomes: self.outcomes(server, &tool.exposed),
                 duration: self.tool_call_duration.with_label_values(&[server]),
             })
         });
         let metrics = metrics.collect();
+        self.tool_times.keep(&tools);
         for (server, tool) in labelled.tools.difference(&tools) {
             for outcome in Outcome::ALL {
                 self.tool_calls.remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()]).ok();
@@ -240,8 +253,9 @@ impl Metrics {
         metrics
     }
 
-    /// Shows the flags in force.
+    /// Shows the flags in force, and measures as they say.
     pub fn flags(&self, flags: &BTreeMap<String, bool>) {
+        self.tool_times.switch(flags::configured(flags, PERFORMANCE_MONITORING));
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         for (flag, on) in flags {
             self.flags.with_label_values(&[flag]).set(i64::from(*on));

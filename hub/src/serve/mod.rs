@@ -8,7 +8,8 @@
 //!   its [`additions`].
 //! * [`judging`]: what is done with arguments before a server sees them.
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
-//! * [`metrics`]: what is measured. [`vendors`]: tools that clients could not list.
+//! * [`metrics`]: what is measured. [`tool_times`]: how long each tool
+//!   takes. [`vendors`]: tools that clients could not list.
 
 pub mod additions;
 pub mod call;
@@ -27,6 +28,7 @@ pub mod rest;
 pub mod seen;
 pub mod self_check;
 pub mod sessions;
+pub mod tool_times;
 pub mod upstream;
 pub mod vendors;
 

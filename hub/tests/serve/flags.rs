@@ -97,3 +97,32 @@ async fn a_flag_that_is_edited_in_the_file_is_told_too() {
         assert_eq!(list(&hub, "/mcp", &session).await, expected);
     }
 }
+
+// What Prometheus should not keep must go without a restart, and what rollouts are judged by must stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn durations_of_each_tool_are_there_while_the_flag_is_on() {
+    const BY_TOOL: &str = "mcp_hub_tool_call_duration_by_tool_seconds_count";
+    const BY_SERVER: &str = "mcp_hub_tool_call_duration_seconds_count";
+    let server = Fixture::legacy(&["a", "b"]).await;
+    let (hub, mounted) = pod(compiled(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__a", "s__b"]).await;
+    let call = async || hub.ask("tools/call", json!({"name": "s__a", "arguments": {}})).await;
+    let a = [("server", "s"), ("tool", "s__a")];
+    call().await;
+    assert_eq!(hub.metric(BY_TOOL, &a).await, Some(1.0));
+    assert_eq!(hub.metric(BY_TOOL, &[("tool", "s__b")]).await, None, "nobody has called it");
+
+    set(&mounted, 4, &json!({"performanceMonitoring": false}));
+    hub.metric_becomes("mcp_hub_feature_flag", &[("flag", "performanceMonitoring")], 0.0).await;
+    call().await;
+    assert_eq!(hub.metric(BY_TOOL, &a).await, None);
+    assert_eq!(hub.metric(BY_SERVER, &[("server", "s")]).await, Some(2.0));
+
+    set(&mounted, 5, &json!({"performanceMonitoring": true}));
+    hub.metric_becomes("mcp_hub_feature_flag", &[("flag", "performanceMonitoring")], 1.0).await;
+    call().await;
+    assert_eq!(hub.metric(BY_TOOL, &a).await, Some(1.0), "it begins anew");
+    server.set_tools(&["b"]).await;
+    hub.list_becomes(&["s__b"]).await;
+    assert_eq!(hub.metric(BY_TOOL, &a).await, None, "a tool that is gone takes its series along");
+}
