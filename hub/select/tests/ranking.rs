@@ -141,6 +141,34 @@ fn fifty_thousand_tools_are_indexed_and_ranked() {
     assert!(hits.iter().all(|hit| tools[hit.doc].name.ends_with("merge_pull_request")));
 }
 
+// Servers list what they like; one odd tool must neither stop a search nor hide the others from it.
+#[test]
+fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others() {
+    let properties: Vec<String> = (0..20_000).map(|n| format!(r#""property_{n}":{{"type":"string"}}"#)).collect();
+    let huge = format!(r#"{{"properties":{{{}}}}}"#, properties.join(","));
+    let deep = format!(r#"{}{{}}{}"#, r#"{"properties":{"a":"#.repeat(5_000), "}}".repeat(5_000));
+    let cyclic = r##"{"properties":{"left":{"$ref":"#"}},"$defs":{"a":{"$ref":"#/$defs/a"}}}"##;
+    let text = "word ".repeat(200_000);
+    let mut tools = TOOLS.to_vec();
+    tools.extend([
+        tool("odd", "sprocket_huge", "", &huge),
+        tool("odd", "sprocket_deep", "", &deep),
+        tool("odd", "sprocket_cyclic", "", cyclic),
+        tool("odd", "sprocket_none", "", "no JSON"),
+        tool("odd", "sprocket_long", &text, ""),
+        tool("odd", "", "", ""),
+    ]);
+    let index = Index::build(&tools, &MODELS);
+    let names = |prompt: &str| -> Vec<&str> {
+        ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect()
+    };
+    let found = names("sprocket");
+    for odd in ["huge", "deep", "cyclic", "none", "long"] {
+        assert!(found.contains(&format!("sprocket_{odd}").as_str()), "{odd} in {found:?}");
+    }
+    assert_eq!(names("merge the pull request")[0], "merge_pull_request");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -159,6 +159,29 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
     println!("{whole} tokens unfiltered, {listed} listed");
 }
 
+// A misspelt pattern hides everything; whoever looks must see which one it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matches_nothing_is_named_and_the_list_is_empty_not_an_error() {
+    let server = listing(&[tool("read_file")]).await;
+    for (rules, warning) in [
+        (
+            json!({"mode": "Static", "staticTools": ["file__*"]}),
+            "filtering.staticTools: \"file__*\" matches no tool; patterns are on whole names such as server__tool",
+        ),
+        (
+            json!({"mode": "Category", "categories": {"expose": ["docker"]}}),
+            "filtering.categories.expose: no tool is in category \"docker\"",
+        ),
+    ] {
+        let mut config = servers(&[("files", &server.url)]);
+        config["filtering"] = rules;
+        let hub = TestHub::start(config).await;
+        hub.metric_becomes("mcp_hub_tools", &[("server", "files"), ("state", "denied")], 1.0).await;
+        assert_eq!(hub.tool_names().await, [""; 0]);
+        assert_eq!(stats(&hub).await["warnings"], json!([warning]));
+    }
+}
+
 #[test]
 fn why_names_the_rule_that_hides_a_tool() {
     let dir = tempfile::tempdir().unwrap();

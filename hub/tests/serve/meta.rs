@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
 use crate::scripted::{self, Scripted, id_of};
-use crate::support::{Answer, TestHub, modern_meta, names, request, servers, text_of};
+use crate::support::{Answer, TestHub, eventually, modern_meta, names, request, servers, text_of};
 
 const META: [&str; 5] =
     ["hub__analyze_prompt", "hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
@@ -161,6 +161,20 @@ async fn that_nothing_fits_is_an_answer_that_says_what_there_is() {
     assert!(message.contains("files (3)") && message.contains("others (2)"), "{message}");
     meta(&hub, &session, META[0], json!({"prompt": "qqqq zzzz xxxx"})).await;
     assert_eq!(list(&hub, &session).await, META, "nothing was added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
+    let mut config = servers(&[]);
+    config["filtering"] = json!({"mode": "PromptBased"});
+    let hub = TestHub::start(config).await;
+    eventually("search is there", async || hub.serving.hub.selector.is_loaded()).await;
+    let session = hub.session().await;
+    assert_eq!(list(&hub, &session).await, META);
+    for (tool, arguments) in [(META[0], json!({"prompt": "read a file"})), (META[1], json!({"query": "read a file"}))] {
+        let answer = meta(&hub, &session, tool, arguments).await;
+        assert_eq!(answer, json!({"tools": [], "message": "There are no tools behind this hub now."}), "{tool}");
+    }
 }
 
 #[rstest]

@@ -217,6 +217,8 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
     assert_eq!(bare, ["__", "bare", "cyclic", "deep", "huge"]);
     assert!(visibility.unfiltered_tokens() > 100_000);
     assert_eq!(visibility.sight(Some("v"), &Caller::anonymous()).unwrap().tools.len(), 5);
+    let refused: Vec<bool> = sight.tools.iter().map(|tool| !tool.breaches().is_empty()).collect();
+    assert_eq!(refused.iter().filter(|refused| **refused).count(), 4, "all but the huge one have no type at the root");
 }
 
 #[test]
@@ -233,4 +235,20 @@ fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
     assert!(exposure.tools.len() > 10 && exposure.tokens() <= 8000);
     assert!(exposure.tools.iter().all(|tool| &*tool.server_name == "s7"));
     assert_eq!(sight.find("s99__tool_499"), Some(49_999));
+}
+
+#[test]
+fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost() {
+    let tools: Vec<String> = (0..500).map(|n| format!("tool_{n}")).collect();
+    let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
+    let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+    let sight = sight_of(&servers, &tools, |config| {
+        config.flags.insert(HIERARCHICAL_TOOLS.to_owned(), true);
+        filtering(config, json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}));
+    });
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(exposure.listed() + exposure.unlisted(), 50_000);
+    assert!(exposure.listed() > 10 && exposure.tokens() <= 8000 && exposure.search);
+    assert!(exposure.dispatchers.iter().all(|dispatcher| dispatcher.name.starts_with("s7__do")));
 }
