@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::Tool;
 use mcphub_core::sight::Visibility;
-use mcphub_core::why::{Question, Why, why};
+use mcphub_core::why::{Question, why};
 use mcphub_select::{Ask, Digest, Doc, Index, Models, Vector};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,36 +19,54 @@ use crate::{args, serve};
 /// With more tools the transformer takes longer than anybody waits: words and the static table choose.
 const MOST_ENCODED: usize = 1000;
 
+/// Where a running hub answers, on its admin port.
+pub const WHY_PATH: &str = "/why";
+/// With a language model a prompt takes seconds.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// Answers on standard output.
 #[allow(clippy::print_stdout)] // its answer is its output
 pub async fn run(args: args::Why) -> anyhow::Result<()> {
     let caller = caller(args.caller.as_deref())?;
-    let listed = match &args.catalogue {
-        Some(file) => listing::read(&serve::read(&args.config, true)?, file)?,
-        None => listing::asked(&args.config).await?,
+    let Some(config) = &args.config else {
+        println!("{}", of_running(&args).await?);
+        return Ok(());
     };
-    let Listed { visibility, lists } = &listed;
+    let listed = match &args.catalogue {
+        Some(file) => listing::read(&serve::read(config, true)?, file)?,
+        None => listing::asked(config).await?,
+    };
     let view = args.view.as_deref();
     let chosen = match &args.prompt {
-        Some(prompt) => Some(chosen(visibility, view, &caller, prompt)?),
+        Some(prompt) => Some(chosen(&listed.visibility, view, &caller, prompt)?),
         None => None,
     };
-    let question = Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() };
-    let answer = why(visibility, lists, question);
-    println!("{answer}");
-    warn(&listed, &answer);
+    println!("{}", text(&listed, Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }));
     Ok(())
 }
 
-/// What else explains a surprise: patterns without effect, servers that could not be asked.
-#[allow(clippy::print_stdout)]
-fn warn(listed: &Listed, answer: &Why) {
-    for server in listed.silent(&listed.visibility.config) {
-        println!("  ! servers.{server}: could not be asked for its tools");
-    }
-    for warning in listed.visibility.warnings().iter().filter(|_| !answer.steps.is_empty()) {
-        println!("  ! {warning}");
-    }
+/// The answer of a hub that runs.
+async fn of_running(args: &args::Why) -> anyhow::Result<String> {
+    let url = format!("{}{WHY_PATH}", args.url.as_deref().unwrap_or_default().trim_end_matches('/'));
+    let said = [("tool", Some(&args.tool)), ("view", args.view.as_ref()), ("as", args.caller.as_ref())];
+    let said = said.into_iter().chain([("prompt", args.prompt.as_ref())]);
+    let query: Vec<(&str, &String)> = said.filter_map(|(name, value)| Some((name, value?))).collect();
+    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
+    let asked = http.get(&url).query(&query).send().await;
+    let answer = asked.with_context(|| format!("{url}: not answered; give the admin address of a hub"))?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    anyhow::ensure!(status.is_success(), "{url}: {status}: {text}");
+    Ok(text)
+}
+
+/// The answer, and what else explains a surprise: patterns without effect, servers that could not be asked.
+pub fn text(listed: &Listed, question: Question<'_>) -> String {
+    let answer = why(&listed.visibility, &listed.lists, question);
+    let silent = listed.silent(&listed.visibility.config);
+    let silent = silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
+    let warnings = if answer.steps.is_empty() { Vec::new() } else { listed.visibility.warnings() };
+    let more: Vec<String> = silent.chain(warnings).map(|line| format!("\n  ! {line}")).collect();
+    format!("{answer}{}", more.concat())
 }
 
 /// What the embedded selector chooses for a prompt, as `hub__analyze_prompt` does; without what a hub has learned.
@@ -83,7 +102,7 @@ fn chosen(
 }
 
 /// The caller that `--as` describes.
-fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
+pub fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
     struct Described {

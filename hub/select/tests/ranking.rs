@@ -159,9 +159,8 @@ fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others()
         tool("odd", "", "", ""),
     ]);
     let index = Index::build(&tools, &MODELS);
-    let names = |prompt: &str| -> Vec<&str> {
-        ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect()
-    };
+    let names =
+        |prompt: &str| -> Vec<&str> { ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect() };
     let found = names("sprocket");
     for odd in ["huge", "deep", "cyclic", "none", "long"] {
         assert!(found.contains(&format!("sprocket_{odd}").as_str()), "{odd} in {found:?}");

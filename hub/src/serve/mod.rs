@@ -7,7 +7,8 @@
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
 //! * [`judging`]: what is done with arguments before a server sees them.
-//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
+//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for people in
+//!   the pod.
 //! * [`metrics`]: what is measured. [`tool_times`]: how long each tool
 //!   takes. [`vendors`]: tools that clients could not list.
 
@@ -31,6 +32,7 @@ pub mod sessions;
 pub mod tool_times;
 pub mod upstream;
 pub mod vendors;
+pub mod why;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -128,7 +130,7 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         tokio::spawn(follow(args.config, known, Arc::clone(&hub)));
     }
     let admin = admin_of(&hub, keys, &runtime);
-    let admin = admin::router(admin, self_check::router(Arc::clone(&hub), address));
+    let admin = admin::router(admin, self_check::router(Arc::clone(&hub), address), why::router(Arc::clone(&hub)));
     // The admin port answers as long as the process lives: metrics of the last requests are wanted too.
     tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
     let listener = listener.tap_io(|stream| {
