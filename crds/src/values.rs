@@ -17,6 +17,59 @@ pub struct Malformed {
     expected: &'static str,
 }
 
+/// What they have in common: the text is kept as it was written, and refused where it cannot be read.
+macro_rules! text {
+    ($name:ident, $read:path, $expected:literal, at most $longest:literal) => {
+        impl FromStr for $name {
+            type Err = Malformed;
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Malformed;
+            fn try_from(text: String) -> Result<Self, Malformed> {
+                match $read(&text) {
+                    Some(_) => Ok(Self(text)),
+                    None => Err(Malformed { text, expected: $expected }),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn schema_id() -> Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": $longest})
+            }
+        }
+    };
+}
+
+text!(Duration, milliseconds, "a duration such as 30s, 5m or 1h30m", at most 16);
+text!(Decimal, decimal, "a decimal number such as 0.95", at most 16);
+text!(ByteSize, bytes, "a size in bytes such as 512Ki or 1Mi", at most 12);
+
 /// A duration as the user wrote it: `90s`, `1h30m`, `250ms`. Precision is a millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -61,29 +114,6 @@ fn milliseconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-impl FromStr for Duration {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for Duration {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        match milliseconds(&text) {
-            Some(_) => Ok(Self(text)),
-            None => Err(Malformed { text, expected: "a duration such as 30s, 5m or 1h30m" }),
-        }
-    }
-}
-
-impl From<Duration> for String {
-    fn from(duration: Duration) -> Self {
-        duration.0
-    }
-}
-
 /// In the largest units that are exact: `1h30m`, `2s`, `0s`.
 impl From<std::time::Duration> for Duration {
     fn from(length: std::time::Duration) -> Self {
@@ -102,27 +132,6 @@ impl From<std::time::Duration> for Duration {
     }
 }
 
-impl fmt::Display for Duration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for Duration {
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-    fn schema_id() -> Cow<'static, str> {
-        concat!(module_path!(), "::Duration").into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 16})
-    }
-}
-
 /// A decimal number as the user wrote it, in quotes: `"0.95"`. Text, because YAML and JSON tools round numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -134,54 +143,17 @@ impl Decimal {
 
     /// Its value, never negative, finite.
     pub fn get(&self) -> f64 {
-        self.0.parse().unwrap_or_default()
+        decimal(&self.0).unwrap_or_default()
     }
 }
 
-impl FromStr for Decimal {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for Decimal {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
-        let fine = match text.split_once('.') {
-            Some((whole, fraction)) => digits(whole) && digits(fraction),
-            None => digits(&text),
-        };
-        if fine { Ok(Self(text)) } else { Err(Malformed { text, expected: "a decimal number such as 0.95" }) }
-    }
-}
-
-impl From<Decimal> for String {
-    fn from(decimal: Decimal) -> Self {
-        decimal.0
-    }
-}
-
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for Decimal {
-    fn schema_name() -> Cow<'static, str> {
-        "Decimal".into()
-    }
-    fn schema_id() -> Cow<'static, str> {
-        concat!(module_path!(), "::Decimal").into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 16})
-    }
+fn decimal(text: &str) -> Option<f64> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let fine = match text.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(text),
+    };
+    if fine { text.parse().ok() } else { None }
 }
 
 /// A number of bytes as the user wrote it: `512Ki`, `1Mi`.
@@ -207,37 +179,6 @@ fn bytes(text: &str) -> Option<u64> {
     };
     let fine = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|c| c.is_ascii_digit());
     fine.then(|| number.parse().unwrap_or(u64::MAX).saturating_mul(unit))
-}
-
-impl TryFrom<String> for ByteSize {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        match bytes(&text) {
-            Some(_) => Ok(Self(text)),
-            None => Err(Malformed { text, expected: "a size in bytes such as 512Ki or 1Mi" }),
-        }
-    }
-}
-
-impl From<ByteSize> for String {
-    fn from(size: ByteSize) -> Self {
-        size.0
-    }
-}
-
-impl JsonSchema for ByteSize {
-    fn schema_name() -> Cow<'static, str> {
-        "ByteSize".into()
-    }
-    fn schema_id() -> Cow<'static, str> {
-        concat!(module_path!(), "::ByteSize").into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": 12})
-    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,14 @@ impl Call {
         Self { session, id, answer, related, within, deadline: Instant::now() + within }
     }
 
+    /// One that is answered already.
+    pub(super) fn answered(session: Arc<Session>, id: String, answer: Bytes) -> Self {
+        let (done, received) = oneshot::channel();
+        done.send(answer).ok();
+        let (_, related) = mpsc::channel(1);
+        Self::new(session, id, received, related, Duration::ZERO)
+    }
+
     /// When the wait is over.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline

@@ -16,6 +16,7 @@ use futures::stream::{self, Stream};
 use mcphub_core::message::{Message, Notification, Request, parse};
 
 use super::answers;
+use super::asleep::Purpose;
 use super::call::{Call, Part};
 use super::metrics::Metrics;
 use super::session::{Ask, Session};
@@ -114,6 +115,7 @@ async fn ask(
     let ask = Ask {
         message: line,
         id: request.id.to_owned(),
+        purpose: Purpose::of(request),
         progress_token: request.params.meta.as_ref().and_then(|meta| meta.progress_token).map(str::to_owned),
         streams: accepted.into_iter().any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
         within: bridge.call_timeout,

@@ -4,6 +4,7 @@
 //! `http -> sessions -> session -> process`; `reaper` waits for every process that ends.
 
 mod answers;
+mod asleep;
 mod call;
 mod http;
 mod lines;

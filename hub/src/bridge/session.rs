@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answers;
+use super::asleep::{Lists, Purpose};
 use super::call::Call;
 use super::metrics::Metrics;
 use super::process::{Event, Process};
@@ -47,13 +48,18 @@ struct Link {
     listener: Option<mpsc::Sender<Bytes>>,
     /// What nobody listened for yet.
     backlog: VecDeque<Bytes>,
+    lists: Lists,
+    /// When it was last put to use: lists and pings are none, or no server behind a hub would ever idle.
     used: Instant,
+    /// When the client last said anything.
+    heard: Instant,
     /// The process died: the session is over.
     over: bool,
 }
 
 struct Pending {
     id: String,
+    purpose: Purpose,
     progress_token: Option<String>,
     order: u64,
     done: oneshot::Sender<Bytes>,
@@ -67,6 +73,8 @@ pub(super) struct Ask {
     pub(super) message: Bytes,
     /// The id as written.
     pub(super) id: String,
+    /// What it is to a server that may sleep.
+    pub(super) purpose: Purpose,
     /// `_meta.progressToken` as written.
     pub(super) progress_token: Option<String>,
     /// The client reads an event stream.
@@ -85,7 +93,9 @@ impl Session {
             pending: HashMap::new(),
             listener: None,
             backlog: VecDeque::new(),
+            lists: Lists::default(),
             used: Instant::now(),
+            heard: Instant::now(),
             over: false,
         };
         let (starting, link) = (tokio::sync::Mutex::new(()), Mutex::new(link));
@@ -121,13 +131,15 @@ impl Session {
         Ask {
             message: self.initialize.clone(),
             id: self.initialize_id.clone(),
+            purpose: Purpose::Use,
             progress_token: None,
             streams: false,
             within: START_TIMEOUT,
         }
     }
 
-    /// Passes a request on, to a process started for it if the last one was stopped for idling.
+    /// Passes a request on, to a process started for it if the last one was stopped for idling and the bridge cannot
+    /// answer itself.
     pub(super) async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Call, Refused> {
         loop {
             let begun = {
@@ -135,7 +147,14 @@ impl Session {
                 if link.over {
                     return Err(Refused::Over);
                 }
-                if link.ready { Some(self.begin(&mut link, &ask)?) } else { None }
+                link.heard = Instant::now();
+                if link.ready {
+                    Some(self.begin(&mut link, &ask)?)
+                } else if let Some(answer) = link.lists.answer(&ask.purpose, &ask.id) {
+                    return Ok(Call::answered(Arc::clone(self), ask.id, answer));
+                } else {
+                    None
+                }
             };
             if let Some((call, stdin)) = begun {
                 // A full pipe of a server that reads nothing: the call's own time limit ends it.
@@ -172,7 +191,7 @@ impl Session {
     pub(super) async fn tell(&self, message: Bytes) {
         let stdin = {
             let mut link = self.link();
-            link.used = Instant::now();
+            link.heard = Instant::now();
             link.process.as_ref().map(|process| process.stdin().clone())
         };
         if let Some(stdin) = stdin {
@@ -196,20 +215,19 @@ impl Session {
         receiver
     }
 
-    /// Stops the process if nothing has been asked of it for so long. Says since when nothing has been asked.
+    /// Stops the process if it was of no use for so long. Says for how long the client has said nothing.
     pub(super) fn idle(&self, limit: Duration) -> Duration {
         let mut link = self.link();
         if !link.pending.is_empty() {
             return Duration::ZERO;
         }
-        let idle = link.used.elapsed();
-        if idle >= limit && link.process.take().is_some() {
+        if link.used.elapsed() >= limit && link.process.take().is_some() {
             link.turn += 1;
             link.ready = false;
             self.metrics().idle_stops.inc();
             tracing::info!(number = self.number, "server idles and is stopped; a call starts it again");
         }
-        idle
+        link.heard.elapsed()
     }
 
     /// Calls that wait.
@@ -262,12 +280,15 @@ impl Session {
             self.metrics().refuse("max_calls");
             return Err(Refused::TooManyCalls);
         }
-        link.used = Instant::now();
+        if ask.purpose == Purpose::Use {
+            link.used = Instant::now();
+        }
         let (done, answer) = oneshot::channel();
         let (sender, related) = mpsc::channel(MAX_QUEUED);
         let order = link.pending.values().map(|pending| pending.order + 1).max().unwrap_or(0);
         let pending = Pending {
             id: ask.id.clone(),
+            purpose: ask.purpose.clone(),
             progress_token: ask.progress_token.as_deref().map(canonical),
             order,
             done,
@@ -308,17 +329,13 @@ impl Link {
             return tracing::warn!(number, "server wrote what is not UTF-8 to its stdout");
         };
         match parse_upstream(text) {
-            Some(Upstream::Result { id, .. } | Upstream::Error { id: Some(id), .. }) => {
-                self.used = Instant::now();
-                // Without a waiting call: cancelled, timed out, or never asked.
-                if let Some(pending) = self.pending.remove(&canonical(id)) {
-                    pending.done.send(line.clone()).ok();
-                }
-            }
+            Some(Upstream::Result { id, result }) => self.answered(id, Some(result), line),
+            Some(Upstream::Error { id: Some(id), .. }) => self.answered(id, None, line),
             Some(Upstream::Error { id: None, .. }) => {
                 tracing::warn!(number, "server answered with an error without id");
             }
             Some(Upstream::Notification { ref method, params }) => {
+                self.lists.notified(method);
                 let token = (method == "notifications/progress").then(|| progress_token(params)).flatten();
                 self.pass_on(line.clone(), token.as_deref(), metrics);
             }
@@ -333,6 +350,17 @@ impl Link {
             // Some servers print greetings there. Not shown: it may be anything.
             None => tracing::warn!(number, bytes = line.len(), "server wrote what is no message to its stdout"),
         }
+    }
+
+    fn answered(&mut self, id: &str, result: Option<&str>, line: &Bytes) {
+        // Without a waiting call: cancelled, timed out, or never asked.
+        let Some(pending) = self.pending.remove(&canonical(id)) else { return };
+        match (pending.purpose, result) {
+            (Purpose::Use, _) => self.used = Instant::now(),
+            (Purpose::List(page), Some(result)) => self.lists.remember(page, result),
+            (Purpose::List(_) | Purpose::Ping, _) => {}
+        }
+        pending.done.send(line.clone()).ok();
     }
 
     /// To the call that it belongs to, else to whoever listens, else to the oldest call that can stream, else kept

@@ -6,7 +6,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
+};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +23,8 @@ use super::{mcp, rest};
 
 /// A body that trickles in holds a place that others want.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Headers of answers that pages may read. The revision's is the router's.
+const EXPOSED: &str = "Mcp-Session-Id, Mcp-Hub-Revision, WWW-Authenticate, Retry-After";
 
 /// Everything on the hub's port.
 pub fn router(hub: Arc<Hub>) -> Router {
@@ -46,14 +52,39 @@ async fn check_caller(State(hub): State<Arc<Hub>>, request: Request, next: Next)
     if hub.loopback_only && !host.as_deref().is_some_and(is_this_machine) {
         return refusal(StatusCode::FORBIDDEN, "this Host is not served: the hub listens for this machine only");
     }
-    if let Some(origin) = headers.get(ORIGIN) {
-        let origin = origin.to_str().unwrap_or_default();
-        let same = origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host.as_deref());
-        if !same && !hub.live().config.allowed_origins.iter().any(|allowed| allowed == origin) {
-            return refusal(StatusCode::FORBIDDEN, "this Origin may not call; add it to allowedOrigins");
-        }
+    let Some(origin) = headers.get(ORIGIN) else { return next.run(request).await };
+    let text = origin.to_str().unwrap_or_default();
+    if hub.live().config.allowed_origins.iter().any(|allowed| allowed == text) {
+        return shared_with(origin.clone(), request, next).await;
     }
-    next.run(request).await
+    if text.split_once("://").is_some_and(|(_, authority)| Some(authority) == host.as_deref()) {
+        next.run(request).await // of the same origin: its browser does not ask
+    } else {
+        refusal(StatusCode::FORBIDDEN, "this Origin may not call; add it to allowedOrigins")
+    }
+}
+
+/// The answer as the browser of a page of this origin wants it (Fetch standard, CORS protocol). Without credentials: no
+/// cookie means anything here.
+async fn shared_with(origin: HeaderValue, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let asks_first = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if asks_first {
+        let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        // All that it asks for: what is read of headers is checked like that of any client.
+        response.headers_mut().extend(wanted.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        response.headers_mut().insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        response
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    response
 }
 
 fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {

@@ -14,7 +14,7 @@ use mcphub_wire::dataplane::{Dataplane, Revision};
 use mcphub_wire::flags::HIERARCHICAL_TOOLS;
 use mcphub_wire::keys::KeyRing;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::additions::Additions;
@@ -23,6 +23,7 @@ use super::list_cost;
 use super::live::{Live, Slot};
 use super::mcp::Ctx;
 use super::metrics::Metrics;
+use super::places::Places;
 use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
 use super::vendors;
@@ -57,8 +58,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// The legacy sessions of this pod.
     pub sessions: Sessions,
-    /// Requests that may be under way.
-    pub permits: Arc<Semaphore>,
+    /// Requests that are under way.
+    pub places: Places,
     /// Only names of this machine are taken as Host.
     pub loopback_only: bool,
     /// Cancelled when the process goes: streams end.
@@ -91,7 +92,6 @@ impl Hub {
         let changed = Arc::new(Notify::new());
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
-        let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
         let flags = flags::in_force(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
         let live = Live::of(Arc::new(config), slots, hierarchical, None, &metrics);
@@ -104,7 +104,7 @@ impl Hub {
             selector,
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
-            permits: Arc::new(permits),
+            places: Places::default(),
             loopback_only,
             stopping: CancellationToken::new(),
             live: watch::Sender::new(Arc::new(live)),

@@ -13,7 +13,7 @@ use mcphub_core::era::{self, Era, Signs};
 use mcphub_core::message::{self, Body as Parsed, Message};
 use mcphub_core::outcome::{self, Ending};
 use mcphub_core::{rewrite, sse};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::edge;
 use super::hub::{Hub, anonymous};
@@ -21,6 +21,7 @@ use super::live::Live;
 use super::methods;
 use super::metrics;
 use super::modern;
+use super::places::Place;
 use super::sessions::Session;
 
 /// Names the session, both ways.
@@ -142,7 +143,7 @@ async fn any(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response
 }
 
 async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response {
-    let Ok(place) = Arc::clone(&hub.permits).try_acquire_owned() else {
+    let Some(place) = hub.places.take(hub.live().config.limits.max_concurrent) else {
         refused(hub);
         return edge::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again");
     };
@@ -277,7 +278,7 @@ fn refused(hub: &Arc<Hub>) {
 }
 
 /// The answer as HTTP. One that streams holds the request's place until its end.
-fn respond(answer: Answer, accepts: Accepts, place: OwnedSemaphorePermit) -> Response {
+fn respond(answer: Answer, accepts: Accepts, place: Place) -> Response {
     match answer {
         Answer::Accepted => StatusCode::ACCEPTED.into_response(),
         Answer::One { status, text, session } => {

@@ -6,11 +6,11 @@
 //!
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
-//! * [`judging`]: what is done with arguments before a server sees them.
-//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for people in
-//!   the pod.
-//! * [`metrics`]: what is measured. [`tool_times`]: how long each tool
-//!   takes. [`vendors`]: tools that clients could not list.
+//! * [`places`]: the bound on requests under way. [`judging`]: what is done with arguments before a server sees them.
+//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for
+//!   people in the pod.
+//! * [`metrics`]: what is measured. [`tool_times`]: how long each tool takes. [`vendors`]: tools that clients could not
+//!   list.
 
 pub mod additions;
 pub mod call;
@@ -25,6 +25,7 @@ pub mod meta;
 pub mod methods;
 pub mod metrics;
 pub mod modern;
+pub mod places;
 pub mod rest;
 pub mod seen;
 pub mod self_check;

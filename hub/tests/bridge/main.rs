@@ -218,6 +218,53 @@ async fn an_idle_server_is_stopped_and_a_call_starts_it_again_in_the_same_sessio
     assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 0);
 }
 
+// A hub asks for the list every half minute and listens all the time: its servers would run for ever.
+#[tokio::test]
+async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
+    let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
+    let session = bridge.initialize().await;
+    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let _stream = listening.send().await.unwrap();
+    let list = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"cursor": "changed"}});
+    let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
+    let ask = async |message: &Value| -> Value {
+        bridge.post(Some(&session), message).send().await.unwrap().json().await.unwrap()
+    };
+    let pid = bridge.pid(&session).await;
+    let awake = ask(&list).await;
+    assert_eq!(awake["result"]["tools"][0]["name"], "after-1");
+    let since = Instant::now();
+    while exists(pid) {
+        assert!(since.elapsed() < Duration::from_secs(10), "lists and pings keep it awake");
+        assert_eq!(ask(&list).await, awake);
+        assert_eq!(ask(&ping).await, json!({"jsonrpc": "2.0", "id": 7, "result": {}}));
+    }
+    assert_eq!(ask(&list).await, awake, "its tools stay listed");
+    assert_eq!(ask(&ping).await["result"], json!({}));
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(bridge.post(Some(&session), &initialized).send().await.unwrap().status(), 202);
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 1, "it sleeps on");
+    assert_eq!(bridge.text(&session, "count", json!({})).await, "1");
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
+}
+
+#[tokio::test]
+async fn a_list_that_has_changed_is_asked_of_a_sleeping_server_again() {
+    let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
+    let session = bridge.initialize().await;
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "changed"}});
+    let name = async || {
+        let answer: Value = bridge.post(Some(&session), &list).send().await.unwrap().json().await.unwrap();
+        answer["result"]["tools"][0]["name"].clone()
+    };
+    let pid = bridge.pid(&session).await;
+    assert_eq!(name().await, "after-1");
+    assert_eq!(bridge.text(&session, "change", json!({})).await, "changed");
+    until("the idle server is gone", || !exists(pid)).await;
+    assert_eq!(name().await, "after-0", "of the server that was started for it");
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
+}
+
 #[tokio::test]
 async fn progress_comes_on_the_stream_of_its_call_before_the_answer() {
     let bridge = Bridge::start(&[]);

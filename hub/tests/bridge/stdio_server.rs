@@ -30,7 +30,12 @@ pub fn serve() {
                 calls += 1;
                 call(id, &message["params"], calls);
             }
+            (Some(id), Some("tools/list")) if message["params"]["cursor"] == "changed" => {
+                let now = json!({"name": format!("after-{calls}"), "inputSchema": {"type": "object"}});
+                answer(id, &json!({"tools": [now]}));
+            }
             (Some(id), Some("tools/list")) => answer(id, &json!({"tools": []})),
+            (Some(id), Some("ping")) => answer(id, &json!({})),
             (Some(id), Some(_)) => {
                 say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}));
             }
@@ -72,6 +77,10 @@ fn call(id: &Value, params: &Value, calls: u32) {
                 say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
             }
             text(id, "done");
+        }
+        "change" => {
+            say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            text(id, "changed");
         }
         "ask" => {
             say(&json!({"jsonrpc": "2.0", "id": "from-server", "method": "roots/list"}));

@@ -35,6 +35,42 @@ async fn pages_in_a_browser_reach_a_local_hub_only_when_allowed(
     assert_eq!(hub.post(request("ping", json!({})), &headers).await.status, status);
 }
 
+// Without these headers the browser of an allowed page keeps every answer from it, and its session id above all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other_page_may() {
+    let mut config = servers(&[]);
+    config["allowedOrigins"] = json!(["https://app.example"]);
+    let hub = TestHub::start(config).await;
+    let ask_first = async |origin: &str, path: &str| {
+        let request = hub.http.request(reqwest::Method::OPTIONS, hub.url(path)).header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        request.header("access-control-request-headers", "content-type,mcp-session-id").send().await.unwrap()
+    };
+    for path in ["/mcp", "/api/tools"] {
+        let allowed = ask_first("https://app.example", path).await;
+        assert_eq!(allowed.status(), 204);
+        for (header, value) in [
+            ("access-control-allow-origin", "https://app.example"),
+            ("access-control-allow-methods", "GET, POST, DELETE"),
+            ("access-control-allow-headers", "content-type,mcp-session-id"),
+            ("vary", "Origin"),
+        ] {
+            assert_eq!(allowed.headers()[header], value, "{path}");
+        }
+        let refused = ask_first("https://evil.example", path).await;
+        assert_eq!(refused.status(), 403);
+        assert!(!refused.headers().contains_key("access-control-allow-origin"), "{path}");
+    }
+    let answer = hub.post(request("ping", json!({})), &[("origin", "https://app.example")]).await;
+    assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example");
+    let exposed = answer.headers["access-control-expose-headers"].to_str().unwrap();
+    assert!(exposed.contains("Mcp-Session-Id") && exposed.contains("Mcp-Hub-Revision"), "{exposed}");
+    let tools = hub.http.get(hub.url("/api/tools")).header("origin", "https://app.example").send().await.unwrap();
+    assert_eq!(tools.headers()["access-control-allow-origin"], "https://app.example");
+    let other = hub.post(request("ping", json!({})), &[]).await;
+    assert!(!other.headers.contains_key("access-control-allow-origin"), "{:?}", other.headers);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cluster_any_host_is_served() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {

@@ -25,6 +25,29 @@ async fn a_changed_file_is_served_and_a_broken_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_changed_file_count_from_then_on() {
+    let server = Fixture::legacy(&["hang"]).await;
+    let mut config = servers(&[("s", &server.url)]);
+    let hub = TestHub::start(config.clone()).await;
+    hub.list_becomes(&["s__hang"]).await;
+    let mut hanging = server.shared.hanging.subscribe();
+    let changed = async {
+        hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
+        config["limits"] = json!({"maxConcurrent": 1});
+        hub.write(&config);
+        eventually("there is one place", async || hub.ask("ping", json!({})).await.status == 503).await;
+        config["limits"] = json!({"maxConcurrent": 2, "maxRequestBytes": 100});
+        hub.write(&config);
+        eventually("there are two", async || hub.ask("ping", json!({})).await.status == 200).await;
+        assert_eq!(hub.post(" ".repeat(101), &[]).await.status, 413);
+    };
+    tokio::select! {
+        () = changed => {}
+        _ = hub.ask("tools/call", json!({"name": "s__hang"})) => panic!("hang does not end"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_gone() {
     let server = Fixture::legacy(&["echo"]).await;
     let config = json!({"schema": 1, "servers": [{"name": "s", "prefix": "s", "url": server.url}]});

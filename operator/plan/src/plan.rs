@@ -254,7 +254,7 @@ pub enum Next {
     Now,
     /// After so long.
     In(Duration),
-    /// Hourly, with jitter.
+    /// Not for anything that is known of: now and then, with jitter.
     Idle,
 }
 

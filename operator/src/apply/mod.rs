@@ -4,6 +4,8 @@ mod contest;
 mod objects;
 mod secrets;
 
+use std::time::Duration;
+
 use kube::Client;
 use mcphub_plan::drift;
 use mcphub_plan::plan::{Acknowledged, Applied, Child, Event, Object, Plan, Prepared, Rejection, Write};
@@ -50,6 +52,9 @@ pub struct Done {
     pub acknowledged: Acknowledged,
     /// What is to be told: what happened on the way, and the plan's own events unless it was left half way.
     pub events: Vec<Event>,
+    /// What was not written again because it was written just now may have changed unseen since: look again after
+    /// so long.
+    pub again: Option<Duration>,
 }
 
 /// What writing needs.
@@ -66,9 +71,9 @@ impl Writer {
     /// Carries the plan out. Stops at the first failure: later objects may rest on it. A refusal (400, 403, 422) is no
     /// failure, it becomes part of the status.
     pub async fn all(&self, stores: &Stores, hub: &HubName, plan: &Plan, metrics: &Metrics) -> Result<Done, Error> {
-        let mut done = Done { acknowledged: Acknowledged::default(), events: Vec::new() };
+        let mut done = Done { acknowledged: Acknowledged::default(), events: Vec::new(), again: None };
         for object in &plan.objects {
-            let error = match self.object(stores, hub, object, metrics, &mut done.events).await {
+            let error = match self.object(stores, hub, object, metrics, &mut done).await {
                 Ok(applied) => {
                     done.acknowledged.objects.push(applied);
                     continue;
@@ -112,13 +117,17 @@ impl Writer {
         hub: &HubName,
         object: &Object<Prepared>,
         metrics: &Metrics,
-        events: &mut Vec<Event>,
+        done: &mut Done,
     ) -> Result<Object<Applied>, kube::Error> {
         let (namespace, wanted) = (hub.namespace.as_str(), &object.child);
         let known = stores.known(namespace, wanted);
+        let trusted = self.secrets.trusted_for(namespace, wanted);
         let answer = match known {
             Some(known) if !drift::differs(&known, wanted) => known,
-            None if self.secrets.is_current(namespace, wanted) => wanted.clone(),
+            None if trusted.is_some() => {
+                done.again = trusted;
+                wanted.clone()
+            }
             _ => {
                 let how = match object.write() {
                     Write::Apply => How::Apply,
@@ -127,7 +136,7 @@ impl Writer {
                 self.send(stores, namespace, wanted, how, metrics).await?
             }
         };
-        let answer = self.without_strays(stores, namespace, wanted, answer, metrics, events).await?;
+        let answer = self.without_strays(stores, namespace, wanted, answer, metrics, &mut done.events).await?;
         Ok(object.clone().applied(answer))
     }
 

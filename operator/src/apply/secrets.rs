@@ -8,8 +8,9 @@ use std::time::Duration;
 use mcphub_plan::plan::Child;
 use tokio::time::Instant;
 
-/// One that was written so long ago is written again: somebody may have edited or deleted it unseen.
-const TRUSTED: Duration = Duration::from_mins(1);
+/// One that was written so long ago is written again by whatever reconcile comes: somebody may have edited or deleted
+/// it unseen. No shorter, since a rollout reconciles several times a second.
+const TRUSTED: Duration = Duration::from_secs(5);
 
 /// Secrets that this process wrote, by namespace and name.
 #[derive(Debug, Default)]
@@ -22,11 +23,12 @@ struct Written {
 }
 
 impl SecretsWritten {
-    /// It was written just like this, and not long ago.
-    pub(super) fn is_current(&self, namespace: &str, secret: &Child) -> bool {
+    /// For how long it needs no write: it was written just like this, and not long ago.
+    pub(super) fn trusted_for(&self, namespace: &str, secret: &Child) -> Option<Duration> {
         let written = self.lock();
-        let written = written.get(&(namespace.to_owned(), secret.name().to_owned()));
-        written.is_some_and(|written| written.content == content(secret) && written.at.elapsed() < TRUSTED)
+        let written = written.get(&(namespace.to_owned(), secret.name().to_owned()))?;
+        let left = TRUSTED.saturating_sub(written.at.elapsed());
+        (written.content == content(secret) && !left.is_zero()).then_some(left)
     }
 
     pub(super) fn wrote(&self, namespace: &str, secret: &Child) {
@@ -68,14 +70,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_secret_is_written_again_when_it_changed_or_a_minute_has_passed() {
+    async fn a_secret_is_written_again_when_it_changed_or_five_seconds_have_passed() {
         let written = SecretsWritten::default();
-        assert!(!written.is_current("ai", &secret("a")));
+        assert_eq!(written.trusted_for("ai", &secret("a")), None);
         written.wrote("ai", &secret("a"));
-        assert!(written.is_current("ai", &secret("a")));
-        assert!(!written.is_current("ai", &secret("b")));
-        assert!(!written.is_current("other", &secret("a")));
-        tokio::time::advance(TRUSTED).await;
-        assert!(!written.is_current("ai", &secret("a")));
+        assert_eq!(written.trusted_for("ai", &secret("a")), Some(TRUSTED));
+        assert_eq!(written.trusted_for("ai", &secret("b")), None);
+        assert_eq!(written.trusted_for("other", &secret("a")), None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(written.trusted_for("ai", &secret("a")), Some(Duration::from_secs(3)));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(written.trusted_for("ai", &secret("a")), None);
     }
 }

@@ -9,10 +9,10 @@ use mcphub_wire::dataplane::{Dataplane, Revision, Role};
 use super::breach::Breach;
 use super::obeyed::Obeyed;
 use super::pods::with_role;
-use super::runtime::Written;
 use super::summary::Share;
 use super::{Demo, apply, phase};
 use crate::traffic::spread;
+use crate::written::Written;
 
 /// Sessions that are counted at each step.
 const SESSIONS: u64 = 4000;

@@ -8,7 +8,6 @@ mod narrator;
 mod obeyed;
 mod pods;
 mod python;
-mod runtime;
 mod screen;
 mod summary;
 
@@ -24,10 +23,10 @@ use serde_json::json;
 use crate::cluster::{Cluster, Image, Options};
 use crate::install;
 use crate::traffic::{Shape, Tally, Traffic};
+use crate::written::Written;
 
 use narrator::Narrator;
 use pods::Hub;
-use runtime::Written;
 use screen::Screen;
 use summary::{Requests, Summary};
 

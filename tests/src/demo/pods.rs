@@ -13,6 +13,8 @@ use mcphub_wire::dataplane::{Dataplane, Revision, Role};
 use mcphub_wire::keys::KeyRing;
 use mcphub_wire::paths;
 
+use crate::written::dataplane_of;
+
 /// One hub of the cluster, looked at from outside.
 #[derive(Clone)]
 pub(super) struct Hub {
@@ -139,11 +141,6 @@ impl Hub {
         let selector = format!("mcphub.dev/hub={},{selector}", self.name);
         Ok(pods.list(&ListParams::default().labels(&selector)).await?.items)
     }
-}
-
-/// The data plane state in a runtime ConfigMap.
-pub(super) fn dataplane_of(map: &ConfigMap) -> Option<Dataplane> {
-    serde_json::from_str(map.data.as_ref()?.get(paths::DATAPLANE_FILE)?).ok()
 }
 
 /// The revision that has a role.

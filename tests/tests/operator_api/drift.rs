@@ -67,6 +67,28 @@ async fn every_child_that_is_edited_is_put_back() -> Result<()> {
     Ok(())
 }
 
+// The operator may not look at Secrets: whatever brings the next reconcile must bring it back.
+#[tokio::test]
+async fn a_secret_with_keys_that_is_deleted_or_edited_is_put_back_by_the_next_reconcile() -> Result<()> {
+    let installed = Installed::new(plane().await?, "keys").await?;
+    let replica = installed.start("operator-0").await?;
+    apply_hub(&installed).await?;
+    settled(&installed, &replica).await?;
+    let keys = async || object(&installed, "secret/team-keys").await.map(|mut secret| secret["data"].take());
+    let before = keys().await.context("no secret/team-keys")?;
+    let back = async |touch: &str| {
+        let touch = format!("example.com/touched={touch}");
+        installed.plane.kubectl(["-n", &installed.hubs, "annotate", "hub", "team", "--overwrite", &touch]).await?;
+        let same = async || keys().await.as_ref() == Some(&before);
+        eventually("the keys are back", LIMIT * 2, same).await.with_context(|| replica.tail())
+    };
+    installed.plane.kubectl(["-n", &installed.hubs, "delete", "secret", "team-keys"]).await?;
+    back("deleted").await?;
+    patch(&installed, "secret/team-keys", "merge", &json!({"stringData": {"keys.json": "[]"}})).await?;
+    back("edited").await?;
+    replica.nothing_was_forbidden()
+}
+
 #[tokio::test]
 async fn what_others_add_to_lists_of_ours_is_taken_out() -> Result<()> {
     let installed = Installed::new(plane().await?, "strays").await?;

@@ -130,15 +130,20 @@ impl Installed {
 impl Replica {
     /// The value of a metric of the replica, all its series summed.
     pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
-        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?;
-        let values =
-            text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
-        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        self.sum(name, |_| true).await
     }
 
-    /// How many writes of children the API server has acknowledged to it.
+    /// How many writes of children the API server has acknowledged to it; but for those of Secrets, which it writes
+    /// without a look.
     pub(crate) async fn writes(&self) -> Result<f64> {
-        self.metric("mcphub_operator_writes_total").await
+        self.sum("mcphub_operator_writes_total", |labels| !labels.contains(r#"kind="Secret""#)).await
+    }
+
+    async fn sum(&self, name: &str, counts: impl Fn(&str) -> bool) -> Result<f64> {
+        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?;
+        let series = text.lines().filter_map(|line| line.strip_prefix(name));
+        let series = series.filter(|rest| rest.starts_with([' ', '{']) && counts(rest));
+        Ok(series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// It is the leader.

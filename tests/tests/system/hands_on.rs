@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use mcphub_crds::status::Phase;
 use mcphub_plan::rollout::RevisionResult;
 use mcphub_tests::traffic::Traffic;
+use mcphub_tests::written::Written;
 use mcphub_wire::dataplane::{Dataplane, Revision, Role};
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, LONG, canary, canary_at, condition, echo, is, spec, variant};
 use crate::scene::beside_others;
-use crate::written::Written;
 
 #[tokio::test]
 async fn a_rollout_obeys_a_newer_spec_the_old_spec_a_pause_step_advance_and_abort() {
@@ -55,7 +55,7 @@ impl Walk {
         let known = &self.known;
         let new =
             |state: &Dataplane| canary_at(state, 10) && canary(state).is_some_and(|revision| !known.contains(revision));
-        let state = self.written.first(&format!("change {number} has 10 %"), LONG, new).await?;
+        let (_, state) = self.written.first(&format!("change {number} has 10 %"), LONG, new).await?;
         let new = canary(&state).cloned().context("a canary")?;
         self.known.push(new.clone());
         Ok(new)

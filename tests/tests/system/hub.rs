@@ -19,13 +19,13 @@ use mcphub_plan::rollout::state::EngineState;
 use mcphub_tests::cluster::{Cluster, Image};
 use mcphub_tests::install;
 use mcphub_tests::traffic::{Shape, Traffic};
+use mcphub_tests::written::Written;
 use mcphub_wire::dataplane::{Dataplane, Revision, Role};
 use mcphub_wire::paths;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, within};
-use crate::written::Written;
 
 /// Pods start slowly while others do so on two cores.
 pub(crate) const LONG: Duration = Duration::from_mins(2);

@@ -19,4 +19,3 @@ mod scene;
 mod selection;
 mod survival;
 mod uninstall;
-mod written;

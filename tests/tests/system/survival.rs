@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use mcphub_crds::status::Phase;
 use mcphub_plan::rollout::RevisionResult;
+use mcphub_tests::written::Written;
 use mcphub_wire::dataplane::{Revision, Role};
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, LONG, Pods, canary, canary_at, condition, echo, is, spec, variant};
 use crate::leader::kill_leader;
 use crate::scene::{alone, eventually};
-use crate::written::Written;
 
 /// Bakes that end while a killed leader is not yet succeeded would not show a rollout that goes on.
 fn slower(spec: &mut Value) {
@@ -39,7 +39,7 @@ async fn a_rollout_goes_on_to_the_end_when_the_operator_is_killed_at_three_point
         let traffic = hub.traffic(8, &[echo()]).await?;
 
         hub.apply(&variant(&first, 1)).await?;
-        let state = written.first("the canary, without traffic", LONG, |state| canary_at(state, 0)).await?;
+        let (_, state) = written.first("the canary, without traffic", LONG, |state| canary_at(state, 0)).await?;
         let new = canary(&state).cloned().context("a canary")?;
         kill_leader(scene).await?;
 
@@ -121,7 +121,7 @@ async fn a_bad_revision_is_taken_back_once_per_try_though_the_operator_is_killed
         bad["servers"][1]["container"]["env"][0]["value"] = json!("/tmp");
         bad["featureFlags"] = json!({"custom": {"compactAnswers": true}});
         hub.apply(&bad).await?;
-        let state = written.first("the bad canary at 10 %", LONG, |state| canary_at(state, 10)).await?;
+        let (_, state) = written.first("the bad canary at 10 %", LONG, |state| canary_at(state, 10)).await?;
         let bad = canary(&state).cloned().context("a canary")?;
         eventually("the breach begins", LONG, async || breach_began(&hub).await).await?;
         kill_leader(scene).await?;

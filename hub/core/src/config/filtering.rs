@@ -1,15 +1,12 @@
 //! What is wrong in the filtering and access rules of a config.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use mcphub_wire::config::{Backend, FilterMode, Filtering, HubConfig, Llm, Provider, View};
 
-use crate::access::{Caller, Expression};
-use crate::catalogue::Catalogue;
+use crate::access::Expression;
 use crate::category::Mappings;
 use crate::meta::MetaTool;
-use crate::sight::Visibility;
 
 /// Reports a problem: its place, and what is wrong and what to write instead.
 type Report<'r> = &'r mut dyn FnMut(String, String);
@@ -110,10 +107,8 @@ fn view_name<'c>(view: &'c View, seen: &mut HashSet<&'c str>, at: &str, report: 
 fn budget(config: &HubConfig, report: Report<'_>) {
     let Some(budget) = &config.filtering.tool_budget else { return };
     let prompts = config.filtering.mode == FilterMode::PromptBased;
-    // Of no catalogue: descriptions grow with the servers, so this is the least that the meta-tools cost.
-    let empty = Visibility::of(Arc::new(config.clone()), Catalogue::default()).whole(&Caller::anonymous());
     let meta = MetaTool::ALL.into_iter().filter(|tool| prompts || *tool != MetaTool::AnalyzePrompt);
-    let tokens: Vec<u32> = meta.map(|tool| tool.definition(&empty).tokens).collect();
+    let tokens: Vec<u32> = meta.map(MetaTool::least_tokens).collect();
     let (count, tokens) = (tokens.len(), tokens.iter().sum::<u32>());
     if (budget.max_tools as usize) <= count {
         let message = format!(

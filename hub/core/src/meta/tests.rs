@@ -30,6 +30,14 @@ fn a_dispatcher_calls_nothing_that_may_do_more_harm_than_its_name_says() {
     );
 }
 
+// Counted too low, a budget is accepted that no list of the hub keeps.
+#[test]
+fn what_is_written_down_as_the_least_cost_is_what_an_empty_hub_counts() {
+    let empty = sight(&[], &[]);
+    let counted = MetaTool::ALL.map(|meta| (meta.name(), meta.definition(&empty).tokens));
+    assert_eq!(MetaTool::ALL.map(|meta| (meta.name(), meta.least_tokens())), counted);
+}
+
 #[test]
 fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_tool() {
     let sight = sight(&["files", "web"], &["get"]);

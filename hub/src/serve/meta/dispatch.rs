@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use mcphub_core::message::{Message, Params, Request, parse};
+use mcphub_core::message::{Message, Request, parse};
 use mcphub_core::meta::{self, Class, Dispatch};
-use mcphub_core::object::{Edits, quoted};
 use mcphub_core::outcome::Ending;
 
-use super::tool_error;
+use super::{resolved, tool_error};
 use crate::serve::call::{self, Direct};
 use crate::serve::hub::Hub;
 use crate::serve::mcp::{Answer, Ctx, Measured};
@@ -40,24 +39,11 @@ pub(super) async fn answer(
         return refused(measured, &meta::wrong_class(tool, class));
     }
     // From here on it is as if the tool had been called by its own name.
-    let text = resolved(request, &asked);
+    let text = resolved(request, &asked.name, &asked.arguments);
     let Ok(Message::Request(direct)) = parse(&text) else {
         return refused(measured, "arguments must be an object, as the tool's inputSchema says");
     };
     let selection = asked.selection_id.as_deref();
     let what = Direct { seen, position, dispatched: true, selection, correction: None };
     call::direct(hub, ctx, headers, &direct, what, measured).await
-}
-
-/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
-fn resolved(request: &Request<'_>, asked: &Dispatch<'_>) -> String {
-    let Params { text, name, arguments, .. } = &request.params;
-    let params = match (text, name, arguments) {
-        (Some(text), Some(name), Some(arguments)) => {
-            Edits::of(text).replace(name, quoted(&asked.name)).replace(arguments, &*asked.arguments).finish()
-        }
-        // A dispatcher's call has both; see `Dispatch::parse`.
-        _ => format!(r#"{{"name":{},"arguments":{}}}"#, quoted(&asked.name), asked.arguments),
-    };
-    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use mcphub_core::hierarchy::Asked;
-use mcphub_core::message::{Message, Params, Request, parse};
-use mcphub_core::object::{Edits, quoted};
+use mcphub_core::message::{Message, Request, parse};
 use mcphub_core::outcome::Ending;
 use mcphub_wire::flags::AUTO_CORRECTION;
 
-use super::{result, telling, tool_error};
+use super::{resolved, result, telling, tool_error};
 use crate::serve::call::{self, Direct};
 use crate::serve::hub::Hub;
 use crate::serve::mcp::{Answer, Ctx, Measured};
@@ -54,17 +53,4 @@ pub(in crate::serve) async fn answer(
     let what = Direct { seen, position, dispatched: true, selection: None, correction };
     let answer = call::direct(hub, ctx, headers, &direct, what, measured).await;
     telling(hub, ctx, answer)
-}
-
-/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
-fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
-    let Params { text, name, arguments: given, .. } = &request.params;
-    let params = match (text, name, given) {
-        (Some(text), Some(name), Some(given)) => {
-            Edits::of(text).replace(name, quoted(tool)).replace(given, arguments).finish()
-        }
-        // A call without an action never comes here.
-        _ => format!(r#"{{"name":{},"arguments":{arguments}}}"#, quoted(tool)),
-    };
-    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
 }

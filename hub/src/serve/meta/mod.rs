@@ -11,10 +11,11 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
 use mcphub_core::era::Era;
-use mcphub_core::message::Request;
+use mcphub_core::message::{Params, Request};
 use mcphub_core::meta::MetaTool;
+use mcphub_core::object::{Edits, quoted};
 use mcphub_core::outcome::Ending;
-use mcphub_core::{object, rewrite};
+use mcphub_core::rewrite;
 
 use super::hub::Hub;
 use super::mcp::{Answer, Ctx, LIST_CHANGED, Measured};
@@ -71,9 +72,22 @@ impl From<crate::selector::Error> for Failed {
     }
 }
 
+/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
+fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
+    let Params { text, name, arguments: given, .. } = &request.params;
+    let params = match (text, name, given) {
+        (Some(text), Some(name), Some(given)) => {
+            Edits::of(text).replace(name, quoted(tool)).replace(given, arguments).finish()
+        }
+        // A call that stands for another has both.
+        _ => format!(r#"{{"name":{},"arguments":{arguments}}}"#, quoted(tool)),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
+}
+
 /// A text as a tool's result.
 fn result(era: Era, id: &str, text: &str) -> Answer {
-    let result = format!(r#"{{"content":[{{"type":"text","text":{}}}]}}"#, object::quoted(text));
+    let result = format!(r#"{{"content":[{{"type":"text","text":{}}}]}}"#, quoted(text));
     Answer::result(id, &rewrite::result_for(era, &result, &rewrite::ResultHead::default()))
 }
 

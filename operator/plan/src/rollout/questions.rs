@@ -86,7 +86,7 @@ impl<'a> Asking<'a> {
                 prometheus,
                 revision: &canary.revision,
                 other: Some(&stable.revision),
-                epoch: canary.first_ready.map(|ready| after(ready, seen.policy.warmup)),
+                epoch: canary.epoch(seen.policy),
                 bake: bake.filter(|(_, required)| !required.is_zero()),
                 end,
             });

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+mod epochs;
 mod hands_on;
 mod invariants;
 mod lifecycle;
