@@ -51,6 +51,9 @@ fn warn(visibility: &Visibility, lists: &Lists, answer: &Why) {
     for (server, _) in silent {
         println!("  ! servers.{}: could not be asked for its tools", server.name);
     }
+    if visibility.config.filtering.llm.is_some() && visibility.undecided().next().is_some() {
+        println!("  ! categories are those of words here; in a running hub the language model decides them");
+    }
     for warning in visibility.warnings().iter().filter(|_| !answer.steps.is_empty()) {
         println!("  ! {warning}");
     }

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::additions::Additions;
+use super::categories::{self, Categories};
 use super::judging::Judging;
 use super::list_cost;
 use super::live::{Live, Slot};
@@ -65,6 +66,8 @@ pub struct Hub {
     pub stopping: CancellationToken,
     /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
+    /// What the language model says of categories.
+    pub(super) categories: Categories,
     /// What judges the arguments of calls.
     pub(super) judging: Judging,
     /// What was added to the lists of a view where its sessions share that.
@@ -92,14 +95,16 @@ impl Hub {
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
         let permits = Semaphore::new((config.limits.max_concurrent as usize).min(Semaphore::MAX_PERMITS));
-        let live = Live::of(Arc::new(config), slots, None, &metrics);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
+        selector.obey(&config.filtering);
+        let live = Live::of(Arc::new(config), slots, None, Arc::default(), &metrics);
         let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
             identity,
             metrics,
             judging,
             selector,
+            categories: Categories::default(),
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
             permits: Arc::new(permits),
@@ -119,6 +124,7 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_sessions());
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
         tokio::spawn(selector::keep(Arc::clone(&hub)));
+        tokio::spawn(categories::keep(Arc::clone(&hub)));
         Ok(hub)
     }
 
@@ -160,8 +166,15 @@ impl Hub {
                 drop(upstream.close());
             }
         }
-        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, Some(&old), &self.metrics)));
+        self.selector.obey(&config.filtering);
+        let given = self.categories.given(&config.filtering);
+        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, Some(&old), given, &self.metrics)));
         self.obey_dataplane();
+    }
+
+    /// What is in force is to be made anew of what servers list and a language model says.
+    pub(super) fn renew(&self) {
+        self.changed.notify_one();
     }
 
     /// A new session of this version for a client that said this of itself.
@@ -278,7 +291,8 @@ impl Hub {
             tokio::select! {
                 () = self.changed.notified() => {
                     let old = self.live();
-                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), Some(&old), &self.metrics);
+                    let given = self.categories.given(&old.config.filtering);
+                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), Some(&old), given, &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

@@ -119,7 +119,8 @@ fn filtering(live: &Live) -> Result<String, String> {
     let lists: Vec<_> =
         live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
     let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
-    let expected = Visibility::of(Arc::clone(&live.config), catalogue).whole(&Caller::anonymous());
+    let given = Arc::clone(live.visibility.categories.given());
+    let expected = Visibility::with(Arc::clone(&live.config), catalogue, given).whole(&Caller::anonymous());
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;
     if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {

@@ -15,11 +15,15 @@ mod edge;
 mod filtering;
 mod fixture;
 mod life;
+mod llm;
 mod meta;
 mod meta_table;
 mod operator;
 mod passing;
 mod protocol;
+#[allow(dead_code, reason = "the tests of llm need more of it")]
+#[path = "../llm/provider.rs"]
+mod provider;
 mod scripted;
 mod selection;
 mod support;
