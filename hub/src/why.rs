@@ -42,6 +42,9 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         None => None,
     };
     println!("{}", text(&listed, Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }));
+    if listed.visibility.config.filtering.llm.is_some() && listed.visibility.undecided().next().is_some() {
+        println!("  ! categories are those of words here; in a running hub the language model decides them");
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use divan::Bencher;
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::{Catalogue, Definition, ServerList};
 use mcphub_core::exposure::{Additions, Asker};
-use mcphub_core::sight::Visibility;
+use mcphub_core::sight::{Shape, Visibility};
 use mcphub_wire::config::HubConfig;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn visibility(filtering: &Value, access: &Value) -> Arc<Visibility> {
 fn grouped(filtering: &Value) -> Arc<Visibility> {
     let config = config(filtering, &json!([]));
     let catalogue = catalogue(&config);
-    Visibility::shaped(Arc::new(config), catalogue, true)
+    Visibility::with(Arc::new(config), catalogue, Shape { hierarchical: true, ..Shape::default() })
 }
 
 fn all() -> Value {

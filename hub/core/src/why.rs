@@ -311,7 +311,10 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
     let category = || {
         let (name, from) = match visibility.categories.find(&tool.exposed) {
             Some((pattern, name)) => (name, format!("custom \"{pattern}\"")),
-            None => (tool.builtin_category().name(), "built in".to_owned()),
+            None => match visibility.categories.given().category(tool) {
+                Some(name) => (name, "said by the language model".to_owned()),
+                None => (tool.builtin_category().name(), "built in".to_owned()),
+            },
         };
         let is = if filtering.categories.expose.iter().any(|one| one == name) { "is" } else { "is not" };
         format!("category {name} ({from}) {is} in filtering.categories.expose")

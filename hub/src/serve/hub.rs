@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use mcphub_core::flags;
 use mcphub_core::message::Params;
 use mcphub_core::session_id::{self, Json, SessionClaims};
+use mcphub_core::sight::Shape;
 use mcphub_wire::config::{HubConfig, Server};
 use mcphub_wire::dataplane::{Dataplane, Revision};
 use mcphub_wire::flags::HIERARCHICAL_TOOLS;
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::additions::Additions;
+use super::categories::{self, Categories};
 use super::judging::Judging;
 use super::list_cost;
 use super::live::{Live, Slot};
@@ -66,6 +68,8 @@ pub struct Hub {
     pub stopping: CancellationToken,
     /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
+    /// What the language model says of categories.
+    pub(super) categories: Categories,
     /// What judges the arguments of calls.
     pub(super) judging: Judging,
     /// What was added to the lists of a view where its sessions share that.
@@ -94,14 +98,17 @@ impl Hub {
         let startup = Duration::from_millis(config.startup_timeout_ms);
         let flags = flags::in_force(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
-        let live = Live::of(Arc::new(config), slots, hierarchical, None, &metrics);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
+        selector.obey(&config.filtering);
+        let shape = Shape { hierarchical, ..Shape::default() };
+        let live = Live::of(Arc::new(config), slots, shape, None, &metrics);
         let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
             identity,
             metrics,
             judging,
             selector,
+            categories: Categories::default(),
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
             places: Places::default(),
@@ -122,6 +129,7 @@ impl Hub {
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
         tokio::spawn(vendors::keep(Arc::clone(&hub)));
         tokio::spawn(selector::keep(Arc::clone(&hub)));
+        tokio::spawn(categories::keep(Arc::clone(&hub)));
         Ok(hub)
     }
 
@@ -165,9 +173,16 @@ impl Hub {
         }
         let flags = self.flags_of(&config);
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
-        let live = Live::of(Arc::new(config), slots, hierarchical, Some(&old), &self.metrics);
+        self.selector.obey(&config.filtering);
+        let shape = Shape { hierarchical, given: self.categories.given(&config.filtering) };
+        let live = Live::of(Arc::new(config), slots, shape, Some(&old), &self.metrics);
         self.live.send_replace(Arc::new(live));
         self.obey_dataplane();
+    }
+
+    /// What is in force is to be made anew of what servers list and a language model says.
+    pub(super) fn renew(&self) {
+        self.changed.notify_one();
     }
 
     /// A new session of this version for a client that said this of itself.
@@ -287,8 +302,10 @@ impl Hub {
             tokio::select! {
                 () = self.changed.notified() => {
                     let old = self.live();
-                    let (config, hierarchical) = (Arc::clone(&old.config), self.flag(HIERARCHICAL_TOOLS));
-                    let new = Live::of(config, old.servers.clone(), hierarchical, Some(&old), &self.metrics);
+                    let config = Arc::clone(&old.config);
+                    let given = self.categories.given(&config.filtering);
+                    let shape = Shape { hierarchical: self.flag(HIERARCHICAL_TOOLS), given };
+                    let new = Live::of(config, old.servers.clone(), shape, Some(&old), &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

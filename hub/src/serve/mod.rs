@@ -7,6 +7,7 @@
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
 //! * [`places`]: the bound on requests under way. [`judging`]: what is done with arguments before a server sees them.
+//! * [`categories`]: those that a language model gives, in the background.
 //! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for
 //!   people in the pod.
 //! * [`metrics`]: what is measured. [`tool_times`]: how long each tool takes. [`vendors`]: tools that clients could not
@@ -14,6 +15,7 @@
 
 pub mod additions;
 pub mod call;
+pub mod categories;
 pub mod edge;
 pub mod filtering;
 pub mod hub;
@@ -124,8 +126,9 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
     let admin_listener = bind(args.admin_listen.unwrap_or(SocketAddr::new(ip.into(), ADMIN_PORT))).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let hub = Hub::start(identity, config, keys.clone(), runtime.subscribe(), address.ip().is_loopback())?;
-    if let Some(shared) = shared {
-        tokio::spawn(shared.keep(Arc::clone(&hub.selector)));
+    match shared {
+        Some(shared) => drop(tokio::spawn(shared.keep(Arc::clone(&hub.selector)))),
+        None => hub.selector.shared_is_read(),
     }
     if standalone {
         tokio::spawn(follow(args.config, known, Arc::clone(&hub)));

@@ -120,8 +120,7 @@ fn filtering(live: &Live) -> Result<String, String> {
     let lists: Vec<_> =
         live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
     let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
-    let hierarchical = live.visibility.is_hierarchical();
-    let expected = Visibility::shaped(Arc::clone(&live.config), catalogue, hierarchical);
+    let expected = Visibility::with(Arc::clone(&live.config), catalogue, live.visibility.shape());
     let expected = expected.whole(&Caller::anonymous());
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;

@@ -16,11 +16,15 @@ mod filtering;
 mod fixture;
 mod flags;
 mod life;
+mod llm;
 mod meta;
 mod meta_table;
 mod operator;
 mod passing;
 mod protocol;
+#[allow(dead_code, reason = "the tests of llm need more of it")]
+#[path = "../llm/provider.rs"]
+mod provider;
 mod scripted;
 mod selection;
 mod support;

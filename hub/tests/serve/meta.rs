@@ -26,9 +26,14 @@ pub async fn server(definitions: &str) -> Scripted {
 
 /// A hub with tools behind meta-tools.
 pub async fn prompted(prompt_based: Value) -> (TestHub, [Scripted; 2]) {
+    filtered(json!({"mode": "PromptBased", "promptBased": prompt_based})).await
+}
+
+/// A hub of five tools that filters so.
+pub async fn filtered(filtering: Value) -> (TestHub, [Scripted; 2]) {
     let (files, others) = (server(FILES).await, server(OTHERS).await);
     let mut config = servers(&[("files", &files.url), ("others", &others.url)]);
-    config["filtering"] = json!({"mode": "PromptBased", "promptBased": prompt_based});
+    config["filtering"] = filtering;
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "files")], 1.0).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "others")], 1.0).await;
@@ -45,14 +50,14 @@ async fn list(hub: &TestHub, session: &str) -> Vec<String> {
 }
 
 /// The answer of a meta-tool, which is JSON in a text.
-async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
+pub async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
     let answer = ask(hub, session, "tools/call", json!({"name": tool, "arguments": arguments})).await.json();
     let (failed, text) = text_of(&answer);
     assert!(!failed, "{text}");
     serde_json::from_str(&text).unwrap()
 }
 
-fn chosen(answer: &Value) -> Vec<&str> {
+pub fn chosen(answer: &Value) -> Vec<&str> {
     answer["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect()
 }
 

@@ -108,7 +108,7 @@ impl Tool {
         *self.tokens.get_or_init(|| tokens::of_definition(&self.exposed, &self.description, self.input_schema()))
     }
 
-    /// Whether its category was found already.
+    /// Whether its built-in category was found already.
     pub fn is_categorised(&self) -> bool {
         self.category.get().is_some()
     }

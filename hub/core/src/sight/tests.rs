@@ -117,6 +117,50 @@ fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
     assert_eq!(seen("none"), None);
 }
 
+#[rstest]
+#[case::every_tool(json!({"mode": "Category", "categories": {"expose": ["web"]}}), &ALL)]
+#[case::but_what_a_mapping_decides(
+    json!({"mode": "Category", "categories": {"expose": ["web"], "custom": {"files__*": "mine"}}}),
+    &[ALL[2], ALL[3]]
+)]
+#[case::not_where_the_server_is_enough(
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[2], ALL[3]]
+)]
+#[case::nor_where_it_is_not(
+    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::nor_of_a_denied_one(
+    json!({"mode": "Hybrid", "servers": {"deny": ["mail"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::where_a_view_asks(json!({"views": [{"name": "v", "tools": ["*__read_*"], "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
+#[case::and_the_mode_lets_it(
+    json!({"mode": "Static", "staticTools": ["files__*"], "views": [{"name": "v", "categories": ["web"]}]}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::nobody_asks(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
+fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[&str]) {
+    let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    let undecided: Vec<&str> = visibility.undecided().map(|tool| tool.exposed.as_str()).collect();
+    assert_eq!(undecided, expected);
+}
+
+#[test]
+fn what_a_language_model_said_decides_in_modes_and_views() {
+    let rules =
+        json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
+    let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    assert_eq!(names(&before.whole(&Caller::anonymous())), [""; 0]);
+    let mut given = Given::default();
+    before.catalogue.tools.iter().take(1).for_each(|tool| given.note(tool, Some("web")));
+    let shape = Shape { given: Arc::new(given), ..Shape::default() };
+    let after = Visibility::with(Arc::clone(&before.config), before.catalogue.clone(), shape);
+    assert_eq!(names(&after.whole(&Caller::anonymous())), [ALL[0]]);
+    assert_eq!(names(&after.sight(Some("v"), &Caller::anonymous()).unwrap()), [ALL[0]]);
+}
+
 #[test]
 fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
     let sight = sight_of(&["a", "b"], &["get", "put"], |config| config.servers[0].tools.deny = vec!["p*".into()]);
