@@ -1,12 +1,14 @@
 //! What the selector finds in a small catalogue of tools as they really are.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use mcphub_select::{Ask, Doc, Index, Memory, Models, Ranked};
 use proptest::prelude::*;
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
+static FULL: LazyLock<Models> = LazyLock::new(|| Models::embedded(true).unwrap());
 
 const fn tool<'a>(server: &'a str, name: &'a str, description: &'a str, schema: &'a str) -> Doc<'a> {
     Doc { server, name, description, schema }
@@ -92,6 +94,18 @@ fn a_prompt_without_words_finds_nothing_and_nothing_fits() {
 fn a_catalogue_without_tools_answers_with_nothing() {
     let index = Index::build(&[], &MODELS);
     assert_eq!((ask(&index, "anything", 5).hits, index.len()), (vec![], 0));
+}
+
+#[test]
+fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
+    let index = Index::build(&TOOLS, &FULL);
+    let vectors = index.digests().iter().copied().zip(FULL.encode_docs(&TOOLS).into_iter().map(Arc::new));
+    let vectors: HashMap<_, _> = vectors.collect();
+    let index = index.with_vectors(|digest| vectors.get(digest).cloned());
+    let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
+    let ranked = index.rank(&FULL, &Ask { prompt, visible: &|_| true, limit: 3, memory: None });
+    let names: Vec<_> = ranked.hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    assert!(names.contains(&"getForecast") && names.contains(&"post_message"), "{names:?}");
 }
 
 // A score that moves with a tool that the caller may not know of tells that it exists.
