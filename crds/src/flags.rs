@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeatureFlags {
-    /// Tools of a server become one dispatching tool. Default: false.
+    /// Tools of a server, or of a category where tools are chosen by it, become one dispatching tool. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hierarchical_tools: Option<bool>,
     /// Arguments are validated before the server sees them. Default: false.
@@ -21,7 +21,7 @@ pub struct FeatureFlags {
     /// Errors say what was expected, with an example. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enhanced_error_messages: Option<bool>,
-    /// Latencies are measured. Default: true.
+    /// Durations of calls are measured for each tool too, not only for each server. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance_monitoring: Option<bool>,
     /// Further flags by name.

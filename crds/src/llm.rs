@@ -21,7 +21,7 @@ pub struct Llm {
     pub base_url: Option<String>,
     /// Its key.
     pub api_key_secret_ref: KeyRef,
-    /// Longest wait for an answer. Default: 5s.
+    /// Longest wait for the answer to a prompt. Default: 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// What is asked again.
@@ -91,7 +91,7 @@ pub struct LlmCache {
     /// For so long. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
-    /// Fill it at start. Default: true.
+    /// Ask for categories at start, not when the first caller comes. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prewarm: Option<bool>,
 }

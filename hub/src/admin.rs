@@ -5,6 +5,7 @@
 //! | `GET /metrics` | all | Prometheus text |
 //! | `GET /healthz`, `/readyz` | all | 200, or 503 with the reason |
 //! | `GET /generation` | bearer of an admin token | [`Generation`] |
+//! | `GET /why` | loopback | which rule hides or shows a tool; hubs only |
 //! | `POST /drain` | loopback | 202 with [`Drained`]; asked again until nothing is left |
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -57,8 +58,9 @@ pub struct Drained {
     pub left: u64,
 }
 
-/// All paths of the admin port. `guarded` adds paths that only the bearer of an admin token may ask.
-pub fn router(admin: Admin, guarded: Router) -> Router {
+/// All paths of the admin port. `guarded` adds paths that only the bearer of an admin token may ask, `local` those that
+/// are answered to this pod only.
+pub fn router(admin: Admin, guarded: Router, local: Router) -> Router {
     let admin = Arc::new(admin);
     let guarded = guarded
         .merge(Router::new().route(GENERATION_PATH, get(generation)).with_state(Arc::clone(&admin)))
@@ -67,9 +69,12 @@ pub fn router(admin: Admin, guarded: Router) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .route(DRAIN_PATH, post(drain))
-        .with_state(admin)
+        .with_state(Arc::clone(&admin))
         .merge(guarded)
+        .merge(
+            // A drain that anybody on the network can ask for is a way to switch a hub off.
+            Router::new().route(DRAIN_PATH, post(drain)).with_state(admin).merge(local).layer(from_fn(require_local)),
+        )
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
 }
@@ -102,12 +107,17 @@ async fn generation(State(admin): State<Arc<Admin>>) -> Json<Generation> {
     Json(Generation { generation: admin.dataplane.borrow().generation })
 }
 
-/// Only from within the pod: a drain that anybody on the network can ask for is a way to switch a hub off.
-async fn drain(State(admin): State<Arc<Admin>>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
-    if !peer.ip().to_canonical().is_loopback() {
-        return (StatusCode::FORBIDDEN, "drain is taken from this pod only").into_response();
-    }
+async fn drain(State(admin): State<Arc<Admin>>) -> Response {
     (StatusCode::ACCEPTED, Json((admin.drain)())).into_response()
+}
+
+/// Only from within the pod, which Kubernetes lets few people into.
+async fn require_local(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+    if peer.ip().to_canonical().is_loopback() {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "answered to this pod only; use kubectl exec or port-forward").into_response()
+    }
 }
 
 async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
@@ -151,7 +161,8 @@ mod tests {
             ready: Box::new(|| Err("no pod is known".into())),
             drain: Box::new(|| Drained { left: 2 }),
         };
-        router(admin, Router::new().route("/self-check", get(async || "checked")))
+        let of = |path: &str| Router::new().route(path, get(async || "answered"));
+        router(admin, of("/self-check"), of("/local"))
     }
 
     async fn ask(request: axum::http::request::Builder) -> (u16, String) {
@@ -185,11 +196,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn drain_is_taken_from_loopback_only() {
-        let from = |peer: &str| {
-            let peer: SocketAddr = peer.parse().unwrap();
-            Request::post(DRAIN_PATH).extension(ConnectInfo(peer))
-        };
+    async fn drain_and_what_is_local_are_answered_to_loopback_only() {
+        let peer = |peer: &str| ConnectInfo::<SocketAddr>(peer.parse().unwrap());
+        let from = |of: &str| Request::post(DRAIN_PATH).extension(peer(of));
+        let local = |of: &str| Request::get("/local").extension(peer(of));
+        assert_eq!((ask(local("10.0.0.1:1")).await.0, ask(local("127.0.0.1:1")).await.0), (403, 200));
         assert_eq!(ask(from("10.0.0.1:1")).await.0, 403);
         assert_eq!(ask(from("127.0.0.1:1")).await, (202, r#"{"left":2}"#.into()));
         assert_eq!(ask(from("[::ffff:127.0.0.1]:1")).await.0, 202);

@@ -117,6 +117,12 @@ pub struct Bridge {
 pub struct Check {
     /// The file: JSON with `mcpServers` (or `servers`), or a compiled config.
     pub file: PathBuf,
+    /// Also ask the servers for their tools, and name those that big vendors refuse.
+    #[arg(long)]
+    pub connect: bool,
+    /// The same of tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    pub catalogue: Option<PathBuf>,
 }
 
 /// `mcp-hub eval`.
@@ -164,8 +170,11 @@ pub struct Why {
     /// Name of the tool, as clients see it or as its server calls it.
     pub tool: String,
     /// Config, as for serve.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "url")]
+    pub config: Option<PathBuf>,
+    /// Admin address of a hub that runs, instead of a config: http://127.0.0.1:7001. It answers in its own pod only.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "catalogue"])]
+    pub url: Option<String>,
     /// The view that it is looked for in.
     #[arg(long)]
     pub view: Option<String>,

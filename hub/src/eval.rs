@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use mcphub_core::tokens;
 use mcphub_select::bench::{self, Question, Tool};
-use mcphub_select::{Ask, Digest, Doc, Index, Memory, Models, Vector, Weights};
+use mcphub_select::{Ask, Digest, Doc, Index, Memory, Models, Read, Vector, Weights};
 use serde_json::{Value, json};
 
 use crate::args::{self, Backend};
@@ -67,7 +67,7 @@ struct Answer {
     fits: bool,
     fit_score: f32,
     /// The prompt, where the transformer read it.
-    prompt: Option<Vector>,
+    prompt: Option<Read>,
 }
 
 impl<'a> Setup<'a> {
@@ -91,9 +91,8 @@ impl<'a> Setup<'a> {
         Ok(Self { tools, models, index, vectors, memory: Memory::new(), alone, load_ms, index_ms })
     }
 
-    fn answer(&self, text: &str, prompt: Option<Vector>, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let read = || self.models.is_full().then(|| self.models.encode_query(text)).flatten();
-        let prompt = prompt.or_else(read);
+    fn answer(&self, text: &str, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
+        let prompt = prompt.or_else(|| self.models.read_prompt(text));
         if self.alone {
             return self.nearest(prompt, visible);
         }
@@ -104,8 +103,8 @@ impl<'a> Setup<'a> {
     }
 
     /// By the cosine alone.
-    fn nearest(&self, prompt: Option<Vector>, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let like = |tool: usize| prompt.as_ref().map_or(0.0, |prompt| self.vectors[tool].cosine(prompt));
+    fn nearest(&self, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
+        let like = |tool: usize| prompt.as_ref().map_or(0.0, |prompt| self.vectors[tool].cosine(&prompt.whole));
         let seen = (0..self.vectors.len()).filter(|&tool| visible(tool));
         let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));

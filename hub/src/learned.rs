@@ -68,12 +68,11 @@ impl Shared {
                 Ok(Event::Apply(map) | Event::InitApply(map)) => {
                     selector.share(memory_of(&map));
                     let shared = answers_of(&map).to_vec();
-                    if let Some(llm) = selector.llm() {
-                        llm.import(&shared).await;
-                    }
+                    selector.share_answers(&shared).await;
                     *answers.lock().unwrap_or_else(PoisonError::into_inner) = shared;
                 }
-                Ok(_) => {}
+                Ok(Event::InitDone) => selector.shared_is_read(),
+                Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => tracing::debug!(%error, "what other pods have learned cannot be read"),
             }
         }

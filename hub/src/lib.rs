@@ -3,7 +3,8 @@
 //! * [`serve`]: the hub. Aggregates MCP servers behind `/mcp`.
 //! * [`route`]: splits traffic between the revisions of a hub, sticky per session.
 //! * [`bridge`]: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container.
-//! * [`check`]: says what is wrong in a config file. [`why`]: which rule hides or shows a tool.
+//! * [`check`]: says what is wrong in a config file. [`why`]: which rule hides or shows a tool. [`listing`]: the tools
+//!   that both may look at.
 //! * [`eval`]: how well the embedded selector finds the tools that questions need.
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
 //! * [`llm`]: the language model that selects or categorises tools.
@@ -19,6 +20,7 @@ pub mod eval;
 pub mod install_bridge;
 pub mod keys;
 pub mod learned;
+pub mod listing;
 pub mod llm;
 pub mod mounted;
 pub mod route;

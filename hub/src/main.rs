@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args).await,
         Command::Route(args) => route::run(args).await,
         Command::Bridge(args) => bridge::run(args).await,
-        Command::Check(args) => return checked(&args),
+        Command::Check(args) => return checked(&args).await,
         Command::Why(args) => why::run(args).await,
         Command::Eval(args) => eval::run(&args),
         Command::Drain(args) => drain::run(args).await,
@@ -31,8 +31,8 @@ async fn main() -> ExitCode {
 
 /// Its problems are its output, for people, editors and pipelines: no log line.
 #[allow(clippy::print_stderr)]
-fn checked(args: &Check) -> ExitCode {
-    match check::run(args) {
+async fn checked(args: &Check) -> ExitCode {
+    match check::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             eprintln!("{problems:#}");

@@ -1,59 +1,75 @@
 //! `mcp-hub why`: which rule hid or showed a tool.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mcphub_core::access::Caller;
-use mcphub_core::catalogue::{Catalogue, Page, ServerList, Tool};
+use mcphub_core::catalogue::Tool;
 use mcphub_core::sight::Visibility;
-use mcphub_core::why::{Question, Why, why};
+use mcphub_core::why::{Question, why};
 use mcphub_select::{Ask, Digest, Doc, Index, Models, Vector};
-use mcphub_wire::config::HubConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::args;
-use crate::serve::{self, live::Slot};
+use crate::listing::{self, Listed};
+use crate::{args, serve};
 
 /// With more tools the transformer takes longer than anybody waits: words and the static table choose.
 const MOST_ENCODED: usize = 1000;
 
-type Lists = Vec<Option<Arc<ServerList>>>;
+/// Where a running hub answers, on its admin port.
+pub const WHY_PATH: &str = "/why";
+/// With a language model a prompt takes seconds.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Answers on standard output.
 #[allow(clippy::print_stdout)] // its answer is its output
 pub async fn run(args: args::Why) -> anyhow::Result<()> {
     let caller = caller(args.caller.as_deref())?;
-    let (visibility, lists) = match &args.catalogue {
-        Some(file) => read(&serve::read(&args.config, true)?, file)?,
-        None => asked(&args.config).await?,
+    let Some(config) = &args.config else {
+        println!("{}", of_running(&args).await?);
+        return Ok(());
+    };
+    let listed = match &args.catalogue {
+        Some(file) => listing::read(&serve::read(config, true)?, file)?,
+        None => listing::asked(config).await?,
     };
     let view = args.view.as_deref();
     let chosen = match &args.prompt {
-        Some(prompt) => Some(chosen(&visibility, view, &caller, prompt)?),
+        Some(prompt) => Some(chosen(&listed.visibility, view, &caller, prompt)?),
         None => None,
     };
-    let question = Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() };
-    let answer = why(&visibility, &lists, question);
-    println!("{answer}");
-    warn(&visibility, &lists, &answer);
+    println!("{}", text(&listed, Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }));
+    if listed.visibility.config.filtering.llm.is_some() && listed.visibility.undecided().next().is_some() {
+        println!("  ! categories are those of words here; in a running hub the language model decides them");
+    }
     Ok(())
 }
 
-/// What else explains a surprise: patterns without effect, servers that could not be asked.
-#[allow(clippy::print_stdout)]
-fn warn(visibility: &Visibility, lists: &Lists, answer: &Why) {
-    let silent =
-        visibility.config.servers.iter().zip(lists).filter(|(server, list)| list.is_none() && !server.disabled);
-    for (server, _) in silent {
-        println!("  ! servers.{}: could not be asked for its tools", server.name);
-    }
-    for warning in visibility.warnings().iter().filter(|_| !answer.steps.is_empty()) {
-        println!("  ! {warning}");
-    }
+/// The answer of a hub that runs.
+async fn of_running(args: &args::Why) -> anyhow::Result<String> {
+    let url = format!("{}{WHY_PATH}", args.url.as_deref().unwrap_or_default().trim_end_matches('/'));
+    let said = [("tool", Some(&args.tool)), ("view", args.view.as_ref()), ("as", args.caller.as_ref())];
+    let said = said.into_iter().chain([("prompt", args.prompt.as_ref())]);
+    let query: Vec<(&str, &String)> = said.filter_map(|(name, value)| Some((name, value?))).collect();
+    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
+    let asked = http.get(&url).query(&query).send().await;
+    let answer = asked.with_context(|| format!("{url}: not answered; give the admin address of a hub"))?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    anyhow::ensure!(status.is_success(), "{url}: {status}: {text}");
+    Ok(text)
+}
+
+/// The answer, and what else explains a surprise: patterns without effect, servers that could not be asked.
+pub fn text(listed: &Listed, question: Question<'_>) -> String {
+    let answer = why(&listed.visibility, &listed.lists, question);
+    let silent = listed.silent(&listed.visibility.config);
+    let silent = silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
+    let warnings = if answer.steps.is_empty() { Vec::new() } else { listed.visibility.warnings() };
+    let more: Vec<String> = silent.chain(warnings).map(|line| format!("\n  ! {line}")).collect();
+    format!("{answer}{}", more.concat())
 }
 
 /// What the embedded selector chooses for a prompt, as `hub__analyze_prompt` does; without what a hub has learned.
@@ -89,7 +105,7 @@ fn chosen(
 }
 
 /// The caller that `--as` describes.
-fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
+pub fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
     struct Described {
@@ -107,49 +123,4 @@ fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
         .unwrap_or_default();
     let Described { sub, claims, groups, key_name } = described;
     Ok(Caller { sub, claims, groups, key_name })
-}
-
-/// Asks the servers of the config, as `serve` does.
-async fn asked(config: &Path) -> anyhow::Result<(Arc<Visibility>, Lists)> {
-    let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let serving = serve::start(args::Serve {
-        config: config.to_owned(),
-        runtime: None,
-        keys: None,
-        hub: None,
-        namespace: None,
-        revision: None,
-        pod: None,
-        listen: any,
-        admin_listen: any,
-    })
-    .await?;
-    let live = serving.hub.live_after_start().await;
-    let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
-    let lists = live.servers.iter().map(listed).collect();
-    let visibility = Arc::clone(&live.visibility);
-    serving.stop().await?;
-    Ok((visibility, lists))
-}
-
-/// Reads what the servers list from a file: name of the server to its answer to `tools/list`.
-fn read(config: &HubConfig, file: &Path) -> anyhow::Result<(Arc<Visibility>, Lists)> {
-    let shape = r#"write {"server": {"tools": [{"name": …}]}}"#;
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let answers: BTreeMap<String, &serde_json::value::RawValue> =
-        serde_json::from_str(&text).with_context(|| format!("{}: is no catalogue; {shape}", file.display()))?;
-    for name in answers.keys() {
-        if !config.servers.iter().any(|server| server.name == *name) {
-            anyhow::bail!("{}: \"{name}\" is no server of the config", file.display());
-        }
-    }
-    let list = |name: &String| {
-        let Some(answer) = answers.get(name) else { return Ok(None) };
-        let page = Page::parse(answer.get())
-            .with_context(|| format!("{}: \"{name}\" is no answer to tools/list; {shape}", file.display()))?;
-        anyhow::Ok(Some(Arc::new(ServerList::of_pages(vec![page.list]))))
-    };
-    let lists = config.servers.iter().map(|server| list(&server.name)).collect::<anyhow::Result<Lists>>()?;
-    let catalogue = Catalogue::of(config, &lists);
-    Ok((Visibility::of(Arc::new(config.clone()), catalogue), lists))
 }

@@ -141,8 +141,10 @@ pub(super) const LLM: &[Row] = &[
     (
         "spec.filtering",
         "llm",
-        "!has(self.llm) || self.?selector.?backend.orValue('Embedded') == 'Llm'",
-        "llm is not asked without selector.backend: Llm; write that, or remove llm",
+        "!has(self.llm) || self.?selector.?backend.orValue('Embedded') == 'Llm' || self.?mode.orValue('None') in ['Category', 'Hybrid'] \
+         || (has(self.views) && self.views.exists(v, has(v.categories)))",
+        "llm is asked to choose tools (selector.backend: Llm) and for categories (mode Category or Hybrid, a view with categories), and nothing here does; write \
+         selector.backend: Llm, or remove llm",
     ),
     (
         "spec.filtering.llm",

@@ -8,7 +8,7 @@ use divan::Bencher;
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::{Catalogue, Definition, ServerList};
 use mcphub_core::exposure::{Additions, Asker};
-use mcphub_core::sight::Visibility;
+use mcphub_core::sight::{Shape, Visibility};
 use mcphub_wire::config::HubConfig;
 use serde_json::{Value, json};
 
@@ -43,6 +43,12 @@ fn visibility(filtering: &Value, access: &Value) -> Arc<Visibility> {
     let config = config(filtering, access);
     let catalogue = catalogue(&config);
     Visibility::of(Arc::new(config), catalogue)
+}
+
+fn grouped(filtering: &Value) -> Arc<Visibility> {
+    let config = config(filtering, &json!([]));
+    let catalogue = catalogue(&config);
+    Visibility::with(Arc::new(config), catalogue, Shape { hierarchical: true, ..Shape::default() })
 }
 
 fn all() -> Value {
@@ -86,6 +92,30 @@ fn cached_list(bencher: Bencher<'_, '_>) {
 fn a_session_s_list_with_ten_additions(bencher: Bencher<'_, '_>) {
     let sight = visibility(&json!({"mode": "PromptBased", "toolBudget": {}}), &json!([])).whole(&Caller::anonymous());
     let names: Vec<String> = (0..10).map(|n| format!("s{n}__read_thing_{n}")).collect();
+    let mut additions = Additions::default();
+    additions.add_for_prompt(names.iter().map(String::as_str));
+    bencher.bench(|| sight.exposure(Asker::Session(&additions)).digest);
+}
+
+/// The same tools as one for each server; the catalogue has been read before, by another caller.
+#[divan::bench(sample_count = 10)]
+fn cold_list_by_server(bencher: Bencher<'_, '_>) {
+    let visibility = grouped(&all());
+    let caller = Caller::anonymous();
+    bencher.bench(|| visibility.whole(&caller).exposure(Asker::Stateless).digest);
+}
+
+#[divan::bench]
+fn cold_list_by_server_within_a_budget(bencher: Bencher<'_, '_>) {
+    let visibility = grouped(&json!({"staticTools": ["s1__*"], "toolBudget": {}}));
+    let caller = Caller::anonymous();
+    bencher.bench(|| visibility.whole(&caller).exposure(Asker::Stateless).digest);
+}
+
+#[divan::bench]
+fn a_session_s_list_by_server_with_ten_additions(bencher: Bencher<'_, '_>) {
+    let sight = grouped(&json!({"mode": "PromptBased", "toolBudget": {}})).whole(&Caller::anonymous());
+    let names: Vec<String> = (0..10).map(|n| format!("s{}__read_thing_{n}", n % 3)).collect();
     let mut additions = Additions::default();
     additions.add_for_prompt(names.iter().map(String::as_str));
     bencher.bench(|| sight.exposure(Asker::Session(&additions)).digest);

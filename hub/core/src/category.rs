@@ -1,13 +1,17 @@
 //! What a tool is for, as one of a few words that people filter by.
 //!
-//! Mappings of the config come first, the longest pattern before shorter ones. Else words decide: those of the
-//! tool's own name weigh most, then its server's name, then the beginning of its description.
+//! Mappings of the config come first, the longest pattern before shorter ones. Then what a language model said, where
+//! one is configured and has answered. Else words decide: those of the tool's own name weigh most, then its server's
+//! name, then the beginning of its description.
 
+mod given;
 mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+pub use self::given::{Given, offered};
 use crate::catalogue::Tool;
 use crate::pattern;
 
@@ -83,32 +87,37 @@ impl fmt::Display for Builtin {
     }
 }
 
-/// The mappings of a config, ready to be asked.
+/// The mappings of a config, and what a language model said of tools that none of them decides.
 #[derive(Debug, Clone, Default)]
-pub struct Mappings(Vec<(String, String)>);
+pub struct Mappings {
+    patterns: Vec<(String, String)>,
+    given: Arc<Given>,
+}
 
 impl Mappings {
     /// Pattern on exposed names to category.
     pub fn of(custom: &BTreeMap<String, String>) -> Self {
         let mut patterns: Vec<(String, String)> = custom.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
         patterns.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        Self(patterns)
+        Self { patterns, given: Arc::default() }
     }
 
     /// The mapping that decides for this tool: its pattern and the category.
     pub fn find(&self, exposed: &str) -> Option<(&str, &str)> {
-        let (pattern, category) = self.0.iter().find(|(pattern, _)| pattern::matches(pattern, exposed))?;
+        let (pattern, category) = self.patterns.iter().find(|(pattern, _)| pattern::matches(pattern, exposed))?;
         Some((pattern, category))
     }
 
     /// The tool's category.
     pub fn category<'a>(&'a self, tool: &Tool) -> &'a str {
-        self.find(&tool.exposed).map_or_else(|| tool.builtin_category().name(), |(_, category)| category)
+        let mapped = self.find(&tool.exposed).map(|(_, category)| category);
+        mapped.or_else(|| self.given.category(tool)).unwrap_or_else(|| tool.builtin_category().name())
     }
 
     /// Every category that a tool can have.
     pub fn known(&self) -> impl Iterator<Item = &str> {
-        Builtin::ALL.iter().map(|category| category.name()).chain(self.0.iter().map(|(_, category)| category.as_str()))
+        let own = self.patterns.iter().map(|(_, category)| category.as_str());
+        Builtin::ALL.iter().map(|category| category.name()).chain(own)
     }
 }
 

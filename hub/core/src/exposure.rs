@@ -2,24 +2,26 @@
 //!
 //! Everything of a [`Sight`] exists for its caller. Of it, a list holds what the mode shows by default, what the
 //! session added, and the meta-tools that lead to the rest. A list is never cut in silence: where not all fits into
-//! the budget it holds the pinned tools, what was added and the meta-tools, and the rest is *unlisted*.
+//! the budget it holds the pinned tools, what was added and the meta-tools, and the rest is *unlisted*. What is counted
+//! is what the list holds: with `hierarchicalTools`, one entry for many tools (see [`crate::hierarchy`]).
 //!
 //! Lists without a session (the modern protocol, and legacy clients that send no session id) never vary.
 
 mod additions;
-mod hierarchical;
+mod content;
 mod pages;
 
 use std::sync::{Arc, OnceLock};
 
-use mcphub_wire::config::{Exposure as Default, FilterMode, ToolBudget};
+use mcphub_wire::config::{Exposure as Default, FilterMode};
 use sha2::{Digest as _, Sha256};
 
 pub use self::additions::Additions;
+use self::content::{Content, Room};
 pub use self::pages::MAX_PAGE_BYTES;
 use self::pages::Pages;
 use crate::catalogue::Tool;
-use crate::hierarchy::Dispatcher;
+use crate::hierarchy::{Dispatcher, Hierarchy};
 use crate::meta::{Class, Definition, MetaTool};
 use crate::sight::Sight;
 
@@ -35,9 +37,9 @@ pub enum Asker<'a> {
 /// What is in a caller's list.
 #[derive(Debug)]
 pub struct Exposure {
-    /// The tools in the list, in its order; meta-tools come before them.
+    /// The tools that are in the list under their own names, in its order; meta-tools come before them.
     pub tools: Vec<Arc<Tool>>,
-    /// In hierarchical mode: what stands for the tools of a server, between meta-tools and tools.
+    /// In hierarchical mode: what stands for several tools, between meta-tools and tools.
     pub dispatchers: Vec<Dispatcher>,
     /// Meta-tools in the list, in its order.
     pub meta: Vec<(MetaTool, Definition)>,
@@ -51,13 +53,6 @@ pub struct Exposure {
     listed: Vec<bool>,
     pages: Pages,
     tokens: OnceLock<u32>,
-    hierarchical: OnceLock<Arc<Exposure>>,
-}
-
-/// What is left of a budget.
-struct Room {
-    tools: usize,
-    tokens: u32,
 }
 
 impl Exposure {
@@ -86,23 +81,21 @@ impl Exposure {
             _ => meta.to_vec(),
         };
         let mut room = Room::of(filtering.tool_budget.as_ref(), &listed_meta(&meta));
-        let positions = if exposure == Default::All && room.holds(&sight.tools) {
-            (0..sight.tools.len()).collect()
-        } else {
+        let everything = if exposure == Default::All { Content::everything(sight, &room) } else { None };
+        let content = everything.unwrap_or_else(|| {
             if !prompts {
                 meta = definitions(true);
                 room = Room::of(filtering.tool_budget.as_ref(), &listed_meta(&meta));
             }
-            chosen(sight, exposure, additions, room)
-        };
-        Self::new(sight, &positions, listed_meta(&meta), meta.iter().map(|(tool, _)| *tool).collect())
+            Content::chosen(sight, exposure, additions, room)
+        });
+        Self::new(sight, content, listed_meta(&meta), meta.iter().map(|(tool, _)| *tool).collect())
     }
 
-    fn new(sight: &Sight, positions: &[usize], meta: Vec<(MetaTool, Definition)>, available: Vec<MetaTool>) -> Self {
-        let tools: Vec<Arc<Tool>> =
-            positions.iter().filter_map(|&position| sight.tools.get(position)).cloned().collect();
+    fn new(sight: &Sight, content: Content, meta: Vec<(MetaTool, Definition)>, available: Vec<MetaTool>) -> Self {
+        let Content { positions, hierarchy: Hierarchy { dispatchers, tools } } = content;
         let mut listed = vec![false; sight.tools.len()];
-        for &position in positions {
+        for position in positions {
             if let Some(listed) = listed.get_mut(position) {
                 *listed = true;
             }
@@ -112,18 +105,21 @@ impl Exposure {
         for (_, definition) in &meta {
             hash.update(definition.text.as_bytes());
         }
+        for dispatcher in &dispatchers {
+            hash.update(dispatcher.definition.as_bytes());
+        }
         for tool in &tools {
             hash.update(tool.digest.to_be_bytes());
         }
-        let texts = meta.iter().map(|(_, definition)| definition.text.len());
-        let pages = Pages::of(texts.chain(tools.iter().map(|tool| tool.definition.len())));
+        let meta_lengths = meta.iter().map(|(_, definition)| definition.text.len());
+        let lengths = meta_lengths.chain(dispatchers.iter().map(|dispatcher| dispatcher.definition.len()));
+        let pages = Pages::of(lengths.chain(tools.iter().map(|tool| tool.definition.len())));
         Self {
             search: available.contains(&MetaTool::FindTools),
             digest: hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)),
             pages,
             tokens: OnceLock::new(),
-            hierarchical: OnceLock::new(),
-            dispatchers: Vec::new(),
+            dispatchers,
             tools,
             meta,
             available,
@@ -136,14 +132,29 @@ impl Exposure {
         self.available.contains(&meta)
     }
 
-    /// Whether the tool at this position of the sight is in the list.
+    /// Whether the tool at this position of the sight is in the list, itself or in a dispatching tool.
     pub fn lists(&self, position: usize) -> bool {
         self.listed.get(position).copied().unwrap_or_default()
     }
 
     /// Tools that the caller may know of and does not find in the list.
     pub fn unlisted(&self) -> usize {
-        self.listed.len() - self.tools.len()
+        self.listed.len() - self.listed()
+    }
+
+    /// Tools that are in the list, themselves or in a dispatching tool.
+    pub fn listed(&self) -> usize {
+        self.listed.iter().filter(|listed| **listed).count()
+    }
+
+    /// Entries of the list.
+    pub fn entries(&self) -> usize {
+        self.meta.len() + self.dispatchers.len() + self.tools.len()
+    }
+
+    /// The dispatching tool of this name.
+    pub fn dispatcher(&self, name: &str) -> Option<&Dispatcher> {
+        self.dispatchers.iter().find(|dispatcher| dispatcher.name == name)
     }
 
     /// What the list costs; see [`crate::tokens`]. Counted when first asked.
@@ -175,72 +186,6 @@ fn available(searches: bool, prompts: bool) -> Vec<MetaTool> {
         MetaTool::FindTools | MetaTool::Call(Class::Read | Class::Write | Class::Destructive) => searches,
     };
     MetaTool::ALL.into_iter().filter(has).collect()
-}
-
-/// Positions of what is listed where not everything is: pinned tools first, in the order of the sight, then what the
-/// session added, in the order in which it did: what is added later must not move what a prompt cache holds.
-fn chosen(sight: &Sight, exposure: Default, additions: Option<&Additions>, mut room: Room) -> Vec<usize> {
-    let pinned = (0..sight.tools.len()).filter(|&position| sight.is_pinned(position));
-    let pinned = pinned.filter(|_| matches!(exposure, Default::Minimal | Default::All));
-    let mut positions: Vec<usize> = pinned.filter(|&position| room.take(sight.tools.get(position))).collect();
-    let Some(additions) = additions else { return positions };
-    let mut taken = vec![false; sight.tools.len()];
-    for &position in &positions {
-        if let Some(taken) = taken.get_mut(position) {
-            *taken = true;
-        }
-    }
-    // Whoever was used last is asked first whether it fits.
-    let mut added: Vec<(usize, usize)> = Vec::new();
-    for (order, name) in additions.by_use() {
-        if let Some(position) = sight.find(name)
-            && let Some(taken) = taken.get_mut(position).filter(|taken| !**taken)
-            && room.take(sight.tools.get(position))
-        {
-            *taken = true;
-            added.push((order, position));
-        }
-    }
-    added.sort_unstable();
-    positions.extend(added.into_iter().map(|(_, position)| position));
-    positions
-}
-
-impl Room {
-    fn of(budget: Option<&ToolBudget>, meta: &[(MetaTool, Definition)]) -> Self {
-        let Some(budget) = budget else { return Self { tools: usize::MAX, tokens: u32::MAX } };
-        // A budget below the meta-tools leaves nothing beside them; without them nothing could be found at all.
-        let tokens: u32 = meta.iter().map(|(_, definition)| definition.tokens).sum();
-        Self {
-            tools: (budget.max_tools as usize).saturating_sub(meta.len()),
-            tokens: budget.max_tokens.saturating_sub(tokens),
-        }
-    }
-
-    /// Whether all fit. Counts no token that it need not.
-    fn holds(&self, tools: &[Arc<Tool>]) -> bool {
-        if tools.len() > self.tools {
-            return false;
-        }
-        let mut left = self.tokens;
-        self.tokens == u32::MAX
-            || tools.iter().all(|tool| match left.checked_sub(tool.tokens()) {
-                Some(rest) => {
-                    left = rest;
-                    true
-                }
-                None => false,
-            })
-    }
-
-    /// Takes a place for the tool, if there is one.
-    fn take(&mut self, tool: Option<&Arc<Tool>>) -> bool {
-        let (Some(tool), Some(tools)) = (tool, self.tools.checked_sub(1)) else { return false };
-        let tokens = if self.tokens == u32::MAX { Some(u32::MAX) } else { self.tokens.checked_sub(tool.tokens()) };
-        let Some(tokens) = tokens else { return false };
-        *self = Self { tools, tokens };
-        true
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,26 @@
-//! Many tools of one server as one tool that dispatches: `files__do {action, arguments}`. A list of forty tools becomes
-//! one entry, and the arguments of each action keep their real schema. The tools themselves stay callable by name.
+//! Many tools of one server or category as one tool that dispatches: `files__do {action, arguments}`. A list of forty
+//! tools becomes one entry, and the arguments of each action keep their real schema. The tools themselves stay callable by
+//! name.
+//!
+//! Tools are put together by what the filter chose them by: by category in mode `Category`, and in `Hybrid` but for those of
+//! servers that it names; else by server.
 
 mod asked;
 mod shown;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
+use mcphub_wire::config::{FilterMode, Filtering};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 pub use self::asked::Asked;
 use crate::catalogue::{Hints, Tool};
-use crate::object::quoted;
+use crate::object::{self, quoted};
 use crate::sight::Sight;
 use crate::{names, tokens};
 
-/// The dispatching tool's own name, after the server's prefix.
+/// The dispatching tool's own name, after the prefix of the server, or the category.
 const WORD: &str = "do";
 /// The action that explains the others.
 const HELP: &str = "help";
@@ -26,7 +31,10 @@ const MAX_DESCRIPTION: usize = 120;
 /// Fewer tools than this stay as they are: one entry for one tool saves nothing.
 const LEAST: usize = 2;
 
-/// The tools of one server as one.
+/// Most servers that the description of a category's tool names.
+const NAMED_SERVERS: usize = 8;
+
+/// The tools of one server or category as one.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
     /// The name that clients see.
@@ -37,6 +45,7 @@ pub struct Dispatcher {
     pub hints: Hints,
     members: Vec<Member>,
     help: String,
+    tokens: OnceLock<u32>,
 }
 
 /// One action of a dispatching tool.
@@ -48,7 +57,7 @@ struct Member {
     tool: Arc<Tool>,
 }
 
-/// What a list holds in hierarchical mode.
+/// What a list holds in place of tools.
 #[derive(Debug, Clone, Default)]
 pub struct Hierarchy {
     /// In the order of the list.
@@ -61,28 +70,44 @@ pub struct Hierarchy {
 type Placed<'a> = (usize, &'a Arc<Tool>);
 
 impl Hierarchy {
-    /// These tools of a sight, by server.
+    /// These tools of a sight, as they are.
+    pub fn flat(sight: &Sight, positions: impl Iterator<Item = usize>) -> Self {
+        let tools = positions.filter_map(|position| sight.tools.get(position)).cloned().collect();
+        Self { dispatchers: Vec::new(), tools }
+    }
+
+    /// These tools of a sight, by server or category.
     pub fn of(sight: &Sight, positions: impl Iterator<Item = usize>) -> Self {
-        let mut servers: Vec<(usize, Vec<Placed<'_>>)> = Vec::new();
-        for position in positions {
-            let Some(tool) = sight.tools.get(position) else { continue };
-            match servers.iter_mut().find(|(server, _)| *server == tool.server) {
-                Some((_, tools)) => tools.push((position, tool)),
-                None => servers.push((tool.server, vec![(position, tool)])),
-            }
+        Self::within(sight, positions, usize::MAX, u32::MAX).unwrap_or_default()
+    }
+
+    /// The same. `None` if it has more entries than `most`, or costs more than `tokens`: then not all of it is made.
+    pub fn within(sight: &Sight, positions: impl Iterator<Item = usize>, most: usize, tokens: u32) -> Option<Self> {
+        let groups = groups(sight, positions);
+        let entries = |(_, tools): &(Group<'_>, Vec<Placed<'_>>)| match tools.len() {
+            few if few < LEAST => few,
+            many => many.div_ceil(MAX_ACTIONS),
+        };
+        if groups.iter().map(entries).sum::<usize>() > most {
+            return None;
         }
         let mut hierarchy = Self::default();
-        for (_, tools) in servers {
+        let mut left = tokens;
+        for (group, tools) in groups {
             if tools.len() < LEAST {
-                hierarchy.tools.extend(tools.into_iter().map(|(_, tool)| Arc::clone(tool)));
+                for (_, tool) in tools {
+                    spend(&mut left, || tool.tokens())?;
+                    hierarchy.tools.push(Arc::clone(tool));
+                }
                 continue;
             }
             for chunk in tools.chunks(MAX_ACTIONS) {
-                let dispatcher = Dispatcher::of(hierarchy.free_name(sight, chunk), chunk);
+                let dispatcher = Dispatcher::of(hierarchy.free_name(sight, group), group, chunk);
+                spend(&mut left, || dispatcher.tokens())?;
                 hierarchy.dispatchers.push(dispatcher);
             }
         }
-        hierarchy
+        Some(hierarchy)
     }
 
     /// The dispatching tool of this name.
@@ -90,27 +115,17 @@ impl Hierarchy {
         self.dispatchers.iter().find(|dispatcher| dispatcher.name == name)
     }
 
-    /// Every definition, in the order of the list.
-    pub fn definitions(&self) -> impl Iterator<Item = &str> {
-        let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.definition.as_str());
-        dispatchers.chain(self.tools.iter().map(|tool| tool.definition.as_str()))
-    }
-
-    /// Changes with any byte of a definition.
-    pub fn digest(&self) -> u64 {
-        let mut hash = Sha256::new();
-        for definition in self.definitions() {
-            hash.update(definition.len().to_be_bytes());
-            hash.update(definition);
-        }
-        hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-    }
-
     /// `<prefix>__do`, or the first of `do_2`, `do_3`, … that no tool has.
-    fn free_name(&self, sight: &Sight, tools: &[(usize, &Arc<Tool>)]) -> String {
-        let tool = tools.first().map(|(_, tool)| tool);
-        let server = tool.and_then(|tool| sight.config().servers.get(tool.server));
-        let prefix = server.map_or("tools", |server| server.prefix.as_deref().unwrap_or(&server.name));
+    fn free_name(&self, sight: &Sight, group: Group<'_>) -> String {
+        let prefix = match group {
+            Group::Server(position) => {
+                let server = sight.config().servers.get(position);
+                server.map_or("tools", |server| server.prefix.as_deref().unwrap_or(&server.name))
+            }
+            // As the tool of a category that somebody calls so; else it would look like the hub's own.
+            Group::Category(names::RESERVED_PREFIX) => "category",
+            Group::Category(name) => name,
+        };
         let name = |number: usize| {
             let word = if number == 1 { WORD.to_owned() } else { format!("{WORD}_{number}") };
             names::exposed(Some(prefix), &word)
@@ -121,11 +136,61 @@ impl Hierarchy {
     }
 }
 
+/// What tools have in common that are listed as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Group<'a> {
+    /// Position in the config.
+    Server(usize),
+    /// Its name.
+    Category(&'a str),
+}
+
+impl<'a> Group<'a> {
+    /// By what the filter chose it.
+    fn of(sight: &'a Sight, tool: &Tool) -> Self {
+        let Filtering { mode, servers, .. } = &sight.config().filtering;
+        let category = || Self::Category(sight.visibility().categories.category(tool));
+        match mode {
+            FilterMode::Category => category(),
+            FilterMode::Hybrid if !servers.allow.iter().any(|name| **name == *tool.server_name) => category(),
+            _ => Self::Server(tool.server),
+        }
+    }
+}
+
+/// The tools at these positions, in groups that are each listed as one; in the order of their first tools.
+fn groups<'s>(sight: &'s Sight, positions: impl Iterator<Item = usize>) -> Vec<(Group<'s>, Vec<Placed<'s>>)> {
+    let mut groups: Vec<(Group<'_>, Vec<Placed<'_>>)> = Vec::new();
+    let mut places: HashMap<Group<'_>, usize> = HashMap::new();
+    for position in positions {
+        let Some(tool) = sight.tools.get(position) else { continue };
+        let group = Group::of(sight, tool);
+        let place = *places.entry(group).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, tools)) => tools.push((position, tool)),
+            None => groups.push((group, vec![(position, tool)])),
+        }
+    }
+    groups
+}
+
+/// Takes a cost from what is left. Where there is no bound nothing is counted: it takes milliseconds.
+fn spend(left: &mut u32, tokens: impl Fn() -> u32) -> Option<()> {
+    if *left < u32::MAX {
+        *left = left.checked_sub(tokens())?;
+    }
+    Some(())
+}
+
 impl Dispatcher {
-    fn of(name: String, tools: &[(usize, &Arc<Tool>)]) -> Self {
-        let is_alone = |bare: &str| tools.iter().filter(|(_, tool)| tool.bare == bare).count() == 1;
+    fn of(name: String, group: Group<'_>, tools: &[Placed<'_>]) -> Self {
+        // The shortest name that is not also another's.
+        let is_alone = |bare: &str| {
+            let has = |(_, tool): &&Placed<'_>| tool.bare == bare || tool.exposed == bare;
+            tools.iter().filter(has).count() == 1
+        };
         let action = |tool: &Tool| if is_alone(&tool.bare) { tool.bare.clone() } else { tool.exposed.clone() };
-        let member = |(position, tool): &(usize, &Arc<Tool>)| Member {
+        let member = |(position, tool): &Placed<'_>| Member {
             action: action(tool),
             position: *position,
             tool: Arc::clone(tool),
@@ -136,13 +201,19 @@ impl Dispatcher {
             help.insert_str(0, "hub_");
         }
         let hints = worst(&members.iter().map(|member| member.tool.hints));
-        let definition = definition(&name, &members, &help, hints);
-        Self { name, definition, hints, members, help }
+        let description = described(group, &members, &help);
+        let definition = definition(&name, &description, &members, &help, hints);
+        Self { name, definition, hints, members, help, tokens: OnceLock::new() }
     }
 
-    /// What its definition costs in a prompt.
+    /// What its definition costs in a prompt; see [`tokens`]. Counted when first asked.
     pub fn tokens(&self) -> u32 {
-        tokens::of_text(&self.definition)
+        *self.tokens.get_or_init(|| {
+            let members = object::members(&self.definition).unwrap_or_default();
+            let value = |key: &str| members.iter().find(|member| member.key == key).map_or("", |member| member.value);
+            let description = object::unquoted(value("description")).unwrap_or_default();
+            tokens::of_definition(&self.name, &description, value("inputSchema"))
+        })
     }
 
     /// The tools that it calls.
@@ -162,13 +233,28 @@ fn worst(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
     }
 }
 
-fn definition(name: &str, members: &[Member], help: &str, hints: Hints) -> String {
-    let server = members.first().map_or("", |member| &member.tool.server_name);
-    let description = format!(
-        "Calls one of {} tools of the server {server}: choose the action and give its arguments. The action \
+fn described(group: Group<'_>, members: &[Member], help: &str) -> String {
+    let mut servers: Vec<&str> = Vec::new();
+    for Member { tool, .. } in members {
+        if !servers.contains(&&*tool.server_name) {
+            servers.push(&tool.server_name);
+        }
+    }
+    let more = servers.len().saturating_sub(NAMED_SERVERS);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let named: Vec<&str> = servers.iter().copied().take(NAMED_SERVERS).chain(more.as_deref()).collect();
+    let of = match group {
+        Group::Server(_) => format!("of the server {}", named.join(", ")),
+        Group::Category(category) => format!("for {category} (servers: {})", named.join(", ")),
+    };
+    format!(
+        "Calls one of {} tools {of}: choose the action and give its arguments. The action \
          \"{help}\" with arguments {{\"action\": NAME}} shows an action's whole definition.",
         members.len()
-    );
+    )
+}
+
+fn definition(name: &str, description: &str, members: &[Member], help: &str, hints: Hints) -> String {
     let hint = |hint: Option<bool>| hint.unwrap_or_default();
     let annotations = format!(
         r#"{{"readOnlyHint":{},"destructiveHint":{},"idempotentHint":{},"openWorldHint":{}}}"#,
@@ -180,7 +266,7 @@ fn definition(name: &str, members: &[Member], help: &str, hints: Hints) -> Strin
     format!(
         r#"{{"name":{},"description":{},"inputSchema":{},"annotations":{annotations}}}"#,
         quoted(name),
-        quoted(&description),
+        quoted(description),
         schema(members, help)
     )
 }

@@ -51,6 +51,9 @@ fn how(exposure: &Exposure) -> String {
     if exposure.search {
         how.push_str(" hub__find_tools {query} finds tools that are not in your list; call one by its name, or by hub__call_read, hub__call_write or hub__call_destructive {name, arguments}.");
     }
+    if !exposure.dispatchers.is_empty() {
+        how.push_str(" Some tools stand for several: choose an action, and give its arguments.");
+    }
     how.push_str(" Servers:");
     how
 }

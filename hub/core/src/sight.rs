@@ -11,13 +11,14 @@ mod warnings;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use mcphub_wire::config::{FilterMode, HubConfig, HybridMatch};
+use mcphub_wire::config::{FilterMode, HubConfig, HybridMatch, View};
+use mcphub_wire::flags::HIERARCHICAL_TOOLS;
 
 use crate::access::{Access, Caller};
 use crate::catalogue::{Catalogue, Tool};
-use crate::category::Mappings;
+use crate::category::{Given, Mappings};
 use crate::exposure::{Asker, Exposure};
-use crate::pattern;
+use crate::{flags, pattern};
 
 /// What is decided once for a config and a catalogue.
 #[derive(Debug)]
@@ -32,7 +33,17 @@ pub struct Visibility {
     pinned: Vec<bool>,
     views: HashMap<String, Vec<bool>>,
     access: Access,
+    hierarchical: bool,
     unfiltered_tokens: OnceLock<u64>,
+}
+
+/// What changes while config and catalogue stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// The flag in force: lists hold many tools as one.
+    pub hierarchical: bool,
+    /// Categories that a language model gave.
+    pub given: Arc<Given>,
 }
 
 /// What one caller may know of, through one view. Positions in `tools` hold for as long as the sight does.
@@ -51,9 +62,17 @@ pub struct Sight {
 }
 
 impl Visibility {
-    /// Decides the static part.
+    /// Decides the static part: lists have the shape that the config's own flags say, categories are by mappings and
+    /// words.
     pub fn of(config: Arc<HubConfig>, catalogue: Catalogue) -> Arc<Self> {
-        let categories = Mappings::of(&config.filtering.categories.custom);
+        let hierarchical = flags::configured(&config.flags, HIERARCHICAL_TOOLS);
+        Self::with(config, catalogue, Shape { hierarchical, given: Arc::default() })
+    }
+
+    /// The same, with what came to be while the hub runs.
+    pub fn with(config: Arc<HubConfig>, catalogue: Catalogue, shape: Shape) -> Arc<Self> {
+        let Shape { hierarchical, given } = shape;
+        let categories = Mappings::of(&config.filtering.categories.custom).with(given);
         let each = |rule: &dyn Fn(&Tool) -> bool| catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>();
         let shown = each(&|tool| shown(&config, &categories, tool));
         // In mode Static the patterns say what is shown at all: pinned besides, they would leave no room for additions.
@@ -68,6 +87,7 @@ impl Visibility {
             pinned,
             views,
             access,
+            hierarchical,
             unfiltered_tokens: OnceLock::new(),
             catalogue,
             config,
@@ -118,6 +138,27 @@ impl Visibility {
     /// a second for ten thousand new tools, and nothing for those that were counted before.
     pub fn unfiltered_tokens(&self) -> u64 {
         *self.unfiltered_tokens.get_or_init(|| self.catalogue.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
+    }
+
+    /// What came to be while the hub runs, as this was made with.
+    pub fn shape(&self) -> Shape {
+        Shape { hierarchical: self.hierarchical, given: Arc::clone(self.categories.given()) }
+    }
+
+    /// Whether lists hold many tools as one; see [`crate::hierarchy`].
+    pub fn is_hierarchical(&self) -> bool {
+        self.hierarchical
+    }
+
+    /// Tools of which it depends on their category whether somebody sees them, and which no mapping decides: a language
+    /// model is asked about these, and hears of no others.
+    pub fn undecided(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        let tools = self.catalogue.tools.iter().enumerate();
+        let undecided = |(place, tool): &(usize, &Arc<Tool>)| {
+            let decides = in_mode(&self.config, tool) || (self.shows(*place) && in_views(&self.config, tool));
+            decides && self.categories.find(&tool.exposed).is_none()
+        };
+        tools.filter(undecided).map(|(_, tool)| tool)
     }
 
     /// Whether the static part shows the tool at this place of the catalogue to anybody.
@@ -237,10 +278,41 @@ fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
     }
 }
 
-fn in_view(view: &mcphub_wire::config::View, categories: &Mappings, tool: &Tool) -> bool {
+fn in_view(view: &View, categories: &Mappings, tool: &Tool) -> bool {
+    may_be_in_view(view, tool)
+        && (view.categories.is_empty() || view.categories.iter().any(|name| name == categories.category(tool)))
+}
+
+/// Whether the view has the tool if its category is the right one.
+fn may_be_in_view(view: &View, tool: &Tool) -> bool {
     (view.servers.is_empty() || view.servers.iter().any(|name| **name == *tool.server_name))
         && (view.tools.is_empty() || pattern::any(&view.tools, &tool.exposed))
-        && (view.categories.is_empty() || view.categories.iter().any(|name| name == categories.category(tool)))
+}
+
+/// Whether the mode shows the tool in some categories and not in others.
+fn in_mode(config: &HubConfig, tool: &Tool) -> bool {
+    let filtering = &config.filtering;
+    let names_it = |names: &[String]| names.iter().any(|name| **name == *tool.server_name);
+    let (allow, deny) = (&filtering.servers.allow, &filtering.servers.deny);
+    if filtering.categories.expose.is_empty() {
+        return false;
+    }
+    match filtering.mode {
+        FilterMode::Category => true,
+        FilterMode::Hybrid => {
+            let by_server = match filtering.hybrid {
+                HybridMatch::Any => !names_it(allow),
+                HybridMatch::All => allow.is_empty() || names_it(allow),
+            };
+            !names_it(deny) && by_server
+        }
+        FilterMode::None | FilterMode::Static | FilterMode::ServerAllowlist | FilterMode::PromptBased => false,
+    }
+}
+
+/// Whether a view has the tool in some categories and not in others.
+fn in_views(config: &HubConfig, tool: &Tool) -> bool {
+    config.filtering.views.iter().any(|view| !view.categories.is_empty() && may_be_in_view(view, tool))
 }
 
 #[cfg(test)]

@@ -12,10 +12,13 @@
 //!   are an object; parameter names start with a letter or `_`; `enum` holds non-empty strings; arrays need `items`.
 //! * All: references lead to somewhere in the schema itself.
 
+mod told;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use self::told::{refuses, summary, told};
 use crate::arguments::schema::resolved;
 
 /// Who refuses it.

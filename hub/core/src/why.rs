@@ -8,6 +8,7 @@ use mcphub_wire::config::{Exposure as Default, FilterMode, Filtering, HybridMatc
 use crate::access::Caller;
 use crate::catalogue::{ServerList, Tool};
 use crate::exposure::{Additions, Asker, Exposure};
+use crate::hierarchy::Dispatcher;
 use crate::meta::{Class, MetaTool};
 use crate::sight::{Sight, Visibility};
 use crate::{names, pattern};
@@ -239,11 +240,18 @@ impl Way {
         if let Some(budget) = filtering.tool_budget.as_ref().filter(|_| exposure.unlisted() > 0) {
             said = format!(
                 "{said}; the list has {} tools of at most {} and {} tokens of at most {}",
-                exposure.tools.len() + exposure.meta.len(),
+                exposure.entries(),
                 budget.max_tools,
                 exposure.tokens(),
                 budget.max_tokens
             );
+        }
+        let tool = sight.tools.get(position);
+        let is_in = |dispatcher: &&Dispatcher| {
+            dispatcher.tools().any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
+        };
+        if let Some(dispatcher) = exposure.dispatchers.iter().find(is_in) {
+            said = format!("{said}; it is an action of {}", dispatcher.name);
         }
         if !listed {
             said = format!(
@@ -303,7 +311,10 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
     let category = || {
         let (name, from) = match visibility.categories.find(&tool.exposed) {
             Some((pattern, name)) => (name, format!("custom \"{pattern}\"")),
-            None => (tool.builtin_category().name(), "built in".to_owned()),
+            None => match visibility.categories.given().category(tool) {
+                Some(name) => (name, "said by the language model".to_owned()),
+                None => (tool.builtin_category().name(), "built in".to_owned()),
+            },
         };
         let is = if filtering.categories.expose.iter().any(|one| one == name) { "is" } else { "is not" };
         format!("category {name} ({from}) {is} in filtering.categories.expose")

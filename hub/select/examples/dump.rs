@@ -133,7 +133,8 @@ fn dump(
     for question in questions {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
         let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
-        let trace = index.trace(models, &ask);
+        let read = models.read_prompt(&question.text);
+        let trace = index.trace(models, &ask, read.as_ref());
         if !gold.is_empty() {
             groups.push(trace.candidates.len());
             ids.push(&question.id);
@@ -150,7 +151,7 @@ fn dump(
             };
             let without = Ask { visible: &|doc| !gone(doc), ..ask };
             write(&mut floors, &[0.0])?;
-            write(&mut floors, &index.trace(models, &without).statistics)?;
+            write(&mut floors, &index.trace(models, &without, read.as_ref()).statistics)?;
         }
     }
     ranks.flush()?;

@@ -15,10 +15,20 @@ pub static WEIGHTS: &[u8] = include_bytes!("../../models/encoder.onnx");
 
 /// Most tokens of a text, with the two at its ends: what takes time grows with them.
 const TOKENS: usize = 64;
+/// Most tokens of texts that are read at once, with what they are padded by.
+const TOGETHER: usize = 128;
 /// Threads that one text is spread over: a hub has other things to do.
 const THREADS: usize = 2;
 /// The output with the vectors that the model had before it was tuned, where it was.
 const BASE: &str = "base";
+
+/// With the two at the ends, at most `most`.
+fn tokens(pieces: &WordPiece, text: &str, most: usize) -> Vec<u32> {
+    let mut tokens = vec![START];
+    tokens.extend(pieces.tokens(text, most.saturating_sub(2)));
+    tokens.push(END);
+    tokens
+}
 
 /// Ready to run.
 pub struct Encoder {
@@ -46,7 +56,20 @@ impl Encoder {
         self.run(self.tuned, pieces, text)
     }
 
-    /// The same by the model as it was before it was tuned.
+    /// The directions of the parts of a text, and that of all their tokens. The parts are read at once, each by itself:
+    /// what one says does not move the others.
+    pub fn encode_parts(&self, pieces: &WordPiece, parts: &[&str]) -> (Vector, Vec<Vector>) {
+        let most = TOKENS.min(TOGETHER / parts.len().max(1));
+        let tokens: Vec<Vec<u32>> = parts.iter().map(|part| tokens(pieces, part, most)).collect();
+        let sums = self.sums(self.tuned, &tokens).unwrap_or_default();
+        let mut all = sums.first().map_or_else(Vec::new, |sum| vec![0.0; sum.len()]);
+        for sum in &sums {
+            all.iter_mut().zip(sum).for_each(|(all, value)| *all += value);
+        }
+        (Vector::new(&all), sums.iter().map(|sum| Vector::new(sum)).collect())
+    }
+
+    /// The direction of a text by the model as it was before it was tuned.
     pub fn encode_base(&self, pieces: &WordPiece, text: &str) -> Vector {
         self.run(self.base, pieces, text)
     }
@@ -57,17 +80,21 @@ impl Encoder {
     }
 
     fn run(&self, output: NodeId, pieces: &WordPiece, text: &str) -> Vector {
-        let mut tokens = vec![START];
-        tokens.extend(pieces.tokens(text, TOKENS - 2));
-        tokens.push(END);
-        Vector::new(&self.mean(output, &tokens).unwrap_or_default())
+        let sums = self.sums(output, &[tokens(pieces, text, TOKENS)]);
+        Vector::new(&sums.and_then(|mut sums| sums.pop()).unwrap_or_default())
     }
 
-    /// The mean over the tokens. One text at a time: nothing is padded, so the mask is all ones.
-    fn mean(&self, output: NodeId, tokens: &[u32]) -> Option<Vec<f32>> {
-        let shape = [1, tokens.len()];
-        let ids = NdTensor::from_data(shape, tokens.iter().map(|&token| token.cast_signed()).collect::<Vec<i32>>());
-        let mask = NdTensor::full(shape, 1i32);
+    /// The sum over the tokens of each text: its direction is that of the mean. Padded to the longest of them.
+    fn sums(&self, output: NodeId, texts: &[Vec<u32>]) -> Option<Vec<Vec<f32>>> {
+        let longest = texts.iter().map(Vec::len).max()?;
+        let shape = [texts.len(), longest];
+        let (mut ids, mut mask) = (NdTensor::full(shape, 0i32), NdTensor::full(shape, 0i32));
+        for (row, tokens) in texts.iter().enumerate() {
+            for (column, &token) in tokens.iter().enumerate() {
+                ids[[row, column]] = token.cast_signed();
+                mask[[row, column]] = 1;
+            }
+        }
         let types = NdTensor::full(shape, 0i32);
         let inputs =
             self.inputs.into_iter().zip([ids.view().into(), mask.view().into(), types.view().into()]).collect();
@@ -75,11 +102,32 @@ impl Encoder {
         options.thread_pool = Some(Arc::clone(&self.threads));
         let [hidden] = self.model.run_n(inputs, [output], Some(options)).ok()?;
         let hidden: NdTensor<f32, 3> = hidden.try_into().ok()?;
-        let rows: NdTensorView<'_, f32, 2> = hidden.slice(0);
-        let mut sum = vec![0.0; rows.size(1)];
-        for row in 0..rows.size(0) {
-            sum.iter_mut().zip(rows.slice(row).iter()).for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
+        let sum = |(text, tokens): (usize, &Vec<u32>)| {
+            let rows: NdTensorView<'_, f32, 2> = hidden.slice(text);
+            let mut sum = vec![0.0; rows.size(1)];
+            for row in 0..tokens.len() {
+                sum.iter_mut().zip(rows.slice(row).iter()).for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
+            }
+            sum
+        };
+        Some(texts.iter().enumerate().map(sum).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_part_beside_a_long_one_reads_as_it_does_alone() {
+        let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
+        let encoder = Encoder::read(WEIGHTS).unwrap();
+        let (short, long) = ("book two seats", "find out which of the films of this week is shown nearest to my hotel");
+        let (whole, parts) = encoder.encode_parts(&pieces, &[short, long]);
+        for (text, part) in [short, long].into_iter().zip(&parts) {
+            let alone = encoder.encode(&pieces, text);
+            assert!(alone.cosine(part) > 0.999 && alone.cosine(&whole) > 0.3, "{text}");
         }
-        Some(sum)
+        assert!(parts[0].cosine(&parts[1]) < 0.9);
     }
 }

@@ -7,7 +7,7 @@ use crate::doc::{Digest, Doc};
 use crate::features::{self, Candidate};
 use crate::lexical::Lexical;
 use crate::memory::Memory;
-use crate::models::Models;
+use crate::models::{Models, Read};
 use crate::pool::Pool;
 use crate::signals::{BM25F, CLAUSE, ENCODER, NAME, STATIC_HEAD, STATIC_NAME, Signals};
 use crate::vector::{Matrix, Vector};
@@ -176,8 +176,8 @@ impl Index {
         self.rank_read(models, ask, None)
     }
 
-    /// The same, of a prompt whose vector by [`Models::encode_query`] is known.
-    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Vector>) -> Ranked {
+    /// The same, of a prompt that [`Models::read_prompt`] has read.
+    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Ranked {
         let (ranked, statistics) = self.ranked(models, ask, prompt);
         let (fit_score, fits) = models.floor.fit(&statistics);
         let hits = self.apart(&ranked, ask.limit);
@@ -186,12 +186,12 @@ impl Index {
     }
 
     /// What the ranker and the floor see.
-    pub fn trace(&self, models: &Models, ask: &Ask<'_>) -> Trace {
-        let (ranked, statistics) = self.ranked(models, ask, None);
+    pub fn trace(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Trace {
+        let (ranked, statistics) = self.ranked(models, ask, prompt);
         Trace { candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(), statistics }
     }
 
-    fn ranked(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Vector>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
+    fn ranked(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
         let pool = Pool::new(self.len(), ask);
         if ask.prompt.trim().is_empty() || pool.ids.is_empty() {
             return (Vec::new(), vec![0.0; features::statistics().len()]);

@@ -36,5 +36,5 @@ pub use doc::{Digest, Doc, Texts};
 pub use features::{names as feature_names, statistics as statistic_names};
 pub use index::{Ask, Hit, Index, Ranked, Trace};
 pub use memory::Memory;
-pub use models::{Error, Models, Weights};
+pub use models::{Error, Models, Read, Weights};
 pub use vector::Vector;

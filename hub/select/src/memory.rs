@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::doc::Digest;
+use crate::models;
 use crate::vector::Vector;
 
 /// Prompts kept of one tool: the newest, beside the centroid of all.
@@ -13,7 +14,8 @@ const TOOLS: usize = 10_000;
 const NEAREST: usize = 3;
 /// Past prompts weigh at most so many in the centroid, so that it follows what a tool is used for now.
 const WEIGHT: u32 = 1_000;
-const MAGIC: &[u8] = b"MHMEM01\0";
+/// What the bytes begin with; after it comes [`models::space`].
+const MAGIC: &[u8] = b"MHMEM02\0";
 
 /// What is remembered of one tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +122,7 @@ impl Memory {
 
     /// To keep: a byte a number.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = [MAGIC, &models::space()].concat();
         bytes.extend((self.tools.len() as u32).to_le_bytes());
         let mut by_age: Vec<_> = self.tools.iter().collect();
         by_age.sort_by_key(|(_, past)| past.touched);
@@ -135,9 +137,10 @@ impl Memory {
         bytes
     }
 
-    /// From what was kept; `None` when it is something else, or cut.
+    /// From what was kept; `None` when it is something else, or cut, or its vectors are of other weights, which say
+    /// nothing beside those of this binary.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(MAGIC)?;
+        let mut rest = bytes.strip_prefix(MAGIC)?.strip_prefix(&models::space())?;
         let mut memory = Self::new();
         let tools = u32::from_le_bytes(*take::<4>(&mut rest)?);
         for touched in 1..=u64::from(tools) {
@@ -226,6 +229,15 @@ mod tests {
         let back = Memory::from_bytes(&bytes).unwrap();
         assert_eq!((back.len(), back.to_bytes()), (9, bytes.clone()));
         assert!((0..bytes.len()).all(|end| Memory::from_bytes(&bytes[..end]).is_none()));
+    }
+
+    #[test]
+    fn what_was_kept_with_other_weights_is_forgotten() {
+        let mut memory = Memory::new();
+        memory.remember(tool(1), &near(0));
+        let mut bytes = memory.to_bytes();
+        bytes[MAGIC.len()] ^= 1;
+        assert_eq!(Memory::from_bytes(&bytes), None);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What the selector has learned, and how much of it is used.
 
+use sha2::{Digest as _, Sha256};
+
+use crate::clauses;
 use crate::compound;
 use crate::doc::Doc;
 use crate::encoder::{self, Encoder};
@@ -15,6 +18,21 @@ static TABLE: &[u8] = include_bytes!("../../models/static.bin");
 static RANKER_STATIC: &str = include_str!("../../models/ranker-static.json");
 static RANKER_FULL: &str = include_str!("../../models/ranker-full.json");
 static FLOOR: &str = include_str!("../../models/floor.json");
+static SUMS: &str = include_str!("../../models/SHA256SUMS");
+
+/// What vectors of the weights in this binary are kept under: those of others lie in another space, though they may be as
+/// long. The ranker and the floor make no vectors.
+pub fn space() -> [u8; 8] {
+    let mut hash = Sha256::new();
+    SUMS.lines().filter(|line| [" encoder.onnx", " static.bin"].iter().any(|file| line.ends_with(file))).for_each(
+        |line| {
+            hash.update(line);
+        },
+    );
+    let mut space = [0; 8];
+    space.copy_from_slice(&hash.finalize()[..8]);
+    space
+}
 
 /// Why the weights cannot be used: a fault of the build.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +61,15 @@ impl Weights {
         let ranker = if full { RANKER_FULL } else { RANKER_STATIC };
         Self { table: TABLE, encoder: encoder::WEIGHTS, ranker, floor: FLOOR }
     }
+}
+
+/// A prompt as the transformer reads it.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Of all of it.
+    pub whole: Vector,
+    /// Of each part that asks for one thing.
+    pub(crate) parts: Vec<Vector>,
 }
 
 /// The weights, ready for use.
@@ -105,17 +132,21 @@ impl Models {
         docs.iter().map(|doc| encoder.encode_base(&self.pieces, &doc.texts().head)).collect()
     }
 
-    /// The vector of a prompt, for [`crate::Ask`] and [`crate::Memory`]: the transformer's, or else the static
-    /// table's. `None` when there is neither, or nothing in the text.
+    /// The vector of a prompt, for [`crate::Memory`]: the transformer's, or else the static table's. `None` when there is
+    /// neither, or nothing in the text.
     pub fn encode_query(&self, text: &str) -> Option<Vector> {
-        if text.trim().is_empty() {
-            return None;
+        match (self.read_prompt(text), &self.table) {
+            (Some(read), _) => Some(read.whole),
+            (None, Some(table)) if !text.trim().is_empty() => Some(table.encode(&self.pieces, text)),
+            (None, _) => None,
         }
-        match (&self.encoder, &self.table) {
-            (Some(encoder), _) => Some(encoder.encode(&self.pieces, text)),
-            (None, Some(table)) => Some(table.encode(&self.pieces, text)),
-            (None, None) => None,
-        }
+    }
+
+    /// A prompt by the transformer, for [`crate::Index::rank_read`]. `None` without it, or when nothing is in the text.
+    pub fn read_prompt(&self, text: &str) -> Option<Read> {
+        let encoder = self.encoder.as_ref().filter(|_| !text.trim().is_empty())?;
+        let (whole, parts) = encoder.encode_parts(&self.pieces, &clauses::of(text));
+        Some(Read { whole, parts })
     }
 
     pub(crate) fn split(&self, name: &str) -> Vec<String> {
@@ -126,5 +157,22 @@ impl Models {
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Models").field("full", &self.is_full()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The sums are what the space of vectors is known by.
+    #[test]
+    fn the_sums_are_those_of_the_files() {
+        let files: [(&str, &[u8]); 3] =
+            [("encoder.onnx", encoder::WEIGHTS), ("static.bin", TABLE), ("ranker-full.json", RANKER_FULL.as_bytes())];
+        for (name, content) in files {
+            let sum = SUMS.lines().find_map(|line| line.strip_suffix(name)).unwrap();
+            let digest: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(sum.trim(), digest, "{name}");
+        }
     }
 }

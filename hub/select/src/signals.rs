@@ -3,7 +3,7 @@
 use crate::clauses;
 use crate::index::{Ask, Inner};
 use crate::lexical::{Asked, FIELDS, Scores};
-use crate::models::Models;
+use crate::models::{Models, Read};
 use crate::pool::{Pool, Spread};
 use crate::vector::{Matrix, Vector};
 use crate::words::Terms;
@@ -22,10 +22,11 @@ pub const CLAUSE: usize = 9;
 /// Most words of a prompt that are read.
 const WORDS: usize = 512;
 /// What each signal counts in the fixed fusion.
-const FUSION: [(usize, f32); 4] = [(BM25F, 1.0), (STATIC_HEAD, 0.6), (STATIC_NAME, 0.25), (ENCODER, 0.9)];
-
+const FUSION: [(usize, f32); 4] = [(BM25F, 1.0), (STATIC_HEAD, 0.6), (STATIC_NAME, 0.25), (ENCODER, 1.5)];
+/// The same in a part of a prompt: words, table, transformer.
+const FUSED_PARTS: [f32; 3] = [1.0, 0.6, 1.5];
 /// What the parts of a prompt count in it, beside the whole.
-const PARTS: f32 = 0.4;
+const PARTS: f32 = 0.5;
 
 /// Every signal, and the prompt as they read it.
 pub struct Signals {
@@ -55,7 +56,7 @@ impl Signals {
         index: &Inner,
         vectors: &Matrix,
         models: &Models,
-        (ask, read): (&Ask<'_>, Option<&Vector>),
+        (ask, known): (&Ask<'_>, Option<&Read>),
         pool: &Pool,
     ) -> Self {
         let terms = Terms::default().of(ask.prompt, WORDS);
@@ -63,11 +64,12 @@ impl Signals {
         let scores = index.lexical.score(&asked, &pool.seen, pool.ids.len());
         let table = models.table.as_ref().map(|table| table.encode(&models.pieces, ask.prompt));
         let needs_query = models.is_full() && (vectors.rows() > 0 || ask.memory.is_some_and(|m| !m.is_empty()));
-        let query = match read.filter(|_| needs_query) {
-            Some(read) => Some(read.clone()),
-            None if needs_query => models.encode_query(ask.prompt),
-            None => table.clone(),
+        let read = match known {
+            Some(read) if needs_query => Some(read.clone()),
+            _ if needs_query => models.read_prompt(ask.prompt),
+            _ => None,
         };
+        let whole = read.as_ref().map(|read| &read.whole);
         let mut columns: [Vec<f32>; POOLED.len()] = std::array::from_fn(|_| Vec::new());
         columns[BM25F] = scores.iter().map(|score| score.combined).collect();
         for field in 0..FIELDS {
@@ -75,23 +77,20 @@ impl Signals {
         }
         columns[STATIC_HEAD] = cosines(&index.heads, table.as_ref(), pool);
         columns[STATIC_NAME] = cosines(&index.names, table.as_ref(), pool);
-        columns[ENCODER] = cosines(vectors, query.as_ref().filter(|_| needs_query), pool);
-        fill(&mut columns, vectors, pool);
+        columns[ENCODER] = meanings(vectors, whole, &columns[STATIC_HEAD], pool);
+        let mut fused = fusion(FUSION.map(|(column, weight)| (&columns[column], weight)), pool);
         let parts = clauses::of(ask.prompt);
-        columns[CLAUSE] = clauses(index, models, &parts, pool, [&columns[BM25F], &columns[STATIC_HEAD]]);
-        let spreads = std::array::from_fn(|i| spread(&columns[i], pool));
-        let mut fused = vec![0.0; pool.seen.len()];
-        for (column, weight) in FUSION {
-            for &id in &pool.ids {
-                fused[id as usize] += weight * spreads[column].z(columns[column][id as usize]);
-            }
-        }
-        let whole = spread(&fused, pool);
+        let part_vectors = read.as_ref().map_or(&[][..], |read| &read.parts);
+        // A prompt that asks for one thing is its only part.
+        columns[CLAUSE] =
+            clauses(index, models, &parts, (vectors, part_vectors), pool).unwrap_or_else(|| fused.clone());
+        let spreads: [Spread; POOLED.len()] = std::array::from_fn(|i| spread(&columns[i], pool));
+        let together = spread(&fused, pool);
         for &id in &pool.ids {
             let id = id as usize;
-            fused[id] = (1.0 - PARTS) * whole.z(fused[id]) + PARTS * spreads[CLAUSE].z(columns[CLAUSE][id]);
+            fused[id] = (1.0 - PARTS) * together.z(fused[id]) + PARTS * spreads[CLAUSE].z(columns[CLAUSE][id]);
         }
-        let memory = match (ask.memory.filter(|memory| !memory.is_empty()), &query) {
+        let memory = match (ask.memory.filter(|memory| !memory.is_empty()), whole.or(table.as_ref())) {
             (Some(memory), Some(query)) => {
                 let mut column = vec![0.0; pool.seen.len()];
                 for &id in &pool.ids {
@@ -116,52 +115,62 @@ fn cosines(matrix: &Matrix, vector: Option<&Vector>, pool: &Pool) -> Vec<f32> {
     column
 }
 
-/// What the part of the prompt says that a tool fits best; `whole` are the two signals of the whole prompt.
-fn clauses(index: &Inner, models: &Models, parts: &[&str], pool: &Pool, whole: [&Vec<f32>; 2]) -> Vec<f32> {
+/// What the part of the prompt says that a tool fits best; `None` when there is one part only.
+fn clauses(
+    index: &Inner,
+    models: &Models,
+    parts: &[&str],
+    (vectors, read): (&Matrix, &[Vector]),
+    pool: &Pool,
+) -> Option<Vec<f32>> {
     let mut best: Option<Vec<f32>> = None;
-    if parts.len() > 1 {
-        for part in parts {
-            let asked = index.lexical.ask(Terms::default().of(part, WORDS), &pool.seen, pool.ids.len());
-            if asked.len() < 2 {
-                continue;
-            }
-            let words = index.lexical.score(&asked, &pool.seen, pool.ids.len()).iter().map(|s| s.combined).collect();
-            let table = models.table.as_ref().map(|table| table.encode(&models.pieces, part));
-            let part = fusion([&words, &cosines(&index.heads, table.as_ref(), pool)], pool);
-            match &mut best {
-                Some(best) => best.iter_mut().zip(part).for_each(|(best, part)| *best = best.max(part)),
-                None => best = Some(part),
-            }
+    for (number, part) in parts.iter().enumerate().filter(|_| parts.len() > 1) {
+        let asked = index.lexical.ask(Terms::default().of(part, WORDS), &pool.seen, pool.ids.len());
+        if asked.len() < 2 {
+            continue;
+        }
+        let words = index.lexical.score(&asked, &pool.seen, pool.ids.len()).iter().map(|s| s.combined).collect();
+        let table = models.table.as_ref().map(|table| table.encode(&models.pieces, part));
+        let heads = cosines(&index.heads, table.as_ref(), pool);
+        let meanings = meanings(vectors, read.get(number), &heads, pool);
+        let [of_words, of_heads, of_meanings] = FUSED_PARTS;
+        let part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
+        match &mut best {
+            Some(best) => best.iter_mut().zip(part).for_each(|(best, part)| *best = best.max(part)),
+            None => best = Some(part),
         }
     }
-    best.unwrap_or_else(|| fusion(whole, pool))
+    best
 }
 
-/// Words and static vectors in one.
-fn fusion(signals: [&Vec<f32>; 2], pool: &Pool) -> Vec<f32> {
-    let [words, heads] = signals.map(|column| spread(column, pool));
+/// Signals in one: deviations above the mean, weighted.
+fn fusion<const N: usize>(signals: [(&Vec<f32>, f32); N], pool: &Pool) -> Vec<f32> {
     let mut fused = vec![0.0; pool.seen.len()];
-    for &id in &pool.ids {
-        let id = id as usize;
-        fused[id] = words.z(signals[0][id]) + 0.6 * heads.z(signals[1][id]);
+    for (column, weight) in signals {
+        let spread = spread(column, pool);
+        for &id in &pool.ids {
+            fused[id as usize] += weight * spread.z(column[id as usize]);
+        }
     }
     fused
 }
 
-/// A tool whose vector has not arrived gets from the transformer what the static table says, on its scale.
-fn fill(columns: &mut [Vec<f32>; POOLED.len()], vectors: &Matrix, pool: &Pool) {
+/// The transformer's cosines. A tool whose vector has not arrived gets what the static table says, on their scale.
+fn meanings(vectors: &Matrix, read: Option<&Vector>, heads: &[f32], pool: &Pool) -> Vec<f32> {
+    let mut column = cosines(vectors, read, pool);
     let there = pool.ids.iter().filter(|&&id| vectors.has(id as usize)).count();
-    if there == 0 || there == pool.ids.len() {
-        return;
+    if read.is_none() || there == 0 || there == pool.ids.len() {
+        return column;
     }
     let ids = || pool.ids.iter().map(|&id| id as usize).filter(|&id| vectors.has(id));
-    let mean = |column: &Vec<f32>| ids().map(|id| column[id]).sum::<f32>() / there as f32;
-    let (by_encoder, by_table) = (mean(&columns[ENCODER]), mean(&columns[STATIC_HEAD]));
+    let mean = |column: &[f32]| ids().map(|id| column[id]).sum::<f32>() / there as f32;
+    let (by_encoder, by_table) = (mean(&column), mean(heads));
     for &id in &pool.ids {
         if !vectors.has(id as usize) {
-            columns[ENCODER][id as usize] = by_encoder + columns[STATIC_HEAD][id as usize] - by_table;
+            column[id as usize] = by_encoder + heads[id as usize] - by_table;
         }
     }
+    column
 }
 
 fn spread(column: &[f32], pool: &Pool) -> Spread {

@@ -1,12 +1,14 @@
 //! What the selector finds in a small catalogue of tools as they really are.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use mcphub_select::{Ask, Doc, Index, Memory, Models, Ranked};
 use proptest::prelude::*;
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
+static FULL: LazyLock<Models> = LazyLock::new(|| Models::embedded(true).unwrap());
 
 const fn tool<'a>(server: &'a str, name: &'a str, description: &'a str, schema: &'a str) -> Doc<'a> {
     Doc { server, name, description, schema }
@@ -94,6 +96,18 @@ fn a_catalogue_without_tools_answers_with_nothing() {
     assert_eq!((ask(&index, "anything", 5).hits, index.len()), (vec![], 0));
 }
 
+#[test]
+fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
+    let index = Index::build(&TOOLS, &FULL);
+    let vectors = index.digests().iter().copied().zip(FULL.encode_docs(&TOOLS).into_iter().map(Arc::new));
+    let vectors: HashMap<_, _> = vectors.collect();
+    let index = index.with_vectors(|digest| vectors.get(digest).cloned());
+    let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
+    let ranked = index.rank(&FULL, &Ask { prompt, visible: &|_| true, limit: 3, memory: None });
+    let names: Vec<_> = ranked.hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    assert!(names.contains(&"getForecast") && names.contains(&"post_message"), "{names:?}");
+}
+
 // A score that moves with a tool that the caller may not know of tells that it exists.
 #[test]
 fn what_cannot_be_seen_moves_no_score() {
@@ -139,6 +153,33 @@ fn fifty_thousand_tools_are_indexed_and_ranked() {
     let hits = ask(&index, "merge the pull request", 10).hits;
     assert_eq!(hits.len(), 10);
     assert!(hits.iter().all(|hit| tools[hit.doc].name.ends_with("merge_pull_request")));
+}
+
+// Servers list what they like; one odd tool must neither stop a search nor hide the others from it.
+#[test]
+fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others() {
+    let properties: Vec<String> = (0..20_000).map(|n| format!(r#""property_{n}":{{"type":"string"}}"#)).collect();
+    let huge = format!(r#"{{"properties":{{{}}}}}"#, properties.join(","));
+    let deep = format!(r#"{}{{}}{}"#, r#"{"properties":{"a":"#.repeat(5_000), "}}".repeat(5_000));
+    let cyclic = r##"{"properties":{"left":{"$ref":"#"}},"$defs":{"a":{"$ref":"#/$defs/a"}}}"##;
+    let text = "word ".repeat(200_000);
+    let mut tools = TOOLS.to_vec();
+    tools.extend([
+        tool("odd", "sprocket_huge", "", &huge),
+        tool("odd", "sprocket_deep", "", &deep),
+        tool("odd", "sprocket_cyclic", "", cyclic),
+        tool("odd", "sprocket_none", "", "no JSON"),
+        tool("odd", "sprocket_long", &text, ""),
+        tool("odd", "", "", ""),
+    ]);
+    let index = Index::build(&tools, &MODELS);
+    let names =
+        |prompt: &str| -> Vec<&str> { ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect() };
+    let found = names("sprocket");
+    for odd in ["huge", "deep", "cyclic", "none", "long"] {
+        assert!(found.contains(&format!("sprocket_{odd}").as_str()), "{odd} in {found:?}");
+    }
+    assert_eq!(names("merge the pull request")[0], "merge_pull_request");
 }
 
 proptest! {

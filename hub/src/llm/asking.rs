@@ -20,12 +20,15 @@ use super::metrics::Metrics;
 /// So many questions wait for each that is under way; a longer queue would only time out.
 const WAITING_PER_TURN: usize = 8;
 
+/// What nobody waits for may take so many timeouts: categories of forty tools are a long answer.
+const BACKGROUND: u32 = 6;
+
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// A caller: the timeout is over the whole.
     Caller,
-    /// Nobody: the timeout is that of one try.
+    /// Nobody: one try may take [`BACKGROUND`] timeouts.
     Background,
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Asking {
 struct UnderWay<'a> {
     asking: &'a Asking,
     leave: Option<Leave>,
+    patience: Patience,
     begun: Instant,
 }
 
@@ -88,7 +92,7 @@ impl Asking {
             Ok((_, Err(wait))) => return Err(self.not_asked(Error::BreakerOpen(wait))),
             Err(error) => return Err(self.not_asked(error)),
         };
-        let under_way = UnderWay { asking: self, leave: Some(leave), begun: Instant::now() };
+        let under_way = UnderWay { asking: self, leave: Some(leave), patience, begun: Instant::now() };
         let answer = async {
             let said = self.tries(question, patience, deadline).await?;
             read(&said).map_err(Error::Answer)
@@ -123,8 +127,9 @@ impl Asking {
             match patience {
                 Patience::Caller => self.endpoint.ask(question, &spent).await,
                 Patience::Background => {
-                    let asked = tokio::time::timeout(self.timeout, self.endpoint.ask(question, &spent)).await;
-                    asked.unwrap_or(Err(Error::TimedOut(self.timeout)))
+                    let most = self.timeout.saturating_mul(BACKGROUND);
+                    let asked = tokio::time::timeout(most, self.endpoint.ask(question, &spent)).await;
+                    asked.unwrap_or(Err(Error::TimedOut(most)))
                 }
             }
         };
@@ -201,10 +206,14 @@ impl UnderWay<'_> {
     fn ended(mut self, error: Option<&Error>) {
         let Some(leave) = self.leave.take() else { return };
         self.asking.breaker(|breaker, now| match error {
+            // All that it was asked about is one server's text, which must not cut callers off.
+            Some(Error::Answer(_)) if self.patience == Patience::Background => breaker.succeeded(&leave),
             Some(error) if error.trips() => breaker.failed(&leave, now),
             _ => breaker.succeeded(&leave),
         });
-        self.asking.metrics.ended(error.map_or(Ok(()), Err), Some(self.begun.elapsed()));
+        // What nobody waits for must not look like callers who do: a rollout is judged by how long they wait.
+        let waited = (self.patience == Patience::Caller).then(|| self.begun.elapsed());
+        self.asking.metrics.ended(error.map_or(Ok(()), Err), waited);
     }
 }
 

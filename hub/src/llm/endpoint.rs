@@ -11,6 +11,7 @@ use mcphub_core::llm::answer::{Failure, Said};
 use mcphub_core::llm::question::Question;
 use mcphub_core::llm::wire::{self, Problem, Style, Usage};
 use mcphub_wire::config::{self, Provider};
+use mcphub_wire::paths::SECRETS_DIR;
 use reqwest::redirect::Policy;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -108,7 +109,7 @@ impl Endpoint {
         if status != StatusCode::OK {
             // Of a broken error the status is enough.
             let problem = wire::problem(self.provider, status.as_u16(), &answer.unwrap_or_default(), &key);
-            return Err(refusal(status, &headers, problem));
+            return Err(refusal(status, &headers, problem, &self.key));
         }
         let response = wire::response(self.provider, &answer?);
         spent(response.usage);
@@ -136,17 +137,31 @@ impl Endpoint {
             config::HeaderValue::Value(value) => value.trim().to_owned(),
             config::HeaderValue::File(path) => {
                 let read = tokio::fs::read_to_string(path).await;
-                let unreadable =
-                    |error| Error::Unaskable(format!("the key of filtering.llm cannot be read from {path}: {error}"));
+                let unreadable = |error| {
+                    Error::Unaskable(format!(
+                        "the key of filtering.llm, which is {}, cannot be read: {error}",
+                        place(&self.key)
+                    ))
+                };
                 read.map_err(unreadable)?.trim().to_owned()
             }
         };
         // Models on one's own machines often want none.
         if key.is_empty() && self.provider != Provider::OpenAICompatible {
-            return Err(Error::Unaskable("the key of filtering.llm is empty; put the provider's API key there".into()));
+            let place = place(&self.key);
+            return Err(Error::Unaskable(format!(
+                "the key of filtering.llm, which is {place}, is empty; put the provider's API key there"
+            )));
         }
         Ok(key)
     }
+}
+
+/// Where the key is, in the words of who put it there.
+fn place(key: &config::HeaderValue) -> String {
+    let config::HeaderValue::File(path) = key else { return "apiKey in the config".into() };
+    let mounted = path.strip_prefix(SECRETS_DIR).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
+    mounted.map_or_else(|| format!("in {path}"), |(secret, key)| format!("key {key} of Secret {secret}"))
 }
 
 fn unsendable() -> Error {
@@ -168,12 +183,12 @@ async fn whole(response: &mut reqwest::Response) -> Result<Vec<u8>, Error> {
     Ok(whole)
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, problem: Problem) -> Error {
+fn refusal(status: StatusCode, headers: &HeaderMap, problem: Problem, asked_with: &config::HeaderValue) -> Error {
     let Problem { code, key, spent, wait } = problem;
     let wait = retry_after(headers).or(wait);
     let status_code = status.as_u16();
     match status_code {
-        _ if key => Error::KeyRefused { status: status_code, code },
+        _ if key => Error::KeyRefused { place: place(asked_with), status: status_code, code },
         _ if spent => Error::Spent { status: status_code, code },
         429 => Error::RateLimited { wait },
         408 | 425 | 500.. => Error::Http { status: status_code, code, wait },
@@ -256,6 +271,15 @@ mod tests {
     #[case(Provider::Gemini, Some("https://g/v1"), "https://g/v1/models/m:generateContent")]
     fn where_questions_go(#[case] provider: Provider, #[case] base: Option<&str>, #[case] expected: &str) {
         assert_eq!(address(&llm(provider, base)).unwrap().as_str(), expected);
+    }
+
+    // Whoever reads the status of a hub knows Secrets, and not where they are mounted.
+    #[test]
+    fn the_key_is_named_by_its_secret() {
+        let file = |path: &str| place(&config::HeaderValue::File(path.into()));
+        assert_eq!(file("/etc/mcp-hub/secrets/llm/api-key"), "key api-key of Secret llm");
+        assert_eq!(file("/run/key"), "in /run/key");
+        assert_eq!(place(&config::HeaderValue::Value("sk-1".into())), "apiKey in the config");
     }
 
     #[rstest]

@@ -12,8 +12,10 @@ pub enum Error {
     #[error("{0}")]
     Unaskable(String),
     /// The key is refused.
-    #[error("the provider refuses the key of filtering.llm (HTTP {status}{}); put one into its Secret that may use the model", word(.code.as_deref()))]
+    #[error("the provider refuses the key of filtering.llm (HTTP {status}{}), which is {place}; put one there that may use the model", word(.code.as_deref()))]
     KeyRefused {
+        /// Where the key is.
+        place: String,
         /// HTTP status.
         status: u16,
         /// The provider's word for it.
@@ -66,7 +68,7 @@ pub enum Error {
     #[error("the provider's answer is longer than {0} bytes")]
     TooLong(usize),
     /// No answer in time.
-    #[error("no answer within {} s, which is filtering.llm.timeout", .0.as_secs_f64())]
+    #[error("no answer within {} s; filtering.llm.timeout bounds it", .0.as_secs_f64())]
     TimedOut(Duration),
     /// Enough wait already.
     #[error(

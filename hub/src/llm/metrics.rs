@@ -1,5 +1,6 @@
 //! What is measured of a language model, and what `GET /api/filtering/stats` says of it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,13 @@ pub(super) struct Metrics {
     pub(super) hits: IntCounter,
     pub(super) misses: IntCounter,
     latencies: Mutex<VecDeque<Duration>>,
+    collectors: Mutex<Vec<Box<dyn Collector>>>,
+}
+
+/// Series that are registered.
+struct Registering<'r> {
+    registry: &'r Registry,
+    collectors: RefCell<Vec<Box<dyn Collector>>>,
 }
 
 /// The `llm` and `llmCache` objects of `GET /api/filtering/stats`.
@@ -118,10 +126,10 @@ impl Metrics {
     /// another one.
     pub(super) fn register(registry: &Registry, provider: Provider) -> prometheus::Result<Self> {
         let provider = label(provider);
+        let all = Registering { registry, collectors: RefCell::default() };
         let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_llm_{name}"), help);
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| replace(registry, IntCounterVec::new(opts(name, help), labels)?);
-        let plain = |name: &str, help: &str| replace(registry, IntCounter::with_opts(opts(name, help))?);
+        let counters = |name: &str, help: &str, labels: &[&str]| all.add(IntCounterVec::new(opts(name, help), labels)?);
+        let plain = |name: &str, help: &str| all.add(IntCounter::with_opts(opts(name, help))?);
         let requests =
             counters("requests_total", "Questions to the language model by how they ended", &["provider", "outcome"])?;
         let failures =
@@ -130,28 +138,37 @@ impl Metrics {
             failures.with_label_values(&[provider, reason]);
         }
         let tokens = counters("tokens_total", "Tokens that the provider counted", &["provider", "kind"])?;
-        let duration = HistogramOpts::from(opts("request_duration_seconds", "Time to answer, all tries"));
+        let duration = HistogramOpts::from(opts("request_duration_seconds", "Time that callers waited, all tries"));
         let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &["provider"])?;
         let breaker = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
-        let breaker = replace(registry, IntGaugeVec::new(breaker, &["server"])?)?;
+        let breaker = all.add(IntGaugeVec::new(breaker, &["server"])?)?;
         let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for their turn"))?;
         Ok(Self {
             outcomes: Outcome::ALL.map(|outcome| requests.with_label_values(&[provider, outcome.label()])),
             failures,
             provider,
-            duration: replace(registry, duration)?.with_label_values(&[provider]),
+            duration: all.add(duration)?.with_label_values(&[provider]),
             tokens: ["input", "cached", "output"].map(|kind| tokens.with_label_values(&[provider, kind])),
             retries: counters("retries_total", "Tries after the first", &["provider"])?.with_label_values(&[provider]),
             fallbacks: plain("fallbacks_total", "Prompts for which the embedded selector stood in")?,
-            queue: replace(registry, queue)?,
+            queue: all.add(queue)?,
             breaker: breaker.with_label_values(&["llm"]),
             hits: plain("cache_hits_total", "Questions that a kept answer was there for")?,
             misses: plain("cache_misses_total", "Questions that no kept answer was there for")?,
             latencies: Mutex::default(),
+            collectors: Mutex::new(all.collectors.into_inner()),
         })
     }
 
-    /// Counts a question. `took` is `None` where the provider was not asked.
+    /// They are not exported any more.
+    pub(super) fn unregister(&self, registry: &Registry) {
+        let mut collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        for collector in collectors.drain(..) {
+            registry.unregister(collector).ok();
+        }
+    }
+
+    /// Counts a question. `took` is `None` where the provider was not asked, or nobody waited.
     pub(super) fn ended(&self, result: Result<(), &Error>, took: Option<Duration>) {
         if let Err(error) = result {
             self.failures.with_label_values(&[self.provider, error.category()]).inc();
@@ -224,10 +241,13 @@ fn label(provider: Provider) -> &'static str {
     }
 }
 
-fn replace<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
-    registry.unregister(Box::new(metric.clone())).ok(); // there is none at first
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+impl Registering<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.registry.unregister(Box::new(metric.clone())).ok(); // there is none at first
+        self.registry.register(Box::new(metric.clone()))?;
+        self.collectors.borrow_mut().push(Box::new(metric.clone()));
+        Ok(metric)
+    }
 }
 
 /// `None` for a share of nothing.

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcphub_core::llm::answer::Failure;
 use mcphub_core::llm::{MAX_CANDIDATES, MAX_CATEGORIES, answer, question};
 use mcphub_wire::config;
 use prometheus::Registry;
@@ -35,6 +36,15 @@ const ACCEPTED: Duration = Duration::from_mins(5);
 /// Kept in place of a category: the model gave none.
 const NO_CATEGORY: u8 = u8::MAX;
 
+/// What the model says of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is of the category at this position.
+    Category(usize),
+    /// It is of none that exists.
+    Unfit,
+}
+
 /// A language model. Ask it with [`Self::rank`]; every `Err` means that the embedded selector answers instead.
 pub struct Llm {
     asking: Asking,
@@ -45,6 +55,7 @@ pub struct Llm {
     identity: String,
     model: String,
     prewarm: bool,
+    registry: Registry,
 }
 
 impl fmt::Debug for Llm {
@@ -59,15 +70,26 @@ impl Llm {
         let endpoint = Endpoint::of(config)?;
         let metrics = Metrics::register(registry, config.provider)
             .map_err(|error| Error::Unaskable(format!("the metrics of filtering.llm: {error}")))?;
-        let address = config.base_url.as_deref().unwrap_or_default();
         Ok(Arc::new(Self {
             asking: Asking::of(config, endpoint, metrics),
             cache: Cache::of(Duration::from_millis(config.cache.ttl_ms)),
             categorising: tokio::sync::Mutex::default(),
-            identity: format!("{:?} {address} {}", config.provider, config.model),
+            identity: Self::identity(config),
             model: config.model.clone(),
             prewarm: config.cache.prewarm,
+            registry: registry.clone(),
         }))
+    }
+
+    /// Nobody will ask it any more: its metrics go, or they would stand still and look like a model without questions.
+    pub fn end(&self) {
+        self.asking.metrics.unregister(&self.registry);
+    }
+
+    /// Whose answers these are: those of another model, or from another address, are not the same.
+    pub fn identity(config: &config::Llm) -> String {
+        let address = config.base_url.as_deref().unwrap_or_default();
+        format!("{:?} {address} {}", config.provider, config.model)
     }
 
     /// Positions of the candidates that fit the prompt, best first; none when nothing fits. Of more candidates than
@@ -99,47 +121,71 @@ impl Llm {
         Ok(chosen)
     }
 
-    /// Position of the category of each tool, as far as it is known; asks nothing.
-    pub async fn known_categories(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Vec<Option<usize>> {
+    /// What was said of each tool, as far as it is kept; asks nothing.
+    pub async fn known(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Vec<Option<Verdict>> {
         let mut known = Vec::with_capacity(tools.len());
         for tool in tools {
-            known.push(self.known_category(tool, categories).await.flatten());
+            known.push(self.known_category(tool, categories).await);
         }
+        self.asking.metrics.hits.inc_by(count(known.iter().flatten().count()));
         known
     }
 
-    /// Position of the category of each tool; `None` where the model gave none. For the background: what is not known
-    /// is asked in turn, and takes its time. After an `Err` what was learned until then stays known, and the next call
-    /// asks for the rest.
-    pub async fn categorise(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Result<Vec<Option<usize>>, Error> {
+    /// What the model says of each tool. For the background: what is not known is asked in turn, and takes its time.
+    /// `None` where there is no answer, which the error says why; the next call asks for those.
+    ///
+    /// Tools that are given together are asked about together, and what one of them says of itself may move the others.
+    pub async fn categorise(
+        &self,
+        tools: &[Candidate<'_>],
+        categories: &[&str],
+    ) -> (Vec<Option<Verdict>>, Result<(), Error>) {
         let categories = categories.get(..MAX_CATEGORIES).unwrap_or(categories);
         if categories.is_empty() {
-            return Ok(vec![None; tools.len()]);
+            return (vec![Some(Verdict::Unfit); tools.len()], Ok(()));
         }
         let _one_run = self.categorising.lock().await;
-        let mut found = Vec::with_capacity(tools.len());
-        for tool in tools {
-            let known = self.known_category(tool, categories).await;
-            let metrics = &self.asking.metrics;
-            if known.is_some() { &metrics.hits } else { &metrics.misses }.inc();
-            found.push(known);
-        }
+        let mut found = self.known(tools, categories).await;
         let missing: Vec<usize> = (0..tools.len()).filter(|&at| found.get(at) == Some(&None)).collect();
-        for batch in missing.chunks(BATCH) {
+        self.asking.metrics.misses.inc_by(count(missing.len()));
+        let mut failed = Ok(());
+        let mut batches: Vec<&[usize]> = missing.chunks(BATCH).rev().collect();
+        while let Some(batch) = batches.pop() {
             let asked: Vec<Candidate<'_>> = batch.iter().filter_map(|&at| tools.get(at)).copied().collect();
-            let ids: Vec<&str> = asked.iter().map(|tool| tool.id).collect();
-            let read = |said: &_| answer::categories(said, &ids, categories);
-            let question = question::categorise(&asked, categories);
-            let given = self.asking.ask(&question, Patience::Background, read).await?;
-            for ((&at, tool), category) in batch.iter().zip(&asked).zip(given) {
-                let place = category.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_CATEGORY);
-                self.cache.keep(question::category_key(&self.identity, tool, categories), vec![place]).await;
-                if let Some(found) = found.get_mut(at) {
-                    *found = Some(category);
+            match self.categories(&asked, categories).await {
+                Ok(given) => {
+                    for (&at, verdict) in batch.iter().zip(given) {
+                        if let Some(found) = found.get_mut(at) {
+                            *found = Some(verdict);
+                        }
+                    }
                 }
+                // Models that think may have no room left for so many.
+                Err(Error::Answer(Failure::Truncated)) if batch.len() > 1 => {
+                    let (first, rest) = batch.split_at(batch.len() / 2);
+                    batches.extend([rest, first]);
+                }
+                // Of these tools only: others may be answered.
+                Err(error @ Error::Answer(_)) => failed = Err(error),
+                Err(error) => return (found, Err(error)),
             }
         }
-        Ok(found.into_iter().map(Option::flatten).collect())
+        (found, failed)
+    }
+
+    /// One question, and its answers kept.
+    async fn categories(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Result<Vec<Verdict>, Error> {
+        let ids: Vec<&str> = tools.iter().map(|tool| tool.id).collect();
+        let read = |said: &_| answer::categories(said, &ids, categories);
+        let question = question::categorise(tools, categories);
+        let given = self.asking.ask(&question, Patience::Background, read).await?;
+        let mut verdicts = Vec::with_capacity(tools.len());
+        for (tool, category) in tools.iter().zip(given) {
+            let place = category.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_CATEGORY);
+            self.cache.keep(question::category_key(&self.identity, tool, categories), vec![place]).await;
+            verdicts.push(category.map_or(Verdict::Unfit, Verdict::Category));
+        }
+        Ok(verdicts)
     }
 
     /// Whether categories are to be asked for at start.
@@ -187,12 +233,16 @@ impl Llm {
         self.cache.import(bytes).await
     }
 
-    /// Outer `None`: not known.
-    async fn known_category(&self, tool: &Candidate<'_>, categories: &[&str]) -> Option<Option<usize>> {
+    /// What is kept of this tool.
+    async fn known_category(&self, tool: &Candidate<'_>, categories: &[&str]) -> Option<Verdict> {
         let categories = categories.get(..MAX_CATEGORIES).unwrap_or(categories);
         let key = question::category_key(&self.identity, tool, categories);
         let kept = self.cache.kept(key).await?;
         let place = usize::from(*kept.first()?);
-        Some((place < categories.len()).then_some(place))
+        Some(if place < categories.len() { Verdict::Category(place) } else { Verdict::Unfit })
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }

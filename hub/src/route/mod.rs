@@ -106,7 +106,11 @@ pub async fn serve(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Resu
             move || leaving.leave()
         }),
     };
-    let admin = tokio::spawn(admin::serve(admin_listener, admin::router(admin, Router::new()), std::future::pending()));
+    let admin = tokio::spawn(admin::serve(
+        admin_listener,
+        admin::router(admin, Router::new(), Router::new()),
+        std::future::pending(),
+    ));
     let edge = Edge {
         forwarder: Forwarder::new(table, keys, Arc::clone(&metrics)),
         leaving: Arc::clone(&leaving),

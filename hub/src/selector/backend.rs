@@ -1,8 +1,9 @@
-//! The language model, where one is configured. It chooses from what the embedded ranking found and nothing else, so
+//! The language model, where one is in force. It chooses from what the embedded ranking found and nothing else, so
 //! text in a tool's description can make nothing else appear; when it does not answer, that ranking is the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mcphub_core::category::offered;
 use mcphub_core::llm::MAX_CANDIDATES;
 use mcphub_core::sight::Sight;
 use mcphub_wire::config::{self, Filtering};
@@ -19,6 +20,8 @@ pub(super) struct Backend {
 
 struct Running {
     config: config::Llm,
+    /// It chooses tools; else it only says what categories they have.
+    ranks: bool,
     llm: Result<Arc<Llm>, String>,
 }
 
@@ -30,19 +33,31 @@ impl Backend {
 
     /// Follows the config. A model whose config is as before keeps what it knows.
     pub(super) fn obey(&self, filtering: &Filtering) {
-        let wanted = filtering.llm.as_ref().filter(|_| filtering.selector == config::Backend::Llm);
+        let ranks = filtering.selector == config::Backend::Llm;
+        let wanted = filtering.llm.as_ref().filter(|_| ranks || !offered(filtering).is_empty());
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.as_ref().map(|running| &running.config) == wanted {
+        if let (Some(running), Some(wanted)) = (now.as_mut(), wanted)
+            && running.config == *wanted
+        {
+            running.ranks = ranks;
             return;
         }
-        *now = None; // its metrics go first
+        if let Some(Running { llm: Ok(llm), .. }) = now.take() {
+            llm.end();
+        }
         *now = wanted.map(|config| {
             let llm = Llm::start(config, &self.registry).map_err(|error| error.to_string());
             if let Err(error) = &llm {
-                tracing::error!(error, "the language model cannot be asked; the embedded selector answers");
+                tracing::error!(error, "the language model cannot be asked; the hub's own models and words answer");
             }
-            Running { config: config.clone(), llm }
+            Running { config: config.clone(), ranks, llm }
         });
+    }
+
+    /// The language model, where it chooses tools.
+    pub(super) fn ranking(&self) -> Option<Arc<Llm>> {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.as_ref().filter(|running| running.ranks).and_then(|running| running.llm.as_ref().ok().cloned())
     }
 
     /// The language model; `None` where there is none, or it could not start.

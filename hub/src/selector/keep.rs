@@ -36,7 +36,6 @@ pub async fn keep(hub: Arc<Hub>) {
 /// Makes models and indexes what this state wants.
 async fn obey(selector: &Selector, live: &Live) {
     let filtering = &live.config.filtering;
-    selector.backend.obey(filtering);
     let wanted = live.visibility.search_is_reachable() || !filtering.golden_questions.is_empty();
     selector.models.want(wanted);
     if !wanted {

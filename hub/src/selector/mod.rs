@@ -22,9 +22,9 @@ use std::time::Instant;
 use mcphub_core::catalogue::Tool;
 use mcphub_core::sight::Sight;
 use mcphub_select::{Memory, Models, Ranked};
-use mcphub_wire::config::PromptBased;
+use mcphub_wire::config::{Filtering, PromptBased};
 use prometheus::Registry;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 pub use self::golden::Golden;
 pub use self::keep::keep;
@@ -61,6 +61,8 @@ pub struct Selector {
     /// There may be tools without vector.
     wake: Notify,
     golden: golden::State,
+    /// How often what all pods have learned was read.
+    read: watch::Sender<u64>,
 }
 
 /// A question.
@@ -136,7 +138,13 @@ impl Selector {
             building: Mutex::default(),
             wake: Notify::new(),
             golden: golden::State::default(),
+            read: watch::Sender::new(0),
         })
+    }
+
+    /// Starts or ends the language model as this config wants it. What else follows the config comes by [`keep`].
+    pub fn obey(&self, filtering: &Filtering) {
+        self.backend.obey(filtering);
     }
 
     /// The tools that fit.
@@ -160,7 +168,7 @@ impl Selector {
     }
 
     async fn ranked(&self, ask: &Ask<'_>) -> Result<Ranking, Error> {
-        let llm = self.backend.llm();
+        let llm = self.backend.ranking();
         let place = self.place().await?;
         let models = self.models.get().await?;
         let indexed = self.indexed(ask.sight, &models).await?;
@@ -297,6 +305,24 @@ impl Selector {
     /// Takes what all pods have shared; what only this one knows stays.
     pub fn share(&self, shared: Memory) {
         self.learning.share(shared);
+    }
+
+    /// Takes answers of language models that all pods have.
+    pub async fn share_answers(&self, answers: &[u8]) {
+        if let Some(llm) = self.llm() {
+            llm.import(answers).await;
+        }
+        self.read.send_modify(|times| *times += 1);
+    }
+
+    /// All that pods share was read: nothing, where there is nothing or nobody.
+    pub fn shared_is_read(&self) {
+        self.read.send_modify(|times| *times += 1);
+    }
+
+    /// How often what all pods have learned was read: what is asked for before may be known to another.
+    pub fn reads(&self) -> watch::Receiver<u64> {
+        self.read.subscribe()
     }
 
     /// Whether this pod knows something that others do not.

@@ -59,9 +59,8 @@ fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
     let filtering = &live.config.filtering;
     let total: usize = live.listed.iter().sum();
     let sight = live.anonymous();
-    let exposed = sight.exposure(Asker::Stateless).tools.len();
+    let exposed = sight.exposure(Asker::Stateless).listed();
     let filtered = total.saturating_sub(exposed);
-    let categorised = live.visibility.catalogue.tools.iter().filter(|tool| tool.is_categorised()).count();
     json!({
         "enabled": filters(&live.config.access, filtering),
         "mode": filtering.mode,
@@ -74,7 +73,7 @@ fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
         "serverFilterMode": server_filter(filtering.mode, &filtering.servers),
         "allowedServers": filtering.servers.allow,
         "allowedCategories": filtering.categories.expose,
-        "categoryCacheSize": categorised,
+        "categoryCacheSize": live.categorised(),
         "cacheHitRate": hub.metrics.category_cache.hit_rate(),
         "llmCacheSize": llm.llm_cache.size,
         "llmCacheHitRate": llm.llm_cache.hit_rate,

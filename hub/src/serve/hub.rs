@@ -9,14 +9,17 @@ use dashmap::DashMap;
 use mcphub_core::flags;
 use mcphub_core::message::Params;
 use mcphub_core::session_id::{self, Json, SessionClaims};
+use mcphub_core::sight::Shape;
 use mcphub_wire::config::{HubConfig, Server};
 use mcphub_wire::dataplane::{Dataplane, Revision};
+use mcphub_wire::flags::HIERARCHICAL_TOOLS;
 use mcphub_wire::keys::KeyRing;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::additions::Additions;
+use super::categories::{self, Categories};
 use super::judging::Judging;
 use super::list_cost;
 use super::live::{Live, Slot};
@@ -25,10 +28,9 @@ use super::metrics::Metrics;
 use super::places::Places;
 use super::sessions::{Opened, Session, Sessions};
 use super::upstream::{Key, Upstream};
+use super::vendors;
 use crate::selector::{self, Selector};
 
-/// The flag that shows the tools of a server as one.
-pub(super) const HIERARCHICAL: &str = "hierarchicalTools";
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
 /// Instructions that name no server are of little use; a client that times out has none at all.
@@ -66,6 +68,8 @@ pub struct Hub {
     pub stopping: CancellationToken,
     /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
+    /// What the language model says of categories.
+    pub(super) categories: Categories,
     /// What judges the arguments of calls.
     pub(super) judging: Judging,
     /// What was added to the lists of a view where its sessions share that.
@@ -92,21 +96,26 @@ impl Hub {
         let changed = Arc::new(Notify::new());
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
-        let live = Live::of(Arc::new(config), slots, None, &metrics);
+        let flags = flags::in_force(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
+        let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
+        selector.obey(&config.filtering);
+        let shape = Shape { hierarchical, ..Shape::default() };
+        let live = Live::of(Arc::new(config), slots, shape, None, &metrics);
         let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
             identity,
             metrics,
             judging,
             selector,
+            categories: Categories::default(),
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
             places: Places::default(),
             loopback_only,
             stopping: CancellationToken::new(),
             live: watch::Sender::new(Arc::new(live)),
-            flags: ArcSwap::default(),
+            flags: ArcSwap::from_pointee(flags),
             keys,
             dataplane,
             changed,
@@ -118,7 +127,9 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_flags());
         tokio::spawn(Arc::clone(&hub).keep_sessions());
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
+        tokio::spawn(vendors::keep(Arc::clone(&hub)));
         tokio::spawn(selector::keep(Arc::clone(&hub)));
+        tokio::spawn(categories::keep(Arc::clone(&hub)));
         Ok(hub)
     }
 
@@ -160,8 +171,18 @@ impl Hub {
                 drop(upstream.close());
             }
         }
-        self.live.send_replace(Arc::new(Live::of(Arc::new(config), slots, Some(&old), &self.metrics)));
+        let flags = self.flags_of(&config);
+        let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
+        self.selector.obey(&config.filtering);
+        let shape = Shape { hierarchical, given: self.categories.given(&config.filtering) };
+        let live = Live::of(Arc::new(config), slots, shape, Some(&old), &self.metrics);
+        self.live.send_replace(Arc::new(live));
         self.obey_dataplane();
+    }
+
+    /// What is in force is to be made anew of what servers list and a language model says.
+    pub(super) fn renew(&self) {
+        self.changed.notify_one();
     }
 
     /// A new session of this version for a client that said this of itself.
@@ -247,17 +268,20 @@ impl Hub {
         self.metrics.sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
     }
 
+    fn flags_of(&self, config: &HubConfig) -> BTreeMap<String, bool> {
+        flags::in_force(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
+    }
+
     #[allow(clippy::cast_precision_loss)] // generations stay far below 2^53
     fn obey_dataplane(&self) {
-        let dataplane = Arc::clone(&self.dataplane.borrow());
-        let flags = flags::in_force(&self.live().config.flags, &dataplane, self.identity.revision.as_ref());
+        let live = self.live();
+        let flags = self.flags_of(&live.config);
         self.metrics.flags(&flags);
-        self.metrics.generation.set(dataplane.generation as f64);
-        let hierarchical = self.flag(HIERARCHICAL);
+        self.metrics.generation.set(self.generation() as f64);
         self.flags.store(Arc::new(flags));
-        if self.flag(HIERARCHICAL) != hierarchical {
-            // Every list is another one now, and sessions with a stream are to be told.
-            self.live.send_modify(|_| ());
+        if self.flag(HIERARCHICAL_TOOLS) != live.visibility.is_hierarchical() {
+            // Every list is to be another one, and sessions with a stream are told when it is.
+            self.changed.notify_one();
         }
     }
 
@@ -278,7 +302,10 @@ impl Hub {
             tokio::select! {
                 () = self.changed.notified() => {
                     let old = self.live();
-                    let new = Live::of(Arc::clone(&old.config), old.servers.clone(), Some(&old), &self.metrics);
+                    let config = Arc::clone(&old.config);
+                    let given = self.categories.given(&config.filtering);
+                    let shape = Shape { hierarchical: self.flag(HIERARCHICAL_TOOLS), given };
+                    let new = Live::of(config, old.servers.clone(), shape, Some(&old), &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

@@ -11,6 +11,7 @@ use mcphub_core::arguments::{self, OUTCOMES, Rules, UNUSABLE, Verdict, explain, 
 use mcphub_core::catalogue::Tool;
 use mcphub_core::message::{Params, Request};
 use mcphub_core::object::Edits;
+use mcphub_wire::flags::{AUTO_CORRECTION, ENHANCED_ERROR_MESSAGES, ENUM_DESCRIPTIONS_VALIDATION};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::hub::Hub;
@@ -85,7 +86,7 @@ impl Judging {
 impl Hub {
     /// Judges the arguments of a call of this tool, as the flags say.
     pub fn judge(&self, tool: &Tool, given: Option<&str>) -> Judged {
-        let rules = Rules { validate: self.flag("enumDescriptionsValidation"), correct: self.flag("autoCorrection") };
+        let rules = Rules { validate: self.flag(ENUM_DESCRIPTIONS_VALIDATION), correct: self.flag(AUTO_CORRECTION) };
         if rules == Rules::default() {
             return Judged::Passed;
         }
@@ -103,7 +104,7 @@ impl Hub {
                 }
                 Judged::Corrected { arguments, corrections }
             }
-            Verdict::Invalid(problems) if rules.validate => Judged::Refused(if self.flag("enhancedErrorMessages") {
+            Verdict::Invalid(problems) if rules.validate => Judged::Refused(if self.flag(ENHANCED_ERROR_MESSAGES) {
                 explain::message(&tool.exposed, schema, given, &problems)
             } else {
                 problem::message(&tool.exposed, &problems)

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::Catalogue;
-use mcphub_core::sight::{Sight, Visibility};
+use mcphub_core::category::Given;
+use mcphub_core::sight::{Shape, Sight, Visibility};
 use mcphub_wire::config::HubConfig;
 
 use super::metrics::{Metrics, ToolMetrics};
@@ -65,7 +66,14 @@ impl Slot {
 
 impl Live {
     /// The snapshot of these servers as they are now; what was found out about tools that are as in `before` is kept.
-    pub fn of(config: Arc<HubConfig>, servers: Vec<Slot>, before: Option<&Self>, metrics: &Metrics) -> Self {
+    /// `shape` is what the flags and a language model say now.
+    pub fn of(
+        config: Arc<HubConfig>,
+        servers: Vec<Slot>,
+        shape: Shape,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Self {
         let lists: Vec<_> =
             servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
         let mut catalogue = Catalogue::of(&config, &lists);
@@ -76,10 +84,9 @@ impl Live {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
-        let categorised = |catalogue: &Catalogue| catalogue.tools.iter().filter(|tool| tool.is_categorised()).count();
-        let known = categorised(&catalogue);
-        let visibility = Visibility::of(Arc::clone(&config), catalogue);
-        metrics.category_cache.wanted(known, categorised(&visibility.catalogue));
+        let known = before.map_or(0, |before| categorised(&catalogue, before.visibility.categories.given()));
+        let visibility = Visibility::with(Arc::clone(&config), catalogue, shape);
+        metrics.category_cache.wanted(known, categorised(&visibility.catalogue, visibility.categories.given()));
         let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
         let listed: Vec<usize> = lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
         let tool_metrics = metrics.tools(&visibility, &up, &listed);
@@ -113,8 +120,17 @@ impl Live {
         self.tool_metrics.get(sight.place(position)?)?.as_ref()
     }
 
+    /// How many tools have a category that was found by words or by a language model.
+    pub fn categorised(&self) -> usize {
+        categorised(&self.visibility.catalogue, self.visibility.categories.given())
+    }
+
     /// Whether a server that is not disabled has not been reached yet.
     pub fn is_starting(&self) -> bool {
         self.servers.iter().any(|slot| slot.status().is_some_and(|status| status.is_starting()))
     }
+}
+
+fn categorised(catalogue: &Catalogue, given: &Given) -> usize {
+    catalogue.tools.iter().filter(|tool| tool.is_categorised() || given.knows(tool)).count()
 }

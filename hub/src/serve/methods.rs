@@ -23,6 +23,9 @@ const DEFAULT_TTL_MS: u64 = 30_000;
 /// Answers a request.
 pub async fn answer(hub: &Arc<Hub>, ctx: &Ctx, headers: &HeaderMap, request: Request<'_>) -> Answer {
     let measured = Measured::begin(hub, &request.method, ctx);
+    if ctx.counted {
+        hub.categories.want();
+    }
     match (&*request.method, ctx.era) {
         ("tools/call", _) => call::answer(hub, ctx, headers, &request, measured).await,
         ("tools/list", _) => list(hub, ctx, &request, measured).await,

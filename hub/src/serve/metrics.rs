@@ -8,9 +8,11 @@ use std::time::Duration;
 use mcphub_core::access::Caller;
 use mcphub_core::catalogue::Tool;
 use mcphub_core::exposure::Asker;
+use mcphub_core::flags;
 use mcphub_core::outcome::Outcome;
 use mcphub_core::sight::Visibility;
 use mcphub_wire::config::HubConfig;
+use mcphub_wire::flags::PERFORMANCE_MONITORING;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -18,6 +20,8 @@ use prometheus::{
 
 use super::filtering::CategoryCache;
 use super::list_cost::ListCost;
+use super::tool_times::ToolTimes;
+use super::vendors::Vendors;
 
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
 const BUCKETS: [f64; 18] = [
@@ -73,6 +77,7 @@ pub struct Metrics {
     methods: Vec<MethodMetrics>,
     tool_calls: IntCounterVec,
     tool_call_duration: HistogramVec,
+    tool_times: Arc<ToolTimes>,
     upstream_up: IntGaugeVec,
     tools: IntGaugeVec,
     /// Open sessions.
@@ -82,6 +87,8 @@ pub struct Metrics {
     pub generation: Gauge,
     /// What lists cost.
     pub list_cost: ListCost,
+    /// Tools that vendors refuse.
+    pub vendors: Vendors,
     /// How often categories of tools were known.
     pub category_cache: CategoryCache,
     labelled: Mutex<Labelled>,
@@ -106,6 +113,9 @@ struct Labelled {
 pub struct ToolMetrics {
     outcomes: [IntCounter; 5],
     duration: Histogram,
+    times: Arc<ToolTimes>,
+    /// Server and exposed name.
+    of: Arc<(String, String)>,
 }
 
 impl ToolMetrics {
@@ -115,6 +125,7 @@ impl ToolMetrics {
             counter.inc();
         }
         self.duration.observe(took.as_secs_f64());
+        self.times.called(&self.of, took);
     }
 }
 
@@ -152,6 +163,7 @@ impl Metrics {
             methods: methods.collect(),
             tool_calls: register(&registry, tool_calls)?,
             tool_call_duration: register(&registry, tool_call_duration)?,
+            tool_times: Arc::new(ToolTimes::register(&registry)?),
             upstream_up: gauges("upstream_up", "1 while the server's tools can be listed", &["server"])?,
             tools: gauges(
                 "tools",
@@ -165,6 +177,7 @@ impl Metrics {
                 Gauge::with_opts(opts("config_generation", "Generation of the data plane state in force"))?,
             )?,
             list_cost: ListCost::register(&registry)?,
+            vendors: Vendors::register(&registry)?,
             category_cache: CategoryCache::default(),
             labelled: Mutex::default(),
             registry,
@@ -187,7 +200,9 @@ impl Metrics {
         let sight = visibility.whole(&Caller::anonymous());
         let exposure = sight.exposure(Asker::Stateless);
         let config = &visibility.config;
-        let (known, exposed) = (by_server(&sight.tools, config), by_server(&exposure.tools, config));
+        let listed = sight.tools.iter().enumerate().filter(|(position, _)| exposure.lists(*position));
+        let exposed = by_server(listed.map(|(_, tool)| tool), config);
+        let known = by_server(sight.tools.iter(), config);
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut servers = HashSet::new();
         let mut tools = HashSet::new();
@@ -210,13 +225,17 @@ impl Metrics {
                 return None;
             }
             let server = &*tool.server_name;
-            tools.insert((server.to_owned(), tool.exposed.clone()));
+            let of = (server.to_owned(), tool.exposed.clone());
+            tools.insert(of.clone());
             Some(ToolMetrics {
+                of: Arc::new(of),
+                times: Arc::clone(&self.tool_times),
                 outcomes: self.outcomes(server, &tool.exposed),
                 duration: self.tool_call_duration.with_label_values(&[server]),
             })
         });
         let metrics = metrics.collect();
+        self.tool_times.keep(&tools);
         for (server, tool) in labelled.tools.difference(&tools) {
             for outcome in Outcome::ALL {
                 self.tool_calls.remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()]).ok();
@@ -234,8 +253,9 @@ impl Metrics {
         metrics
     }
 
-    /// Shows the flags in force.
+    /// Shows the flags in force, and measures as they say.
     pub fn flags(&self, flags: &BTreeMap<String, bool>) {
+        self.tool_times.switch(flags::configured(flags, PERFORMANCE_MONITORING));
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         for (flag, on) in flags {
             self.flags.with_label_values(&[flag]).set(i64::from(*on));
@@ -258,7 +278,7 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> p
 }
 
 /// How many of the tools each server of the config has.
-fn by_server(tools: &[Arc<Tool>], config: &HubConfig) -> Vec<usize> {
+fn by_server<'t>(tools: impl Iterator<Item = &'t Arc<Tool>>, config: &HubConfig) -> Vec<usize> {
     let mut counts = vec![0; config.servers.len()];
     for tool in tools {
         if let Some(count) = counts.get_mut(tool.server) {

@@ -7,11 +7,15 @@
 //! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
 //!   its [`additions`].
 //! * [`places`]: the bound on requests under way. [`judging`]: what is done with arguments before a server sees them.
-//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator.
-//! * [`metrics`]: what is measured.
+//! * [`categories`]: those that a language model gives, in the background.
+//! * [`modern`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for
+//!   people in the pod.
+//! * [`metrics`]: what is measured. [`tool_times`]: how long each tool takes. [`vendors`]: tools that clients could not
+//!   list.
 
 pub mod additions;
 pub mod call;
+pub mod categories;
 pub mod edge;
 pub mod filtering;
 pub mod hub;
@@ -28,7 +32,10 @@ pub mod rest;
 pub mod seen;
 pub mod self_check;
 pub mod sessions;
+pub mod tool_times;
 pub mod upstream;
+pub mod vendors;
+pub mod why;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -119,14 +126,15 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
     let admin_listener = bind(args.admin_listen.unwrap_or(SocketAddr::new(ip.into(), ADMIN_PORT))).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let hub = Hub::start(identity, config, keys.clone(), runtime.subscribe(), address.ip().is_loopback())?;
-    if let Some(shared) = shared {
-        tokio::spawn(shared.keep(Arc::clone(&hub.selector)));
+    match shared {
+        Some(shared) => drop(tokio::spawn(shared.keep(Arc::clone(&hub.selector)))),
+        None => hub.selector.shared_is_read(),
     }
     if standalone {
         tokio::spawn(follow(args.config, known, Arc::clone(&hub)));
     }
     let admin = admin_of(&hub, keys, &runtime);
-    let admin = admin::router(admin, self_check::router(Arc::clone(&hub), address));
+    let admin = admin::router(admin, self_check::router(Arc::clone(&hub), address), why::router(Arc::clone(&hub)));
     // The admin port answers as long as the process lives: metrics of the last requests are wanted too.
     tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
     let listener = listener.tap_io(|stream| {

@@ -17,6 +17,7 @@ use super::filtering;
 use super::hub::Hub;
 use super::live::{Live, Slot};
 use super::upstream::Status;
+use super::vendors;
 
 /// `/api/…`.
 pub fn router() -> Router<Arc<Hub>> {
@@ -72,7 +73,12 @@ async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 fn states(live: &Live) -> Vec<Value> {
-    let exposure = live.anonymous().exposure(Asker::Stateless);
+    let sight = live.anonymous();
+    let exposure = sight.exposure(Asker::Stateless);
+    let exposed = |server: usize| {
+        let tools = sight.tools.iter().enumerate();
+        tools.filter(|(position, tool)| tool.server == server && exposure.lists(*position)).count()
+    };
     let state = |(position, slot): (usize, &Slot)| {
         let (status, message) = match slot.status() {
             None => ("disabled", None),
@@ -85,7 +91,8 @@ fn states(live: &Live) -> Vec<Value> {
             "status": status,
             "error": message,
             "tools": live.listed.get(position),
-            "exposedTools": exposure.tools.iter().filter(|tool| tool.server == position).count(),
+            "exposedTools": exposed(position),
+            "vendorBreaches": vendors::refused(sight.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

@@ -7,7 +7,7 @@ use mcphub_core::exposure::{Asker, Exposure};
 use mcphub_core::sight::Sight;
 
 use super::additions::Additions;
-use super::hub::{HIERARCHICAL, Hub};
+use super::hub::Hub;
 use super::live::Live;
 use super::sessions::Session;
 
@@ -30,7 +30,6 @@ impl Seen {
             None => sight.exposure(Asker::Stateless),
             Some(session) => sight.exposure(Asker::Session(&hub.additions(session).now())),
         };
-        let exposure = if hub.flag(HIERARCHICAL) { exposure.hierarchical(&sight) } else { exposure };
         Some(Self { live, sight, exposure })
     }
 }

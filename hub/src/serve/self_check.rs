@@ -27,6 +27,7 @@ use super::methods;
 use super::seen::Seen;
 use super::sessions::Session;
 use super::upstream::Status;
+use super::vendors;
 
 #[derive(Clone)]
 struct Checked {
@@ -106,7 +107,7 @@ async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
     let exposure = seen(hub, live, None)?.exposure;
-    let expected = exposure.tools.len() + exposure.dispatchers.len() + exposure.meta.len();
+    let expected = exposure.entries();
     if more || tools == expected {
         Ok(format!("{tools} tools"))
     } else {
@@ -119,7 +120,8 @@ fn filtering(live: &Live) -> Result<String, String> {
     let lists: Vec<_> =
         live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
     let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
-    let expected = Visibility::of(Arc::clone(&live.config), catalogue).whole(&Caller::anonymous());
+    let expected = Visibility::with(Arc::clone(&live.config), catalogue, live.visibility.shape());
+    let expected = expected.whole(&Caller::anonymous());
     let sight = live.anonymous();
     let mode = live.config.filtering.mode;
     if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
@@ -184,20 +186,22 @@ fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, 
 }
 
 fn servers(live: &Live) -> Vec<ServerState> {
-    let state = |((server, slot), &tools): ((&mcphub_wire::config::Server, &Slot), &usize)| {
-        let message = match slot.status()? {
-            Status::Connected => String::new(),
+    let state = |(position, ((server, slot), &tools)): (usize, ((&mcphub_wire::config::Server, &Slot), &usize))| {
+        let status = slot.status()?;
+        let connected = status == Status::Connected;
+        let message = match status {
+            Status::Connected => vendors::summary(live, position).unwrap_or_default(),
             Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
             Status::Starting(message) | Status::Down(message) => message,
         };
         Some(ServerState {
             name: server.name.clone(),
-            connected: message.is_empty(),
+            connected,
             tools: u32::try_from(tools).unwrap_or(u32::MAX),
             message,
         })
     };
-    live.config.servers.iter().zip(&live.servers).zip(&live.listed).filter_map(state).collect()
+    live.config.servers.iter().zip(&live.servers).zip(&live.listed).enumerate().filter_map(state).collect()
 }
 
 /// Nobody: counted nowhere.

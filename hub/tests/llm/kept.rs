@@ -1,9 +1,10 @@
 //! Answers that other pods learn.
 
-use mcphub_hub::llm::merge;
+use mcphub_hub::llm::{Verdict, merge};
 use mcphub_wire::config::Provider;
+use serde_json::json;
 
-use crate::provider::{Scripted, chooses};
+use crate::provider::{Scripted, chooses, json_answer, says, tools};
 
 const P: Provider = Provider::Gemini;
 
@@ -20,6 +21,22 @@ async fn what_one_pod_was_told_another_need_not_ask() {
     assert_eq!(other.rank("secret project").await, Ok(vec![1, 0]));
     assert_eq!(server.seen().len(), 1);
     assert_eq!(other.llm.import(&shared).await, 0, "nothing new");
+}
+
+// Without it every pod of every revision would ask about every tool.
+#[tokio::test]
+async fn categories_that_one_pod_was_told_another_need_not_ask_for() {
+    let given = json!({"tools": [{"id": "files__read", "category": "web"}, {"id": "mail__send", "category": "root"}]});
+    let server = Scripted::start(move |_| json_answer(200, says(P, &given))).await;
+    let (one, other) = (server.llm(P), server.llm(P));
+    let (verdicts, asked) = one.llm.categorise(&tools(), &["other", "web"]).await;
+    asked.unwrap();
+    assert_eq!(verdicts, [Verdict::Category(1), Verdict::Unfit, Verdict::Unfit].map(Some));
+    assert_eq!(other.llm.import(&one.llm.export(100_000)).await, 3);
+    assert_eq!(other.llm.known(&tools(), &["other", "web"]).await, verdicts);
+    assert_eq!(other.llm.categorise(&tools(), &["other", "web"]).await, (verdicts, Ok(())));
+    assert_eq!(server.seen().len(), 1);
+    assert_eq!(other.llm.known(&tools(), &["web", "other"]).await, [None; 3], "a position of other categories");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn a_rotated_key_is_used_at_once() {
     let server = Scripted::start(|_| chooses(Provider::Anthropic, &[])).await;
     let asked = server.llm_with(Provider::Anthropic, |llm| llm.api_key = HeaderValue::File(file.display().to_string()));
     let missing = asked.rank("p").await.unwrap_err();
-    assert!(missing.is_setup() && missing.to_string().contains("cannot be read from"), "{missing}");
+    assert!(missing.is_setup() && missing.to_string().contains("cannot be read"), "{missing}");
     std::fs::write(&file, "  \n").unwrap();
     assert!(asked.rank("p").await.unwrap_err().to_string().contains("is empty"));
     for key in ["one\n", "two"] {
@@ -76,7 +76,10 @@ async fn a_key_that_is_refused_is_found_before_the_first_caller() {
             let server = Scripted::start(move |_| json_answer(status, json!({"error": {"code": "no_access"}}))).await;
             let asked = server.llm(provider);
             let error = asked.llm.verify().await.unwrap_err();
-            assert_eq!(error, Error::KeyRefused { status, code: Some("no_access".into()) });
+            assert_eq!(
+                error,
+                Error::KeyRefused { place: "apiKey in the config".into(), status, code: Some("no_access".into()) }
+            );
             assert!(error.is_setup());
             assert_eq!(asked.llm.stats().llm.total_calls, 0, "a self-check is no traffic");
         }

@@ -13,7 +13,9 @@ async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
     let server = Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
     let mut config = servers(&[("s", &server.url)]);
     let plain = config.clone();
-    config["flags"] = flags.iter().map(|flag| ((*flag).to_owned(), Value::Bool(true))).collect();
+    // One that begins with ! is off.
+    let set = |flag: &&str| (flag.trim_start_matches('!').to_owned(), Value::Bool(!flag.starts_with('!')));
+    config["flags"] = flags.iter().map(set).collect();
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 2.0).await;
     (hub, server, plain)
@@ -60,8 +62,8 @@ async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_write() {
     for (enhanced, expected) in [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")] {
-        let flags: &[&str] = &["enumDescriptionsValidation", "enhancedErrorMessages"];
-        let (hub, server, _) = hub_with(if enhanced { flags } else { &flags[..1] }).await;
+        let flags: &[&str] = &["enumDescriptionsValidation", "!enhancedErrorMessages"];
+        let (hub, server, _) = hub_with(if enhanced { &flags[..1] } else { flags }).await;
         let (seen, answer) =
             called(&hub, &server, r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#).await;
         assert_eq!(seen, None);
@@ -111,4 +113,33 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
     let gone = hub.ask("tools/call", json!({"name": "s__do", "arguments": {"action": "read"}})).await;
     let never = hub.ask("tools/call", json!({"name": "s__da", "arguments": {"action": "read"}})).await;
     assert_eq!(gone.text.replace("s__do", "s__da"), never.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_server_it_is_of() {
+    let definition = |name: &str| READ.replace("\"read\"", &format!("\"{name}\""));
+    let start = async |names: [&str; 2]| {
+        let definitions = names.map(definition).join(",");
+        Scripted::start(&definitions, |seen| answer_json(&id_of(seen), RESULT)).await
+    };
+    let (disk, nas) = (start(["read_file", "move_file"]).await, start(["read_file", "copy_file"]).await);
+    let mut config = servers(&[("disk", &disk.url), ("nas", &nas.url)]);
+    config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]}});
+    config["flags"] = json!({"hierarchicalTools": true});
+    let hub = TestHub::start(config).await;
+    for server in ["disk", "nas"] {
+        hub.metric_becomes("mcp_hub_tools", &[("server", server), ("state", "exposed")], 2.0).await;
+    }
+    assert_eq!(hub.tool_names().await, ["filesystem__do"]);
+    for (server, name, action) in [(&disk, "disk__read_file", "disk__read_file"), (&nas, "nas__copy_file", "copy_file")]
+    {
+        let inner = r#"{ "path" : "\u00e9","lines":1e2 }"#;
+        let direct = format!(r#"{{"x":1.0, "name":"{name}","arguments":{inner}}}"#);
+        let arguments = format!(r#"{{"arguments": {inner} ,"action":"{action}"}}"#);
+        let dispatched = format!(r#"{{"x":1.0, "name":"filesystem__do","arguments":{arguments}}}"#);
+        let (as_direct, _) = called(&hub, server, &direct).await;
+        let (as_dispatched, _) = called(&hub, server, &dispatched).await;
+        assert!(as_direct.is_some());
+        assert_eq!(as_dispatched, as_direct);
+    }
 }

@@ -159,6 +159,29 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
     println!("{whole} tokens unfiltered, {listed} listed");
 }
 
+// A misspelt pattern hides everything; whoever looks must see which one it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matches_nothing_is_named_and_the_list_is_empty_not_an_error() {
+    let server = listing(&[tool("read_file")]).await;
+    for (rules, warning) in [
+        (
+            json!({"mode": "Static", "staticTools": ["file__*"]}),
+            "filtering.staticTools: \"file__*\" matches no tool; patterns are on whole names such as server__tool",
+        ),
+        (
+            json!({"mode": "Category", "categories": {"expose": ["docker"]}}),
+            "filtering.categories.expose: no tool is in category \"docker\"",
+        ),
+    ] {
+        let mut config = servers(&[("files", &server.url)]);
+        config["filtering"] = rules;
+        let hub = TestHub::start(config).await;
+        hub.metric_becomes("mcp_hub_tools", &[("server", "files"), ("state", "denied")], 1.0).await;
+        assert_eq!(hub.tool_names().await, [""; 0]);
+        assert_eq!(stats(&hub).await["warnings"], json!([warning]));
+    }
+}
+
 #[test]
 fn why_names_the_rule_that_hides_a_tool() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,4 +200,34 @@ fn why_names_the_rule_that_hides_a_tool() {
     let answer = String::from_utf8(run.stdout).unwrap();
     assert!(run.status.success() && answer.starts_with("files__read_file: denied\n"), "{answer}");
     assert!(answer.contains("category filesystem (built in) is not in filtering.categories.expose"), "{answer}");
+}
+
+// What somebody wonders about is the hub that runs, not the file on a desk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_hub_says_why_to_who_is_in_its_pod() {
+    let server = listing(&[tool("read_file"), tool("send_mail")]).await;
+    let mut config = servers(&[("files", &server.url)]);
+    config["filtering"] =
+        json!({"mode": "Category", "categories": {"expose": ["filesystem"]}, "views": [{"name": "v"}]});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["files__read_file"]).await;
+    let why = async |arguments: &'static [&'static str]| {
+        let url = hub.admin_url("");
+        let run = move || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-hub"));
+            command.args(["why", "--url", &url]).args(arguments).output().unwrap()
+        };
+        let run = tokio::task::spawn_blocking(run).await.unwrap();
+        (run.status.success(), String::from_utf8(run.stdout).unwrap())
+    };
+    let (good, text) = why(&["files__send_mail", "--as", r#"{"sub": "ann"}"#]).await;
+    assert!(good && text.starts_with("files__send_mail: denied\n"), "{text}");
+    assert!(text.contains("category communication (built in) is not in filtering.categories.expose"), "{text}");
+    let (good, text) = why(&["read_file", "--view", "v"]).await;
+    assert!(
+        good && text.contains("files__read_file: listed\n") && text.contains("filtering.views.v: has it"),
+        "{text}"
+    );
+    assert!(!why(&["read_file", "--prompt", "read a file"]).await.0, "without search no prompt chooses");
+    assert!(!why(&["read_file", "--as", "ann"]).await.0, "what is no caller is refused");
 }

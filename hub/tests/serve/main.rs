@@ -14,14 +14,20 @@ mod cli;
 mod edge;
 mod filtering;
 mod fixture;
+mod flags;
 mod life;
+mod llm;
 mod meta;
 mod meta_table;
 mod operator;
 mod passing;
 mod protocol;
+#[allow(dead_code, reason = "the tests of llm need more of it")]
+#[path = "../llm/provider.rs"]
+mod provider;
 mod scripted;
 mod selection;
 mod support;
 mod upstreams;
+mod vendors;
 mod views;

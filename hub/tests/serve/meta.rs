@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
 use crate::scripted::{self, Scripted, id_of};
-use crate::support::{Answer, TestHub, modern_meta, names, request, servers, text_of};
+use crate::support::{Answer, TestHub, eventually, modern_meta, names, request, servers, text_of};
 
 const META: [&str; 5] =
     ["hub__analyze_prompt", "hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
@@ -26,9 +26,14 @@ pub async fn server(definitions: &str) -> Scripted {
 
 /// A hub with tools behind meta-tools.
 pub async fn prompted(prompt_based: Value) -> (TestHub, [Scripted; 2]) {
+    filtered(json!({"mode": "PromptBased", "promptBased": prompt_based})).await
+}
+
+/// A hub of five tools that filters so.
+pub async fn filtered(filtering: Value) -> (TestHub, [Scripted; 2]) {
     let (files, others) = (server(FILES).await, server(OTHERS).await);
     let mut config = servers(&[("files", &files.url), ("others", &others.url)]);
-    config["filtering"] = json!({"mode": "PromptBased", "promptBased": prompt_based});
+    config["filtering"] = filtering;
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "files")], 1.0).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "others")], 1.0).await;
@@ -45,14 +50,14 @@ async fn list(hub: &TestHub, session: &str) -> Vec<String> {
 }
 
 /// The answer of a meta-tool, which is JSON in a text.
-async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
+pub async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
     let answer = ask(hub, session, "tools/call", json!({"name": tool, "arguments": arguments})).await.json();
     let (failed, text) = text_of(&answer);
     assert!(!failed, "{text}");
     serde_json::from_str(&text).unwrap()
 }
 
-fn chosen(answer: &Value) -> Vec<&str> {
+pub fn chosen(answer: &Value) -> Vec<&str> {
     answer["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect()
 }
 
@@ -161,6 +166,20 @@ async fn that_nothing_fits_is_an_answer_that_says_what_there_is() {
     assert!(message.contains("files (3)") && message.contains("others (2)"), "{message}");
     meta(&hub, &session, META[0], json!({"prompt": "qqqq zzzz xxxx"})).await;
     assert_eq!(list(&hub, &session).await, META, "nothing was added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
+    let mut config = servers(&[]);
+    config["filtering"] = json!({"mode": "PromptBased"});
+    let hub = TestHub::start(config).await;
+    eventually("search is there", async || hub.serving.hub.selector.is_loaded()).await;
+    let session = hub.session().await;
+    assert_eq!(list(&hub, &session).await, META);
+    for (tool, arguments) in [(META[0], json!({"prompt": "read a file"})), (META[1], json!({"query": "read a file"}))] {
+        let answer = meta(&hub, &session, tool, arguments).await;
+        assert_eq!(answer, json!({"tools": [], "message": "There are no tools behind this hub now."}), "{tool}");
+    }
 }
 
 #[rstest]

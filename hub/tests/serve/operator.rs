@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::fixture::Fixture;
 use crate::support::{TestHub, eventually, servers};
 
-const REVISION: &str = "0a1b2c3d";
+pub const REVISION: &str = "0a1b2c3d";
 
 fn dataplane(generation: u64, flag: bool) -> String {
     json!({"schema": 1, "generation": generation, "revisions": {REVISION: {"role": "canary", "weight": 10, "flags": {"autoCorrection": flag}}}}).to_string()
 }
 
 /// A pod as the operator makes it: keys, data plane state and config in folders.
-async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
+pub async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
     let mounted = tempfile::tempdir().unwrap();
     let ring = MasterKey::new([9; 32]).ring("uid", 1);
     std::fs::write(mounted.path().join("keys.json"), serde_json::to_vec(&ring).unwrap()).unwrap();
@@ -32,14 +32,14 @@ async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
     (hub, mounted)
 }
 
-async fn self_check(hub: &TestHub) -> SelfCheck {
+pub async fn self_check(hub: &TestHub) -> SelfCheck {
     let token = MasterKey::new([9; 32]).ring("uid", 1).current().admin_token();
     let answer = hub.http.get(hub.admin_url("/self-check")).bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.json().await.unwrap()
 }
 
-fn compiled(servers: &[(&str, &str)]) -> Value {
+pub fn compiled(servers: &[(&str, &str)]) -> Value {
     let servers: Vec<Value> =
         servers.iter().map(|(name, url)| json!({"name": name, "prefix": name, "url": url})).collect();
     json!({"schema": 1, "servers": servers, "startupTimeoutMs": 500, "flags": {"autoCorrection": false, "enhancedErrorMessages": true}})

@@ -7,7 +7,7 @@ use crate::support::{TestHub, eventually, servers, text_of};
 
 const FOUND: [(&str, &str); 2] = [("backend", "embedded"), ("outcome", "found")];
 
-async fn find(hub: &TestHub, query: &str) -> Value {
+pub async fn find(hub: &TestHub, query: &str) -> Value {
     let params = json!({"name": "hub__find_tools", "arguments": {"query": query}});
     let (failed, text) = text_of(&hub.ask("tools/call", params).await.json());
     assert!(!failed, "{text}");

@@ -40,7 +40,7 @@ pub struct ServerState {
     pub connected: bool,
     /// Tools that it lists, before filtering.
     pub tools: u32,
-    /// Why it is not connected; empty where it is.
+    /// Why it is not connected; where it is, what of its tools clients cannot use.
     #[serde(default)]
     pub message: String,
 }

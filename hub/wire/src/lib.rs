@@ -3,6 +3,7 @@
 //! * [`config`]: the compiled hub config, written once per revision into an immutable ConfigMap.
 //! * [`dataplane`]: role, weight and flags of the live revisions, in the runtime ConfigMap.
 //! * [`keys`]: the key ring of a hub, derived from the operator's master key.
+//! * [`flags`]: the feature flags that every hub knows, with their defaults.
 //! * [`admin`]: the two admin endpoints that the operator reads.
 //! * [`paths`]: where all of it lies inside a pod.
 
@@ -10,5 +11,6 @@ pub mod admin;
 pub mod config;
 pub mod dataplane;
 pub mod filtering;
+pub mod flags;
 pub mod keys;
 pub mod paths;

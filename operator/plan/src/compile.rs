@@ -14,18 +14,10 @@ use mcphub_crds::{McpHubSpec, values};
 use mcphub_wire::config::{
     self, ConnectionPool, Header, HeaderValue, HubConfig, Isolation, Limits, Server, Sessions, ToolRules, Transport,
 };
+use mcphub_wire::flags::DEFAULTS;
 use mcphub_wire::paths::SECRETS_DIR;
 
 use crate::accept::{MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidRevision, ValidServer};
-
-/// Flags that every hub has, with their defaults.
-const FLAGS: [(&str, bool); 5] = [
-    ("hierarchicalTools", false),
-    ("enumDescriptionsValidation", false),
-    ("autoCorrection", false),
-    ("enhancedErrorMessages", true),
-    ("performanceMonitoring", true),
-];
 
 /// The config of a revision. `endpoint` says where a container server listens.
 pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> String) -> HubConfig {
@@ -47,7 +39,7 @@ pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> S
 
 /// Every known flag, and those of `custom`.
 pub fn flags(spec: &McpHubSpec) -> BTreeMap<String, bool> {
-    let mut flags: BTreeMap<_, _> = FLAGS.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut flags: BTreeMap<_, _> = DEFAULTS.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     flags.extend(spec.feature_flags.as_ref().map(FeatureFlags::set).unwrap_or_default());
     flags
 }

@@ -157,6 +157,23 @@ fn a_rule_on_recall_without_golden_questions_is_refused() {
     assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
+// It is asked about new tools alone: a rollout would wait for samples at every step.
+#[test]
+fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
+    let judged = |filtering: &str| {
+        let llm = "llm: {provider: Gemini, model: m, apiKeySecretRef: {name: llm, key: key}}";
+        let mut world = World::new(&format!("{SERVER}\nfiltering: {{{filtering}, {llm}}}"));
+        let server = Prometheus { scrape_interval: Duration::from_secs(15), ingest_delay: Duration::from_secs(15) };
+        world.snapshot.operator.prometheus.insert("main".into(), server);
+        let accepted = accept(&world.snapshot).ok().expect("a good hub");
+        let rules = accepted.policy.rules.iter().filter(|rule| rule.name == "llm-success-rate");
+        rules.map(|rule| rule.applicable).collect::<Vec<_>>()
+    };
+    let categories = "mode: Category, categories: {expose: [web]}";
+    assert_eq!(judged(categories), [false]);
+    assert_eq!(judged(&format!("{categories}, selector: {{backend: Llm}}")), [true]);
+}
+
 // The hub has nothing to do with a slip of the person who steers it.
 #[test]
 fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {

@@ -11,6 +11,7 @@ use super::Definition;
 use crate::category::{self, Builtin};
 use crate::mcp_headers::{self, ParamHeader};
 use crate::object::{self, Edits};
+use crate::vendor::{self, Breach};
 use crate::{names, tokens};
 
 /// A tool that exists in this hub.
@@ -42,6 +43,7 @@ pub struct Tool {
     annotations: Range<usize>,
     tokens: OnceLock<u32>,
     category: OnceLock<Builtin>,
+    breaches: OnceLock<Vec<Breach>>,
 }
 
 /// What a tool's annotations say of its effects; `None` where they say nothing, or no boolean.
@@ -85,6 +87,7 @@ impl Tool {
             param_headers: mcp_headers::of_definition(&tool.text),
             tokens: OnceLock::new(),
             category: OnceLock::new(),
+            breaches: OnceLock::new(),
             definition,
             exposed,
         }
@@ -105,7 +108,7 @@ impl Tool {
         *self.tokens.get_or_init(|| tokens::of_definition(&self.exposed, &self.description, self.input_schema()))
     }
 
-    /// Whether its category was found already.
+    /// Whether its built-in category was found already.
     pub fn is_categorised(&self) -> bool {
         self.category.get().is_some()
     }
@@ -113,6 +116,14 @@ impl Tool {
     /// Its built-in category. Found when first asked.
     pub fn builtin_category(&self) -> Builtin {
         *self.category.get_or_init(|| category::builtin(self))
+    }
+
+    /// What big vendors refuse of it. Found when first asked: a schema is read for it.
+    pub fn breaches(&self) -> &[Breach] {
+        self.breaches.get_or_init(|| {
+            let schema = serde_json::from_str(self.input_schema()).unwrap_or_default();
+            vendor::breaches(&self.exposed, &schema)
+        })
     }
 
     /// Whether nothing about it differs from the other.

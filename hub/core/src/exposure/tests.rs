@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -76,6 +77,107 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
     );
     let exposure = many.exposure(Asker::Stateless);
     assert!(exposure.tools.len() > 1 && exposure.tokens() <= meta + 100, "{}", exposure.tokens());
+}
+
+/// The same servers and tools, listed by server.
+fn grouped(rules: Value) -> Sight {
+    sight_of(&["a", "b"], &["get", "put"], |config| {
+        filtering(config, rules);
+        config.flags.insert("hierarchicalTools".into(), true);
+    })
+}
+
+// Counted before they are put together, forty tools in two entries would be hidden by a budget of ten.
+#[test]
+fn a_budget_that_holds_the_grouped_list_shows_everything() {
+    let sight = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(listed(&exposure), ["a__do", "b__do"]);
+    assert_eq!((exposure.listed(), exposure.unlisted(), exposure.entries(), exposure.search), (4, 0, 2, false));
+    assert!((0..4).all(|position| exposure.lists(position)));
+    let tokens = exposure.tokens();
+    let list = |max: u32| stateless(&grouped(json!({"toolBudget": {"maxTools": 9, "maxTokens": max}})));
+    assert_eq!(list(tokens), ["a__do", "b__do"]);
+    assert_eq!(list(tokens - 1), SEARCH);
+}
+
+#[test]
+fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
+    let rules =
+        |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
+    let exposure = grouped(rules(1)).exposure(Asker::Stateless);
+    assert_eq!((listed(&exposure), exposure.unlisted()), (with_search(&[]), 4));
+    let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
+    assert_eq!(of_seven_servers(4), (with_search(&[]), 0), "meta-tools count too");
+    assert_eq!(of_seven_servers(5), (with_a, 2));
+    assert_eq!(of_seven_servers(6), (with_both, 3));
+}
+
+/// List and number of listed tools; more servers than any of these budgets has places.
+fn of_seven_servers(max: u32) -> (Vec<String>, usize) {
+    let sight = sight_of(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
+        let budget = json!({"maxTools": max, "maxTokens": 100_000});
+        filtering(config, json!({"staticTools": ["a__*", "b__put"], "toolBudget": budget}));
+        config.flags.insert("hierarchicalTools".into(), true);
+    });
+    let exposure = sight.exposure(Asker::Stateless);
+    (listed(&exposure), exposure.listed())
+}
+
+// One pinned tool that no budget holds would else hide all that are pinned after it.
+#[test]
+fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
+    let sight = sight_of(&["a", "b", "c"], &["get", "put"], |config| {
+        config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
+        let budget = json!({"maxTools": 20, "maxTokens": 8_000});
+        filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
+        config.flags.insert("hierarchicalTools".into(), true);
+    });
+    // In an action's line only the beginning of a description is said, so all fit; alone the tool does not.
+    assert_eq!(stateless(&sight), ["a__do", "b__do", "c__do"]);
+    let sight = sight_of(&["a", "b", "c"], &["get"], |config| {
+        config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
+        let budget = json!({"maxTools": 20, "maxTokens": 8_000});
+        filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
+        config.flags.insert("hierarchicalTools".into(), true);
+    });
+    assert_eq!(stateless(&sight), with_search(&["a__get", "c__get"]));
+}
+
+#[test]
+fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
+    let sight = grouped(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}));
+    let list = |additions: &Additions| listed(&sight.exposure(Asker::Session(additions)));
+    let mut additions = added(true, &["a__get", "a__put"]);
+    assert_eq!(list(&additions), with_all_meta(&["a__do"]));
+    additions.add(["b__put"].into_iter());
+    assert_eq!(list(&additions), with_all_meta(&["b__put"]), "one place is left, and b__put was used last");
+    additions.used("a__get");
+    additions.used("a__put");
+    assert_eq!(list(&additions), with_all_meta(&["a__do"]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_grouped_list_is_over_its_budget_and_none_loses_a_tool(
+        max_tools in 0_u32..16, max_tokens in 0_u32..4_000, pinned in "(\\*|[abc]__\\*|\\*__t1?)", servers in 1_usize..4, tools in 1_usize..30,
+    ) {
+        let names: Vec<String> = (0..tools).map(|n| format!("t{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let sight = sight_of(&["a", "b", "c"][..servers], &names, |config| {
+            let budget = json!({"maxTools": max_tools, "maxTokens": max_tokens});
+            filtering(config, json!({"staticTools": [pinned], "toolBudget": budget}));
+            config.flags.insert("hierarchicalTools".into(), true);
+        });
+        let exposure = sight.exposure(Asker::Stateless);
+        let alone = exposure.tools.is_empty() && exposure.dispatchers.is_empty();
+        prop_assert!(alone || (exposure.entries() <= max_tools as usize && exposure.tokens() <= max_tokens));
+        prop_assert_eq!(exposure.search, exposure.unlisted() > 0);
+        let grouped: usize = exposure.dispatchers.iter().map(|dispatcher| dispatcher.tools().count()).sum();
+        prop_assert_eq!((exposure.listed(), exposure.tools.len() + grouped), (grouped + exposure.tools.len(), servers * tools - exposure.unlisted()));
+    }
 }
 
 #[test]

@@ -62,8 +62,8 @@ impl Dispatcher {
     }
 
     fn member(&self, action: &str, correct: bool) -> Option<(&Member, Option<Correction>)> {
-        let exact = |member: &&Member| member.action == action || member.tool.exposed == action;
-        if let Some(member) = self.members.iter().find(exact) {
+        let exact = || self.members.iter().find(|member| member.action == action);
+        if let Some(member) = exact().or_else(|| self.members.iter().find(|member| member.tool.exposed == action)) {
             return Some((member, None));
         }
         let words: Vec<&str> = self.members.iter().map(|member| member.action.as_str()).chain([&*self.help]).collect();

@@ -9,11 +9,16 @@ use crate::vendor;
 
 /// A sight of servers with these definitions; each server's name is its prefix.
 fn sight(servers: &[(&str, Vec<Value>)]) -> Sight {
+    filtered(servers, &json!({}))
+}
+
+/// The same with this filter.
+fn filtered(servers: &[(&str, Vec<Value>)], filtering: &Value) -> Sight {
     let config: Vec<Value> = servers
         .iter()
         .map(|(name, _)| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}))
         .collect();
-    let config = serde_json::from_value(json!({"schema": 1, "servers": config})).unwrap();
+    let config = serde_json::from_value(json!({"schema": 1, "servers": config, "filtering": filtering})).unwrap();
     let list = |tools: &Vec<Value>| {
         let tools =
             tools.iter().map(|tool| Definition { name: tool["name"].as_str().unwrap().into(), text: tool.to_string() });
@@ -60,6 +65,74 @@ fn the_tools_of_a_server_become_one_and_a_single_tool_stays() {
         json!({"title": "read", "type": "object", "properties": {"at": {"type": "array", "items": {}}}})
     );
     assert_eq!(vendor::breaches("files__do", schema), []);
+}
+
+/// Of two servers, by what tools are for.
+fn by_category() -> Sight {
+    let servers = [
+        ("disk", vec![tool("read_file"), tool("write_file"), tool("send_mail")]),
+        ("nas", vec![tool("read_file"), tool("delete_file")]),
+    ];
+    filtered(&servers, &json!({"mode": "Category", "categories": {"expose": ["filesystem", "communication"]}}))
+}
+
+#[test]
+fn by_category_the_tools_of_several_servers_become_one() {
+    let hierarchy = whole(&by_category());
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    assert_eq!(names, ["filesystem__do"]);
+    assert_eq!(hierarchy.tools[0].exposed, "disk__send_mail");
+    let definition = definition(&hierarchy, 0);
+    let description = definition["description"].as_str().unwrap();
+    assert!(description.starts_with("Calls one of 4 tools for filesystem (servers: disk, nas): "), "{description}");
+    let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
+    // What both servers have goes by its whole name.
+    assert_eq!(*actions, json!(["disk__read_file", "write_file", "nas__read_file", "delete_file", "help"]));
+    assert_eq!(vendor::breaches("filesystem__do", &definition["inputSchema"]), []);
+}
+
+#[test]
+fn in_hybrid_the_servers_that_are_named_stay_together() {
+    let servers = [
+        ("disk", vec![tool("read_file"), tool("send_mail")]),
+        ("nas", vec![tool("read_file"), tool("delete_file"), tool("send_mail")]),
+    ];
+    let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]}, "categories": {"expose": ["filesystem"]}});
+    let hierarchy = whole(&filtered(&servers, &rules));
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    assert_eq!(names, ["disk__do", "filesystem__do"]);
+    assert!(hierarchy.tools.is_empty());
+}
+
+// A category's name is whatever somebody writes; `hub__` is that of the hub's own tools.
+#[test]
+fn a_category_of_any_name_gives_a_name_that_clients_take() {
+    for (category, expected) in [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")] {
+        let servers = [("disk", vec![tool("do"), tool("b")])];
+        let rules = json!({"mode": "Category", "categories": {"expose": [category], "custom": {"*": category}}});
+        assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].name, expected);
+    }
+}
+
+// Two actions of one name are a schema that vendors refuse, and a call that may go to the wrong tool.
+#[test]
+fn a_name_that_looks_like_that_of_another_server_s_tool_is_no_action_twice() {
+    let servers = [
+        ("x", vec![tool("disk__read_file"), tool("write_file")]),
+        ("disk", vec![tool("read_file"), tool("write_file")]),
+    ];
+    let rules = json!({"mode": "Category", "categories": {"expose": ["filesystem"], "custom": {"*": "filesystem"}}});
+    let sight = filtered(&servers, &rules);
+    let hierarchy = whole(&sight);
+    let dispatcher = &hierarchy.dispatchers[0];
+    for tool in &sight.tools {
+        let call = json!({"action": tool.exposed}).to_string();
+        let Asked::Call { name, .. } = dispatcher.asked(Some(&call), false) else { panic!("{call} is a call") };
+        assert_eq!(name, tool.exposed);
+    }
+    let definition = definition(&hierarchy, 0);
+    let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
+    assert_eq!(*actions, json!(["x__disk__read_file", "x__write_file", "read_file", "disk__write_file", "help"]));
 }
 
 // A client's "always allow" for the dispatcher would else be one for every tool that destroys.
@@ -153,6 +226,23 @@ fn a_schema_that_contains_itself_or_is_huge_is_shown_short() {
     assert_eq!(vendor::breaches("s__do", &definition["inputSchema"]), []);
 }
 
+/// A call of an action of the first dispatching tool; its arguments as they go on.
+fn dispatched(sight: &Sight, action: &str, exposed: &str, inner: &str, first: bool) -> Result<(), TestCaseError> {
+    let hierarchy = whole(sight);
+    let action = format!("\"action\" : \"{action}\"");
+    let text = if first {
+        format!("{{{action},\"arguments\":{inner}}}")
+    } else {
+        format!("{{\"arguments\": {inner} ,{action}}}")
+    };
+    let asked = hierarchy.dispatchers[0].asked(Some(&text), true);
+    let Asked::Call { position, name, arguments, correction } = asked else { panic!("{text}: {asked:?}") };
+    prop_assert_eq!((sight.tools[position].exposed.as_str(), name), (exposed, exposed));
+    prop_assert_eq!(arguments, inner);
+    prop_assert_eq!(correction, None);
+    Ok(())
+}
+
 proptest! {
     // What is dispatched is the call that the model would have made itself.
     #[test]
@@ -160,14 +250,8 @@ proptest! {
         inner in "\\{ ?(\"[a-z\\u00e9]{0,3}\" ?: ?(1e400|1\\.0|\"\\\\\\\\u0061\"|\\[ ?null\\]) ?)?\\}",
         first in any::<bool>(),
     ) {
-        let sight = files();
-        let hierarchy = whole(&sight);
-        let action = r#""action" : "wr\u0069te""#;
-        let text = if first { format!("{{{action},\"arguments\":{inner}}}") } else { format!("{{\"arguments\": {inner} ,{action}}}") };
-        let asked = hierarchy.dispatchers[0].asked(Some(&text), true);
-        let Asked::Call { position, name, arguments, correction } = asked else { panic!("{text}: {asked:?}") };
-        prop_assert_eq!((sight.tools[position].exposed.as_str(), name), ("files__write", "files__write"));
-        prop_assert_eq!(arguments, inner.as_str());
-        prop_assert_eq!(correction, None);
+        dispatched(&files(), r"wr\u0069te", "files__write", &inner, first)?;
+        dispatched(&by_category(), r"delet\u0065_file", "nas__delete_file", &inner, first)?;
+        dispatched(&by_category(), "nas__read_file", "nas__read_file", &inner, first)?;
     }
 }

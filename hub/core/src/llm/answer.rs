@@ -56,14 +56,16 @@ pub fn ranked(said: &Said, ids: &[&str], limit: usize) -> Result<Vec<usize>, Fai
 pub fn categories(said: &Said, ids: &[&str], categories: &[&str]) -> Result<Vec<Option<usize>>, Failure> {
     let entries = entries(said)?;
     let mut found = vec![None; ids.len()];
+    let mut named = ids.is_empty();
     for entry in &entries {
         let (Some(id), Some(category)) = (entry["id"].as_str(), entry["category"].as_str()) else { continue };
         let Some(position) = ids.iter().position(|known| *known == id) else { continue };
+        named = true;
         if let Some(place @ None) = found.get_mut(position) {
             *place = categories.iter().position(|known| *known == category);
         }
     }
-    if found.iter().all(Option::is_none) && !ids.is_empty() { Err(Failure::Unknown) } else { Ok(found) }
+    if named { Ok(found) } else { Err(Failure::Unknown) }
 }
 
 fn entries(said: &Said) -> Result<Vec<Value>, Failure> {
@@ -139,6 +141,8 @@ mod tests {
             {"id": "a", "category": "web"}, {"id": "b", "category": "root"}, {"id": "x", "category": "web"}, {"id": "a", "category": "docker"}
         ]}));
         assert_eq!(categories(&said, &IDS, &["docker", "web"]), Ok(vec![Some(1), None, None]));
+        let said = Said::Data(json!({"tools": [{"id": "a", "category": "root"}]}));
+        assert_eq!(categories(&said, &["a"], &["web"]), Ok(vec![None]), "an answer, which is not asked for again");
         assert_eq!(categories(&Said::Data(json!({"tools": []})), &IDS, &["web"]), Err(Failure::Unknown));
     }
 

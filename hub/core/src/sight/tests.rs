@@ -117,6 +117,50 @@ fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
     assert_eq!(seen("none"), None);
 }
 
+#[rstest]
+#[case::every_tool(json!({"mode": "Category", "categories": {"expose": ["web"]}}), &ALL)]
+#[case::but_what_a_mapping_decides(
+    json!({"mode": "Category", "categories": {"expose": ["web"], "custom": {"files__*": "mine"}}}),
+    &[ALL[2], ALL[3]]
+)]
+#[case::not_where_the_server_is_enough(
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[2], ALL[3]]
+)]
+#[case::nor_where_it_is_not(
+    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::nor_of_a_denied_one(
+    json!({"mode": "Hybrid", "servers": {"deny": ["mail"]}, "categories": {"expose": ["web"]}}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::where_a_view_asks(json!({"views": [{"name": "v", "tools": ["*__read_*"], "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
+#[case::and_the_mode_lets_it(
+    json!({"mode": "Static", "staticTools": ["files__*"], "views": [{"name": "v", "categories": ["web"]}]}),
+    &[ALL[0], ALL[1]]
+)]
+#[case::nobody_asks(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
+fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[&str]) {
+    let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    let undecided: Vec<&str> = visibility.undecided().map(|tool| tool.exposed.as_str()).collect();
+    assert_eq!(undecided, expected);
+}
+
+#[test]
+fn what_a_language_model_said_decides_in_modes_and_views() {
+    let rules =
+        json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
+    let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    assert_eq!(names(&before.whole(&Caller::anonymous())), [""; 0]);
+    let mut given = Given::default();
+    before.catalogue.tools.iter().take(1).for_each(|tool| given.note(tool, Some("web")));
+    let shape = Shape { given: Arc::new(given), ..Shape::default() };
+    let after = Visibility::with(Arc::clone(&before.config), before.catalogue.clone(), shape);
+    assert_eq!(names(&after.whole(&Caller::anonymous())), [ALL[0]]);
+    assert_eq!(names(&after.sight(Some("v"), &Caller::anonymous()).unwrap()), [ALL[0]]);
+}
+
 #[test]
 fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
     let sight = sight_of(&["a", "b"], &["get", "put"], |config| config.servers[0].tools.deny = vec!["p*".into()]);
@@ -217,6 +261,8 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
     assert_eq!(bare, ["__", "bare", "cyclic", "deep", "huge"]);
     assert!(visibility.unfiltered_tokens() > 100_000);
     assert_eq!(visibility.sight(Some("v"), &Caller::anonymous()).unwrap().tools.len(), 5);
+    let refused: Vec<bool> = sight.tools.iter().map(|tool| !tool.breaches().is_empty()).collect();
+    assert_eq!(refused.iter().filter(|refused| **refused).count(), 4, "all but the huge one have no type at the root");
 }
 
 #[test]
@@ -233,4 +279,20 @@ fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
     assert!(exposure.tools.len() > 10 && exposure.tokens() <= 8000);
     assert!(exposure.tools.iter().all(|tool| &*tool.server_name == "s7"));
     assert_eq!(sight.find("s99__tool_499"), Some(49_999));
+}
+
+#[test]
+fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost() {
+    let tools: Vec<String> = (0..500).map(|n| format!("tool_{n}")).collect();
+    let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
+    let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+    let sight = sight_of(&servers, &tools, |config| {
+        config.flags.insert(HIERARCHICAL_TOOLS.to_owned(), true);
+        filtering(config, json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}));
+    });
+    let exposure = sight.exposure(Asker::Stateless);
+    assert_eq!(exposure.listed() + exposure.unlisted(), 50_000);
+    assert!(exposure.listed() > 10 && exposure.tokens() <= 8000 && exposure.search);
+    assert!(exposure.dispatchers.iter().all(|dispatcher| dispatcher.name.starts_with("s7__do")));
 }

@@ -9,6 +9,7 @@ fn answer(config_of: &Value, tool: &str, view: Option<&str>, chosen: Option<&[St
     let mut config = config(&["files", "mail"]);
     config.filtering = serde_json::from_value(config_of["filtering"].clone()).unwrap_or_default();
     config.access = serde_json::from_value(config_of["access"].clone()).unwrap_or_default();
+    config.flags = serde_json::from_value(config_of["flags"].clone()).unwrap_or_default();
     config.servers[1].tools = serde_json::from_value(config_of["mail"].clone()).unwrap_or_default();
     let lists = [Some(list(&["read_file", "send_mail"])), Some(list(&["read_file", "send_mail"]))];
     let catalogue = crate::catalogue::Catalogue::of(&config, &lists);
@@ -51,6 +52,22 @@ fn the_rule_that_decided_is_named(
 }
 
 #[test]
+fn a_category_that_a_language_model_gave_is_told_as_its() {
+    let mut config = config(&["files"]);
+    config.filtering =
+        serde_json::from_value(json!({"mode": "Category", "categories": {"expose": ["cloud"]}})).unwrap();
+    let lists = [Some(list(&["read_file"]))];
+    let catalogue = crate::catalogue::Catalogue::of(&config, &lists);
+    let mut given = crate::category::Given::default();
+    given.note(&catalogue.tools[0], Some("cloud"));
+    let shape = crate::sight::Shape { given: Arc::new(given), ..Default::default() };
+    let visibility = Visibility::with(Arc::new(config), catalogue, shape);
+    let question = Question { tool: "files__read_file", view: None, caller: &Caller::anonymous(), chosen: None };
+    let said = why(&visibility, &lists, question).to_string();
+    assert!(said.contains("category cloud (said by the language model) is in filtering.categories.expose"), "{said}");
+}
+
+#[test]
 fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
     let budget = json!({"filtering": {"toolBudget": {"maxTools": 3, "maxTokens": 5000}}});
     let answer = answer(&budget, "files__read_file", None, None);
@@ -61,6 +78,14 @@ fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
             && last.ends_with("hub__find_tools finds it, and it can be called"),
         "{last}"
     );
+}
+
+#[test]
+fn a_tool_that_is_listed_as_an_action_says_of_which_tool() {
+    let rules =
+        json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
+    let answer = answer(&rules, "files__read_file", None, None);
+    assert_eq!(answer.steps.last().unwrap().said, "everything fits; it is an action of files__do");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A tool that stands for the tools of a server: `files__do {action, arguments}`.
+//! A tool that stands for the tools of a server or category: `files__do {action, arguments}`.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use mcphub_core::hierarchy::Asked;
 use mcphub_core::message::{Message, Request, parse};
 use mcphub_core::outcome::Ending;
+use mcphub_wire::flags::AUTO_CORRECTION;
 
 use super::{resolved, result, telling, tool_error};
 use crate::serve::call::{self, Direct};
@@ -26,7 +27,7 @@ pub(in crate::serve) async fn answer(
     let exposure = Arc::clone(&seen.exposure);
     let Some(dispatcher) = exposure.dispatcher(name) else { return call::unknown(ctx, request, measured, name) };
     let (position, tool, arguments, correction) =
-        match dispatcher.asked(request.params.arguments, hub.flag("autoCorrection")) {
+        match dispatcher.asked(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
             Asked::Call { position, name, arguments, correction } => (position, name, arguments, correction),
             Asked::Help(text) => {
                 measured.end(Ending::Result);

@@ -1,5 +1,5 @@
 //! The hub's own tools: [`analyze`] puts tools on a session's list, [`find`] shows their definitions, [`dispatch`]
-//! calls them. [`hierarchy`] answers for the tools of a server that are listed as one.
+//! calls them. [`hierarchy`] answers for tools that are listed as one.
 
 mod analyze;
 mod dispatch;

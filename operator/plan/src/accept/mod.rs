@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements};
 use mcphub_crds::expose::ServiceType;
+use mcphub_crds::filtering::{Filtering, SelectorBackend};
 use mcphub_crds::{McpHubSpec, values};
 
 pub use self::pods::ValidPods;
@@ -177,11 +178,18 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
     }
     let filtering = spec.filtering.as_ref();
     let has = Has {
-        llm: filtering.is_some_and(|filtering| filtering.llm.is_some()),
+        llm: filtering.is_some_and(chooses_by_llm),
         golden_questions: filtering.is_some_and(|filtering| !filtering.golden_questions.is_empty()),
     };
     Policy::from_spec(spec.rollout.as_ref(), prometheus, &compile::flags(spec), has)
         .map_err(|found| found.iter().map(|problem| Problem::invalid(problem.to_string())).collect())
+}
+
+/// Whether prompts ask a language model. One that only says what categories tools have is asked about new tools alone:
+/// a rule would wait for samples in vain.
+fn chooses_by_llm(filtering: &Filtering) -> bool {
+    let backend = filtering.selector.as_ref().and_then(|selector| selector.backend);
+    filtering.llm.is_some() && backend == Some(SelectorBackend::Llm)
 }
 
 /// Names that somebody else has: such an object is never touched, and the hub cannot be made beside it.

@@ -61,7 +61,7 @@ pub struct Policy {
 /// What a hub has that rules can measure besides its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Has {
-    /// A language model.
+    /// A language model that prompts ask.
     pub llm: bool,
     /// Queries whose tools are known.
     pub golden_questions: bool,

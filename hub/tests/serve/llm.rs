@@ -1,0 +1,28 @@
+//! The language model in a running hub, against servers that speak the providers' formats: it chooses tools, and says
+//! what categories they have; whatever it says, nothing else appears, and without it everybody is served.
+
+mod categories;
+mod choosing;
+
+use mcphub_wire::config::Provider;
+use serde_json::{Value, json};
+
+use crate::provider::{KEY, Scripted};
+
+/// A language model at this address, as people write it. Asked once; what fails is tried again soon.
+fn model(provider: Provider, url: &str) -> Value {
+    json!({
+        "provider": provider, "model": "m-1", "baseUrl": url, "apiKey": {"value": KEY}, "timeoutMs": 5_000,
+        "retry": {"maxRetries": 0}, "circuitBreaker": {"failureThreshold": 100, "resetTimeoutMs": 50},
+    })
+}
+
+/// The ids that a question offers.
+fn offered(question: &Value) -> Vec<&str> {
+    question["tools"].as_array().unwrap().iter().map(|tool| tool["id"].as_str().unwrap()).collect()
+}
+
+/// The questions that a provider was asked.
+fn questions(provider: &Scripted) -> Vec<Value> {
+    provider.seen().iter().map(crate::provider::question).collect()
+}
