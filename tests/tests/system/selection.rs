@@ -48,7 +48,7 @@ async fn a_filter_that_hides_what_golden_questions_need_rolls_back_and_a_harmles
         let second = second.parse()?;
         let taken_back = |state: &_| is(state, &second, Role::Stable, 100);
         let tried = written.first("a canary has 10 %", LONG, |state| crate::hub::canary_at(state, 10)).await?;
-        let worse = crate::hub::canary(&tried).cloned().context("a canary")?;
+        let worse = crate::hub::canary(&tried.1).cloned().context("a canary")?;
         let status = hub.phase(Phase::RolledBack, LONG).await?;
         let why = condition(&status, "RolledBack");
         ensure!(why.message.contains("recall"), "{why:?}");
