@@ -159,7 +159,7 @@ impl<'a> Group<'a> {
 }
 
 /// The tools at these positions, in groups that are each listed as one; in the order of their first tools.
-fn groups<'s>(sight: &'s Sight, positions: impl Iterator<Item = usize>) -> Vec<(Group<'s>, Vec<Placed<'s>>)> {
+fn groups(sight: &Sight, positions: impl Iterator<Item = usize>) -> Vec<(Group<'_>, Vec<Placed<'_>>)> {
     let mut groups: Vec<(Group<'_>, Vec<Placed<'_>>)> = Vec::new();
     let mut places: HashMap<Group<'_>, usize> = HashMap::new();
     for position in positions {
