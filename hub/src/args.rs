@@ -172,7 +172,7 @@ pub struct Why {
     /// Config, as for serve.
     #[arg(long, value_name = "FILE", required_unless_present = "url")]
     pub config: Option<PathBuf>,
-    /// Admin address of a hub that runs, instead of a config: http://127.0.0.1:7001. It answers in its own pod only.
+    /// Admin address of a hub that runs, instead of a config, such as <http://127.0.0.1:7001>. It answers in its own pod only.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "catalogue"])]
     pub url: Option<String>,
     /// The view that it is looked for in.
