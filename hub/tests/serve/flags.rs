@@ -54,9 +54,9 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     let (hub, mounted) = pod(config).await;
     hub.list_becomes(&["s__a", "s__b"]).await;
     let (streaming, silent, other) = (session(&hub, "/mcp").await, session(&hub, "/mcp").await, "/mcp/v/one");
-    let on_view = session(&hub, other).await;
+    let viewing = session(&hub, other).await;
     let mut events = stream(&hub, "/mcp", &streaming).await;
-    let mut of_view = stream(&hub, other, &on_view).await;
+    let mut seen_there = stream(&hub, other, &viewing).await;
 
     set(&mounted, 4, &json!({"hierarchicalTools": true}));
     told(&mut events).await;
@@ -75,10 +75,10 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
 
     // The list of the view was the same all the time: it hears of this change only.
     server.set_tools(&["b"]).await;
-    let mut heard = told(&mut of_view).await;
-    let ended = hub.http.delete(hub.url(other)).header("mcp-session-id", &on_view).send().await.unwrap();
+    let mut heard = told(&mut seen_there).await;
+    let ended = hub.http.delete(hub.url(other)).header("mcp-session-id", &viewing).send().await.unwrap();
     assert_eq!(ended.status(), 204);
-    heard.extend(of_view.collect::<Vec<_>>().await);
+    heard.extend(seen_there.collect::<Vec<_>>().await);
     assert_eq!(heard.matches("list_changed").count(), 1, "{heard}");
 }
 
