@@ -165,8 +165,8 @@ fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
         let mut world = World::new(&format!("{SERVER}\nfiltering: {{{filtering}, {llm}}}"));
         let server = Prometheus { scrape_interval: Duration::from_secs(15), ingest_delay: Duration::from_secs(15) };
         world.snapshot.operator.prometheus.insert("main".into(), server);
-        let accepted = accept(&world.snapshot).ok().expect("a good hub");
-        let rules = accepted.policy.rules.iter().filter(|rule| rule.name == "llm-success-rate");
+        let Ok(hub) = accept(&world.snapshot) else { panic!("a good hub") };
+        let rules = hub.live.policy.rules.iter().filter(|rule| rule.name == "llm-success-rate");
         rules.map(|rule| rule.applicable).collect::<Vec<_>>()
     };
     let categories = "mode: Category, categories: {expose: [web]}";
