@@ -160,7 +160,7 @@ fn fifty_thousand_tools_are_indexed_and_ranked() {
 fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others() {
     let properties: Vec<String> = (0..20_000).map(|n| format!(r#""property_{n}":{{"type":"string"}}"#)).collect();
     let huge = format!(r#"{{"properties":{{{}}}}}"#, properties.join(","));
-    let deep = format!(r#"{}{{}}{}"#, r#"{"properties":{"a":"#.repeat(5_000), "}}".repeat(5_000));
+    let deep = format!("{}{{}}{}", r#"{"properties":{"a":"#.repeat(5_000), "}}".repeat(5_000));
     let cyclic = r##"{"properties":{"left":{"$ref":"#"}},"$defs":{"a":{"$ref":"#/$defs/a"}}}"##;
     let text = "word ".repeat(200_000);
     let mut tools = TOOLS.to_vec();
