@@ -60,7 +60,7 @@ fn a_category_that_a_language_model_gave_is_told_as_its() {
     let catalogue = crate::catalogue::Catalogue::of(&config, &lists);
     let mut given = crate::category::Given::default();
     given.note(&catalogue.tools[0], Some("cloud"));
-    let shape = crate::sight::Shape { given: Arc::new(given), ..Default::default() };
+    let shape = crate::sight::Shape { given: Arc::new(given), ..crate::sight::Shape::default() };
     let visibility = Visibility::with(Arc::new(config), catalogue, shape);
     let question = Question { tool: "files__read_file", view: None, caller: &Caller::anonymous(), chosen: None };
     let said = why(&visibility, &lists, question).to_string();
