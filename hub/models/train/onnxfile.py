@@ -29,6 +29,27 @@ def ours(name: str, first: int) -> str:
     return f"{int(at) - first}.{OURS[module]}.{kind}"
 
 
+def read_rows(graph: onnx.GraphProto) -> None:
+    """Tables of embeddings stay int8: rows are made floats when they are read. The runtime would else keep 47 MB of floats."""
+    made_by = {output: node for node in graph.node for output in node.output}
+    for gather in [node for node in graph.node if node.op_type == "Gather"]:
+        times = made_by.get(gather.input[0])
+        if times is None or times.op_type != "Mul":
+            continue
+        cast, at = made_by[times.input[0]], gather.input[1]
+        rows = [
+            helper.make_node("Gather", [cast.input[0], at], [f"{gather.output[0]}_q"], f"{gather.name}_q"),
+            helper.make_node("Gather", [times.input[1], at], [f"{gather.output[0]}_scale"], f"{gather.name}_scale"),
+            helper.make_node("Cast", [f"{gather.output[0]}_q"], [f"{gather.output[0]}_f"], f"{gather.name}_f", to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{gather.output[0]}_f", f"{gather.output[0]}_scale"], gather.output, gather.name),
+        ]
+        place = list(graph.node).index(gather)
+        for old in (gather, times, cast):
+            graph.node.remove(old)
+        for node in reversed(rows):
+            graph.node.insert(place - 2, node)
+
+
 def write(published: Path, state: dict[str, np.ndarray], first: int, out: Path) -> None:
     """`state` holds the tuned layers from `first` on, by their names in `encoder.py`."""
     model = onnx.load(published)
@@ -82,5 +103,6 @@ def write(published: Path, state: dict[str, np.ndarray], first: int, out: Path) 
     base.CopyFrom(output)
     base.name = "base"
     graph.output.append(base)
+    read_rows(graph)
     onnx.checker.check_model(model)
     onnx.save(model, out)

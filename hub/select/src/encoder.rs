@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rten::{Model, NodeId, RunOptions, ThreadPool};
+use rten::{Model, ModelOptions, NodeId, OpRegistry, RunOptions, ThreadPool, op_registry};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
 
@@ -39,11 +39,22 @@ pub struct Encoder {
     threads: Arc<ThreadPool>,
 }
 
+/// What the graph is made of: the code of all other operators stays out of the program.
+#[rustfmt::skip]
+fn operators() -> OpRegistry {
+    op_registry!(
+        Add, And, Cast, Concat, Div, Erf, Expand, Gather, GatherND, GreaterOrEqual, IsNaN, LayerNormalization, MatMul, Max,
+        Mul, Range, Reshape, Shape, Slice, Softmax, Squeeze, Transpose, Unsqueeze, Where
+    )
+}
+
 impl Encoder {
     /// Reads the file's content, without a copy of it.
     pub fn read(weights: &'static [u8]) -> Result<Self, Error> {
         let wrong = |what: String| Error::Weights(format!("transformer: {what}"));
-        let model = Model::load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
+        // Weights are not packed beforehand: a fifth faster, and 50 MB more.
+        let model =
+            ModelOptions::with_ops(operators()).load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
         let node = |name: &str| model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}")));
         let inputs = [node("input_ids")?, node("attention_mask")?, node("token_type_ids")?];
         let tuned = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
