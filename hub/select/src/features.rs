@@ -224,6 +224,17 @@ pub fn statistics_of(signals: &Signals, pool: &Pool, ranked: &[(Candidate, f32)]
     ]
 }
 
+/// Position, name and bound of what is under it when an answer is one by chance.
+const FAR: [(usize, &str, f32); 4] =
+    [(14, "cover_best", 1e-6), (24, "static_best", 0.25), (28, "encoder_best", 0.2), (39, "memory_best", 0.5)];
+
+/// Whether no tool has a word of the prompt, none is near to it, and no prompt like it is remembered: whatever ranks
+/// best then does so by chance. The floor, which knows what prompts are like that have words in common with tools,
+/// cannot tell.
+pub fn is_foreign(statistics: &[f32]) -> bool {
+    FAR.iter().all(|&(at, _, bound)| statistics.get(at).is_some_and(|&value| value < bound))
+}
+
 /// Of the signals, how many have the first of the answer as their best too.
 fn agreement(signals: &Signals, top: &[(Candidate, f32)]) -> f32 {
     let Some((first, _)) = top.first() else { return 0.0 };
@@ -232,4 +243,15 @@ fn agreement(signals: &Signals, top: &[(Candidate, f32)]) -> f32 {
         value > 0.0 && value >= signals.spreads[**signal].best
     };
     [BM25F, STATIC_HEAD, STATIC_NAME, ENCODER].iter().filter(agrees).count() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_far_is_looked_up_where_it_is() {
+        let names = statistics();
+        assert!(FAR.iter().all(|&(at, name, _)| names[at] == name));
+    }
 }

@@ -182,7 +182,8 @@ impl Index {
         let (fit_score, fits) = models.floor.fit(&statistics);
         let hits = self.apart(&ranked, ask.limit);
         let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score) }).collect();
-        Ranked { fits: fits && !ranked.is_empty(), hits, fit_score }
+        let fits = fits && !ranked.is_empty() && !features::is_foreign(&statistics);
+        Ranked { fits, hits, fit_score }
     }
 
     /// What the ranker and the floor see.
