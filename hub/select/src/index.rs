@@ -183,7 +183,7 @@ impl Index {
         let hits = self.apart(&ranked, ask.limit);
         let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score) }).collect();
         let fits = fits && !ranked.is_empty() && !features::is_foreign(&statistics);
-        Ranked { fits, hits, fit_score }
+        Ranked { hits, fits, fit_score }
     }
 
     /// What the ranker and the floor see.
