@@ -80,7 +80,7 @@ async fn calls_and_streams_on_a_failed_revision_end_after_the_grace() {
     // A client whose session is 404 initializes again by itself.
     assert_eq!(of_session.await.unwrap().unwrap().status(), 404);
     let seconds = since.elapsed().as_secs_f64();
-    assert!((9.5..12.0).contains(&seconds), "ended after {seconds} s");
+    assert!((9.5..25.0).contains(&seconds), "ended after {seconds} s");
     router.counts("mcp_router_requests_in_flight", &[], 0.0).await;
 }
 

