@@ -47,7 +47,6 @@ fn stable(revision: &Revision, record: &Record) -> Stable {
 fn no_later_than_now(state: &mut EngineState, seen: &Observation<'_>) {
     state.last_judged = state.last_judged.map(|last| last.min(seen.now));
     if let Some(canary) = &mut state.canary {
-        canary.started = canary.started.min(seen.now);
         canary.progress_since = canary.progress_since.min(seen.now);
         canary.first_ready = canary.first_ready.map(|ready| ready.min(seen.now));
         canary.self_check.last = canary.self_check.last.map(|last| last.min(seen.now));

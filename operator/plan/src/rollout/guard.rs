@@ -15,7 +15,7 @@ impl Engine<'_> {
     pub(super) fn promote(&mut self) {
         let (now, policy) = (self.now(), self.seen.policy);
         let Some(canary) = self.state.canary.take() else { return };
-        let epoch = canary.epoch(policy);
+        let epoch = canary.first_ready.map(|ready| after(ready, policy.warmup));
         let forced = canary.straight == Some(Straight::PromoteForce);
         let stable = Stable { revision: canary.revision.clone(), since: now, epoch, forced, flags_tried: false };
         let old = self.state.stable.replace(stable);

@@ -86,7 +86,7 @@ impl<'a> Asking<'a> {
                 prometheus,
                 revision: &canary.revision,
                 other: Some(&stable.revision),
-                epoch: canary.epoch(seen.policy),
+                epoch: canary.first_ready.map(|ready| after(ready, seen.policy.warmup)),
                 bake: bake.filter(|(_, required)| !required.is_zero()),
                 end,
             });

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::bake::Bake;
 use super::intent::Intent;
-use super::policy::{Policy, Prometheus};
 use super::verdict::Judged;
 use super::{Record, RevisionResult};
 
@@ -182,17 +181,6 @@ pub struct Canary {
     /// Each weight that it got without bake or gate, with the reason, for history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<String>,
-}
-
-impl Canary {
-    /// Nothing before this instant counts for a trigger; `None` before its first pod was Ready. Each point of a rate
-    /// looks back over its window, and all attempts of a revision share its label: without a window between them, a
-    /// retry is rolled back for what the attempt before it did.
-    pub(crate) fn epoch(&self, policy: &Policy) -> Option<Timestamp> {
-        let warm = after(self.first_ready?, policy.warmup);
-        let window = policy.prometheus.as_ref().filter(|_| self.attempt > 1).map(Prometheus::window);
-        Some(window.map_or(warm, |window| warm.max(after(self.started, window))))
-    }
 }
 
 /// A step as it was when it began; an edit of `rollout.steps` counts from the next one on.

@@ -3,7 +3,6 @@
 
 use jiff::Timestamp;
 
-mod epochs;
 mod hands_on;
 mod invariants;
 mod lifecycle;

@@ -32,14 +32,9 @@ pub(super) const RULE: &str = "rules: [{name: errors, metric: HubErrorRate, minS
 
 /// `spec.rollout` in YAML, judged by a Prometheus that scrapes every 15 s.
 pub(super) fn policy(yaml: &str) -> Policy {
-    policy_scraped_every(15, yaml)
-}
-
-/// The same by one that scrapes so often, in seconds.
-pub(super) fn policy_scraped_every(scrape: u64, yaml: &str) -> Policy {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
-    let prometheus = Prometheus { scrape_interval: seconds(scrape), ingest_delay: seconds(scrape) };
+    let prometheus = Prometheus { scrape_interval: seconds(15), ingest_delay: seconds(15) };
     let has = Has { llm: false, golden_questions: true };
     Policy::from_spec(Some(&spec), Some(("main", &prometheus)), &BTreeMap::from([("beta".into(), false)]), has).unwrap()
 }
