@@ -44,12 +44,6 @@ test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
 	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-core --test real_tools -- --nocapture
 
-.PHONY: bench-views
-bench-views: ## what lists of 10,000 tools and judging a call cost; writes tests/bench/VIEWS.md
-	@mkdir -p target
-	python3 tests/bench/views.py >target/views
-	mv target/views tests/bench/VIEWS.md
-
 .PHONY: bench-selection
 bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md
 	$(cargo) build -q --release -p mcphub-hub --bin mcp-hub
