@@ -26,12 +26,19 @@ class Dump:
     features: np.ndarray
     groups: np.ndarray
     missing: np.ndarray
+    pools: np.ndarray
 
     @staticmethod
     def read(stem: Path) -> "Dump":
         told = json.loads(Path(f"{stem}.json").read_text())
         rows = np.fromfile(f"{stem}.rank.f32", "<f4").reshape(-1, len(told["features"]) + 1)
-        return Dump(told["features"], rows[:, 0], rows[:, 1:], np.array(told["groups"]), np.array(told["gold_missing"]))
+        return Dump(told["features"], rows[:, 0], rows[:, 1:], *(np.array(told[k]) for k in ("groups", "gold_missing", "pools")))
+
+    def whole(self) -> "Dump":
+        """Of each question, its answer from all tools."""
+        kept = self.pools == self.pools.max()
+        rows = np.repeat(kept, self.groups)
+        return Dump(self.names, self.labels[rows], self.features[rows], self.groups[kept], self.missing[kept], self.pools[kept])
 
     def column(self, name: str) -> np.ndarray:
         return self.features[:, self.names.index(name)]
@@ -117,7 +124,7 @@ def main() -> None:
     options.add_argument("--held-out", type=Path, help="folder of folders `without-FAMILY`, for rankers that have not seen the family")
     given = options.parse_args()
     torch.set_num_threads(1)
-    found = read_all(given.dumps, given.prefix)
+    found = {name: dump.whole() for name, dump in read_all(given.dumps, given.prefix).items()}
     columns = usable(list(found.values()))
     names = [next(iter(found.values())).names[c] for c in columns]
 

@@ -122,6 +122,9 @@ fn misses(index: &Index, models: &Models, tools: &[Tool], questions: &[Question]
     }
 }
 
+/// Sizes of the pools that each question is asked in, beside that of all tools: hubs are of any size.
+const POOLS: [usize; 3] = [12, 50, 250];
+
 fn dump(
     index: &Index,
     models: &Models,
@@ -132,15 +135,21 @@ fn dump(
     let mut ranks = BufWriter::new(File::create(format!("{out}.rank.f32"))?);
     let mut floors = BufWriter::new(File::create(format!("{out}.floor.f32"))?);
     let write = |file: &mut BufWriter<File>, row: &[f32]| row.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()));
-    let (mut groups, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    for question in questions {
+    let (mut groups, mut ids, mut missing, mut pools) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, question) in questions.iter().enumerate().filter(|(_, question)| !question.gold.is_empty()) {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
-        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let gone = |doc: usize| {
+            gold.iter().any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
+        };
+        let gone: Vec<bool> = (0..tools.len()).map(gone).collect();
         let read = models.read_prompt(&question.text);
-        let trace = index.trace(models, &ask, read.as_ref());
-        if !gold.is_empty() {
+        for size in POOLS.into_iter().filter(|&size| size < tools.len()).chain([tools.len()]) {
+            let there = |doc: usize| gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64;
+            let ask = Ask { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
+            let trace = index.trace(models, &ask, read.as_ref());
             groups.push(trace.candidates.len());
             ids.push(&question.id);
+            pools.push(size);
             let found = |any: &&Vec<usize>| !trace.candidates.iter().any(|(doc, _)| any.contains(doc));
             missing.push(question.gold.iter().filter(found).count());
             for (doc, features) in &trace.candidates {
@@ -149,19 +158,25 @@ fn dump(
             }
             write(&mut floors, &[1.0])?;
             write(&mut floors, &trace.statistics)?;
-            let gone = |doc: usize| {
-                gold.iter().any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
-            };
-            let without = Ask { visible: &|doc| !gone(doc), ..ask };
+            let without = Ask { visible: &|doc| there(doc) && !gone[doc], ..ask };
             write(&mut floors, &[0.0])?;
             write(&mut floors, &index.trace(models, &without, read.as_ref()).statistics)?;
         }
     }
     ranks.flush()?;
     floors.flush()?;
-    let head = serde_json::json!({"features": feature_names(), "stats": statistic_names(), "groups": groups, "queries": ids, "gold_missing": missing});
+    let head = serde_json::json!({
+        "features": feature_names(), "stats": statistic_names(), "groups": groups, "queries": ids, "pools": pools, "gold_missing": missing
+    });
     std::fs::write(format!("{out}.json"), head.to_string())?;
     Ok(())
+}
+
+/// A number from 0 to 1 for a question and a tool, the same each time.
+fn drawn(question: usize, tool: usize) -> f64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((question, tool));
+    hash as f64 / u64::MAX as f64
 }
 
 /// The value after an option.

@@ -258,9 +258,16 @@ pub fn statistics_of(signals: &Signals, pool: &Pool, ranked: &[(Candidate, f32)]
     ]
 }
 
+/// Position of `log_pool`.
+const POOL: usize = 37;
 /// Position, name and bound of what is under it when an answer is one by chance.
 const FAR: [(usize, &str, f32); 4] =
     [(14, "cover_best", 1e-6), (24, "static_best", 0.25), (28, "encoder_best", 0.2), (39, "memory_best", 0.5)];
+
+/// How many tools there were to choose from, as a logarithm.
+pub fn pool(statistics: &[f32]) -> f32 {
+    statistics.get(POOL).copied().unwrap_or_default()
+}
 
 /// Whether no tool has a word of the prompt, none is near to it, and no prompt like it is remembered: whatever ranks
 /// best then does so by chance. The floor, which knows what prompts are like that have words in common with tools,
@@ -286,6 +293,7 @@ mod tests {
     #[test]
     fn what_is_far_is_looked_up_where_it_is() {
         let names = statistics();
+        assert_eq!(names[POOL], "log_pool");
         assert!(FAR.iter().all(|&(at, name, _)| names[at] == name));
     }
 }

@@ -17,7 +17,7 @@ struct File {
     #[serde(default)]
     trees: Option<serde_json::Value>,
     #[serde(default)]
-    hit: Option<[f32; 2]>,
+    hit: Option<[f32; 3]>,
 }
 
 /// A logistic model of what the signals say of the whole answer.
@@ -26,13 +26,13 @@ pub struct Floor {
     bias: f32,
     threshold: f32,
     trees: Option<Ranker>,
-    hit: [f32; 2],
+    hit: [f32; 3],
 }
 
 impl Floor {
     /// Lets everything through.
     pub fn none() -> Self {
-        Self { columns: Vec::new(), bias: 0.0, threshold: 0.0, trees: None, hit: [1.0, 0.0] }
+        Self { columns: Vec::new(), bias: 0.0, threshold: 0.0, trees: None, hit: [1.0, 0.0, 0.0] }
     }
 
     /// Reads the part `backend` of a file; `names` are the statistics in the order that [`Floor::fit`] gets them.
@@ -64,7 +64,7 @@ impl Floor {
             bias,
             threshold: file.threshold,
             trees: trees.transpose()?,
-            hit: file.hit.unwrap_or([1.0, 0.0]),
+            hit: file.hit.unwrap_or([1.0, 0.0, 0.0]),
         })
     }
 
@@ -77,9 +77,9 @@ impl Floor {
         (likely, likely >= self.threshold)
     }
 
-    /// The score of a hit, 0 to 1.
-    pub fn hit(&self, score: f32) -> f32 {
-        sigmoid(self.hit[0] * score + self.hit[1])
+    /// The score of a hit among so many tools (as a logarithm), 0 to 1.
+    pub fn hit(&self, score: f32, pool: f32) -> f32 {
+        sigmoid(self.hit[0] * score + self.hit[1] * pool + self.hit[2])
     }
 }
 

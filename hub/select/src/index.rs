@@ -16,10 +16,29 @@ use crate::words;
 /// Candidates by all signals together, and by each alone.
 const FUSED: usize = 64;
 const ALONE: usize = 16;
-/// What a remembered prompt counts beside a deviation of the learned score.
-const REMEMBERED: f32 = 6.0;
-/// Tools of one name that are as near as this say the same: the second adds nothing to the first.
+/// Tools of one name that are as near as this say the same, whatever their servers: the second adds nothing to the first.
 const SAME: f32 = 0.85;
+
+/// What remembered prompts count: by how much they are more like the prompt than the tool's own text leads to expect.
+/// Without that a tool with many prompts would push aside the right one that was never asked for.
+struct Remembered {
+    /// Beside a deviation of the learned score.
+    weight: f32,
+    /// The part of the likeness of the tool's own text that is expected of its prompts.
+    own: f32,
+    /// What any two prompts have in common.
+    chance: f32,
+}
+
+/// With the vectors of the transformer, and with those of the static table.
+const REMEMBERED_FULL: Remembered = Remembered { weight: 12.0, own: 0.85, chance: 0.1 };
+const REMEMBERED_STATIC: Remembered = Remembered { weight: 15.0, own: 0.3, chance: 0.2 };
+
+impl Remembered {
+    fn score(&self, likeness: f32, own: f32) -> f32 {
+        self.weight * (likeness - self.own * own.max(0.0) - self.chance).max(0.0)
+    }
+}
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -74,7 +93,7 @@ pub(crate) struct Inner {
     pub(crate) params: Matrix,
     pub(crate) server_of: Vec<u32>,
     pub(crate) servers: usize,
-    twin_of: Vec<u32>,
+    pub(crate) twin_of: Vec<u32>,
     twins: Vec<Vec<u32>>,
 }
 
@@ -180,8 +199,9 @@ impl Index {
     pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Ranked {
         let (ranked, statistics) = self.ranked(models, ask, prompt);
         let (fit_score, fits) = models.floor.fit(&statistics);
+        let pool = features::pool(&statistics);
         let hits = self.apart(&ranked, ask.limit);
-        let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score) }).collect();
+        let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score, pool) }).collect();
         let fits = fits && !ranked.is_empty() && !features::is_foreign(&statistics);
         Ranked { hits, fits, fit_score }
     }
@@ -200,11 +220,17 @@ impl Index {
         let signals = Signals::new(&self.inner, &self.vectors, models, (ask, prompt), &pool);
         let ids = self.candidates(&signals, &pool, ask.limit);
         let found = features::candidates(&self.inner, models, &signals, &pool, &ids);
+        let (weigh, own) = if models.is_full() {
+            (REMEMBERED_FULL, &signals.columns[ENCODER])
+        } else {
+            (REMEMBERED_STATIC, &signals.columns[STATIC_HEAD])
+        };
         let mut ranked: Vec<(Candidate, f32)> = found
             .into_iter()
             .map(|candidate| {
-                let remembered = signals.memory.get(candidate.doc).map_or(0.0, |&value| REMEMBERED * value.max(0.0));
-                let score = models.ranker.score(&candidate.features, signals.fused[candidate.doc]) + remembered;
+                let doc = candidate.doc;
+                let remembered = signals.memory.get(doc).map_or(0.0, |&like| weigh.score(like, own[doc]));
+                let score = models.ranker.score(&candidate.features, signals.fused[doc]) + remembered;
                 (candidate, score)
             })
             .collect();
@@ -241,8 +267,11 @@ impl Index {
                 break;
             }
             let doc = candidate.doc;
+            // A server has one tool of a name: two are versions of it.
             let same = |&(other, _): &(usize, f32)| {
-                self.inner.twin_of[doc] == self.inner.twin_of[other] && self.inner.heads.between(doc, other) > SAME
+                self.inner.twin_of[doc] == self.inner.twin_of[other]
+                    && (self.inner.server_of[doc] == self.inner.server_of[other]
+                        || self.inner.heads.between(doc, other) > SAME)
             };
             if first.iter().any(same) { &mut after } else { &mut first }.push((doc, *score));
         }

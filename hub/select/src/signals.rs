@@ -1,5 +1,7 @@
 //! What each signal says of every tool that can be seen.
 
+use std::collections::HashMap;
+
 use crate::clauses;
 use crate::index::{Ask, Inner};
 use crate::lexical::{Asked, FIELDS, Norms, Scores};
@@ -22,11 +24,20 @@ pub const CLAUSE: usize = 9;
 /// Most words of a prompt that are read.
 const WORDS: usize = 512;
 /// What each signal counts in the fixed fusion.
-const FUSION: [(usize, f32); 4] = [(BM25F, 1.0), (STATIC_HEAD, 0.6), (STATIC_NAME, 0.25), (ENCODER, 2.0)];
+const FUSION: [(usize, f32); 3] = [(STATIC_HEAD, 1.0), (STATIC_NAME, 0.15), (ENCODER, 2.5)];
+/// What words count in it: their score, and the share of the prompt that they are.
+const WORDS_FUSED: [f32; 2] = [1.0, 0.9];
+/// They count so much where some tool has this share of the prompt, less where none has, and more to a bound where one
+/// has more: when tools are put in other words than prompts, the words they have in common are chance.
+const SAID: (f32, f32) = (0.45, 1.5);
 /// The same in a part of a prompt: words, table, transformer.
 const FUSED_PARTS: [f32; 3] = [1.0, 0.6, 2.0];
 /// What the parts of a prompt count in it, beside the whole.
-const PARTS: f32 = 0.5;
+const PARTS: f32 = 0.4;
+/// What it costs a tool to be behind others in the part that it fits best: each part has tools among the first.
+const BEHIND: f32 = 1.2;
+/// How many of a part have a place; all others are one behind them.
+const PLACES: usize = 60;
 
 /// Every signal, and the prompt as they read it.
 pub struct Signals {
@@ -83,16 +94,18 @@ impl Signals {
         columns[STATIC_HEAD] = heads.next().unwrap_or_else(|| pool.zeros());
         columns[STATIC_NAME] = cosine(&index.names, table.as_ref(), pool);
         columns[ENCODER] = meanings(vectors, whole, &columns[STATIC_HEAD], pool);
-        let mut fused = fusion(FUSION.map(|(column, weight)| (&columns[column], weight)), pool);
-        let together = pool.spread(&fused);
+        let rarity = asked.iter().map(|asked| asked.idf).sum();
+        let mut fused = whole_prompt(&columns, &scores, rarity, pool);
         let part_vectors = read.as_ref().map_or(&[][..], |read| &read.parts);
-        let best = best_of(index, &parts, heads, &norms, (vectors, part_vectors), pool);
+        let by_part = by_part(index, &parts, heads, &norms, (vectors, part_vectors), pool);
         // A prompt that asks for one thing is its only part.
-        columns[CLAUSE] = best.unwrap_or_else(|| fused.clone());
+        columns[CLAUSE] = best_of(&by_part).unwrap_or_else(|| fused.clone());
         let spreads: [Spread; POOLED.len()] = std::array::from_fn(|i| pool.spread(&columns[i]));
+        let together = pool.spread(&fused);
         for (fused, clause) in fused.iter_mut().zip(&columns[CLAUSE]) {
             *fused = (1.0 - PARTS) * together.z(*fused) + PARTS * spreads[CLAUSE].z(*clause);
         }
+        put_behind(&mut fused, index, &by_part, pool);
         let memory = match (ask.memory.filter(|memory| !memory.is_empty()), whole.or(table.as_ref())) {
             (Some(memory), Some(query)) => {
                 let mut column = pool.zeros();
@@ -103,7 +116,6 @@ impl Signals {
             }
             _ => Vec::new(),
         };
-        let rarity = asked.iter().map(|asked| asked.idf).sum();
         Self { columns, spreads, fused, memory, asked, scores, rarity, table, parts: clauses.len() }
     }
 }
@@ -129,28 +141,66 @@ fn parts(index: &Inner, models: &Models, clauses: &[&str], terms: &mut Terms, po
     parts
 }
 
-/// What the part of the prompt says that a tool fits best; `None` without parts.
-fn best_of(
+/// The fixed fusion of what is said of the whole prompt.
+fn whole_prompt(columns: &[Vec<f32>; POOLED.len()], scores: &[Scores], rarity: f32, pool: &Pool) -> Vec<f32> {
+    let share = if rarity > 0.0 { 1.0 / rarity } else { 0.0 };
+    let cover: Vec<f32> = scores.iter().map(|score| score.cover[0] * share).collect();
+    let (half, most) = SAID;
+    let said = (pool.ids.iter().map(|&id| cover[id as usize]).fold(0.0, f32::max) / half).min(most);
+    let [of_words, of_cover] = WORDS_FUSED.map(|weight| weight * said);
+    let [heads, names, meanings] = FUSION.map(|(column, weight)| (&columns[column], weight));
+    fusion([(&columns[BM25F], of_words), (&cover, of_cover), heads, names, meanings], pool)
+}
+
+/// What each part of the prompt says of each tool, in deviations; nothing without parts.
+fn by_part(
     index: &Inner,
     parts: &[Part],
     mut heads: impl Iterator<Item = Vec<f32>>,
     norms: &[Norms],
     (vectors, read): (&Matrix, &[Vector]),
     pool: &Pool,
-) -> Option<Vec<f32>> {
-    let mut best: Option<Vec<f32>> = None;
-    for part in parts {
+) -> Vec<Vec<f32>> {
+    let of = |part: &Part| {
         let words = index.lexical.combined(&part.asked, norms, pool);
         let heads = heads.next().unwrap_or_else(|| pool.zeros());
         let meanings = meanings(vectors, read.get(part.number), &heads, pool);
         let [of_words, of_heads, of_meanings] = FUSED_PARTS;
-        let part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
-        match &mut best {
-            Some(best) => best.iter_mut().zip(part).for_each(|(best, part)| *best = best.max(part)),
-            None => best = Some(part),
+        let mut part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
+        let spread = pool.spread(&part);
+        part.iter_mut().for_each(|value| *value = spread.z(*value));
+        part
+    };
+    parts.iter().map(of).collect()
+}
+
+/// What the part says that a tool fits best; `None` without parts.
+fn best_of(parts: &[Vec<f32>]) -> Option<Vec<f32>> {
+    let best = |mut best: Vec<f32>, part: Vec<f32>| {
+        best.iter_mut().zip(part).for_each(|(best, part)| *best = best.max(part));
+        best
+    };
+    parts.iter().cloned().reduce(best)
+}
+
+/// Takes from each tool for the others that are before it in the part that it fits best; twins share a place.
+fn put_behind(fused: &mut [f32], index: &Inner, parts: &[Vec<f32>], pool: &Pool) {
+    if parts.is_empty() {
+        return;
+    }
+    let mut places = vec![PLACES; fused.len()];
+    for part in parts {
+        let fits: Vec<f32> = part.iter().zip(&*fused).map(|(part, whole)| part + whole).collect();
+        let mut taken = HashMap::new();
+        for id in pool.best(&fits, PLACES, f32::MIN) {
+            let next = taken.len();
+            let place = *taken.entry(index.twin_of[id as usize]).or_insert(next);
+            places[id as usize] = places[id as usize].min(place);
         }
     }
-    best
+    for (fused, place) in fused.iter_mut().zip(places) {
+        *fused -= BEHIND * (place as f32).ln_1p();
+    }
 }
 
 /// Signals in one: deviations above the mean, weighted.
