@@ -54,7 +54,7 @@ impl Pool {
         let mut bound = above;
         for (ids, values_of) in self.ids.chunks(BLOCK).zip(self.of(values).chunks(BLOCK)) {
             // Most blocks have nothing of interest, and many are looked through at a time.
-            if !values_of.iter().fold(false, |any, &value| any | (value > bound)) {
+            if values_of.iter().map(|&value| u32::from(value > bound)).sum::<u32>() == 0 {
                 continue;
             }
             best.extend(ids.iter().zip(values_of).filter(|(_, value)| **value > bound).map(|(id, _)| *id));
