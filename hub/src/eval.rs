@@ -183,10 +183,10 @@ fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> a
         return Ok(None);
     }
     let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
-    let vectors: Vec<Arc<Vector>> = if setup.models.is_full() && !setup.models.is_tuned() {
+    let vectors: Vec<Arc<Vector>> = if setup.models.is_full() {
         setup.vectors.clone()
     } else {
-        Models::embedded(true)?.encode_docs_base(&docs).into_iter().map(Arc::new).collect()
+        Models::embedded(true)?.encode_docs(&docs).into_iter().map(Arc::new).collect()
     };
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for (question, answer) in asked.iter().zip(answers) {

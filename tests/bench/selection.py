@@ -14,11 +14,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("MCPHUB_CACHE") or Path.home() / ".cache/mcphub") / "train"
 SETS = [("metatool_single", "metatool", "MetaTool"), ("bfcl_pool", "bfcl", "BFCL"), ("seal_out_domain", "seal", "Seal")]
-# The transformer takes milliseconds a question: every so-manieth is asked.
 BACKENDS = [("lexical", "words alone (BM25 by field)"), ("embedding", "MiniLM alone"), ("static", "static"), ("full", "full")]
-EVERY = {"metatool_single": 8, "bfcl_pool": 5, "seal_out_domain": 2}
-SAMPLED = ("embedding", "full")
 REMEMBERED = 20
+# What is asked of the sets' tools put together, for the time that it takes.
+CROWD, ASKED = 5000, 400
 TARGETS = {
     "BFCL": ("recall", {"5": 93, "10": 96, "20": 98}),
     "Seal": ("recall", {"5": 88, "10": 95, "20": 98}),
@@ -59,10 +58,22 @@ def measure(hub: str, tools: Path, queries: Path, backend: str, out: Path, *more
     return json.loads(out.read_text())
 
 
-def sample(work: Path, name: str, data: Path, every: int) -> Path:
-    path = work / f"{name}.sample.jsonl"
-    path.write_text("".join(rows(data / "queries.jsonl.gz")[every - 1 :: every]))
-    return path
+def crowd(work: Path, folders: list[Path]) -> tuple[Path, Path] | None:
+    """Tools of all sets as one pool of `CROWD`, and questions of all of them; nothing when there are fewer."""
+    tools, asked = [], []
+    for at, data in enumerate(folders):
+        mine = [json.loads(row) | {"id": f"{at}:{number}"} for number, row in enumerate(rows(data / "tools.jsonl.gz"))]
+        questions = rows(data / "queries.jsonl.gz")
+        texts = [json.loads(row)["text"] for row in questions[:: max(1, len(questions) // (ASKED // len(folders)))]]
+        tools += mine
+        asked += [{"id": f"{at}:{number}", "text": text} for number, text in enumerate(texts)]
+    kept = tools[:CROWD] if len(tools) >= CROWD else []
+    # What is right does not matter here; a question without anything right would not be asked.
+    asked = [question | {"gold": [kept[0]["id"]]} for question in asked if kept]
+    paths = work / "crowd.tools.jsonl", work / "crowd.queries.jsonl"
+    for path, lines in zip(paths, (kept, asked)):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return paths if kept else None
 
 
 def percent(share: float | None) -> str:
@@ -106,27 +117,25 @@ def judged(found: dict[tuple[str, str], dict]) -> list[str]:
     line("all", "abstention AUC, mean", f"{AUC}", lambda b: mean(b, "abstention_auc", 1), lambda v: v >= AUC)
     line("all", "false abstention, mean, percent", f"≤ {FALSE:.0f}", lambda b: mean(b, "false_abstention", 100), lambda v: v <= FALSE)
     for backend, target in (("static", 1.0), ("full", 12.0)):
-        of = lambda b: found["Seal", b]["latency_ms"]["p50"] if b == backend and ("Seal", b) in found else None
-        line("Seal", f"p50 in ms, {backend}", f"≤ {target:.0f}", of, lambda v: v <= target)
+        of = lambda b: found["crowd", b]["latency_ms"]["p50"] if b == backend and ("crowd", b) in found else None
+        line(f"{CROWD} tools", f"p50 in ms, {backend}", f"≤ {target:.0f}", of, lambda v: v <= target)
     return lines
 
 
 def main() -> None:
     hub, work = sys.argv[1], Path(sys.argv[2])
     work.mkdir(parents=True, exist_ok=True)
-    found, figures, costs, missing = {}, [], [], []
+    found, figures, costs, missing, folders = {}, [], [], [], []
     for name, family, title in SETS:
         data, weights = folder(name), CACHE / f"without-{family}"
         if not data or not weights.exists():
             missing.append(title)
             print(f"{title}: not there ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
             continue
-        held_out = ("--weights", str(weights))
-        part = sample(work, name, data, EVERY[name])
+        folders.append(data)
+        tools, held_out = data / "tools.jsonl.gz", ("--weights", str(weights))
         for backend, told in BACKENDS:
-            asked = part if backend in SAMPLED else data / "queries.jsonl.gz"
-            out = work / f"{name}-{backend}.json"
-            r = measure(hub, data / "tools.jsonl.gz", asked, backend, out, *held_out)
+            r = measure(hub, tools, data / "queries.jsonl.gz", backend, work / f"{name}-{backend}.json", *held_out)
             if r is None:
                 missing.append(f"{title} {told}")
                 continue
@@ -135,14 +144,20 @@ def main() -> None:
             costs.append(cost(title, told, r))
             print(figures[-1], flush=True)
         every = data / "queries_all.jsonl.gz"
-        if every.exists():
-            out = work / f"{name}-static-remember.json"
-            more = (*held_out, "--remember", str(REMEMBERED))
-            r = measure(hub, data / "tools.jsonl.gz", every, "static", out, *more)
+        for backend in ("static", "full") if every.exists() else ():
+            out = work / f"{name}-{backend}-remember.json"
+            r = measure(hub, tools, every, backend, out, *held_out, "--remember", str(REMEMBERED))
             if r is None:
+                missing.append(f"{title} {backend}, remembered")
                 continue
-            found["remembered", "static"] = r
-            figures.append(quality(title, f"static, {REMEMBERED} prompts a tool remembered", r))
+            found["remembered", backend] = r
+            figures.append(quality(title, f"{backend}, {REMEMBERED} prompts a tool remembered", r))
+    crowded = crowd(work, folders)
+    for backend, told in BACKENDS if crowded else ():
+        r = measure(hub, *crowded, backend, work / f"crowd-{backend}.json")
+        if r:
+            found["crowd", backend] = r
+            costs.append(cost("All together", told, r))
     left_out = ["Not measured in this run: " + "; ".join(missing) + "."] if missing else []
     load = [f"Load of the machine at the end (1, 5, 15 minutes, {os.cpu_count()} cores): " + ", ".join(f"{l:.1f}" for l in os.getloadavg()) + "; times are upper bounds where that is above zero."]
     text = (HERE / "selection.template.md").read_text()

@@ -9,6 +9,7 @@ that was held out: without that a hub whose tools are unlike all of these was to
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,20 @@ STATISTICS = ("fused_gap10", "cover1", "cover_best", "name_cover1", "bigrams_bes
 STRENGTH = 0.003
 
 
-def read(stem: str):
+@dataclass
+class Answers:
+    """Statistics of answers, with and without what is right among the tools, and how many tools there were."""
+
+    names: list[str]
+    labels: np.ndarray
+    rows: np.ndarray
+    pools: np.ndarray
+
+
+def read(stem: str) -> Answers:
     told = json.loads(Path(f"{stem}.json").read_text())
     rows = np.fromfile(f"{stem}.floor.f32", "<f4").reshape(-1, len(told["stats"]) + 1)
-    return told["stats"], rows[:, 0], rows[:, 1:].astype(np.float64)
+    return Answers(told["stats"], rows[:, 0], rows[:, 1:].astype(np.float64), np.repeat(told["pools"], 2))
 
 
 def fit(sets, columns):
@@ -59,30 +70,43 @@ def written(names, columns, fitted, threshold: float) -> dict:
             "weights": rounded(model.coef_[0]), "bias": round(float(model.intercept_[0]), 6), "threshold": round(threshold, 4)}
 
 
+def rule(sets, columns):
+    """A model of some families and its threshold: the lowest of theirs, less what it sank by for one of them that the
+    others were fitted without."""
+    fitted, shift = fit(list(sets.values()), columns), 0.0
+    for name, (labels, rows) in sets.items() if len(sets) > 1 else []:
+        others = {other: s for other, s in sets.items() if other != name}
+        without = fit(list(others.values()), columns)
+        level = np.quantile(likely(without, rows, columns)[labels > 0], FALSE)
+        shift = min(shift, logit(level) - logit(lowest(without, others, columns)))
+    return fitted, 1 / (1 + float(np.exp(-(logit(lowest(fitted, sets, columns)) + shift))))
+
+
 def part(folder: Path, prefix: str, held_out: dict) -> dict:
     stems = [str(p)[: -len(".json")] for p in sorted(folder.glob(f"{prefix}-*.json"))]
     read_in = {Path(s).name.removeprefix(f"{prefix}-"): read(s) for s in stems}
-    names = next(iter(read_in.values()))[0]
-    sets = {n: (labels, rows) for n, (_, labels, rows) in read_in.items()}
+    names = next(iter(read_in.values())).names
+    sets = {n: (of.labels, of.rows) for n, of in read_in.items()}
     varied = [any(rows[:, at].std() > 1e-6 for _, rows in sets.values()) for at in range(len(names))]
     columns = [at for at, name in enumerate(names) if varied[at] and name in STATISTICS]
-    areas, shift = [], 0.0
-    for name, (labels, rows) in sets.items() if len(sets) > 1 else []:
-        others = {other: s for other, s in sets.items() if other != name}
-        fitted = fit(list(others.values()), columns)
-        held_out.setdefault(name, {})[prefix] = written(names, columns, fitted, lowest(fitted, others, columns))
-        scores = likely(fitted, rows, columns)
-        areas.append(roc_auc_score(labels, scores))
-        shift = min(shift, logit(np.quantile(scores[labels > 0], FALSE)) - logit(lowest(fitted, others, columns)))
-        print(f"{prefix}: {name}, held out: AUC {areas[-1]:.3f}, 5 % of the answerable lie under {np.quantile(scores[labels > 0], FALSE):.3f}", flush=True)
-    fitted = fit(list(sets.values()), columns)
-    threshold = 1 / (1 + float(np.exp(-(logit(lowest(fitted, sets, columns)) + shift))))
-    for name, (labels, rows) in sets.items():
-        scores = likely(fitted, rows, columns)
-        print(f"{prefix}: {name}, of all (seen): AUC {roc_auc_score(labels, scores):.3f}, under the threshold {threshold:.3f} "
-              f"{100 * (scores[labels > 0] < threshold).mean():.1f} % answerable, {100 * (scores[labels < 1] < threshold).mean():.1f} % not")
+    areas = []
+
+    def report(what: str, of: Answers, fitted, threshold: float) -> None:
+        scores, yes, whole = likely(fitted, of.rows, columns), of.labels > 0, of.pools == of.pools.max()
+        areas.append(roc_auc_score(of.labels[whole], scores[whole]))
+        print(f"{prefix}: {what}: AUC {areas[-1]:.3f} (small pools {roc_auc_score(of.labels[~whole], scores[~whole]):.3f}), "
+              f"\"nothing fits\" of {100 * (scores[yes & whole] < threshold).mean():.1f} % answerable "
+              f"({100 * (scores[yes & ~whole] < threshold).mean():.1f} %), {100 * (scores[~yes & whole] < threshold).mean():.1f} % not", flush=True)
+
+    for name in sets if len(sets) > 1 else []:
+        fitted, threshold = rule({other: s for other, s in sets.items() if other != name}, columns)
+        held_out.setdefault(name, {})[prefix] = written(names, columns, fitted, threshold)
+        report(f"{name}, held out", read_in[name], fitted, threshold)
     if areas:
         print(f"{prefix}: mean AUC held out {np.mean(areas):.3f}")
+    fitted, threshold = rule(sets, columns)
+    for name, of in read_in.items():
+        report(f"{name}, of all (seen)", of, fitted, threshold)
     return written(names, columns, fitted, threshold)
 
 

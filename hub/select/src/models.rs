@@ -115,21 +115,11 @@ impl Models {
         self.encoder.is_some()
     }
 
-    /// Vectors of tools, in their order: milliseconds each. Without the transformer, none.
+    /// Vectors of tools, in their order: milliseconds each. Without the transformer, none. By the transformer as it was
+    /// published: only how it reads prompts was tuned.
     pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };
-        docs.iter().map(|doc| encoder.encode(&self.pieces, &doc.texts().head)).collect()
-    }
-
-    /// Whether the transformer was tuned: if not, [`Models::encode_docs`] and [`Models::encode_docs_base`] are the same.
-    pub fn is_tuned(&self) -> bool {
-        self.encoder.as_ref().is_some_and(Encoder::is_tuned)
-    }
-
-    /// Vectors by the transformer as it was before it was tuned: what tools are called alike by in measurements.
-    pub fn encode_docs_base(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
-        let Some(encoder) = &self.encoder else { return Vec::new() };
-        docs.iter().map(|doc| encoder.encode_base(&self.pieces, &doc.texts().head)).collect()
+        docs.iter().map(|doc| encoder.encode_tool(&self.pieces, &doc.texts().head)).collect()
     }
 
     /// The vector of a prompt, for [`crate::Memory`]: the transformer's, or else the static table's. `None` when there is
