@@ -21,7 +21,7 @@ from onnx.external_data_helper import set_external_data
 
 from encoder import CLS, HEADS, LAYERS, SEP, WIDTH, MiniLm
 
-NAME, FIRST, BASE = "encoder.onnx", "last_hidden_state", "base"
+NAME, FIRST, BASE = "encoder.onnx_data", "last_hidden_state", "base"
 # What reads the same input is one product.
 TOGETHER = {"query": ("query", "key", "value"), "out": ("out",), "up": ("up",), "down": ("down",)}
 # Texts are cut at 64 tokens when they are read.
