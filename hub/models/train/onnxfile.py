@@ -1,108 +1,267 @@
-"""Writes `encoder.onnx`: the published int8 file, with a tuned copy of its last layers beside them.
+"""Writes `encoder.onnx`: MiniLM whose int8 weights are multiplied as they are, and low-rank tuning beside them.
 
-Both share what lies below. The first output is the tuned one, `base` is the model as published: `mcp-hub eval` calls
-tools alike by that, whatever was tuned. Weights are int8 with a scale for each column, as in the published file.
+    write(state, out)                                                       # as published
+    write(state, out, {"3.query": (a, b)}, {"3.query.bias": v, "5.norm.weight": w})  # tuned: x @ a @ b more, other vectors
+
+`state` is `MiniLm.state_dict()` as published. Both paths, the tuned one (the first output) and the one as published (`base`:
+`mcp-hub eval` calls tools alike by that), share the int8 weights. Those lie in the file as one block that its reader need not
+copy: external data of ONNX, whose other file is this one.
 """
 
+import argparse
+import json
+import math
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
-OURS = {
-    "attention.self.query": "query", "attention.self.key": "key", "attention.self.value": "value", "attention.output.dense": "out",
-    "attention.output.LayerNorm": "attention_norm", "intermediate.dense": "up", "output.dense": "down", "output.LayerNorm": "norm",
-}
-PREFIX = "inner.encoder.layer."
+from encoder import CLS, HEADS, LAYERS, SEP, WIDTH, MiniLm
 
-
-def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scale = np.maximum(np.abs(weight).max(axis=0, keepdims=True), 1e-12) / 127.0
-    return np.round(weight / scale).astype(np.int8), scale.astype(np.float32)
-
-
-def ours(name: str, first: int) -> str:
-    """`inner.encoder.layer.5.output.dense.bias` -> `1.down.bias`, counted from the first tuned layer."""
-    at, rest = name.removeprefix(PREFIX).split(".", 1)
-    module, kind = rest.rsplit(".", 1)
-    return f"{int(at) - first}.{OURS[module]}.{kind}"
+NAME, FIRST, BASE = "encoder.onnx_data", "last_hidden_state", "base"
+# What reads the same input is one product.
+TOGETHER = {"query": ("query", "key", "value"), "out": ("out",), "up": ("up",), "down": ("down",)}
+# Texts are cut at 64 tokens when they are read.
+PLACES = 128
+# Added to the score of what pads a text.
+PADDING = -1e4
+# A field of the outermost message that ONNX does not have: readers skip it.
+BLOCK_FIELD = 1000
 
 
-def read_rows(graph: onnx.GraphProto) -> None:
-    """Tables of embeddings stay int8: rows are made floats when they are read. The runtime would else keep 47 MB of floats."""
-    made_by = {output: node for node in graph.node for output in node.output}
-    for gather in [node for node in graph.node if node.op_type == "Gather"]:
-        times = made_by.get(gather.input[0])
-        if times is None or times.op_type != "Mul":
-            continue
-        cast, at = made_by[times.input[0]], gather.input[1]
-        rows = [
-            helper.make_node("Gather", [cast.input[0], at], [f"{gather.output[0]}_q"], f"{gather.name}_q"),
-            helper.make_node("Gather", [times.input[1], at], [f"{gather.output[0]}_scale"], f"{gather.name}_scale"),
-            helper.make_node("Cast", [f"{gather.output[0]}_q"], [f"{gather.output[0]}_f"], f"{gather.name}_f", to=onnx.TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{gather.output[0]}_f", f"{gather.output[0]}_scale"], gather.output, gather.name),
-        ]
-        place = list(graph.node).index(gather)
-        for old in (gather, times, cast):
-            graph.node.remove(old)
-        for node in reversed(rows):
-            graph.node.insert(place - 2, node)
+def by_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127.0
+    return np.round(table / scale).astype(np.int8), scale.astype(np.float32)
 
 
-def write(published: Path, state: dict[str, np.ndarray], first: int, out: Path) -> None:
-    """`state` holds the tuned layers from `first` on, by their names in `encoder.py`."""
-    model = onnx.load(published)
-    graph = model.graph
-    made_by = {output: node for node in graph.node for output in node.output}
-    below = next(n.output[0] for n in graph.node if f"{PREFIX}{first - 1}.output.LayerNorm.weight" in n.input)
-    above = {below}
-    tuned, weights = [], {}
-    for node in graph.node:
-        if any(name in above for name in node.input):
-            above.update(node.output)
-            tuned.append(node)
-    for node in tuned:
-        if node.op_type != "MatMul" or node.input[1] in above:
-            continue
-        bias = next(name for n in tuned if node.output[0] in n.input for name in n.input if name.endswith(".bias"))
-        weights[node.input[1]] = ours(bias, first).replace(".bias", ".weight")
-    added, renamed = [], {name: f"{name}_tuned" for name in above - {below}}
+def by_columns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`weight` is [in, out]. x86 without VNNI adds two products of u8 and i8 in 16 bits and cuts what does not fit: so two
+    weights of a column that lie side by side are together at most 128 (255 * 128 < 2^15), and every CPU counts the same."""
 
-    def put(name: str, value: np.ndarray) -> str:
-        graph.initializer.append(numpy_helper.from_array(value, name))
+    def pairs(of: np.ndarray) -> np.ndarray:
+        return np.abs(of).reshape(-1, 2, of.shape[1]).sum(1).max(0)
+
+    scale = np.maximum(np.maximum(pairs(weight) / 128.0, np.abs(weight).max(0) / 127.0), 1e-12)
+    while True:
+        whole = np.round(weight / scale)
+        over = (pairs(whole) > 128) | (np.abs(whole).max(0) > 127)
+        if not over.any():
+            return whole.astype(np.int8), scale.astype(np.float32)
+        scale = np.where(over, scale * 1.002, scale)
+
+
+@torch.inference_mode()
+def smoothing(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What each column of an input is divided by, and its row of weights multiplied by: some columns are fifty times as large
+    as others, and the steps of int8 would be theirs. Seen on texts of `tokens.json`."""
+    model = MiniLm()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    model.eval()
+    largest: dict[str, torch.Tensor] = {}
+
+    def see(key: str):
+        def hook(_, inputs):
+            found = inputs[0].abs().flatten(0, -2).amax(0)
+            largest[key] = torch.maximum(largest.get(key, found), found)
+        return hook
+
+    for at, layer in enumerate(model.layers):
+        for name in ("query", "out", "up"):
+            getattr(layer, name).register_forward_pre_hook(see(f"{at}.{name}"))
+    for _, ids in json.loads((Path(__file__).parent / "tokens.json").read_text()):
+        tokens = torch.tensor([[CLS, *ids, SEP]])
+        model(tokens, torch.ones_like(tokens))
+    out = {}
+    for key, found in largest.items():
+        at, name = key.split(".")
+        weight = np.abs([state[f"layers.{at}.{each}.weight"] for each in TOGETHER[name]]).max((0, 1))
+        ratio = np.sqrt(np.maximum(found.numpy(), 1e-5) / np.maximum(weight, 1e-5))
+        out[key] = (ratio / np.exp(np.log(ratio).mean())).astype(np.float32)
+    return out
+
+
+class Writer:
+    def __init__(self, state, low_rank, vectors):
+        self.state, self.low_rank, self.vectors = state, low_rank, vectors
+        self.smooth = smoothing(state)
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, onnx.TensorProto] = {}
+        self.block = bytearray()
+
+    def add(self, kind: str, inputs: list[str], name: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
-    for dequantised, name in weights.items():  # Cast(int8), then Mul(scale)
-        values, scale = quantised(state[name].T)
-        times = made_by[dequantised]
-        cast = made_by[times.input[0]]
-        renamed[dequantised] = f"{dequantised}_tuned"
-        held = put(f"{cast.input[0]}_tuned", values), put(f"{times.input[1]}_tuned", scale)
-        added.append(helper.make_node("Cast", held[:1], [f"{cast.output[0]}_tuned"], f"{cast.name}_tuned", to=onnx.TensorProto.FLOAT))
-        added.append(helper.make_node("Mul", [f"{cast.output[0]}_tuned", held[1]], [renamed[dequantised]], f"{times.name}_tuned"))
-    for original in tuned:
-        node = onnx.NodeProto()
-        node.CopyFrom(original)
-        node.name = f"{node.name}_tuned"
-        for at, name in enumerate(node.input):
-            if name.startswith(PREFIX) and name not in renamed:
-                renamed[name] = put(f"{name}_tuned", state[ours(name, first)])
-            node.input[at] = renamed.get(name, name)
-        for at, name in enumerate(node.output):
-            node.output[at] = renamed[name]
-        added.append(node)
-    graph.node.extend(added)
-    output = graph.output[0]
-    names = {output.name: "base", renamed[output.name]: output.name}
-    for node in graph.node:
-        for names_of in (node.input, node.output):
-            for at, name in enumerate(names_of):
-                names_of[at] = names.get(name, name)
-    base = onnx.ValueInfoProto()
-    base.CopyFrom(output)
-    base.name = "base"
-    graph.output.append(base)
-    read_rows(graph)
-    onnx.checker.check_model(model)
-    onnx.save(model, out)
+    def put(self, name: str, value, kind=np.float32) -> str:
+        """A weight; the same name is the same weight."""
+        if name not in self.weights:
+            self.weights[name] = numpy_helper.from_array(np.asarray(value, kind, order="C"), name)
+        return name
+
+    def put_apart(self, name: str, value: np.ndarray) -> str:
+        """A weight of int8, in the block."""
+        if name not in self.weights:
+            tensor = numpy_helper.from_array(np.asarray(value, np.int8, order="C"), name)
+            set_external_data(tensor, NAME, len(self.block), len(tensor.raw_data))
+            self.block += tensor.raw_data
+            tensor.ClearField("raw_data")
+            self.weights[name] = tensor
+        return name
+
+    def half(self, name: str, value: np.ndarray) -> str:
+        """A small matrix, in the file half as long; floats from when it is loaded."""
+        return self.add("Cast", [self.put(f"{name}.half", value, np.float16)], name, to=TensorProto.FLOAT)
+
+    def vector(self, path: str, name: str, times: float = 1.0) -> np.ndarray:
+        """A bias, or what a LayerNorm multiplies by."""
+        tuned = self.vectors.get(name) if path == "tuned" else None
+        return (self.state[f"layers.{name}"] if tuned is None else tuned) * times
+
+    def quantised(self, at: str, key: str, x: str) -> tuple[str, str, float, str]:
+        """Bytes, their zero and their step in units of the size of each row: what one text holds does not move another's."""
+        axis = self.put("last", [-1], np.int64)
+        if key.endswith("down"):  # GELU: never below -0.17
+            most = self.add("ReduceMax", [x, axis], f"{at}.most", keepdims=1)
+            size, zero, step = self.add("Max", [most, self.put("least", 2.0)], f"{at}.size"), 20, 1 / 235
+        else:
+            x = self.add("Mul", [x, self.put(f"{key}.smooth", 1 / self.smooth[key])], f"{at}.smooth")
+            size, zero, step = self.add("ReduceMax", [self.add("Abs", [x], f"{at}.abs"), axis], f"{at}.size", keepdims=1), 128, 1 / 127
+        unit, middle = self.add("Div", [x, size], f"{at}.unit"), self.put(f"zero.{zero}", zero, np.uint8)
+        return self.add("QuantizeLinear", [unit, self.put(f"step.{zero}", step), middle], f"{at}.bytes"), middle, step, size
+
+    def linear(self, path: str, layer: int, first: str, x: str) -> str:
+        key, at, names = f"{layer}.{first}", f"{path}.{layer}.{first}", TOGETHER[first]
+        # Scores of attention are divided here.
+        times = [1 / math.sqrt(WIDTH // HEADS) if name == "query" else 1.0 for name in names]
+        weights = [self.state[f"layers.{layer}.{name}.weight"].T * t for name, t in zip(names, times)]
+        whole, scale = by_columns(np.concatenate(weights, 1) * self.smooth.get(key, np.ones(1))[:, None])
+        read, zero, step, size = self.quantised(at, key, x)
+        product = [read, self.put_apart(f"{key}.weight", whole), zero, self.put("zero", 0, np.int8)]
+        y = self.add("Cast", [self.add("MatMulInteger", product, f"{at}.product")], f"{at}.float", to=TensorProto.FLOAT)
+        y = self.add("Mul", [y, self.put(f"{key}.scale", scale * step)], f"{at}.scaled")
+        y = self.add("Mul", [y, size], f"{at}.sized")
+        bias = np.concatenate([self.vector(path, f"{layer}.{name}.bias", t) for name, t in zip(names, times)])
+        more = self.put(f"{at}.bias", bias)
+        if path == "tuned" and any(f"{layer}.{name}" in self.low_rank for name in names):
+            narrow, wide = [], []
+            for name, t, weight in zip(names, times, weights):
+                a, b = self.low_rank.get(f"{layer}.{name}", (np.zeros((len(weight), 0)), np.zeros((0, weight.shape[1]))))
+                narrow.append(a)
+                wide.append(b * t)
+            inner = self.add("MatMul", [x, self.half(f"{at}.a", np.concatenate(narrow, 1))], f"{at}.inner")
+            low = self.add("MatMul", [inner, self.half(f"{at}.b", diagonal(wide))], f"{at}.low")
+            more = self.add("Add", [low, more], f"{at}.more")
+        return self.add("Add", [y, more], at)
+
+    def norm(self, path: str, name: str, x: str, y: str, out: str) -> str:
+        own = [self.put(f"{path}.{name}.{kind}", self.vector(path, f"{name}.{kind}")) for kind in ("weight", "bias")]
+        return self.add("LayerNormalization", [self.add("Add", [x, y], f"{out}.sum"), *own], out, axis=-1, epsilon=1e-12)
+
+    def layer(self, path: str, layer: int, x: str, mask: str, out: str) -> str:
+        at = f"{path}.{layer}"
+        shape = self.put("heads", [0, 0, 3 * HEADS, WIDTH // HEADS], np.int64)
+        three = self.add("Reshape", [self.linear(path, layer, "query", x), shape], f"{at}.three")
+        three = self.add("Transpose", [three], f"{at}.heads", perm=[0, 2, 1, 3])
+        q, k, v = (f"{at}.{name}" for name in "qkv")
+        self.nodes.append(helper.make_node("Split", [three], [q, k, v], f"{at}.split", axis=1, num_outputs=3))
+        scores = self.add("MatMul", [q, self.add("Transpose", [k], f"{at}.turned", perm=[0, 1, 3, 2])], f"{at}.scores")
+        shares = self.add("Softmax", [self.add("Add", [scores, mask], f"{at}.masked")], f"{at}.shares", axis=-1)
+        mixed = self.add("Transpose", [self.add("MatMul", [shares, v], f"{at}.mixed")], f"{at}.back", perm=[0, 2, 1, 3])
+        mixed = self.add("Reshape", [mixed, self.put("width", [0, 0, WIDTH], np.int64)], f"{at}.whole")
+        x = self.norm(path, f"{layer}.attention_norm", x, self.linear(path, layer, "out", mixed), f"{at}.attention_norm")
+        up = self.add("Gelu", [self.linear(path, layer, "up", x)], f"{at}.gelu")
+        return self.norm(path, f"{layer}.norm", x, self.linear(path, layer, "down", up), out)
+
+    def embedded(self) -> str:
+        words, scale = by_rows(self.state["words.weight"])
+        x = self.add("Gather", [self.put_apart("words", words), "input_ids"], "words.bytes")
+        x = self.add("Cast", [x], "words.float", to=TensorProto.FLOAT)
+        x = self.add("Mul", [x, self.add("Gather", [self.put("words.scale", scale), "input_ids"], "words.by")], "words.read")
+        places = self.put("places", self.state["places.weight"][:PLACES] + self.state["kind"])
+        start, length = self.put("start", [0], np.int64), self.add("Shape", ["input_ids"], "length", start=1, end=2)
+        x = self.add("Add", [x, self.add("Slice", [places, start, length, start], "places.read")], "embedded")
+        own = [self.put(f"norm.{kind}", self.state[f"norm.{kind}"]) for kind in ("weight", "bias")]
+        return self.add("LayerNormalization", [x, *own], "norm", axis=-1, epsilon=1e-12)
+
+    def mask(self) -> str:
+        told = self.add("Cast", ["attention_mask"], "mask.float", to=TensorProto.FLOAT)
+        less = self.add("Sub", [self.put("one", 1.0), told], "mask.less")
+        less = self.add("Mul", [less, self.put("padding", PADDING)], "mask.added")
+        return self.add("Unsqueeze", [less, self.put("mask.axes", [1, 2], np.int64)], "mask")
+
+    def model(self) -> onnx.ModelProto:
+        touched = sorted({int(name.split(".")[0]) for name in (*self.low_rank, *self.vectors)})
+        outputs = [FIRST, BASE] if touched else [FIRST]
+        mask, states = self.mask(), [self.embedded()]
+        for at in range(LAYERS):
+            states.append(self.layer("base", at, states[-1], mask, f"base.{at}.x" if at + 1 < LAYERS else outputs[-1]))
+        if touched:
+            x = states[touched[0]]
+            for at in range(touched[0], LAYERS):
+                x = self.layer("tuned", at, x, mask, f"tuned.{at}.x" if at + 1 < LAYERS else FIRST)
+        info = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes, "encoder",
+            [info(name, TensorProto.INT64, ["batch", "length"]) for name in ("input_ids", "attention_mask")],
+            [info(name, TensorProto.FLOAT, ["batch", "length", WIDTH]) for name in outputs],
+            list(self.weights.values()),
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9, producer_name="mcphub")
+
+
+def diagonal(parts: list[np.ndarray]) -> np.ndarray:
+    out = np.zeros((sum(len(part) for part in parts), sum(part.shape[1] for part in parts)))
+    row = column = 0
+    for part in parts:
+        out[row : row + len(part), column : column + part.shape[1]] = part
+        row, column = row + len(part), column + part.shape[1]
+    return out
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def save(model: onnx.ModelProto, block: bytes, out: Path) -> None:
+    """The block lies before all else, so that its place does not depend on what refers to it."""
+    head = varint(BLOCK_FIELD << 3 | 2) + varint(len(block))
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "offset":
+                entry.value = str(int(entry.value) + len(head))
+    out.write_bytes(head + block + model.SerializeToString(deterministic=True))
+
+
+def write(state, out: Path, low_rank=None, vectors=None) -> None:
+    """`low_rank`: `<layer>.<linear>` to (a [in, r], b [r, out]), whatever scales them multiplied in. `vectors`: tuned biases and
+    LayerNorms, as `<layer>.<linear>.bias`, `<layer>.attention_norm.weight`, `<layer>.norm.bias`, in place of those of `state`."""
+    state = {name: np.asarray(value, np.float32) for name, value in state.items()}
+    low_rank = {name: tuple(np.asarray(part, np.float32) for part in parts) for name, parts in (low_rank or {}).items()}
+    vectors = {name: np.asarray(value, np.float32) for name, value in (vectors or {}).items()}
+    for name, (a, b) in low_rank.items():
+        wide, narrow = state[f"layers.{name}.weight"].shape
+        assert a.shape == (narrow, len(b)) and b.shape[1] == wide, f"{name}: {a.shape}, {b.shape}"
+    for name, value in vectors.items():
+        assert value.shape == state[f"layers.{name}"].shape and value.ndim == 1, name
+    writer = Writer(state, low_rank, vectors)
+    save(writer.model(), bytes(writer.block), out)
+
+
+def main() -> None:
+    """The model as published."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--mini", type=Path, required=True, help="folder of MiniLM's weights and tokenizer")
+    options.add_argument("--out", type=Path, required=True)
+    told = options.parse_args()
+    write(MiniLm.load(told.mini / "model.safetensors").state_dict(), told.out)
+
+
+if __name__ == "__main__":
+    main()
