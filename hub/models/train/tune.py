@@ -187,7 +187,9 @@ def main() -> None:
         report.tell("as published", encoder.untuned(report.texts))
     kept = [family for name, family in found.items() if name != told.without]
     added = train(sets(kept, told.data, encoder), encoder) if kept else {}
-    torch.save(added, told.out.with_name("lowrank.pt"))
+    apart = told.base / (f"without-{told.without}" if told.without else "all")
+    apart.mkdir(parents=True, exist_ok=True)
+    torch.save(added, apart / "lowrank.pt")
     onnxfile.write(published, told.out, added)
     print(f"{told.out}: tuned on {', '.join(f.name for f in kept) or 'nothing'}")
     if report:
