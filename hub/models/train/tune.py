@@ -1,14 +1,14 @@
-"""Tunes the last two layers of the transformer on pairs of question and tool, and writes `encoder.onnx`.
+"""Tunes the transformer for prompts on pairs of question and tool: a pair of small matrices beside every linear.
 
-What lies below them stays, so it is computed once for all families. In-batch negatives of one family at a time, and of
-each question the best wrong tool that words and the untuned model find; what is nearly the right one is no negative.
+Vectors of tools stay as published. So every tool of a family is a negative of every question at no cost, what is held
+cannot be forgotten, and what is learnt carries over to tools that nobody has seen: to say a wish as a description would.
 `--without FAMILY` leaves one out, to be reported on it.
 """
 
 import argparse
-import copy
 import hashlib
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,178 +16,156 @@ import torch
 from torch.nn import functional as F
 
 import onnxfile
-from data import Family, families, head, words
-from encoder import CLS, LAYERS, SEP, MiniLm, Tokenizer, additive, tokenizer
+from data import Family, families, head
+from encoder import CLS, SEP, MiniLm, Tokenizer, tokenizer
 from measure import Lexical, score, told as row, z
 from pairs import identity, pairs
+from wishes import servers, wishes
 
-FIRST, TOKENS, TEMPERATURE = 4, 64, 0.05
-BATCH, STEPS, RATE, NEAR, SEED = 48, 90, 5e-5, 0.85, 7
-# Pairs of a family at most.
-MOST = {"mcp": 2200, "seal": 3200, "bfcl": 2200, "metatool": 2500}
-
-
-def chosen(family: Family) -> list[tuple[str, int, str]]:
-    """Pairs with the text that stands for the tool: now and then its name or its description alone."""
-    rng = random.Random(5)
-    made = pairs(family, SEED)
-    out = []
-    for question, at, text in rng.sample(made, min(len(made), MOST[family.name])):
-        chance, tool = rng.random(), family.tools[at]
-        if text == head(tool) and chance < 0.1:
-            text = words(tool.name)
-        elif text == head(tool) and chance < 0.2 and len(tool.description.split()) > 4:
-            text = tool.description
-        out.append((question, at, text))
-    return out
+# Tokens of a text at most: what is measured, what is trained on.
+TOKENS, READ = 64, 40
+RANK, TEMPERATURE = 12, 0.05
+BATCH, STEPS, RATE, SEED = 40, 80, 5e-4, 7
+# Tools nearer than this are no negatives of each other; what servers advertise overlaps more than what tools do.
+NEAR, LIKE = 0.9, 0.65
+# How loud words are at most beside the transformer while it learns: it is to find what they do not.
+HEARD = 1.5
+# Pairs of a family at most: more would not be read.
+MOST = {"mcp": 1500, "servers": 2000, "seal": 1500, "bfcl": 1500, "metatool": 1500}
+# Where one wish of a prompt ends.
+WISH = re.compile(r"(?<=[.!?;])\s+|,?\s+(?:and then|and also|then|after that|finally)\s+")
 
 
-class Hidden:
-    """Texts as the layers below `FIRST` leave them, and the vectors that the untuned model makes of them."""
+class Encoder:
+    """Texts to vectors, and a file of what the untuned model makes of them: it is the same for all families."""
 
-    def __init__(self, folder: Path, model: MiniLm, tok: Tokenizer, texts: list[str]):
-        encoded = tok.encode_batch(texts, add_special_tokens=False)
-        ids = [[CLS] + e.ids[: TOKENS - 2] + [SEP] for e in encoded]
-        self.at = {text: at for at, text in enumerate(texts)}
-        self.start = np.cumsum([0] + [len(i) for i in ids])
-        name = f"hidden-{hashlib.sha256(repr((FIRST, ids)).encode()).hexdigest()[:16]}"
-        path, untuned = folder / f"{name}.npy", folder / f"{name}.vectors.npy"
-        if not path.exists():
-            states = np.zeros((self.start[-1], 384), np.float16)
-            order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
-            for first in range(0, len(order), 128):
-                part = order[first : first + 128]
-                for at, found in zip(part, below(model, [ids[at] for at in part])):
-                    states[self.start[at] : self.start[at + 1]] = found[: len(ids[at])]
-            np.save(path, states)
-        self.states = np.load(path, mmap_mode="r")
-        if not untuned.exists():
-            np.save(untuned, vectors(model.layers[FIRST:], self, texts))
-        self.untuned = np.load(untuned)
+    def __init__(self, model: MiniLm, tok: Tokenizer, folder: Path):
+        self.model, self.tok, self.ids = model, tok, {}
+        self.path, self.known = folder / "untuned.npz", {}
+        if self.path.exists():
+            held = np.load(self.path)
+            self.known = dict(zip(held["keys"].tolist(), held["vectors"]))
 
-    def before(self, texts: list[str]) -> np.ndarray:
-        return self.untuned[[self.at[text] for text in texts]]
+    def encode(self, texts: list[str], most: int = TOKENS) -> torch.Tensor:
+        for text in texts:
+            if text not in self.ids:
+                self.ids[text] = self.tok.encode(text, add_special_tokens=False).ids[: TOKENS - 2]
+        return self.model.encode([[CLS, *self.ids[text][: most - 2], SEP] for text in texts])
 
-    def batch(self, rows: list[int]):
-        longest = max(self.start[at + 1] - self.start[at] for at in rows)
-        x, mask = np.zeros((len(rows), longest, 384), np.float32), np.zeros((len(rows), longest), np.float32)
-        for place, at in enumerate(rows):
-            size = self.start[at + 1] - self.start[at]
-            x[place, :size], mask[place, :size] = self.states[self.start[at] : self.start[at + 1]], 1
-        return torch.from_numpy(x), torch.from_numpy(mask)
+    @torch.inference_mode()
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        out = np.zeros((len(texts), 384), np.float32)
+        for first in range(0, len(order), 256):
+            part = order[first : first + 256]
+            out[part] = self.encode([texts[at] for at in part]).numpy()
+        return out
 
-
-@torch.inference_mode()
-def below(model: MiniLm, ids: list[list[int]]) -> np.ndarray:
-    longest = max(map(len, ids))
-    x, mask = torch.zeros(len(ids), longest, dtype=torch.long), torch.zeros(len(ids), longest)
-    for at, row_ids in enumerate(ids):
-        x[at, : len(row_ids)], mask[at, : len(row_ids)] = torch.tensor(row_ids), 1
-    x = model.norm(model.words(x) + model.places.weight[:longest] + model.kind)
-    for layer in model.layers[:FIRST]:
-        x = layer(x, additive(mask))
-    return x.half().numpy()
-
-
-def top(layers, x, mask):
-    for layer in layers:
-        x = layer(x, additive(mask))
-    mask = mask.unsqueeze(-1)
-    return F.normalize((x * mask).sum(1) / mask.sum(1), dim=-1)
-
-
-@torch.inference_mode()
-def vectors(layers, hidden: Hidden, texts: list[str]) -> np.ndarray:
-    rows = [hidden.at[text] for text in texts]
-    order = sorted(range(len(rows)), key=lambda at: hidden.start[rows[at] + 1] - hidden.start[rows[at]])
-    out = np.zeros((len(rows), 384), np.float32)
-    for first in range(0, len(order), 128):
-        part = order[first : first + 128]
-        out[part] = top(layers, *hidden.batch([rows[at] for at in part])).numpy()
-    return out
+    def untuned(self, texts: list[str]) -> np.ndarray:
+        """The vectors as published; so call it before training."""
+        keys = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+        missing = {key: text for key, text in zip(keys, texts) if key not in self.known}
+        if missing:
+            self.known.update(zip(missing, self.vectors(list(missing.values())).astype(np.float16)))
+            np.savez(self.path, keys=np.array(list(self.known)), vectors=np.stack(list(self.known.values())))
+        return np.stack([self.known[key] for key in keys]).astype(np.float32)
 
 
 class Asked:
-    """A family's pairs, what of each question is right, and the wrong tools that look right."""
+    """A family's pairs, what of each question is right, and its tools as published."""
 
-    def __init__(self, family: Family, hidden: Hidden):
-        self.pairs, self.same = chosen(family), identity(family)
-        self.heads = [head(tool) for tool in family.tools]
+    def __init__(self, family: Family, encoder: Encoder, near: float, made: list[tuple[str, int]]):
+        self.name, self.near = family.name, near
+        self.same = np.array(identity(family))
+        lexical = Lexical(family.tools)
         self.right: dict[str, set[int]] = {}
         for question in (q for asked in family.questions.values() for q in asked):
-            self.right.setdefault(question.text, set()).update(self.same[t] for e in question.gold for t in e)
-        wanted: dict[str, list[int]] = {}
-        for question, tool, _ in self.pairs:
-            self.right.setdefault(question, set()).add(self.same[tool])
-            wanted.setdefault(question, []).append(tool)
-        self.wrong: dict[str, list[int]] = {}
-        if family.questions:  # those made from tools would find too many that serve as well
-            asked, tools, lexical = list(wanted), hidden.before(self.heads), Lexical(family.tools)
-            for first in range(0, len(asked), 512):
-                part = asked[first : first + 512]
-                scores = z(lexical.scores(part)) + z(hidden.before(part) @ tools.T)
-                for question, best in zip(part, np.argsort(-scores, 1)[:, :24]):
-                    near = (tools[best] @ tools[wanted[question]].T).max(1)
-                    wrong = [int(t) for t, n in zip(best, near) if n < NEAR and self.same[t] not in self.right[question]]
-                    self.wrong[question] = wrong[:12]
+            self.right.setdefault(question.text, set()).update(int(self.same[t]) for e in question.gold for t in e)
+        made = random.Random(SEED).sample(made, min(len(made), MOST[family.name]))
+        self.pairs = [(self.part(question, tool, lexical), tool) for question, tool in made]
+        for question, tool in self.pairs:
+            self.right.setdefault(question, set()).add(int(self.same[tool]))
+        self.tools = torch.from_numpy(encoder.untuned([head(tool) for tool in family.tools]))
+        # A wish made of a description shares its words: with words heard there would be nothing left to learn.
+        self.words = None
+        if family.name != "mcp":
+            chunks = [[question for question, _ in self.pairs[at : at + 256]] for at in range(0, len(self.pairs), 256)]
+            self.words = np.concatenate([z(lexical.scores(chunk)).astype(np.float16) for chunk in chunks])
 
-    def step(self, layers, hidden: Hidden, rng: random.Random):
-        """The loss of a batch."""
-        pick = rng.sample(self.pairs, min(BATCH, len(self.pairs)))
-        tools = [(tool, text) for _, tool, text in pick]
-        for question, _, _ in pick:
-            tools += [(t, self.heads[t]) for t in rng.sample(self.wrong.get(question, []), min(1, len(self.wrong.get(question, []))))]
-        texts = sorted({text for _, text in tools})
-        place = {text: at for at, text in enumerate(texts)}
-        asked = top(layers, *hidden.batch([hidden.at[question] for question, _, _ in pick]))
-        found = top(layers, *hidden.batch([hidden.at[text] for text in texts]))[[place[text] for _, text in tools]]
-        right = [[self.same[tool] in self.right[question] and at != own for at, (tool, _) in enumerate(tools)] for own, (question, _, _) in enumerate(pick)]
-        scores = (asked @ found.T / TEMPERATURE).masked_fill(torch.tensor(right), -1e4)
-        answer = torch.arange(len(pick))
-        return F.cross_entropy(scores, answer) + 0.3 * F.cross_entropy(scores[:, : len(pick)].T, answer)
+    def part(self, question: str, tool: int, lexical: Lexical) -> str:
+        """Of a prompt with several wishes the one that asks for the tool: the selector reads them one by one too."""
+        parts = [part for part in WISH.split(question) if len(part.split()) > 2]
+        if len(self.right.get(question, ())) < 2 or len(parts) < 2:
+            return question
+        scores = lexical.scores(parts)[:, tool]
+        if scores.max() <= 0:
+            return question
+        part = parts[int(scores.argmax())]
+        self.right.setdefault(part, set()).update(self.right[question])
+        return part
+
+    def loss(self, encoder: Encoder, rng: random.Random) -> torch.Tensor:
+        rows = rng.sample(range(len(self.pairs)), min(BATCH, len(self.pairs)))
+        questions, gold = zip(*(self.pairs[at] for at in rows))
+        gold = torch.tensor(gold)
+        scores = encoder.encode(list(questions), READ) @ self.tools.T / TEMPERATURE
+        if self.words is not None:
+            scores = scores + HEARD * torch.tanh(torch.from_numpy(self.words[rows].astype(np.float32)) / 6)
+        right = torch.from_numpy(np.stack([np.isin(self.same, list(self.right[question])) for question in questions]))
+        left_out = right | (self.tools[gold] @ self.tools.T > self.near)
+        left_out[torch.arange(len(rows)), gold] = False
+        return F.cross_entropy(scores.masked_fill(left_out, -1e4), gold)
 
 
-def train(kept: list[Family], hidden: Hidden, base):
+def sets(kept: list[Family], data: Path, encoder: Encoder) -> list[Asked]:
+    made = []
+    for family in kept:
+        if family.name == "mcp":
+            few = random.Random(SEED).sample(family.tools, min(len(family.tools), MOST["mcp"]))
+            made.append(Asked(Family("mcp", few), encoder, NEAR, wishes(few, SEED)))
+            continue
+        asked = {question.text for told in family.questions.values() for question in told}
+        found = [(question, tool) for question, tool, _ in pairs(family, SEED) if question in asked]
+        made.append(Asked(family, encoder, NEAR, found))
+    hosts, wished = servers(data)
+    if wished:
+        made.append(Asked(hosts, encoder, LIKE, wished))
+    return made
+
+
+def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """The pair of every linear, by `layer.linear`."""
     rng = random.Random(SEED)
-    layers = copy.deepcopy(base).train()
-    sets = [Asked(family, hidden) for family in kept]
-    optimiser = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=0.01)
+    added = encoder.model.low_rank(RANK)
+    optimiser = torch.optim.AdamW([matrix for one in added.values() for matrix in (one.a, one.b)], lr=RATE, weight_decay=0.01)
     for step in range(STEPS):
-        rate = RATE * min(1.0, (step + 1) / (0.1 * STEPS)) * min(1.0, (STEPS - step) / (0.9 * STEPS))
         for group in optimiser.param_groups:
-            group["lr"] = rate
-        loss = sets[step % len(sets)].step(layers, hidden, rng)
+            group["lr"] = RATE * min(1.0, (step + 1) / (0.1 * STEPS)) * min(1.0, (STEPS - step) / (0.9 * STEPS))
+        one = asked[step % len(asked)]
+        loss = one.loss(encoder, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 10 < len(sets):
-            print(f"{step} {kept[step % len(sets)].name} {loss.item():.3f}", flush=True)
-    return layers.eval()
+        if step % 10 < len(asked):
+            print(f"{step} {one.name} {loss.item():.3f}", flush=True)
+    return {name: (one.a.detach(), one.b.detach()) for name, one in added.items()}
 
 
-def texts_of(found: dict[str, Family]) -> list[str]:
-    """All that training reads, whatever is left out: it is computed once."""
-    texts = set()
-    for family in found.values():
-        if family.questions:
-            texts.update(head(tool) for tool in family.tools)
-            texts.update(q.text for q in reported(family)[1])
-        for question, _, text in chosen(family):
-            texts.update((question, text))
-    return sorted(texts)
+class Report:
+    """On a family that is left out: the cosine alone, and beside words."""
 
+    def __init__(self, encoder: Encoder, family: Family):
+        self.name, questions = next(iter(family.questions.items()))
+        self.questions = questions[:: 4 if len(questions) > 2000 else 2]
+        self.texts = [question.text for question in self.questions]
+        self.tools = encoder.untuned([head(tool) for tool in family.tools])
+        self.words = z(Lexical(family.tools).scores(self.texts))
 
-def reported(family: Family):
-    name = next(iter(family.questions))
-    return name, family.questions[name][:: 4 if len(family.questions[name]) > 2000 else 2]
-
-
-def report(layers, what: str, hidden: Hidden, family: Family) -> None:
-    """The cosine alone, on a family that was left out."""
-    name, questions = reported(family)
-    tools = vectors(layers, hidden, [head(tool) for tool in family.tools])
-    scores = vectors(layers, hidden, [q.text for q in questions]) @ tools.T
-    print(row(f"{name}, {what}", score(scores, questions)), flush=True)
+    def tell(self, what: str, prompts: np.ndarray) -> None:
+        scores = prompts @ self.tools.T
+        print(row(f"{self.name}, {what}", score(scores, self.questions)), flush=True)
+        for loud in (2, 3):
+            print(row(f"  words + {loud} of it", score(self.words + loud * z(scores), self.questions)), flush=True)
 
 
 def main() -> None:
@@ -195,7 +173,6 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--base", type=Path, required=True, help="cache of this training")
     options.add_argument("--mini", type=Path, required=True, help="folder of MiniLM's weights and tokenizer")
-    options.add_argument("--published", type=Path, required=True, help="int8 ONNX file of the same weights")
     options.add_argument("--without", default="")
     options.add_argument("--out", type=Path, required=True)
     told = options.parse_args()
@@ -203,15 +180,20 @@ def main() -> None:
     torch.set_num_threads(2)
     found = families(told.data)
     model = MiniLm.load(told.mini / "model.safetensors")
-    hidden = Hidden(told.base, model, tokenizer(told.mini / "tokenizer.json"), texts_of(found))
-    base = model.layers[FIRST:LAYERS]
+    published = {name: value.clone() for name, value in model.state_dict().items()}
+    encoder = Encoder(model, tokenizer(told.mini / "tokenizer.json"), told.base)
+    report = Report(encoder, found[told.without]) if told.without in found else None
+    if report:
+        report.tell("as published", encoder.untuned(report.texts))
     kept = [family for name, family in found.items() if name != told.without]
-    layers = train(kept, hidden, base) if kept else base
-    onnxfile.write(told.published, {name: value.numpy() for name, value in layers.state_dict().items()}, FIRST, told.out)
+    added = train(sets(kept, told.data, encoder), encoder) if kept else {}
+    apart = told.base / (f"without-{told.without}" if told.without else "all")
+    apart.mkdir(parents=True, exist_ok=True)
+    torch.save(added, apart / "lowrank.pt")
+    onnxfile.write(published, told.out, added)
     print(f"{told.out}: tuned on {', '.join(f.name for f in kept) or 'nothing'}")
-    if told.without in found:
-        report(base, "as published", hidden, found[told.without])
-        report(layers, "tuned, held out", hidden, found[told.without])
+    if report:
+        report.tell("tuned, held out", encoder.vectors(report.texts))
 
 
 if __name__ == "__main__":
