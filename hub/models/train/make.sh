@@ -27,7 +27,7 @@ run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
 run tune.py --data "$base/data" --base "$base" --mini "$mini" --out encoder.onnx
 
 # What the ranker learns from must come from a table and a transformer that have not seen the family.
-rm -f "$work"/{static,full}-*
+rm -f "$work"/{static,full}-* "$work/published.bin"
 dump() { cargo run -q --release -p mcphub-select --example dump -- "$@"; }
 family() {
     local name=$1 tools=$2 at
@@ -39,8 +39,7 @@ family() {
     run tune.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at/encoder.onnx"
     run sample.py "$work/$name" 0 900 "$tools" "$@"
     dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend static --static "$at/static.bin" --out "$work/static-$name"
-    run sample.py "$work/$name" 700 250 "$tools" "$@"
-    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend full --static "$at/static.bin" --encoder "$at/encoder.onnx" --out "$work/full-$name"
+    dump --tools "$work/$name.tools.jsonl" --queries "$work/$name.queries.jsonl" --backend full --static "$at/static.bin" --encoder "$at/encoder.onnx" --vectors "$work/published.bin" --out "$work/full-$name"
     rm "$work/$name".{tools,queries}.jsonl
 }
 data=$base/data

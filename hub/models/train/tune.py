@@ -25,7 +25,7 @@ from wishes import servers, wishes
 # Tokens of a text at most: what is measured, what is trained on.
 TOKENS, READ = 64, 40
 RANK, TEMPERATURE = 12, 0.05
-BATCH, STEPS, RATE, SEED = 40, 80, 5e-4, 7
+BATCH, STEPS, RATE, SEED = 40, 200, 5e-4, 7
 # Tools nearer than this are no negatives of each other; what servers advertise overlaps more than what tools do.
 NEAR, LIKE = 0.9, 0.65
 # How loud words are at most beside the transformer while it learns: it is to find what they do not.
