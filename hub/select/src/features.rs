@@ -1,7 +1,7 @@
 //! What the ranker sees of a candidate, and the floor of a whole answer.
 
 use crate::index::Inner;
-use crate::lexical::FIELDS;
+use crate::lexical::{Asked, FIELDS};
 use crate::models::Models;
 use crate::pool::{Pool, Spread};
 use crate::servers;
@@ -31,6 +31,9 @@ const OTHERS: [&str; 17] = [
     "fused.gap",
 ];
 
+/// Most pairs of the prompt's words that are looked for.
+const PAIRS: usize = 64;
+
 /// Names of a candidate's features, in order.
 pub fn names() -> Vec<String> {
     let signals = POOLED.iter().chain(&CLOSER).flat_map(|s| [format!("{s}.z"), format!("{s}.top"), format!("{s}.gap")]);
@@ -48,15 +51,17 @@ pub struct Candidate {
 
 /// The features of all candidates.
 pub fn candidates(index: &Inner, models: &Models, signals: &Signals, pool: &Pool, ids: &[u32]) -> Vec<Candidate> {
-    let mut soft = Soft::new(&index.words, &signals.asked, models);
+    let soft = Soft::new(index, &signals.asked, models, ids);
+    let asked = Wanted::new(index, &signals.asked);
     let servers = servers::standing(index, signals, pool);
     let mut found: Vec<Candidate> = ids
         .iter()
         .map(|&id| {
             let doc = id as usize;
             let params = signals.table.as_ref().map_or(0.0, |table| index.params.cosine(doc, table));
-            let [head, name] = soft.as_mut().map_or([0.0; 2], |soft| soft.scores(&index.lexical, doc));
-            let features = others(index, signals, pool, &servers, doc);
+            let [head, name] = soft.as_ref().map_or([0.0; 2], |soft| soft.scores(index, doc));
+            let mut features = Vec::with_capacity(OTHERS.len() + 3 * (POOLED.len() + CLOSER.len()));
+            features.extend(others(index, signals, pool, (&servers, &asked), doc));
             Candidate { doc, features, closer: [params, head, name] }
         })
         .collect();
@@ -81,21 +86,26 @@ pub fn candidates(index: &Inner, models: &Models, signals: &Signals, pool: &Pool
 }
 
 /// In the order of [`OTHERS`], but the last two.
-fn others(index: &Inner, signals: &Signals, pool: &Pool, servers: &[f32], doc: usize) -> Vec<f32> {
+fn others(
+    index: &Inner,
+    signals: &Signals,
+    pool: &Pool,
+    (servers, wanted): (&[f32], &Wanted),
+    doc: usize,
+) -> [f32; OTHERS.len() - 2] {
     let cover = signals.scores[doc].cover.map(|part| if signals.rarity > 0.0 { part / signals.rarity } else { 0.0 });
     let name = index.lexical.name(doc);
-    let asked = |term: &u32| signals.asked.iter().any(|asked| asked.term == Some(*term));
-    let named = name.iter().filter(|term| asked(term)).count();
+    let named = name.iter().filter(|&&term| wanted.has(term)).count();
     let name_cover = if name.is_empty() { 0.0 } else { named as f32 / name.len() as f32 };
     let lengths = index.lexical.lengths(doc);
     let terms: f32 = lengths.iter().map(|&length| f32::from(length)).sum();
-    vec![
+    [
         signals.fused[doc],
         cover[0],
         cover[1],
         name_cover,
         f32::from(u8::from(!name.is_empty() && named == name.len())),
-        bigrams(index, signals, doc),
+        wanted.bigrams(index.lexical.head(doc)),
         servers[index.server_of[doc] as usize],
         index.twins(doc, &pool.seen) as f32,
         terms.ln_1p(),
@@ -108,12 +118,36 @@ fn others(index: &Inner, signals: &Signals, pool: &Pool, servers: &[f32], doc: u
     ]
 }
 
-/// Pairs of words that follow each other in the prompt and in the tool.
-fn bigrams(index: &Inner, signals: &Signals, doc: usize) -> f32 {
-    let head = index.lexical.head(doc);
-    let follows = |a: u32, b: u32| head.windows(2).any(|pair| pair == [a, b]);
-    let pairs = signals.asked.windows(2).take(64);
-    pairs.filter(|pair| matches!((pair[0].term, pair[1].term), (Some(a), Some(b)) if follows(a, b))).count() as f32
+/// The prompt's terms, to be looked up.
+struct Wanted {
+    /// By number of a term, whether the prompt has it.
+    terms: Vec<bool>,
+    /// Terms that follow each other in the prompt.
+    pairs: Vec<[u32; 2]>,
+}
+
+impl Wanted {
+    fn new(index: &Inner, asked: &[Asked]) -> Self {
+        let mut terms = vec![false; index.lexical.words().len()];
+        asked.iter().filter_map(|asked| asked.term).for_each(|term| terms[term as usize] = true);
+        let pairs = asked.windows(2).take(PAIRS).filter_map(|pair| Some([pair[0].term?, pair[1].term?])).collect();
+        Self { terms, pairs }
+    }
+
+    fn has(&self, term: u32) -> bool {
+        self.terms[term as usize]
+    }
+
+    /// Pairs of words that follow each other in the prompt and in the tool. A term of the prompt is there once, so no pair
+    /// is there twice.
+    fn bigrams(&self, head: &[u32]) -> f32 {
+        let both = head.windows(2).filter(|pair| self.has(pair[0]) && self.has(pair[1]));
+        let mut found: Vec<&[u32]> =
+            both.filter(|pair| self.pairs.iter().any(|known| known.as_slice() == *pair)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.len() as f32
+    }
 }
 
 /// Names of an answer's statistics, in order.

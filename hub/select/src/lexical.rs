@@ -1,12 +1,18 @@
 //! The lexical index: which terms a tool has, in which field.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use rten_simd::{Isa, SimdOp};
+
 use crate::doc::{self, Doc};
+use crate::pool::Pool;
 use crate::words::{Term, Terms};
 
 /// Fields: name, server, description, names of parameters, what is said about parameters.
 pub const FIELDS: usize = 5;
+/// The same, filled up to what is computed at a time.
+const LANES: usize = 8;
 /// Most terms of one field.
 const FIELD_TERMS: usize = 512;
 /// Most terms of a tool's head that are kept in order.
@@ -22,8 +28,11 @@ const LENGTHS: [f32; FIELDS] = [0.4, 0.3, 0.6, 0.5, 0.6];
 #[derive(Clone, Copy)]
 struct Posting {
     doc: u32,
-    counts: [u8; FIELDS],
+    counts: [u8; LANES],
 }
+
+/// By how much a tool's lengths divide what a term counts in each field.
+pub type Norms = [f32; LANES];
 
 /// What the lexical index knows.
 #[derive(Default)]
@@ -33,6 +42,8 @@ pub struct Lexical {
     starts: Vec<u32>,
     postings: Vec<Posting>,
     lengths: Vec<[u16; FIELDS]>,
+    /// Of a pool of all tools.
+    norms: Vec<Norms>,
     heads: Vec<Box<[u32]>>,
     names: Vec<Box<[u32]>>,
 }
@@ -66,7 +77,7 @@ impl Lexical {
         let mut index = Self::default();
         let mut text = Terms::default();
         let mut lists: Vec<Vec<Posting>> = Vec::new();
-        let mut counts: HashMap<u32, [u8; FIELDS]> = HashMap::new();
+        let mut counts: HashMap<u32, [u8; LANES]> = HashMap::new();
         for (number, doc) in (0u32..).zip(docs) {
             let fields = fields(doc, &mut text, &split);
             counts.clear();
@@ -96,6 +107,7 @@ impl Lexical {
             index.postings.extend(list);
             index.starts.push(index.postings.len() as u32);
         }
+        index.norms = index.norms_among(index.lengths.iter(), docs.len());
         index
     }
 
@@ -130,7 +142,7 @@ impl Lexical {
     }
 
     /// The prompt's terms, each once, in order. What cannot be seen does not make a term common.
-    pub fn ask(&self, terms: Vec<Term>, seen: &[bool], total: usize) -> Vec<Asked> {
+    pub fn ask(&self, terms: Vec<Term>, pool: &Pool) -> Vec<Asked> {
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut asked: Vec<Asked> = Vec::new();
         for Term { stem, word } in terms {
@@ -139,61 +151,118 @@ impl Lexical {
                 continue;
             }
             let term = self.terms.get(&stem).copied();
-            let have =
-                term.map_or(0, |term| self.postings(term).iter().filter(|posting| seen[posting.doc as usize]).count());
-            let idf = (1.0 + (total as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
+            let have = term.map_or(0, |term| self.have(term, pool));
+            let idf = (1.0 + (pool.ids.len() as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
             known.insert(stem, asked.len());
             asked.push(Asked { term: term.filter(|_| have > 0), word, count: 1, idf });
         }
         asked
     }
 
-    /// Scores every tool that can be seen and has any of the terms; the others stay at zero.
-    pub fn score(&self, asked: &[Asked], seen: &[bool], total: usize) -> Vec<Scores> {
-        let mut scores = vec![Scores::default(); self.lengths.len()];
-        let average = self.average(seen, total);
-        for asked in asked {
-            let Some(term) = asked.term else { continue };
-            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
-            for posting in self.postings(term) {
-                let doc = posting.doc as usize;
-                if !seen[doc] {
-                    continue;
-                }
-                let score = &mut scores[doc];
-                let mut together = 0.0;
-                for field in 0..FIELDS {
-                    let count = f32::from(posting.counts[field]);
-                    if count > 0.0 {
-                        let length = f32::from(self.lengths[doc][field]) / average[field];
-                        let count = count / (1.0 - LENGTHS[field] + LENGTHS[field] * length);
-                        together += WEIGHTS[field] * count;
-                        score.fields[field] += weight * count * (K1 + 1.0) / (count + K1);
-                    }
-                }
-                score.combined += weight * together * (K1 + 1.0) / (together + K1);
-                score.cover[0] += asked.idf;
-                if posting.counts[0] > 0 {
-                    score.cover[1] += asked.idf;
-                }
-            }
+    /// How many tools that can be seen have a term.
+    fn have(&self, term: u32, pool: &Pool) -> usize {
+        let postings = self.postings(term);
+        if pool.is_whole() {
+            return postings.len();
         }
+        postings.iter().filter(|posting| pool.seen[posting.doc as usize]).count()
+    }
+
+    /// Scores every tool that can be seen and has any of the terms; the others stay at zero.
+    pub fn score(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<Scores> {
+        let mut scores = vec![Scores::default(); self.lengths.len()];
+        let add = |posting: &Posting, asked: &Asked, weight: f32, counts: &Norms, together: f32| {
+            let score = &mut scores[posting.doc as usize];
+            for (field, count) in score.fields.iter_mut().zip(counts) {
+                *field += weight * count * (K1 + 1.0) / (count + K1);
+            }
+            score.combined += weight * together * (K1 + 1.0) / (together + K1);
+            score.cover[0] += asked.idf;
+            score.cover[1] += if posting.counts[0] > 0 { asked.idf } else { 0.0 };
+        };
+        Scoring { index: self, asked, norms, pool, add }.dispatch();
         scores
     }
 
-    fn average(&self, seen: &[bool], total: usize) -> [f32; FIELDS] {
+    /// The combined scores alone.
+    pub fn combined(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<f32> {
+        let mut scores = vec![0.0; self.lengths.len()];
+        let add = |posting: &Posting, _: &Asked, weight: f32, _: &Norms, together: f32| {
+            scores[posting.doc as usize] += weight * together * (K1 + 1.0) / (together + K1);
+        };
+        Scoring { index: self, asked, norms, pool, add }.dispatch();
+        scores
+    }
+
+    /// What lengths count for among what can be seen.
+    pub fn norms(&self, pool: &Pool) -> Cow<'_, [Norms]> {
+        if pool.is_whole() {
+            return Cow::Borrowed(&self.norms);
+        }
+        let seen = pool.ids.iter().map(|&id| &self.lengths[id as usize]);
+        Cow::Owned(self.norms_among(seen, pool.ids.len()))
+    }
+
+    fn norms_among<'a>(&self, seen: impl Iterator<Item = &'a [u16; FIELDS]>, total: usize) -> Vec<Norms> {
         let mut sums = [0.0_f64; FIELDS];
-        for (lengths, _) in self.lengths.iter().zip(seen).filter(|(_, seen)| **seen) {
+        for lengths in seen {
             for (sum, length) in sums.iter_mut().zip(lengths) {
                 *sum += f64::from(*length);
             }
         }
-        sums.map(|sum| ((sum / total.max(1) as f64) as f32).max(0.1))
+        let average = sums.map(|sum| ((sum / total.max(1) as f64) as f32).max(0.1));
+        let norms = |lengths: &[u16; FIELDS]| {
+            let mut norms = [1.0; LANES];
+            for field in 0..FIELDS {
+                let length = f32::from(lengths[field]) / average[field];
+                norms[field] = 1.0 - LENGTHS[field] + LENGTHS[field] * length;
+            }
+            norms
+        };
+        self.lengths.iter().map(norms).collect()
     }
 
     fn postings(&self, term: u32) -> &[Posting] {
         let term = term as usize;
         &self.postings[self.starts[term] as usize..self.starts[term + 1] as usize]
+    }
+}
+
+/// What the prompt's terms count in each tool that has them, told to `add`: where, what is asked and its weight, how
+/// often it is in each field for the field's length, and in all of them.
+struct Scoring<'a, A> {
+    index: &'a Lexical,
+    asked: &'a [Asked],
+    norms: &'a [Norms],
+    pool: &'a Pool,
+    add: A,
+}
+
+impl<A: FnMut(&Posting, &Asked, f32, &Norms, f32)> SimdOp for Scoring<'_, A> {
+    type Output = ();
+
+    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn eval<I: Isa>(mut self, _: I) {
+        for asked in self.asked {
+            let Some(term) = asked.term else { continue };
+            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
+            for posting in self.index.postings(term) {
+                let doc = posting.doc as usize;
+                if !self.pool.seen[doc] {
+                    continue;
+                }
+                let (norms, mut counts, mut together) = (&self.norms[doc], [0.0; LANES], 0.0);
+                for lane in 0..LANES {
+                    counts[lane] = f32::from(posting.counts[lane]) / norms[lane];
+                }
+                for field in 0..FIELDS {
+                    together += WEIGHTS[field] * counts[field];
+                }
+                (self.add)(posting, asked, weight, &counts, together);
+            }
+        }
     }
 }
 

@@ -1,6 +1,15 @@
 //! What one caller can see, and how a signal's values lie in it.
 
+use std::borrow::Cow;
+
+use rten_simd::{Isa, SimdOp};
+
 use crate::index::Ask;
+
+/// Values that are looked through together.
+const BLOCK: usize = 32;
+/// Values that are added up at a time.
+const LANES: usize = 8;
 
 /// The tools that can be seen. What cannot be seen moves no score: it might as well not exist.
 pub struct Pool {
@@ -18,16 +27,46 @@ impl Pool {
         Self { seen, ids }
     }
 
+    /// Whether nothing is hidden.
+    pub fn is_whole(&self) -> bool {
+        self.ids.len() == self.seen.len()
+    }
+
+    /// A column that says nothing of any tool.
+    pub fn zeros(&self) -> Vec<f32> {
+        vec![0.0; self.seen.len()]
+    }
+
+    /// Of a column, what can be seen.
+    fn of<'a>(&self, column: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.is_whole() { Cow::Borrowed(column) } else { self.ids.iter().map(|&id| column[id as usize]).collect() }
+    }
+
+    /// How a column lies in what can be seen.
+    pub fn spread(&self, column: &[f32]) -> Spread {
+        Moments(&self.of(column)).dispatch()
+    }
+
     /// The `most` best by value, ties by number; only values above `above`.
     pub fn best(&self, values: &[f32], most: usize, above: f32) -> Vec<u32> {
-        let of = |id: u32| values[id as usize];
-        let mut best: Vec<u32> = self.ids.iter().copied().filter(|&id| of(id) > above).collect();
-        let order = |a: &u32, b: &u32| of(*b).total_cmp(&of(*a)).then(a.cmp(b));
-        if most > 0 && best.len() > most {
-            best.select_nth_unstable_by(most - 1, order);
+        let order = |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+        let mut best: Vec<u32> = Vec::new();
+        let mut bound = above;
+        for (ids, values_of) in self.ids.chunks(BLOCK).zip(self.of(values).chunks(BLOCK)) {
+            // Most blocks have nothing of interest, and many are looked through at a time.
+            if values_of.iter().map(|&value| u32::from(value > bound)).sum::<u32>() == 0 {
+                continue;
+            }
+            best.extend(ids.iter().zip(values_of).filter(|(_, value)| **value > bound).map(|(id, _)| *id));
+            // Numbers rise: what comes later and is no better than the last of the best is not among them.
+            if best.len() > most.saturating_mul(2) {
+                best.select_nth_unstable_by(most, order);
+                best.truncate(most);
+                bound = best.iter().map(|&id| values[id as usize]).fold(f32::MAX, f32::min);
+            }
         }
-        best.truncate(most);
         best.sort_unstable_by(order);
+        best.truncate(most);
         best
     }
 }
@@ -43,20 +82,8 @@ pub struct Spread {
 
 impl Spread {
     /// Of some values.
-    pub fn of(values: impl Iterator<Item = f32> + Clone) -> Self {
-        let (mut count, mut sum, mut best) = (0.0_f64, 0.0_f64, f32::MIN);
-        for value in values.clone() {
-            count += 1.0;
-            sum += f64::from(value);
-            best = best.max(value);
-        }
-        if count < 1.0 {
-            return Self::default();
-        }
-        let mean = sum / count;
-        let variance = values.map(|value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
-        let deviation = variance.sqrt() as f32;
-        Self { mean: mean as f32, per_deviation: if deviation > 1e-6 { 1.0 / deviation } else { 0.0 }, best }
+    pub fn of(values: impl Iterator<Item = f32>) -> Self {
+        Moments(&values.collect::<Vec<_>>()).dispatch()
     }
 
     /// Deviations above the mean.
@@ -67,5 +94,75 @@ impl Spread {
     /// Share of the best.
     pub fn share(&self, value: f32) -> f32 {
         if self.best > 1e-6 { (value / self.best).max(-1.0) } else { 0.0 }
+    }
+}
+
+/// Values that are summed up, by what the processor at hand adds with.
+struct Moments<'a>(&'a [f32]);
+
+impl SimdOp for Moments<'_> {
+    type Output = Spread;
+
+    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn eval<I: Isa>(self, _: I) -> Spread {
+        let Some(&first) = self.0.first() else { return Spread::default() };
+        // From the first value on, so that the squares of values far from zero do not drown how they differ.
+        let origin = f64::from(first);
+        let (mut sums, mut squares, mut bests) = ([0.0_f64; LANES], [0.0_f64; LANES], [f32::MIN; LANES]);
+        let mut add = |lane: usize, value: f32| {
+            let above = f64::from(value) - origin;
+            sums[lane] += above;
+            squares[lane] += above * above;
+            bests[lane] = if value > bests[lane] { value } else { bests[lane] };
+        };
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        for chunk in chunks {
+            chunk.iter().enumerate().for_each(|(lane, &value)| add(lane, value));
+        }
+        rest.iter().enumerate().for_each(|(lane, &value)| add(lane, value));
+        let count = self.0.len() as f64;
+        let mean = sums.iter().sum::<f64>() / count;
+        let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
+        let deviation = variance.sqrt() as f32;
+        Spread {
+            mean: (origin + mean) as f32,
+            per_deviation: if deviation > 1e-6 { 1.0 / deviation } else { 0.0 },
+            best: bests.into_iter().fold(f32::MIN, f32::max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_best_are_the_first_of_all_in_order(
+            values in prop::collection::vec((-3_i8..9, any::<bool>()), 0..400), most in 0_usize..70
+        ) {
+            let seen: Vec<bool> = values.iter().map(|(_, seen)| *seen).collect();
+            let values: Vec<f32> = values.iter().map(|(value, _)| f32::from(*value)).collect();
+            let pool = Pool::new(seen.len(), &Ask { prompt: "", visible: &|n| seen[n], limit: 0, memory: None });
+            let mut all: Vec<u32> = pool.ids.iter().copied().filter(|&id| values[id as usize] > 0.0).collect();
+            all.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]));
+            all.truncate(most);
+            prop_assert_eq!(pool.best(&values, most, 0.0), all);
+        }
+
+        #[test]
+        fn a_spread_is_mean_deviation_and_best(values in prop::collection::vec(-9.0_f32..100.0, 1..100)) {
+            let count = values.len() as f32;
+            let mean = values.iter().sum::<f32>() / count;
+            let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt();
+            let spread = Spread::of(values.iter().copied());
+            let best = values.iter().copied().fold(f32::MIN, f32::max);
+            prop_assert!((spread.best - best).abs() < 1e-9);
+            prop_assert!((spread.z(best) * deviation - (best - mean)).abs() < 1e-2);
+        }
     }
 }

@@ -15,6 +15,9 @@ pub fn standing(index: &Inner, signals: &Signals, pool: &Pool) -> Vec<f32> {
         let server = index.server_of[id as usize] as usize;
         counts[server] += 1;
         let mut value = signals.fused[id as usize];
+        if value <= best[server][TOP - 1] {
+            continue;
+        }
         for place in &mut best[server] {
             if value > *place {
                 std::mem::swap(place, &mut value);

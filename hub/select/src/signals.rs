@@ -2,7 +2,7 @@
 
 use crate::clauses;
 use crate::index::{Ask, Inner};
-use crate::lexical::{Asked, FIELDS, Scores};
+use crate::lexical::{Asked, FIELDS, Norms, Scores};
 use crate::models::{Models, Read};
 use crate::pool::{Pool, Spread};
 use crate::vector::{Matrix, Vector};
@@ -59,10 +59,13 @@ impl Signals {
         (ask, known): (&Ask<'_>, Option<&Read>),
         pool: &Pool,
     ) -> Self {
-        let terms = Terms::default().of(ask.prompt, WORDS);
-        let asked = index.lexical.ask(terms, &pool.seen, pool.ids.len());
-        let scores = index.lexical.score(&asked, &pool.seen, pool.ids.len());
+        let mut terms = Terms::default();
+        let norms = index.lexical.norms(pool);
+        let asked = index.lexical.ask(terms.of(ask.prompt, WORDS), pool);
+        let scores = index.lexical.score(&asked, &norms, pool);
         let table = models.table.as_ref().map(|table| table.encode(&models.pieces, ask.prompt));
+        let clauses = clauses::of(ask.prompt);
+        let parts = parts(index, models, &clauses, &mut terms, pool);
         let needs_query = models.is_full() && (vectors.rows() > 0 || ask.memory.is_some_and(|m| !m.is_empty()));
         let read = match known {
             Some(read) if needs_query => Some(read.clone()),
@@ -75,24 +78,24 @@ impl Signals {
         for field in 0..FIELDS {
             columns[NAME + field] = scores.iter().map(|score| score.fields[field]).collect();
         }
-        columns[STATIC_HEAD] = cosines(&index.heads, table.as_ref(), pool);
-        columns[STATIC_NAME] = cosines(&index.names, table.as_ref(), pool);
+        let tables: Vec<_> = table.iter().chain(parts.iter().filter_map(|part| part.table.as_ref())).collect();
+        let mut heads = cosines(&index.heads, &tables, pool).into_iter();
+        columns[STATIC_HEAD] = heads.next().unwrap_or_else(|| pool.zeros());
+        columns[STATIC_NAME] = cosine(&index.names, table.as_ref(), pool);
         columns[ENCODER] = meanings(vectors, whole, &columns[STATIC_HEAD], pool);
         let mut fused = fusion(FUSION.map(|(column, weight)| (&columns[column], weight)), pool);
-        let parts = clauses::of(ask.prompt);
+        let together = pool.spread(&fused);
         let part_vectors = read.as_ref().map_or(&[][..], |read| &read.parts);
+        let best = best_of(index, &parts, heads, &norms, (vectors, part_vectors), pool);
         // A prompt that asks for one thing is its only part.
-        columns[CLAUSE] =
-            clauses(index, models, &parts, (vectors, part_vectors), pool).unwrap_or_else(|| fused.clone());
-        let spreads: [Spread; POOLED.len()] = std::array::from_fn(|i| spread(&columns[i], pool));
-        let together = spread(&fused, pool);
-        for &id in &pool.ids {
-            let id = id as usize;
-            fused[id] = (1.0 - PARTS) * together.z(fused[id]) + PARTS * spreads[CLAUSE].z(columns[CLAUSE][id]);
+        columns[CLAUSE] = best.unwrap_or_else(|| fused.clone());
+        let spreads: [Spread; POOLED.len()] = std::array::from_fn(|i| pool.spread(&columns[i]));
+        for (fused, clause) in fused.iter_mut().zip(&columns[CLAUSE]) {
+            *fused = (1.0 - PARTS) * together.z(*fused) + PARTS * spreads[CLAUSE].z(*clause);
         }
         let memory = match (ask.memory.filter(|memory| !memory.is_empty()), whole.or(table.as_ref())) {
             (Some(memory), Some(query)) => {
-                let mut column = vec![0.0; pool.seen.len()];
+                let mut column = pool.zeros();
                 for &id in &pool.ids {
                     column[id as usize] = memory.score(&index.digests[id as usize], query).unwrap_or_default();
                 }
@@ -101,38 +104,45 @@ impl Signals {
             _ => Vec::new(),
         };
         let rarity = asked.iter().map(|asked| asked.idf).sum();
-        Self { columns, spreads, fused, memory, asked, scores, rarity, table, parts: parts.len() }
+        Self { columns, spreads, fused, memory, asked, scores, rarity, table, parts: clauses.len() }
     }
 }
 
-fn cosines(matrix: &Matrix, vector: Option<&Vector>, pool: &Pool) -> Vec<f32> {
-    let mut column = vec![0.0; pool.seen.len()];
-    if let Some(vector) = vector {
-        for &id in &pool.ids {
-            column[id as usize] = matrix.cosine(id as usize, vector);
+/// A part of the prompt that says something of its own.
+struct Part {
+    /// Its place among all.
+    number: usize,
+    asked: Vec<Asked>,
+    table: Option<Vector>,
+}
+
+/// The parts of a prompt; none when there is one part only.
+fn parts(index: &Inner, models: &Models, clauses: &[&str], terms: &mut Terms, pool: &Pool) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (number, clause) in clauses.iter().enumerate().filter(|_| clauses.len() > 1) {
+        let asked = index.lexical.ask(terms.of(clause, WORDS), pool);
+        if asked.len() >= 2 {
+            let table = models.table.as_ref().map(|table| table.encode(&models.pieces, clause));
+            parts.push(Part { number, asked, table });
         }
     }
-    column
+    parts
 }
 
-/// What the part of the prompt says that a tool fits best; `None` when there is one part only.
-fn clauses(
+/// What the part of the prompt says that a tool fits best; `None` without parts.
+fn best_of(
     index: &Inner,
-    models: &Models,
-    parts: &[&str],
+    parts: &[Part],
+    mut heads: impl Iterator<Item = Vec<f32>>,
+    norms: &[Norms],
     (vectors, read): (&Matrix, &[Vector]),
     pool: &Pool,
 ) -> Option<Vec<f32>> {
     let mut best: Option<Vec<f32>> = None;
-    for (number, part) in parts.iter().enumerate().filter(|_| parts.len() > 1) {
-        let asked = index.lexical.ask(Terms::default().of(part, WORDS), &pool.seen, pool.ids.len());
-        if asked.len() < 2 {
-            continue;
-        }
-        let words = index.lexical.score(&asked, &pool.seen, pool.ids.len()).iter().map(|s| s.combined).collect();
-        let table = models.table.as_ref().map(|table| table.encode(&models.pieces, part));
-        let heads = cosines(&index.heads, table.as_ref(), pool);
-        let meanings = meanings(vectors, read.get(number), &heads, pool);
+    for part in parts {
+        let words = index.lexical.combined(&part.asked, norms, pool);
+        let heads = heads.next().unwrap_or_else(|| pool.zeros());
+        let meanings = meanings(vectors, read.get(part.number), &heads, pool);
         let [of_words, of_heads, of_meanings] = FUSED_PARTS;
         let part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
         match &mut best {
@@ -145,21 +155,35 @@ fn clauses(
 
 /// Signals in one: deviations above the mean, weighted.
 fn fusion<const N: usize>(signals: [(&Vec<f32>, f32); N], pool: &Pool) -> Vec<f32> {
-    let mut fused = vec![0.0; pool.seen.len()];
+    let mut fused = pool.zeros();
     for (column, weight) in signals {
-        let spread = spread(column, pool);
-        for &id in &pool.ids {
-            fused[id as usize] += weight * spread.z(column[id as usize]);
+        let spread = pool.spread(column);
+        for (fused, value) in fused.iter_mut().zip(column) {
+            *fused += weight * spread.z(*value);
         }
     }
     fused
 }
 
+/// A column for each vector, the matrix read once.
+fn cosines(matrix: &Matrix, vectors: &[&Vector], pool: &Pool) -> Vec<Vec<f32>> {
+    let mut columns = vec![pool.zeros(); vectors.len()];
+    matrix.cosines(&pool.ids, vectors, |place, vector, value| columns[vector][pool.ids[place] as usize] = value);
+    columns
+}
+
+fn cosine(matrix: &Matrix, vector: Option<&Vector>, pool: &Pool) -> Vec<f32> {
+    cosines(matrix, vector.as_slice(), pool).pop().unwrap_or_else(|| pool.zeros())
+}
+
 /// The transformer's cosines. A tool whose vector has not arrived gets what the static table says, on their scale.
 fn meanings(vectors: &Matrix, read: Option<&Vector>, heads: &[f32], pool: &Pool) -> Vec<f32> {
-    let mut column = cosines(vectors, read, pool);
+    let mut column = cosine(vectors, read, pool);
+    if read.is_none() {
+        return column;
+    }
     let there = pool.ids.iter().filter(|&&id| vectors.has(id as usize)).count();
-    if read.is_none() || there == 0 || there == pool.ids.len() {
+    if there == 0 || there == pool.ids.len() {
         return column;
     }
     let ids = || pool.ids.iter().map(|&id| id as usize).filter(|&id| vectors.has(id));
@@ -171,8 +195,4 @@ fn meanings(vectors: &Matrix, read: Option<&Vector>, heads: &[f32], pool: &Pool)
         }
     }
     column
-}
-
-fn spread(column: &[f32], pool: &Pool) -> Spread {
-    Spread::of(pool.ids.iter().map(|&id| column[id as usize]))
 }

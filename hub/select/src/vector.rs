@@ -1,5 +1,7 @@
 //! Vectors in bytes: a quarter of the memory, and the cosine moves in the third digit only.
 
+use rten_simd::{Isa, SimdOp};
+
 /// Numbers that are multiplied at a time.
 const LANES: usize = 32;
 
@@ -93,6 +95,16 @@ impl Matrix {
         }
     }
 
+    /// The cosines of many rows with many vectors, each given to `put` with its place among the rows and the vectors.
+    pub fn cosines(&self, rows: &[u32], vectors: &[&Vector], put: impl FnMut(usize, usize, f32)) {
+        let known = vectors.iter().all(|vector| vector.dimensions() == self.dimensions);
+        if self.dimensions > 0 && known {
+            let wide = vectors.iter().flat_map(|vector| vector.bytes.iter().map(|&byte| i16::from(byte))).collect();
+            let scales = vectors.iter().map(|vector| vector.scale).collect();
+            Cosines { matrix: self, rows, wide, scales, put }.dispatch();
+        }
+    }
+
     /// The cosine of two rows.
     pub fn between(&self, one: usize, other: usize) -> f32 {
         match (self.scales.get(one), self.scales.get(other)) {
@@ -111,9 +123,61 @@ impl Matrix {
         self.scales.len()
     }
 
+    /// A row as a vector of its own.
+    pub fn vector(&self, row: usize) -> Option<Vector> {
+        Some(Vector { scale: *self.scales.get(row)?, bytes: self.row(row).into() })
+    }
+
     fn row(&self, row: usize) -> &[i8] {
         &self.bytes[row * self.dimensions..(row + 1) * self.dimensions]
     }
+}
+
+/// Rows that are compared with vectors, by what the processor at hand multiplies with.
+struct Cosines<'a, P> {
+    matrix: &'a Matrix,
+    rows: &'a [u32],
+    /// The vectors one after the other, twice as wide: widened once, not for each row.
+    wide: Vec<i16>,
+    scales: Vec<f32>,
+    put: P,
+}
+
+impl<P: FnMut(usize, usize, f32)> SimdOp for Cosines<'_, P> {
+    type Output = ();
+
+    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn eval<I: Isa>(mut self, _: I) {
+        for (place, &row) in self.rows.iter().enumerate() {
+            let row = row as usize;
+            let Some(&scale) = self.matrix.scales.get(row) else { continue };
+            let bytes = self.matrix.row(row);
+            for (number, &of_vector) in self.scales.iter().enumerate() {
+                let wide = &self.wide[number * bytes.len()..(number + 1) * bytes.len()];
+                let value = if scale > 0.0 { wide_dot(bytes, wide) as f32 * scale * of_vector } else { 0.0 };
+                (self.put)(place, number, value);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn wide_dot(bytes: &[i8], wide: &[i16]) -> i32 {
+    let (byte_chunks, bytes_rest) = bytes.as_chunks::<LANES>();
+    let (wide_chunks, wide_rest) = wide.as_chunks::<LANES>();
+    let mut sum = 0;
+    for (bytes, wide) in byte_chunks.iter().zip(wide_chunks) {
+        for lane in 0..LANES {
+            sum += i32::from(bytes[lane]) * i32::from(wide[lane]);
+        }
+    }
+    if bytes_rest.is_empty() {
+        return sum;
+    }
+    sum + bytes_rest.iter().zip(wide_rest).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>()
 }
 
 /// Written so that the compiler multiplies many at a time: products of bytes fit sixteen bits.
@@ -162,6 +226,23 @@ mod tests {
             let (a, b) = (Vector::new(&a), Vector::new(&b));
             prop_assert!((a.cosine(&b) - exact).abs() < 0.01);
             prop_assert_eq!(Vector::from_bytes(&a.to_bytes()), a);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_of_many_are_those_of_each(
+            rows in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 70), 1..9), zero in 0_usize..9
+        ) {
+            let vectors: Vec<Vector> = rows.iter().map(|row| Vector::new(row)).collect();
+            let mut matrix = Matrix::new(70);
+            rows.iter().enumerate().for_each(|(n, row)| matrix.push(if n == zero { &[] } else { row }));
+            let places: Vec<u32> = (0..rows.len() as u32).rev().collect();
+            let mut found = 0;
+            matrix.cosines(&places, &vectors.iter().collect::<Vec<_>>(), |place, vector, cosine| {
+                found += i32::from((cosine - matrix.cosine(places[place] as usize, &vectors[vector])).abs() < 1e-9);
+            });
+            prop_assert_eq!(found as usize, rows.len() * rows.len());
         }
     }
 
