@@ -88,10 +88,13 @@ fn vectors(docs: &[mcphub_select::Doc<'_>], models: &Models) -> Result<HashMap<D
 fn figures(index: &Index, models: &Models, questions: &[Question], backend: &str) {
     let asked: Vec<_> = questions.iter().filter(|question| !question.gold.is_empty()).collect();
     let mut sums = [0.0; 6];
-    let start = std::time::Instant::now();
+    let mut times = Vec::new();
     for question in &asked {
         let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
-        let found: Vec<usize> = index.rank(models, &ask).hits.iter().map(|hit| hit.doc).collect();
+        let start = std::time::Instant::now();
+        let ranked = index.rank(models, &ask);
+        times.push(start.elapsed().as_secs_f64() * 1000.0);
+        let found: Vec<usize> = ranked.hits.iter().map(|hit| hit.doc).collect();
         for (sum, k) in sums.iter_mut().zip([1, 5, 10, 20]) {
             *sum += bench::recall(&found, &question.gold, k);
         }
@@ -99,9 +102,9 @@ fn figures(index: &Index, models: &Models, questions: &[Question], backend: &str
         sums[5] += bench::ndcg(&found, &question.gold, 10);
     }
     let [r1, r5, r10, r20, n5, n10] = sums.map(|sum| 100.0 * sum / asked.len().max(1) as f64);
-    let each = start.elapsed().as_secs_f64() * 1000.0 / asked.len().max(1) as f64;
+    let [p50, p95] = [0.5, 0.95].map(|at| bench::quantile(&mut times, at).unwrap_or_default());
     println!(
-        "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, {each:.2} ms a question"
+        "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, ms a question: p50 {p50:.2}, p95 {p95:.2}"
     );
 }
 
