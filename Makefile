@@ -44,6 +44,10 @@ test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
 	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-core --test real_tools -- --nocapture
 
+.PHONY: bench-views
+bench-views: ## what a caller's list of 10,000 tools costs, and judging the arguments of a call
+	$(cargo) bench -q -p mcphub-core --bench sight --bench arguments
+
 .PHONY: bench-selection
 bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md
 	$(cargo) build -q --release -p mcphub-hub --bin mcp-hub
