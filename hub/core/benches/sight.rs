@@ -105,6 +105,15 @@ fn cold_list_by_server(bencher: Bencher<'_, '_>) {
     bencher.bench(|| visibility.whole(&caller).exposure(Asker::Stateless).digest);
 }
 
+/// The same while nobody has seen the catalogue yet.
+#[divan::bench(sample_count = 10)]
+fn very_first_list_by_server(bencher: Bencher<'_, '_>) {
+    let caller = Caller::anonymous();
+    bencher
+        .with_inputs(|| grouped(&all()))
+        .bench_refs(|visibility| visibility.whole(&caller).exposure(Asker::Stateless).digest);
+}
+
 #[divan::bench]
 fn cold_list_by_server_within_a_budget(bencher: Bencher<'_, '_>) {
     let visibility = grouped(&json!({"staticTools": ["s1__*"], "toolBudget": {}}));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::tool::{Hints, Tool};
+use crate::hierarchy::Kept;
 use crate::{names, pattern};
 
 /// What one server lists.
@@ -54,6 +55,7 @@ pub struct Catalogue {
     pub private: bool,
     by_name: HashMap<String, u32>,
     by_bare_name: HashMap<String, Vec<u32>>,
+    kept: Arc<Kept>,
 }
 
 /// Whether a server's own rules let a tool of its exist.
@@ -159,11 +161,12 @@ impl Catalogue {
             self.by_name.insert(tool.exposed.clone(), place);
             self.by_bare_name.entry(tool.bare.clone()).or_default().push(place);
         }
+        self.kept = Arc::new(Kept::of(&self.tools, None));
         self
     }
 
     /// The same, where tools that are as they were in `before` are the very same objects: what was measured of them
-    /// (tokens, category) is not measured again when one server lists anew.
+    /// (tokens, category), and what lists say of many of them as one, is not found again when one server lists anew.
     #[must_use]
     pub fn keeping(mut self, before: &Self) -> Self {
         for tool in &mut self.tools {
@@ -173,7 +176,13 @@ impl Catalogue {
                 *tool = Arc::clone(old);
             }
         }
+        self.kept = Arc::new(Kept::of(&self.tools, Some(&before.kept)));
         self
+    }
+
+    /// What lists say of many tools as one; see [`crate::hierarchy`].
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Place of the tool of this exposed name.

@@ -106,13 +106,13 @@ impl Exposure {
             hash.update(definition.text.as_bytes());
         }
         for dispatcher in &dispatchers {
-            hash.update(dispatcher.definition.as_bytes());
+            hash.update(dispatcher.entry.digest().to_be_bytes());
         }
         for tool in &tools {
             hash.update(tool.digest.to_be_bytes());
         }
         let meta_lengths = meta.iter().map(|(_, definition)| definition.text.len());
-        let lengths = meta_lengths.chain(dispatchers.iter().map(|dispatcher| dispatcher.definition.len()));
+        let lengths = meta_lengths.chain(dispatchers.iter().map(|dispatcher| dispatcher.entry.definition().len()));
         let pages = Pages::of(lengths.chain(tools.iter().map(|tool| tool.definition.len())));
         Self {
             search: available.contains(&MetaTool::FindTools),
@@ -154,14 +154,14 @@ impl Exposure {
 
     /// The dispatching tool of this name.
     pub fn dispatcher(&self, name: &str) -> Option<&Dispatcher> {
-        self.dispatchers.iter().find(|dispatcher| dispatcher.name == name)
+        self.dispatchers.iter().find(|dispatcher| dispatcher.entry.name == name)
     }
 
     /// What the list costs; see [`crate::tokens`]. Counted when first asked.
     pub fn tokens(&self) -> u32 {
         *self.tokens.get_or_init(|| {
             let meta: u32 = self.meta.iter().map(|(_, definition)| definition.tokens).sum();
-            let dispatchers = self.dispatchers.iter().map(Dispatcher::tokens);
+            let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.entry.tokens());
             let meta = dispatchers.fold(meta, u32::saturating_add);
             self.tools.iter().fold(meta, |sum, tool| sum.saturating_add(tool.tokens()))
         })
@@ -172,7 +172,7 @@ impl Exposure {
     pub fn page(&self, cursor: Option<&str>) -> Option<(&str, Option<String>)> {
         let definitions = || {
             let meta = self.meta.iter().map(|(_, definition)| definition.text.as_str());
-            let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.definition.as_str());
+            let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.entry.definition());
             meta.chain(dispatchers).chain(self.tools.iter().map(|tool| tool.definition.as_str()))
         };
         self.pages.page(self.digest, cursor, definitions)

@@ -248,10 +248,10 @@ impl Way {
         }
         let tool = sight.tools.get(position);
         let is_in = |dispatcher: &&Dispatcher| {
-            dispatcher.tools().any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
+            dispatcher.entry.tools.iter().any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
         };
         if let Some(dispatcher) = exposure.dispatchers.iter().find(is_in) {
-            said = format!("{said}; it is an action of {}", dispatcher.name);
+            said = format!("{said}; it is an action of {}", dispatcher.entry.name);
         }
         if !listed {
             said = format!(

@@ -175,7 +175,7 @@ proptest! {
         let alone = exposure.tools.is_empty() && exposure.dispatchers.is_empty();
         prop_assert!(alone || (exposure.entries() <= max_tools as usize && exposure.tokens() <= max_tokens));
         prop_assert_eq!(exposure.search, exposure.unlisted() > 0);
-        let grouped: usize = exposure.dispatchers.iter().map(|dispatcher| dispatcher.tools().count()).sum();
+        let grouped: usize = exposure.dispatchers.iter().map(|dispatcher| dispatcher.entry.tools.len()).sum();
         prop_assert_eq!((exposure.listed(), exposure.tools.len() + grouped), (grouped + exposure.tools.len(), servers * tools - exposure.unlisted()));
     }
 }

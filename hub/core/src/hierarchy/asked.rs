@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Dispatcher, Member};
+use super::{Dispatcher, entry};
 use crate::arguments::correction::{Correction, Kind};
+use crate::catalogue::Tool;
 use crate::object::{self, quoted};
 
 /// Most actions that an error names.
@@ -50,54 +51,55 @@ impl Dispatcher {
         if !arguments.starts_with('{') {
             return Asked::Refused("arguments must be an object".to_owned());
         }
-        if action == self.help {
+        if action == self.entry.help() {
             return self.explained(arguments);
         }
         match self.member(&action, correct) {
-            Some((member, correction)) => {
-                Asked::Call { position: member.position, name: &member.tool.exposed, arguments, correction }
-            }
+            Some((position, tool, correction)) => Asked::Call { position, name: &tool.exposed, arguments, correction },
             None => Asked::Refused(format!("there is no action {}; there are {}", quoted(&action), self.actions())),
         }
     }
 
-    fn member(&self, action: &str, correct: bool) -> Option<(&Member, Option<Correction>)> {
-        let exact = || self.members.iter().find(|member| member.action == action);
-        if let Some(member) = exact().or_else(|| self.members.iter().find(|member| member.tool.exposed == action)) {
-            return Some((member, None));
+    /// The tool of an action, and its position in the sight.
+    fn member(&self, action: &str, correct: bool) -> Option<(usize, &Tool, Option<Correction>)> {
+        let (actions, tools) = (self.entry.actions(), &self.entry.tools);
+        let exact = || actions.iter().position(|one| one == action);
+        let at = |place: usize| Some((*self.positions.get(place)?, &**tools.get(place)?));
+        if let Some(place) = exact().or_else(|| tools.iter().position(|tool| tool.exposed == action)) {
+            return at(place).map(|(position, tool)| (position, tool, None));
         }
-        let words: Vec<&str> = self.members.iter().map(|member| member.action.as_str()).chain([&*self.help]).collect();
+        let words: Vec<&str> = actions.iter().map(String::as_str).chain([self.entry.help()]).collect();
         let meant = crate::arguments::meant(action, &words).filter(|_| correct)?;
-        let member = self.members.iter().find(|member| member.action == meant)?;
+        let (position, tool) = at(actions.iter().position(|one| one == meant)?)?;
         let (from, to) = (Some(action.to_owned()), Some(meant.to_owned()));
-        Some((member, Some(Correction { kind: Kind::Enum, path: "action".to_owned(), from, to })))
+        Some((position, tool, Some(Correction { kind: Kind::Enum, path: "action".to_owned(), from, to })))
     }
 
     fn explained<'a>(&self, arguments: &str) -> Asked<'a> {
         let members = object::members(arguments).unwrap_or_default();
         let action = members.iter().find(|member| member.key == "action").map(|member| member.value);
         let Some(action) = action.and_then(object::unquoted) else {
-            let lines = self.members.iter().map(|member| {
-                let said = super::first_sentence(&member.tool.description);
-                format!("- {}: {said}", member.action)
-            });
+            let actions = self.entry.actions().iter().zip(&self.entry.tools);
+            let lines =
+                actions.map(|(action, tool)| format!("- {action}: {}", entry::first_sentence(&tool.description)));
             return Asked::Help(format!(
                 "Actions of {}:\n{}\nFor one of them: {{\"action\": \"{}\", \"arguments\": {{\"action\": NAME}}}}",
-                self.name,
+                self.entry.name,
                 lines.collect::<Vec<_>>().join("\n"),
-                self.help
+                self.entry.help()
             ));
         };
         match self.member(&action, true) {
-            Some((member, _)) => Asked::Help(member.tool.definition.clone()),
+            Some((_, tool, _)) => Asked::Help(tool.definition.clone()),
             None => Asked::Refused(format!("there is no action {}; there are {}", quoted(&action), self.actions())),
         }
     }
 
     fn actions(&self) -> String {
-        let all = self.members.iter().map(|member| Cow::Borrowed(member.action.as_str()));
-        let more = self.members.len().saturating_sub(NAMED);
-        let more = (more > 0).then(|| Cow::Owned(format!("and {more} more (ask {})", self.help)));
-        all.take(NAMED).chain(more).chain([Cow::Borrowed(self.help.as_str())]).collect::<Vec<_>>().join(", ")
+        let (actions, help) = (self.entry.actions(), self.entry.help());
+        let all = actions.iter().map(|action| Cow::Borrowed(action.as_str()));
+        let more = actions.len().saturating_sub(NAMED);
+        let more = (more > 0).then(|| Cow::Owned(format!("and {more} more (ask {help})")));
+        all.take(NAMED).chain(more).chain([Cow::Borrowed(help)]).collect::<Vec<_>>().join(", ")
     }
 }

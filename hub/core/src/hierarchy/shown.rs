@@ -17,27 +17,34 @@ const MARGIN: usize = 200;
 
 /// The schemas of these actions, in their order.
 pub(super) fn all<'a>(actions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
-    let mut shown: Vec<(usize, Value)> = actions
+    let mut shown: Vec<Measured> = actions
         .map(|(action, schema)| {
             let schema = of(action, schema).unwrap_or_else(|| bare(action));
-            (schema.to_string().len(), schema)
+            Measured { length: schema.to_string().len(), size: Size::of(&schema), schema }
         })
         .collect();
     while !fits(&shown) {
-        let largest = shown.iter_mut().max_by_key(|(length, _)| *length).filter(|(length, _)| *length > 0);
-        let Some((length, schema)) = largest else { break };
-        let action = schema.get("title").and_then(Value::as_str).unwrap_or_default().to_owned();
-        // Not counted again: it cannot become shorter.
-        *length = 0;
-        *schema = bare(&action);
+        let largest = shown.iter_mut().max_by_key(|shown| shown.length).filter(|shown| shown.length > 0);
+        let Some(largest) = largest else { break };
+        let schema = bare(largest.schema.get("title").and_then(Value::as_str).unwrap_or_default());
+        // Its length is not counted again: it cannot become shorter.
+        *largest = Measured { length: 0, size: Size::of(&schema), schema };
     }
-    shown.into_iter().map(|(_, schema)| schema).collect()
+    shown.into_iter().map(|shown| shown.schema).collect()
 }
 
-fn fits(shown: &[(usize, Value)]) -> bool {
-    let bytes: usize = shown.iter().map(|(length, _)| *length).sum();
-    let sizes = || shown.iter().map(|(_, schema)| Size::of(schema));
-    let within = |limit: usize, count: fn(Size) -> usize| sizes().map(count).sum::<usize>() + MARGIN <= limit;
+/// Measured once: a limit that is not met is asked about again and again.
+struct Measured {
+    length: usize,
+    size: Size,
+    schema: Value,
+}
+
+fn fits(shown: &[Measured]) -> bool {
+    let bytes: usize = shown.iter().map(|shown| shown.length).sum();
+    let within = |limit: usize, count: fn(Size) -> usize| {
+        shown.iter().map(|shown| count(shown.size)).sum::<usize>() + MARGIN <= limit
+    };
     // Names of actions count as values of the enum, and as text; there are at most a hundred of 48.
     bytes <= MAX_BYTES
         && within(LIMITS.properties, |size| size.properties)

@@ -1,5 +1,6 @@
+use mcphub_wire::config::HubConfig;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::access::Caller;
@@ -46,7 +47,7 @@ fn files() -> Sight {
 }
 
 fn definition(hierarchy: &Hierarchy, position: usize) -> Value {
-    serde_json::from_str(&hierarchy.dispatchers[position].definition).unwrap()
+    serde_json::from_str(hierarchy.dispatchers[position].entry.definition()).unwrap()
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn by_category() -> Sight {
 #[test]
 fn by_category_the_tools_of_several_servers_become_one() {
     let hierarchy = whole(&by_category());
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["filesystem__do"]);
     assert_eq!(hierarchy.tools[0].exposed, "disk__send_mail");
     let definition = definition(&hierarchy, 0);
@@ -99,7 +100,7 @@ fn in_hybrid_the_servers_that_are_named_stay_together() {
     ];
     let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]}, "categories": {"expose": ["filesystem"]}});
     let hierarchy = whole(&filtered(&servers, &rules));
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["disk__do", "filesystem__do"]);
     assert!(hierarchy.tools.is_empty());
 }
@@ -110,7 +111,7 @@ fn a_category_of_any_name_gives_a_name_that_clients_take() {
     for (category, expected) in [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")] {
         let servers = [("disk", vec![tool("do"), tool("b")])];
         let rules = json!({"mode": "Category", "categories": {"expose": [category], "custom": {"*": category}}});
-        assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].name, expected);
+        assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].entry.name, expected);
     }
 }
 
@@ -155,7 +156,7 @@ fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
     let sight = sight(&[("s", vec![tool("do"), tool("help")])]);
     let hierarchy = whole(&sight);
     let dispatcher = &hierarchy.dispatchers[0];
-    assert_eq!(dispatcher.name, "s__do_2");
+    assert_eq!(dispatcher.entry.name, "s__do_2");
     assert!(matches!(dispatcher.asked(Some(r#"{"action":"help"}"#), false), Asked::Call { name: "s__help", .. }));
     assert!(matches!(dispatcher.asked(Some(r#"{"action":"hub_help"}"#), false), Asked::Help(_)));
 }
@@ -164,9 +165,9 @@ fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
 fn a_server_with_many_tools_gets_several() {
     let many = (0..250).map(|number| tool(&format!("t{number:03}"))).collect();
     let hierarchy = whole(&sight(&[("s", many)]));
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.name.as_str()).collect();
+    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["s__do", "s__do_2", "s__do_3"]);
-    assert_eq!(hierarchy.dispatchers[2].tools().count(), 50);
+    assert_eq!(hierarchy.dispatchers[2].entry.tools.len(), 50);
 }
 
 #[test]
@@ -241,6 +242,46 @@ fn dispatched(sight: &Sight, action: &str, exposed: &str, inner: &str, first: bo
     prop_assert_eq!(arguments, inner);
     prop_assert_eq!(correction, None);
     Ok(())
+}
+
+// A new caller of a large catalogue would else wait until schemas that others have seen are written again.
+#[test]
+fn callers_who_see_the_same_tools_share_what_lists_say_of_them() {
+    let rules =
+        json!([{"when": "tool.server == 'a'"}, {"when": "'dev' in caller.groups"}, {"when": "tool.name == 'b__x'"}]);
+    let servers = ["a", "b"].map(|name| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}));
+    let config: HubConfig = serde_json::from_value(json!({"schema": 1, "servers": servers, "access": rules})).unwrap();
+    let list = |names: &[&str]| Some(crate::sight::tests::list(names));
+    let caller =
+        |groups: &[&str]| Caller { groups: groups.iter().map(|&name| name.into()).collect(), ..Caller::default() };
+    let seen = |catalogue: &Catalogue, groups: &[&str]| {
+        whole(&Visibility::of(Arc::new(config.clone()), catalogue.clone()).whole(&caller(groups)))
+    };
+    let catalogue = Catalogue::of(&config, &[list(&["x", "y"]), list(&["x", "y", "z"])]);
+    let (nobody, dev) = (seen(&catalogue, &[]), seen(&catalogue, &["dev"]));
+    assert_eq!((nobody.dispatchers.len(), dev.dispatchers.len()), (1, 2));
+    assert!(Arc::ptr_eq(&nobody.dispatchers[0].entry, &dev.dispatchers[0].entry));
+    // When one server lists anew, the other's is kept, and the new list is what is shown.
+    let next = Catalogue::of(&config, &[list(&["x", "y"]), list(&["x", "y", "w"])]).keeping(&catalogue);
+    let later = seen(&next, &["dev"]);
+    assert!(Arc::ptr_eq(&later.dispatchers[0].entry, &dev.dispatchers[0].entry));
+    assert!(later.dispatchers[1].entry.definition().contains("\"w\""));
+    assert!(!later.dispatchers[1].entry.definition().contains("\"z\""));
+}
+
+// Entries of one name are of different tools: what somebody else was shown must not be what this caller is.
+#[test]
+fn who_sees_a_part_of_a_server_is_shown_that_part_whoever_came_before() {
+    let tools: Vec<Value> = (0..30).map(|number| tool(&format!("t{number}"))).collect();
+    let shared = sight(&[("s", tools.clone())]);
+    for step in 1..10 {
+        let part = || (0..30).step_by(step);
+        let alone = sight(&[("s", tools.clone())]);
+        let (alone, kept) = (Hierarchy::of(&alone, part()), Hierarchy::of(&shared, part()));
+        let (alone, kept) = (&alone.dispatchers[0].entry, &kept.dispatchers[0].entry);
+        assert_eq!((alone.definition(), alone.tokens()), (kept.definition(), kept.tokens()));
+        assert_eq!(kept.tools.len(), part().count());
+    }
 }
 
 proptest! {

@@ -294,5 +294,5 @@ fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost(
     let exposure = sight.exposure(Asker::Stateless);
     assert_eq!(exposure.listed() + exposure.unlisted(), 50_000);
     assert!(exposure.listed() > 10 && exposure.tokens() <= 8000 && exposure.search);
-    assert!(exposure.dispatchers.iter().all(|dispatcher| dispatcher.name.starts_with("s7__do")));
+    assert!(exposure.dispatchers.iter().all(|dispatcher| dispatcher.entry.name.starts_with("s7__do")));
 }

@@ -51,9 +51,9 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
         }
         for dispatcher in &hierarchy.dispatchers {
             dispatchers += 1;
-            assert_taken(&dispatcher.definition);
-            let shown = Schema::of_definition(&dispatcher.definition).unwrap();
-            for tool in dispatcher.tools() {
+            assert_taken(dispatcher.entry.definition());
+            let shown = Schema::of_definition(dispatcher.entry.definition()).unwrap();
+            for tool in &dispatcher.entry.tools {
                 let real: Value = serde_json::from_str(tool.input_schema()).unwrap_or_default();
                 let Ok(schema) = Schema::compile(tool.input_schema()) else { continue };
                 let Some(direct) = call(&mut rng, &real).filter(|call| schema.accepts(&call.value)) else { continue };
@@ -65,7 +65,11 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
                 assert!(Arc::ptr_eq(&sight.tools[position], tool));
                 assert_eq!(arguments, direct.value.to_string());
                 let shown_action = json!({"action": "help", "arguments": direct.value});
-                assert!(shown.accepts(&shown_action), "{shown_action} is not what {} shows", dispatcher.definition);
+                assert!(
+                    shown.accepts(&shown_action),
+                    "{shown_action} is not what {} shows",
+                    dispatcher.entry.definition()
+                );
             }
         }
     }
