@@ -168,7 +168,9 @@ fn by_part(
         let [of_words, of_heads, of_meanings] = FUSED_PARTS;
         let mut part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
         let spread = pool.spread(&part);
-        part.iter_mut().for_each(|value| *value = spread.z(*value));
+        for value in &mut part {
+            *value = spread.z(*value);
+        }
         part
     };
     parts.iter().map(of).collect()
