@@ -1,17 +1,21 @@
 //! Entries that were made before. Writing those of ten thousand tools takes half a second, and most callers see the same
 //! tools of a server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
 
 use super::Placed;
 use super::entry::Entry;
 use crate::catalogue::Tool;
 
-/// A small catalogue's room for each generation: budgets and sessions ask for many parts of it.
-const LEAST_BYTES: usize = 2 << 20;
+/// Bytes of definitions there is room for in a small catalogue: budgets and sessions ask for many parts of it.
+const LEAST_BYTES: u64 = 4 << 20;
+/// Entries that are thought of at first; more of them are no harm.
+const ENTRIES: usize = 64;
 
 /// What an entry follows from.
 #[derive(Debug, Clone, Copy)]
@@ -24,62 +28,59 @@ pub(super) struct Key<'a> {
 
 /// Entries of one catalogue, shared by all sights of it. Bounded: access rules, budgets and sessions give many parts of a
 /// server's tools.
-#[derive(Debug, Default)]
-pub(crate) struct Kept {
-    /// Bytes of definitions of all tools: there is room for every list of all of them.
-    whole: usize,
-    generations: Mutex<Generations>,
+#[derive(Debug)]
+pub(crate) struct Kept(Mutex<Cache<u64, Arc<Entry>, Bytes>>);
+
+/// An entry weighs what its tools' definitions do.
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<u64, Arc<Entry>> for Bytes {
+    fn weight(&self, _: &u64, entry: &Arc<Entry>) -> u64 {
+        definitions(&entry.tools)
+    }
 }
 
-/// What nobody asked for while the young ones filled their room goes with the old.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<u64, Arc<Entry>>,
-    /// Of definitions of the tools of the young.
-    bytes: usize,
-    old: HashMap<u64, Arc<Entry>>,
+impl Default for Kept {
+    fn default() -> Self {
+        Self::of(&[], None)
+    }
 }
 
 impl Kept {
-    /// For a catalogue of these tools, with what is of use of those that were kept `before`.
+    /// For a catalogue of these tools, with what is of use of those that were kept `before`. There is room for every list
+    /// of all of them, twice.
     pub(crate) fn of(tools: &[Arc<Tool>], before: Option<&Self>) -> Self {
+        let room = definitions(tools).saturating_mul(2).max(LEAST_BYTES);
+        let mut entries = Cache::with_weighter(ENTRIES, room, Bytes);
         let same: HashSet<*const Tool> = tools.iter().map(Arc::as_ptr).collect();
-        let is_of_use = |entry: &Arc<Entry>| entry.tools.iter().all(|tool| same.contains(&Arc::as_ptr(tool)));
-        let of_use = |kept: &HashMap<u64, Arc<Entry>>| -> HashMap<u64, Arc<Entry>> {
-            let kept = kept.iter().filter(|(_, entry)| is_of_use(entry));
-            kept.map(|(digest, entry)| (*digest, Arc::clone(entry))).collect()
-        };
-        let generations = before.map(|before| {
-            let Generations { young, old, .. } = &*before.lock();
-            let young = of_use(young);
-            let bytes = young.values().map(|entry| definitions(&entry.tools)).sum();
-            Generations { young, bytes, old: of_use(old) }
-        });
-        Self { whole: definitions(tools), generations: Mutex::new(generations.unwrap_or_default()) }
+        for (digest, entry) in before.iter().flat_map(|before| before.lock().iter().map(owned).collect::<Vec<_>>()) {
+            if entry.tools.iter().all(|tool| same.contains(&Arc::as_ptr(tool))) {
+                entries.insert(digest, entry);
+            }
+        }
+        Self(Mutex::new(entries))
     }
 
     /// The entry of this key, the same for all who ask.
     pub(super) fn entry(&self, key: Key<'_>) -> Arc<Entry> {
         let digest = key.digest();
-        let mut generations = self.lock();
-        let Generations { young, bytes, old } = &mut *generations;
-        if let Some(entry) = young.get(&digest).filter(|entry| key.is_of(entry)) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get(&digest).filter(|entry| key.is_of(entry)) {
             return Arc::clone(entry);
         }
-        let kept = old.remove(&digest).filter(|entry| key.is_of(entry));
-        let entry = kept.unwrap_or_else(|| Arc::new(key.entry()));
-        let added = definitions(&entry.tools);
-        if *bytes + added > self.whole.max(LEAST_BYTES) {
-            (*old, *bytes) = (mem::take(young), 0);
-        }
-        *bytes += added;
-        young.insert(digest, Arc::clone(&entry));
+        let entry = Arc::new(key.entry());
+        entries.insert(digest, Arc::clone(&entry));
         entry
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Cache<u64, Arc<Entry>, Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn owned((digest, entry): (&u64, &Arc<Entry>)) -> (u64, Arc<Entry>) {
+    (*digest, Arc::clone(entry))
 }
 
 impl Key<'_> {
@@ -108,6 +109,6 @@ impl Key<'_> {
     }
 }
 
-fn definitions(tools: &[Arc<Tool>]) -> usize {
-    tools.iter().map(|tool| tool.definition.len()).sum()
+fn definitions(tools: &[Arc<Tool>]) -> u64 {
+    tools.iter().map(|tool| tool.definition.len() as u64).sum()
 }
