@@ -108,6 +108,26 @@ fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
     assert!(names.contains(&"getForecast") && names.contains(&"post_message"), "{names:?}");
 }
 
+#[test]
+fn each_part_of_a_prompt_has_its_tool_among_the_first() {
+    let index = Index::build(&TOOLS, &MODELS);
+    let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename report.txt";
+    let mut names: Vec<_> = ask(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["merge_pull_request", "move_file", "post_message"]);
+}
+
+#[test]
+fn a_right_first_hit_is_called_likely_among_a_few_tools_too() {
+    let index = Index::build(&TOOLS, &MODELS);
+    for prompt in
+        ["merge the pull request", "run a SQL query that counts the users", "send a message to a Slack channel"]
+    {
+        let hits = ask(&index, prompt, 5).hits;
+        assert!(hits[0].score > 0.5 && hits[4].score < 0.2, "{prompt}: {hits:?}");
+    }
+}
+
 // A score that moves with a tool that the caller may not know of tells that it exists.
 #[test]
 fn what_cannot_be_seen_moves_no_score() {
@@ -132,6 +152,32 @@ fn a_remembered_prompt_brings_its_tool_to_the_front() {
     let ask =
         Ask { prompt: "the monthly thing for accounting, please", visible: &|_| true, limit: 3, memory: Some(&memory) };
     assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "xfer");
+}
+
+#[test]
+fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not() {
+    let index = Index::build(&TOOLS, &MODELS);
+    let mut memory = Memory::new();
+    for (tool, prompt) in [
+        (0, "open a ticket about the slow search"),
+        (4, "which channels do we have in Oslo?"),
+        (6, "what is in the table of users?"),
+    ] {
+        memory.remember(index.digests()[tool], &MODELS.encode_query(prompt).unwrap());
+    }
+    let prompt = "what will the weather be like in Oslo tomorrow?";
+    let ask = Ask { prompt, visible: &|_| true, limit: 3, memory: Some(&memory) };
+    assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "getForecast");
+}
+
+#[test]
+fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
+    let mut tools = TOOLS.to_vec();
+    tools.push(tool("github", "create_issue", "Issues: opens one, with labels and people it is for", ""));
+    let index = Index::build(&tools, &MODELS);
+    let hits: Vec<_> = ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    assert_eq!((hits[0], hits.iter().filter(|name| **name == "create_issue").count()), ("create_issue", 2));
+    assert_ne!(hits[1], "create_issue");
 }
 
 #[test]
