@@ -160,7 +160,7 @@ fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not
     let mut memory = Memory::new();
     for (tool, prompt) in [
         (0, "open a ticket about the slow search"),
-        (4, "which channels do we have in Oslo?"),
+        (4, "which channels do we have?"),
         (6, "what is in the table of users?"),
     ] {
         memory.remember(index.digests()[tool], &MODELS.encode_query(prompt).unwrap());
