@@ -111,7 +111,7 @@ fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
 #[test]
 fn each_part_of_a_prompt_has_its_tool_among_the_first() {
     let index = Index::build(&TOOLS, &MODELS);
-    let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename report.txt";
+    let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename the file report.txt to final.txt";
     let mut names: Vec<_> = ask(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     names.sort_unstable();
     assert_eq!(names, ["merge_pull_request", "move_file", "post_message"]);
