@@ -66,8 +66,8 @@ struct Answer {
     hits: Vec<usize>,
     fits: bool,
     fit_score: f32,
-    /// The prompt, where the transformer read it.
-    prompt: Option<Read>,
+    /// The prompt as it was read.
+    prompt: Read,
 }
 
 impl<'a> Setup<'a> {
@@ -92,19 +92,19 @@ impl<'a> Setup<'a> {
     }
 
     fn answer(&self, text: &str, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let prompt = prompt.or_else(|| self.models.read_prompt(text));
+        let prompt = prompt.unwrap_or_else(|| self.models.read_prompt(text));
         if self.alone {
             return self.nearest(prompt, visible);
         }
         let ask = Ask { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
-        let ranked = self.index.rank_read(&self.models, &ask, prompt.as_ref());
+        let ranked = self.index.rank_read(&self.models, &ask, &prompt);
         let hits = ranked.hits.iter().map(|hit| hit.doc).collect();
         Answer { hits, fits: ranked.fits, fit_score: ranked.fit_score, prompt }
     }
 
     /// By the cosine alone.
-    fn nearest(&self, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let like = |tool: usize| prompt.as_ref().map_or(0.0, |prompt| self.vectors[tool].cosine(&prompt.whole));
+    fn nearest(&self, prompt: Read, visible: &dyn Fn(usize) -> bool) -> Answer {
+        let like = |tool: usize| prompt.vector().map_or(0.0, |prompt| self.vectors[tool].cosine(prompt));
         let seen = (0..self.vectors.len()).filter(|&tool| visible(tool));
         let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -196,7 +196,7 @@ fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> a
         };
         let gone: Vec<bool> = (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
         with.push(answer.fit_score);
-        without.push(setup.answer(&question.text, answer.prompt, &|tool| !gone[tool]).fit_score);
+        without.push(setup.answer(&question.text, Some(answer.prompt), &|tool| !gone[tool]).fit_score);
     }
     Ok(bench::auc(&with, &without))
 }

@@ -21,13 +21,15 @@ from onnx.external_data_helper import set_external_data
 
 from encoder import CLS, HEADS, LAYERS, SEP, WIDTH, MiniLm
 
+# Tokens of texts that lie one after the other, the place of each in its text, and the number of that.
+INPUTS = ("input_ids", "positions", "texts")
 NAME, FIRST, BASE = "encoder.onnx_data", "last_hidden_state", "base"
 # What reads the same input is one product.
 TOGETHER = {"query": ("query", "key", "value"), "out": ("out",), "up": ("up",), "down": ("down",)}
 # Texts are cut at 64 tokens when they are read.
 PLACES = 128
-# Added to the score of what pads a text.
-PADDING = -1e4
+# Added to the score of a token of another text.
+SILENCE = -1e4
 # A field of the outermost message that ONNX does not have: readers skip it.
 BLOCK_FIELD = 1000
 
@@ -181,16 +183,16 @@ class Writer:
         x = self.add("Cast", [x], "words.float", to=TensorProto.FLOAT)
         x = self.add("Mul", [x, self.add("Gather", [self.put("words.scale", scale), "input_ids"], "words.by")], "words.read")
         places = self.put("places", self.state["places.weight"][:PLACES] + self.state["kind"])
-        start, length = self.put("start", [0], np.int64), self.add("Shape", ["input_ids"], "length", start=1, end=2)
-        x = self.add("Add", [x, self.add("Slice", [places, start, length, start], "places.read")], "embedded")
+        x = self.add("Add", [x, self.add("Gather", [places, "positions"], "places.read")], "embedded")
         own = [self.put(f"norm.{kind}", self.state[f"norm.{kind}"]) for kind in ("weight", "bias")]
         return self.add("LayerNormalization", [x, *own], "norm", axis=-1, epsilon=1e-12)
 
     def mask(self) -> str:
-        told = self.add("Cast", ["attention_mask"], "mask.float", to=TensorProto.FLOAT)
-        less = self.add("Sub", [self.put("one", 1.0), told], "mask.less")
-        less = self.add("Mul", [less, self.put("padding", PADDING)], "mask.added")
-        return self.add("Unsqueeze", [less, self.put("mask.axes", [1, 2], np.int64)], "mask")
+        """Texts lie one after the other; a token hears those of its own."""
+        told = self.add("Cast", ["texts"], "texts.float", to=TensorProto.FLOAT)
+        down, across = (self.add("Unsqueeze", [told, self.put(f"{name}.axes", axes, np.int64)], f"texts.{name}") for name, axes in (("down", [1, 3]), ("across", [1, 2])))
+        other = self.add("Abs", [self.add("Sub", [down, across], "texts.apart")], "texts.other")
+        return self.add("Mul", [other, self.put("silence", SILENCE)], "mask")
 
     def model(self) -> onnx.ModelProto:
         touched = sorted({int(name.split(".")[0]) for name in (*self.low_rank, *self.vectors)})
@@ -205,8 +207,8 @@ class Writer:
         info = helper.make_tensor_value_info
         graph = helper.make_graph(
             self.nodes, "encoder",
-            [info(name, TensorProto.INT64, ["batch", "length"]) for name in ("input_ids", "attention_mask")],
-            [info(name, TensorProto.FLOAT, ["batch", "length", WIDTH]) for name in outputs],
+            [info(name, TensorProto.INT64, [1, "length"]) for name in INPUTS],
+            [info(name, TensorProto.FLOAT, [1, "length", WIDTH]) for name in outputs],
             list(self.weights.values()),
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9, producer_name="mcphub")

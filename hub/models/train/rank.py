@@ -130,7 +130,7 @@ def main() -> None:
 
     def write(path: Path, weights: np.ndarray) -> None:
         linear = [round(float(w), 5) for w in weights]
-        path.write_text(json.dumps({"features": names, "linear": linear, "trees": [], "blend": 0.0}, separators=(",", ":")) + "\n")
+        path.write_text(json.dumps({"features": names, "linear": linear}, separators=(",", ":")) + "\n")
 
     for name, dump in found.items():
         others = [d for other, d in found.items() if other != name]

@@ -146,7 +146,7 @@ fn dump(
         for size in POOLS.into_iter().filter(|&size| size < tools.len()).chain([tools.len()]) {
             let there = |doc: usize| gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64;
             let ask = Ask { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
-            let trace = index.trace(models, &ask, read.as_ref());
+            let trace = index.trace(models, &ask, &read);
             groups.push(trace.candidates.len());
             ids.push(&question.id);
             pools.push(size);
@@ -160,7 +160,7 @@ fn dump(
             write(&mut floors, &trace.statistics)?;
             let without = Ask { visible: &|doc| there(doc) && !gone[doc], ..ask };
             write(&mut floors, &[0.0])?;
-            write(&mut floors, &index.trace(models, &without, read.as_ref()).statistics)?;
+            write(&mut floors, &index.trace(models, &without, &read).statistics)?;
         }
     }
     ranks.flush()?;

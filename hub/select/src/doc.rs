@@ -49,17 +49,6 @@ impl std::fmt::Debug for Digest {
     }
 }
 
-/// The texts that the models see of a tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Texts {
-    /// Name in words and description: "the tool".
-    pub head: String,
-    /// Server and name in words.
-    pub name: String,
-    /// Parameters: names in words, descriptions, values of enums.
-    pub params: String,
-}
-
 impl Doc<'_> {
     /// The content's identity.
     pub fn digest(&self) -> Digest {
@@ -71,19 +60,9 @@ impl Doc<'_> {
         Digest(hash.finalize().into())
     }
 
-    /// What the models see.
-    pub fn texts(&self) -> Texts {
-        let name = words::spelled(bounded(self.name));
-        let params = parameters(self.schema);
-        Texts {
-            head: format!("{name}: {}", bounded(self.description)),
-            name: format!("{} {name}", words::spelled(bounded(self.server))).trim().to_owned(),
-            params: params
-                .iter()
-                .map(|p| format!("{} {}", words::spelled(&p.name), p.text).trim().to_owned())
-                .collect::<Vec<_>>()
-                .join(" ; "),
-        }
+    /// What the models see of it: its name in words, and its description.
+    pub fn head(&self) -> String {
+        format!("{}: {}", words::spelled(bounded(self.name)), bounded(self.description))
     }
 }
 
@@ -150,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_is_told_as_words_with_its_parameters() {
+    fn a_tool_is_told_as_words_and_its_parameters_with_what_is_inside_them() {
         let doc = Doc {
             server: "GitHub",
             name: "create_pullRequest",
@@ -158,10 +137,9 @@ mod tests {
             schema: r#"{"type":"object","properties":{"baseBranch":{"type":"string","description":"Where to merge"},
                 "state":{"enum":["open","closed"]},"author":{"type":"object","properties":{"email":{"type":"string"}}}}}"#,
         };
-        let texts = doc.texts();
-        assert_eq!(texts.head, "create pull request: Opens a pull request.");
-        assert_eq!(texts.name, "git hub create pull request");
-        assert_eq!(texts.params, "author ; email ; base branch Where to merge ; state open closed");
+        assert_eq!(doc.head(), "create pull request: Opens a pull request.");
+        let told: Vec<_> = parameters(doc.schema).into_iter().map(|p| format!("{} {}", p.name, p.text)).collect();
+        assert_eq!(told, ["author ", "email ", "baseBranch Where to merge", "state open closed"]);
     }
 
     #[test]

@@ -8,34 +8,30 @@ use rten_tensor::{NdTensor, NdTensorView};
 
 use crate::models::Error;
 use crate::vector::Vector;
-use crate::wordpiece::{END, START, WordPiece};
+use crate::wordpiece::{END, START};
 
 /// In the binary.
 pub static WEIGHTS: &[u8] = include_bytes!("../../models/encoder.onnx");
 
+/// Tokens at the ends of a text.
+const ENDS: usize = 2;
 /// Most tokens of a text, with the two at its ends: what takes time grows with them.
-const TOKENS: usize = 64;
-/// Most tokens of texts that are read at once, with what they are padded by.
+pub const TOKENS: usize = 64;
+/// Most tokens of texts that are read at once.
 const TOGETHER: usize = 128;
 /// Threads that one text is spread over: a hub has other things to do.
 const THREADS: usize = 2;
 /// What the file calls itself: int8 weights are a block in it that need not be copied.
 const FILE: &str = "encoder.onnx_data";
+/// Tokens, the place of each in its text, and the number of the text.
+const INPUTS: [&str; 3] = ["input_ids", "positions", "texts"];
 /// The output of the model as it was published; the first is tuned for prompts. A file that is not tuned has one for both.
 const PUBLISHED: &str = "base";
-
-/// With the two at the ends, at most `most`.
-fn tokens(pieces: &WordPiece, text: &str, most: usize) -> Vec<u32> {
-    let mut tokens = vec![START];
-    tokens.extend(pieces.tokens(text, most.saturating_sub(2)));
-    tokens.push(END);
-    tokens
-}
 
 /// Ready to run.
 pub struct Encoder {
     model: Model,
-    inputs: [NodeId; 2],
+    inputs: [NodeId; INPUTS.len()],
     tuned: NodeId,
     published: NodeId,
     threads: Arc<ThreadPool>,
@@ -46,7 +42,7 @@ pub struct Encoder {
 fn operators() -> OpRegistry {
     op_registry!(
         Abs, Add, Cast, Div, Gather, Gelu, LayerNormalization, MatMul, MatMulInteger, Max, Mul, QuantizeLinear, ReduceMax,
-        Reshape, Shape, Slice, Softmax, Split, Sub, Transpose, Unsqueeze
+        Reshape, Softmax, Split, Sub, Transpose, Unsqueeze
     )
 }
 
@@ -58,76 +54,91 @@ impl Encoder {
         let mut options = ModelOptions::with_ops(operators());
         options.prepack_weights(true).external_data_static(FILE, weights);
         let model = options.load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
-        let node = |name: &str| model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}")));
-        let inputs = [node("input_ids")?, node("attention_mask")?];
+        let mut inputs =
+            [model.input_ids().first().copied().ok_or_else(|| wrong("has no input".to_owned()))?; INPUTS.len()];
+        for (id, name) in inputs.iter_mut().zip(INPUTS) {
+            *id = model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}; write it anew")))?;
+        }
         let tuned = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
         let published = model.find_node(PUBLISHED).filter(|id| model.output_ids().contains(id)).unwrap_or(tuned);
         Ok(Self { inputs, tuned, published, threads: Arc::new(ThreadPool::with_num_threads(THREADS)), model })
     }
 
-    /// The direction of a tool's text, by the model as it was published; of one that cannot be read, a vector that is
-    /// like nothing.
-    pub fn encode_tool(&self, pieces: &WordPiece, text: &str) -> Vector {
-        let sums = self.sums(self.published, &[tokens(pieces, text, TOKENS)]);
-        Vector::new(&sums.and_then(|mut sums| sums.pop()).unwrap_or_default())
-    }
-
-    /// The directions of the parts of a prompt, and that of all their tokens, by the model as it was tuned for prompts.
-    /// The parts are read at once, each by itself: what one says does not move the others.
-    pub fn encode_parts(&self, pieces: &WordPiece, parts: &[&str]) -> (Vector, Vec<Vector>) {
-        let most = TOKENS.min(TOGETHER / parts.len().max(1));
-        let tokens: Vec<Vec<u32>> = parts.iter().map(|part| tokens(pieces, part, most)).collect();
-        let sums = self.sums(self.tuned, &tokens).unwrap_or_default();
-        let mut all = sums.first().map_or_else(Vec::new, |sum| vec![0.0; sum.len()]);
-        for sum in &sums {
-            all.iter_mut().zip(sum).for_each(|(all, value)| *all += value);
+    /// The directions of tools, by the model as it was published; of one that cannot be read, a vector that is like
+    /// nothing. The tokens are those of their texts.
+    pub fn encode_tools(&self, tools: &[Vec<u32>]) -> Vec<Vector> {
+        let mut vectors = Vec::with_capacity(tools.len());
+        let cut: Vec<&[u32]> = tools.iter().map(|tokens| &tokens[..tokens.len().min(TOKENS - ENDS)]).collect();
+        let mut rest = cut.as_slice();
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fits = |text: &&&[u32]| {
+                tokens += text.len() + ENDS;
+                tokens <= TOGETHER
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let sums = self.sums(self.published, now);
+            vectors.extend((0..now.len()).map(|text| Vector::new(sums.get(text).map_or(&[], Vec::as_slice))));
+            rest = later;
         }
-        (Vector::new(&all), sums.iter().map(|sum| Vector::new(sum)).collect())
+        vectors
     }
 
-    /// The sum over the tokens of each text: its direction is that of the mean. Padded to the longest of them.
-    fn sums(&self, output: NodeId, texts: &[Vec<u32>]) -> Option<Vec<Vec<f32>>> {
-        let longest = texts.iter().map(Vec::len).max()?;
-        let shape = [texts.len(), longest];
-        let (mut ids, mut mask) = (NdTensor::full(shape, 0i32), NdTensor::full(shape, 0i32));
-        for (row, tokens) in texts.iter().enumerate() {
-            for (column, &token) in tokens.iter().enumerate() {
-                ids[[row, column]] = token.cast_signed();
-                mask[[row, column]] = 1;
+    /// The parts of a prompt, each as the sum of its tokens, by the model as it was tuned for prompts; none when they cannot
+    /// be read. They are read at once, each by itself: what one says does not move the others.
+    pub fn encode_parts(&self, parts: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        let most = TOKENS.min(TOGETHER / parts.len().max(1)).saturating_sub(ENDS);
+        let cut: Vec<&[u32]> = parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
+        self.sums(self.tuned, &cut)
+    }
+
+    /// The sum over the tokens of each text: its direction is that of the mean. They lie one after the other, so that
+    /// nothing is padded; none when they cannot be read.
+    fn sums(&self, output: NodeId, texts: &[&[u32]]) -> Vec<Vec<f32>> {
+        let (mut ids, mut positions, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, text) in (0i32..).zip(texts) {
+            let whole = std::iter::once(START).chain(text.iter().copied()).chain([END]);
+            for (position, token) in (0i32..).zip(whole) {
+                ids.push(token.cast_signed());
+                positions.push(position);
+                numbers.push(number);
             }
         }
-        let inputs = self.inputs.into_iter().zip([ids.view().into(), mask.view().into()]).collect();
+        let row = |values: &[i32]| NdTensor::from_data([1, values.len()], values.to_vec());
+        let rows = [&ids, &positions, &numbers].map(|values| row(values));
+        let inputs = self.inputs.into_iter().zip(rows.iter().map(|row| row.view().into())).collect();
         let mut options = RunOptions::default();
         options.thread_pool = Some(Arc::clone(&self.threads));
-        let [hidden] = self.model.run_n(inputs, [output], Some(options)).ok()?;
-        let hidden: NdTensor<f32, 3> = hidden.try_into().ok()?;
-        let sum = |(text, tokens): (usize, &Vec<u32>)| {
-            let rows: NdTensorView<'_, f32, 2> = hidden.slice(text);
-            let mut sum = vec![0.0; rows.size(1)];
-            for row in 0..tokens.len() {
-                sum.iter_mut().zip(rows.slice(row).iter()).for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
-            }
-            sum
-        };
-        Some(texts.iter().enumerate().map(sum).collect())
+        let hidden = self.model.run_n(inputs, [output], Some(options)).ok();
+        let Some(Ok(hidden)) = hidden.map(|[hidden]| NdTensor::<f32, 3>::try_from(hidden)) else { return Vec::new() };
+        let hidden: NdTensorView<'_, f32, 2> = hidden.slice(0);
+        let mut sums = vec![vec![0.0; hidden.size(1)]; texts.len()];
+        for (row, &text) in numbers.iter().enumerate() {
+            let sum = &mut sums[text as usize];
+            sum.iter_mut().zip(hidden.slice(row).iter()).for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
+        }
+        sums
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wordpiece::WordPiece;
 
     #[test]
     fn a_short_part_beside_a_long_one_reads_as_it_does_alone() {
         let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
         let encoder = Encoder::read(WEIGHTS).unwrap();
         let (short, long) = ("book two seats", "find out which of the films of this week is shown nearest to my hotel");
-        let (whole, parts) = encoder.encode_parts(&pieces, &[short, long]);
-        for (text, part) in [short, long].into_iter().zip(&parts) {
-            let (alone, _) = encoder.encode_parts(&pieces, &[text]);
-            assert!(alone.cosine(part) > 0.999 && alone.cosine(&whole) > 0.3, "{text}");
+        let tokens = [short, long].map(|text| pieces.tokens(text, TOKENS));
+        let direction = |sums: &[Vec<f32>], part: usize| Vector::new(&sums[part]);
+        let together = encoder.encode_parts(&tokens);
+        for (part, text) in tokens.iter().enumerate() {
+            let alone = encoder.encode_parts(std::slice::from_ref(text));
+            assert!(direction(&alone, 0).cosine(&direction(&together, part)) > 0.999, "{text:?}");
         }
-        assert!(parts[0].cosine(&parts[1]) < 0.9);
+        assert!(direction(&together, 0).cosine(&direction(&together, 1)) < 0.9);
     }
 
     // Cosines by the published weights in floats: int8 that a CPU counts wrongly moves them, and the tools with them.
@@ -141,7 +152,8 @@ mod tests {
             ("create issue: open an issue in a repository", "will it rain in Oslo tomorrow?", 0.015),
             ("list files: names of all files in a folder", "what is in my downloads directory", 0.217),
         ] {
-            let found = encoder.encode_tool(&pieces, one).cosine(&encoder.encode_tool(&pieces, other));
+            let vectors = encoder.encode_tools(&[one, other].map(|text| pieces.tokens(text, TOKENS)));
+            let found = vectors[0].cosine(&vectors[1]);
             assert!((found - alike).abs() < 0.02, "{one}, {other}: {found}");
         }
     }

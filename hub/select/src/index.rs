@@ -9,7 +9,8 @@ use crate::lexical::Lexical;
 use crate::memory::Memory;
 use crate::models::{Models, Read};
 use crate::pool::Pool;
-use crate::signals::{BM25F, CLAUSE, ENCODER, NAME, STATIC_HEAD, STATIC_NAME, Signals};
+use crate::signals::{BM25F, CLAUSE, ENCODER, STATIC_HEAD, Signals};
+use crate::table;
 use crate::vector::{Matrix, Vector};
 use crate::words;
 
@@ -19,24 +20,34 @@ const ALONE: usize = 16;
 /// Tools of one name that are as near as this say the same, whatever their servers: the second adds nothing to the first.
 const SAME: f32 = 0.85;
 
-/// What remembered prompts count: by how much they are more like the prompt than the tool's own text leads to expect.
-/// Without that a tool with many prompts would push aside the right one that was never asked for.
+/// What remembered prompts count. A tool that none are remembered of counts as if those were as like the prompt as its
+/// own text leads to expect, and a little more: else a tool with many prompts would push aside the right one that was
+/// never asked for.
 struct Remembered {
-    /// Beside a deviation of the learned score.
-    weight: f32,
-    /// The part of the likeness of the tool's own text that is expected of its prompts.
-    own: f32,
-    /// What any two prompts have in common.
+    /// What is expected of the likeness of a tool's prompts: so much whatever its text,
     chance: f32,
+    /// and so much of the likeness of that.
+    own: f32,
 }
 
-/// With the vectors of the transformer, and with those of the static table.
-const REMEMBERED_FULL: Remembered = Remembered { weight: 12.0, own: 0.85, chance: 0.1 };
-const REMEMBERED_STATIC: Remembered = Remembered { weight: 15.0, own: 0.3, chance: 0.2 };
+/// Fitted to likenesses by the transformer, and by the static table.
+const REMEMBERED_FULL: Remembered = Remembered { chance: 0.12, own: 0.78 };
+const REMEMBERED_STATIC: Remembered = Remembered { chance: 0.11, own: 0.68 };
+/// What likeness counts, beside a deviation of the learned score.
+const LIKENESS: f32 = 14.0;
+/// The learned score where prompts of every tool are remembered: what people say tells more than what tools say.
+const LEFT: f32 = 0.3;
+/// How much more than expected is supposed of a tool that nothing is remembered of.
+const SUPPOSED: f32 = 0.03;
 
 impl Remembered {
-    fn score(&self, likeness: f32, own: f32) -> f32 {
-        self.weight * (likeness - self.own * own.max(0.0) - self.chance).max(0.0)
+    /// The score of a tool: by the learned score, the likeness of its text and of its prompts, where `share` of the tools
+    /// have any.
+    fn score(&self, learned: f32, text: f32, prompts: Option<f32>, share: f32) -> f32 {
+        let expected = self.chance + self.own * text;
+        let likeness = prompts.map_or(expected + SUPPOSED, |prompts| prompts.max(expected));
+        let usual = self.chance + SUPPOSED + self.own * (1.0 - share) * text;
+        learned * (1.0 - (1.0 - LEFT) * share * share) + LIKENESS * (likeness - usual)
     }
 }
 
@@ -87,10 +98,7 @@ pub struct Trace {
 pub(crate) struct Inner {
     pub(crate) digests: Vec<Digest>,
     pub(crate) lexical: Lexical,
-    pub(crate) words: Matrix,
     pub(crate) heads: Matrix,
-    pub(crate) names: Matrix,
-    pub(crate) params: Matrix,
     pub(crate) server_of: Vec<u32>,
     pub(crate) servers: usize,
     pub(crate) twin_of: Vec<u32>,
@@ -98,11 +106,6 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Other tools of the same name that can be seen.
-    pub(crate) fn twins(&self, doc: usize, seen: &[bool]) -> usize {
-        self.named_as(doc).filter(|&other| other as usize != doc && seen[other as usize]).count()
-    }
-
     fn named_as(&self, doc: usize) -> impl Iterator<Item = u32> + '_ {
         self.twins[self.twin_of[doc] as usize].iter().copied()
     }
@@ -119,8 +122,7 @@ impl Index {
     /// Reads the tools: milliseconds a hundred.
     pub fn build(docs: &[Doc<'_>], models: &Models) -> Self {
         let dimensions = models.table.as_ref().map_or(0, crate::table::Table::dimensions);
-        let (mut heads, mut names, mut params) =
-            (Matrix::new(dimensions), Matrix::new(dimensions), Matrix::new(dimensions));
+        let mut heads = Matrix::new(dimensions);
         let (mut server_of, mut twin_of, mut twins) = (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
         let (mut servers, mut by_name) = (HashMap::new(), HashMap::new());
         for (number, doc) in (0u32..).zip(docs) {
@@ -133,20 +135,14 @@ impl Index {
             twin_of.push(twin as u32);
             twins[twin].push(number);
             if let Some(table) = &models.table {
-                let texts = doc.texts();
-                heads.push(&table.sum(&models.pieces, &texts.head));
-                names.push(&table.sum(&models.pieces, &texts.name));
-                params.push(&table.sum(&models.pieces, &texts.params));
+                let sum = |text: &str| table.sum(&models.pieces.tokens(text, table::TOKENS));
+                heads.push(&sum(&doc.head()));
             }
         }
         let lexical = Lexical::build(docs, |name| models.split(name));
-        let mut words = Matrix::new(dimensions);
-        if let Some(table) = &models.table {
-            lexical.words().iter().for_each(|word| words.push(&table.sum(&models.pieces, word)));
-        }
         let digests = docs.iter().map(Doc::digest).collect();
         let servers = servers.len();
-        let inner = Inner { digests, lexical, words, heads, names, params, server_of, servers, twin_of, twins };
+        let inner = Inner { digests, lexical, heads, server_of, servers, twin_of, twins };
         Self { inner: Arc::new(inner), vectors: Arc::new(Matrix::default()) }
     }
 
@@ -192,13 +188,17 @@ impl Index {
 
     /// The tools that fit best, and whether any is likely to. The same input has the same answer.
     pub fn rank(&self, models: &Models, ask: &Ask<'_>) -> Ranked {
-        self.rank_read(models, ask, None)
+        self.answer(models, ask, None)
     }
 
     /// The same, of a prompt that [`Models::read_prompt`] has read.
-    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Ranked {
+    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: &Read) -> Ranked {
+        self.answer(models, ask, Some(prompt))
+    }
+
+    fn answer(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Ranked {
         let (ranked, statistics) = self.ranked(models, ask, prompt);
-        let (fit_score, fits) = models.floor.fit(&statistics);
+        let (fit_score, fits) = models.floor.fit(&statistics, features::remembered(&statistics));
         let pool = features::pool(&statistics);
         let hits = self.apart(&ranked, ask.limit);
         let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score, pool) }).collect();
@@ -207,8 +207,8 @@ impl Index {
     }
 
     /// What the ranker and the floor see.
-    pub fn trace(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Trace {
-        let (ranked, statistics) = self.ranked(models, ask, prompt);
+    pub fn trace(&self, models: &Models, ask: &Ask<'_>, prompt: &Read) -> Trace {
+        let (ranked, statistics) = self.ranked(models, ask, Some(prompt));
         Trace { candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(), statistics }
     }
 
@@ -219,8 +219,8 @@ impl Index {
         }
         let signals = Signals::new(&self.inner, &self.vectors, models, (ask, prompt), &pool);
         let ids = self.candidates(&signals, &pool, ask.limit);
-        let found = features::candidates(&self.inner, models, &signals, &pool, &ids);
-        let (weigh, own) = if models.is_full() {
+        let found = features::candidates(&self.inner, &signals, &pool, &ids);
+        let (remembered, texts) = if models.is_full() {
             (REMEMBERED_FULL, &signals.columns[ENCODER])
         } else {
             (REMEMBERED_STATIC, &signals.columns[STATIC_HEAD])
@@ -229,8 +229,11 @@ impl Index {
             .into_iter()
             .map(|candidate| {
                 let doc = candidate.doc;
-                let remembered = signals.memory.get(doc).map_or(0.0, |&like| weigh.score(like, own[doc]));
-                let score = models.ranker.score(&candidate.features, signals.fused[doc]) + remembered;
+                let learned = models.ranker.score(&candidate.features);
+                let score = match &signals.memory {
+                    Some(memory) => remembered.score(learned, texts[doc], memory.tools[doc], memory.share),
+                    None => learned,
+                };
                 (candidate, score)
             })
             .collect();
@@ -242,11 +245,11 @@ impl Index {
     /// Tools that any signal puts among its best, and their twins.
     fn candidates(&self, signals: &Signals, pool: &Pool, limit: usize) -> Vec<u32> {
         let mut ids = pool.best(&signals.fused, FUSED.max(limit.saturating_mul(2)), f32::MIN);
-        for column in [BM25F, NAME, STATIC_HEAD, STATIC_NAME, ENCODER, CLAUSE] {
+        for column in [BM25F, STATIC_HEAD, ENCODER, CLAUSE] {
             ids.extend(pool.best(&signals.columns[column], ALONE, 0.0));
         }
-        if !signals.memory.is_empty() {
-            ids.extend(pool.best(&signals.memory, ALONE, 0.0));
+        if let Some(memory) = &signals.memory {
+            ids.extend(pool.best(&memory.column(), ALONE, 0.0));
         }
         let twins: Vec<u32> = ids
             .iter()

@@ -31,14 +31,13 @@ struct Posting {
     counts: [u8; LANES],
 }
 
-/// By how much a tool's lengths divide what a term counts in each field.
+/// What a term counts for being once in each field of a tool: by the field's weight and length.
 pub type Norms = [f32; LANES];
 
 /// What the lexical index knows.
 #[derive(Default)]
 pub struct Lexical {
     terms: HashMap<String, u32>,
-    words: Vec<String>,
     starts: Vec<u32>,
     postings: Vec<Posting>,
     lengths: Vec<[u16; FIELDS]>,
@@ -52,8 +51,6 @@ pub struct Lexical {
 pub struct Asked {
     /// Its number in the index, if any tool has it.
     pub term: Option<u32>,
-    /// As it was written.
-    pub word: String,
     /// How often.
     pub count: u32,
     /// How rare it is among what can be seen.
@@ -65,8 +62,6 @@ pub struct Asked {
 pub struct Scores {
     /// All fields together.
     pub combined: f32,
-    /// Each field alone.
-    pub fields: [f32; FIELDS],
     /// Share of the prompt's terms (by rarity) that the tool has, and that its name has: not yet divided.
     pub cover: [f32; 2],
 }
@@ -92,7 +87,7 @@ impl Lexical {
                     *count = count.saturating_add(1);
                 }
             }
-            lists.resize_with(index.words.len(), Vec::new);
+            lists.resize_with(index.terms.len(), Vec::new);
             for (&id, &counts) in &counts {
                 lists[id as usize].push(Posting { doc: number, counts });
             }
@@ -115,15 +110,14 @@ impl Lexical {
         if let Some(&id) = self.terms.get(&term.stem) {
             return id;
         }
-        let id = self.words.len() as u32;
+        let id = self.terms.len() as u32;
         self.terms.insert(term.stem, id);
-        self.words.push(term.word);
         id
     }
 
-    /// One word of each term, in the order of their numbers.
-    pub fn words(&self) -> &[String] {
-        &self.words
+    /// How many terms there are.
+    pub fn terms(&self) -> usize {
+        self.terms.len()
     }
 
     /// Terms of name and description, in order.
@@ -136,16 +130,11 @@ impl Lexical {
         self.names.get(doc).map_or(&[], |name| name)
     }
 
-    /// Terms of each field of a tool.
-    pub fn lengths(&self, doc: usize) -> [u16; FIELDS] {
-        self.lengths.get(doc).copied().unwrap_or_default()
-    }
-
     /// The prompt's terms, each once, in order. What cannot be seen does not make a term common.
     pub fn ask(&self, terms: Vec<Term>, pool: &Pool) -> Vec<Asked> {
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut asked: Vec<Asked> = Vec::new();
-        for Term { stem, word } in terms {
+        for Term { stem, .. } in terms {
             if let Some(&at) = known.get(&stem) {
                 asked[at].count += 1;
                 continue;
@@ -154,7 +143,7 @@ impl Lexical {
             let have = term.map_or(0, |term| self.have(term, pool));
             let idf = (1.0 + (pool.ids.len() as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
             known.insert(stem, asked.len());
-            asked.push(Asked { term: term.filter(|_| have > 0), word, count: 1, idf });
+            asked.push(Asked { term: term.filter(|_| have > 0), count: 1, idf });
         }
         asked
     }
@@ -171,11 +160,8 @@ impl Lexical {
     /// Scores every tool that can be seen and has any of the terms; the others stay at zero.
     pub fn score(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<Scores> {
         let mut scores = vec![Scores::default(); self.lengths.len()];
-        let add = |posting: &Posting, asked: &Asked, weight: f32, counts: &Norms, together: f32| {
+        let add = |posting: &Posting, asked: &Asked, weight: f32, together: f32| {
             let score = &mut scores[posting.doc as usize];
-            for (field, count) in score.fields.iter_mut().zip(counts) {
-                *field += weight * count * (K1 + 1.0) / (count + K1);
-            }
             score.combined += weight * together * (K1 + 1.0) / (together + K1);
             score.cover[0] += asked.idf;
             score.cover[1] += if posting.counts[0] > 0 { asked.idf } else { 0.0 };
@@ -187,7 +173,7 @@ impl Lexical {
     /// The combined scores alone.
     pub fn combined(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<f32> {
         let mut scores = vec![0.0; self.lengths.len()];
-        let add = |posting: &Posting, _: &Asked, weight: f32, _: &Norms, together: f32| {
+        let add = |posting: &Posting, _: &Asked, weight: f32, together: f32| {
             scores[posting.doc as usize] += weight * together * (K1 + 1.0) / (together + K1);
         };
         Scoring { index: self, asked, norms, pool, add }.dispatch();
@@ -212,10 +198,10 @@ impl Lexical {
         }
         let average = sums.map(|sum| ((sum / total.max(1) as f64) as f32).max(0.1));
         let norms = |lengths: &[u16; FIELDS]| {
-            let mut norms = [1.0; LANES];
+            let mut norms = [0.0; LANES];
             for field in 0..FIELDS {
                 let length = f32::from(lengths[field]) / average[field];
-                norms[field] = 1.0 - LENGTHS[field] + LENGTHS[field] * length;
+                norms[field] = WEIGHTS[field] / (1.0 - LENGTHS[field] + LENGTHS[field] * length);
             }
             norms
         };
@@ -228,8 +214,8 @@ impl Lexical {
     }
 }
 
-/// What the prompt's terms count in each tool that has them, told to `add`: where, what is asked and its weight, how
-/// often it is in each field for the field's length, and in all of them.
+/// What the prompt's terms count in each tool that has them, told to `add`: where, what is asked and its weight, and how
+/// often it is in all fields together, each by its weight and length.
 struct Scoring<'a, A> {
     index: &'a Lexical,
     asked: &'a [Asked],
@@ -238,7 +224,7 @@ struct Scoring<'a, A> {
     add: A,
 }
 
-impl<A: FnMut(&Posting, &Asked, f32, &Norms, f32)> SimdOp for Scoring<'_, A> {
+impl<A: FnMut(&Posting, &Asked, f32, f32)> SimdOp for Scoring<'_, A> {
     type Output = ();
 
     // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
@@ -253,14 +239,11 @@ impl<A: FnMut(&Posting, &Asked, f32, &Norms, f32)> SimdOp for Scoring<'_, A> {
                 if !self.pool.seen[doc] {
                     continue;
                 }
-                let (norms, mut counts, mut together) = (&self.norms[doc], [0.0; LANES], 0.0);
+                let (norms, mut together) = (&self.norms[doc], 0.0);
                 for lane in 0..LANES {
-                    counts[lane] = f32::from(posting.counts[lane]) / norms[lane];
+                    together += f32::from(posting.counts[lane]) * norms[lane];
                 }
-                for field in 0..FIELDS {
-                    together += WEIGHTS[field] * counts[field];
-                }
-                (self.add)(posting, asked, weight, &counts, together);
+                (self.add)(posting, asked, weight, together);
             }
         }
     }

@@ -25,14 +25,13 @@ mod pool;
 mod ranker;
 mod servers;
 mod signals;
-mod soft;
 mod stop;
 mod table;
 mod vector;
 mod wordpiece;
 mod words;
 
-pub use doc::{Digest, Doc, Texts};
+pub use doc::{Digest, Doc};
 pub use features::{names as feature_names, statistics as statistic_names};
 pub use index::{Ask, Hit, Index, Ranked, Trace};
 pub use memory::Memory;

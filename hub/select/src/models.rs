@@ -9,7 +9,7 @@ use crate::encoder::{self, Encoder};
 use crate::features;
 use crate::floor::Floor;
 use crate::ranker::Ranker;
-use crate::table::Table;
+use crate::table::{self, Table};
 use crate::vector::Vector;
 use crate::wordpiece::WordPiece;
 
@@ -63,13 +63,29 @@ impl Weights {
     }
 }
 
-/// A prompt as the transformer reads it.
-#[derive(Clone, Debug)]
+/// A prompt as the models read it: once, for all that is compared with it.
+#[derive(Clone, Debug, Default)]
 pub struct Read {
-    /// Of all of it.
-    pub whole: Vector,
-    /// Of each part that asks for one thing.
-    pub(crate) parts: Vec<Vector>,
+    /// All of it by the static table.
+    pub(crate) table: Option<Vector>,
+    /// All of it by the transformer.
+    pub(crate) meaning: Option<Vector>,
+    /// Each part that asks for one thing, in the order of [`clauses::of`].
+    pub(crate) parts: Vec<ReadPart>,
+}
+
+/// A part of a prompt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadPart {
+    pub(crate) table: Option<Vector>,
+    pub(crate) meaning: Option<Vector>,
+}
+
+impl Read {
+    /// What prompts are compared with each other by: the transformer's vector, or else the static table's.
+    pub fn vector(&self) -> Option<&Vector> {
+        self.meaning.as_ref().or(self.table.as_ref())
+    }
 }
 
 /// The weights, ready for use.
@@ -105,7 +121,7 @@ impl Models {
             pieces: WordPiece::new(VOCABULARY)?,
             table: None,
             encoder: None,
-            ranker: Ranker::fixed(),
+            ranker: Ranker::fixed(features::FUSED),
             floor: Floor::none(),
         })
     }
@@ -119,29 +135,54 @@ impl Models {
     /// published: only how it reads prompts was tuned.
     pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };
-        docs.iter().map(|doc| encoder.encode_tool(&self.pieces, &doc.texts().head)).collect()
+        let tokens: Vec<_> = docs.iter().map(|doc| self.pieces.tokens(&doc.head(), encoder::TOKENS)).collect();
+        encoder.encode_tools(&tokens)
     }
 
-    /// The vector of a prompt, for [`crate::Memory`]: the transformer's, or else the static table's. `None` when there is
-    /// neither, or nothing in the text.
+    /// The vector of a prompt, for [`crate::Memory`]. `None` when there is nothing to read it by, or nothing in it.
     pub fn encode_query(&self, text: &str) -> Option<Vector> {
-        match (self.read_prompt(text), &self.table) {
-            (Some(read), _) => Some(read.whole),
-            (None, Some(table)) if !text.trim().is_empty() => Some(table.encode(&self.pieces, text)),
-            (None, _) => None,
-        }
+        self.read_prompt(text).vector().cloned()
     }
 
-    /// A prompt by the transformer, for [`crate::Index::rank_read`]. `None` without it, or when nothing is in the text.
-    pub fn read_prompt(&self, text: &str) -> Option<Read> {
-        let encoder = self.encoder.as_ref().filter(|_| !text.trim().is_empty())?;
-        let (whole, parts) = encoder.encode_parts(&self.pieces, &clauses::of(text));
-        Some(Read { whole, parts })
+    /// A prompt by all that is there, for [`crate::Index::rank_read`].
+    pub fn read_prompt(&self, text: &str) -> Read {
+        self.read_by(text, true)
+    }
+
+    /// A prompt by the table, and by the transformer where that is wanted; nothing of what has nothing in it.
+    pub(crate) fn read_by(&self, text: &str, transformer: bool) -> Read {
+        let encoder = self.encoder.as_ref().filter(|_| transformer);
+        if text.trim().is_empty() || (self.table.is_none() && encoder.is_none()) {
+            return Read::default();
+        }
+        let tokens: Vec<_> =
+            clauses::of(text).into_iter().map(|part| self.pieces.tokens(part, table::TOKENS)).collect();
+        let mut read = Read { parts: vec![ReadPart::default(); tokens.len()], ..Read::default() };
+        if let Some(table) = &self.table {
+            let sums: Vec<_> = tokens.iter().map(|tokens| table.sum(tokens)).collect();
+            read.table = Some(Vector::new(&added(&sums)));
+            read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.table = Some(Vector::new(sum)));
+        }
+        if let Some(encoder) = encoder {
+            let sums = encoder.encode_parts(&tokens);
+            read.meaning = Some(Vector::new(&added(&sums)));
+            read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.meaning = Some(Vector::new(sum)));
+        }
+        read
     }
 
     pub(crate) fn split(&self, name: &str) -> Vec<String> {
         compound::split(&self.pieces, name)
     }
+}
+
+/// The sum of some sums: its direction is that of what they were made of together.
+fn added(sums: &[Vec<f32>]) -> Vec<f32> {
+    let mut all = vec![0.0; sums.first().map_or(0, Vec::len)];
+    for sum in sums {
+        all.iter_mut().zip(sum).for_each(|(all, value)| *all += value);
+    }
+    all
 }
 
 impl std::fmt::Debug for Models {

@@ -90,11 +90,6 @@ impl Spread {
     pub fn z(&self, value: f32) -> f32 {
         (value - self.mean) * self.per_deviation
     }
-
-    /// Share of the best.
-    pub fn share(&self, value: f32) -> f32 {
-        if self.best > 1e-6 { (value / self.best).max(-1.0) } else { 0.0 }
-    }
 }
 
 /// Values that are summed up, by what the processor at hand adds with.

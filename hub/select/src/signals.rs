@@ -1,30 +1,29 @@
 //! What each signal says of every tool that can be seen.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::clauses;
 use crate::index::{Ask, Inner};
-use crate::lexical::{Asked, FIELDS, Norms, Scores};
-use crate::models::{Models, Read};
+use crate::lexical::{Asked, Norms, Scores};
+use crate::memory::Memory;
+use crate::models::{Models, Read, ReadPart};
 use crate::pool::{Pool, Spread};
 use crate::vector::{Matrix, Vector};
 use crate::words::Terms;
 
 /// Signals that are known of the whole pool, in the order of [`Signals::columns`].
-pub const POOLED: [&str; 10] =
-    ["bm25f", "name", "server", "desc", "params", "pdesc", "static_head", "static_name", "encoder", "clause"];
+pub const POOLED: [&str; 4] = ["bm25f", "static_head", "encoder", "clause"];
 /// Columns by name.
 pub const BM25F: usize = 0;
-pub const NAME: usize = 1;
-pub const STATIC_HEAD: usize = 6;
-pub const STATIC_NAME: usize = 7;
-pub const ENCODER: usize = 8;
-pub const CLAUSE: usize = 9;
+pub const STATIC_HEAD: usize = 1;
+pub const ENCODER: usize = 2;
+pub const CLAUSE: usize = 3;
 
 /// Most words of a prompt that are read.
 const WORDS: usize = 512;
 /// What each signal counts in the fixed fusion.
-const FUSION: [(usize, f32); 3] = [(STATIC_HEAD, 1.0), (STATIC_NAME, 0.15), (ENCODER, 2.5)];
+const FUSION: [(usize, f32); 2] = [(STATIC_HEAD, 1.0), (ENCODER, 2.5)];
 /// What words count in it: their score, and the share of the prompt that they are.
 const WORDS_FUSED: [f32; 2] = [1.0, 0.9];
 /// They count so much where some tool has this share of the prompt, less where none has, and more to a bound where one
@@ -47,18 +46,14 @@ pub struct Signals {
     pub spreads: [Spread; POOLED.len()],
     /// The columns in one: deviations above the mean, weighted.
     pub fused: Vec<f32>,
-    /// What remembered prompts say; empty without a memory.
-    pub memory: Vec<f32>,
+    /// What remembered prompts say, where there are some of a tool that can be seen.
+    pub memory: Option<Likeness>,
     /// The prompt's terms.
     pub asked: Vec<Asked>,
     /// What the lexical index says.
     pub scores: Vec<Scores>,
     /// Sum of the terms' rarity.
     pub rarity: f32,
-    /// How many things the prompt asks for.
-    pub parts: usize,
-    /// The prompt as the static table reads it.
-    pub table: Option<Vector>,
 }
 
 impl Signals {
@@ -74,30 +69,21 @@ impl Signals {
         let norms = index.lexical.norms(pool);
         let asked = index.lexical.ask(terms.of(ask.prompt, WORDS), pool);
         let scores = index.lexical.score(&asked, &norms, pool);
-        let table = models.table.as_ref().map(|table| table.encode(&models.pieces, ask.prompt));
+        let remembers = ask.memory.is_some_and(|memory| !memory.is_empty());
+        let read = known
+            .map_or_else(|| Cow::Owned(models.read_by(ask.prompt, vectors.rows() > 0 || remembers)), Cow::Borrowed);
         let clauses = clauses::of(ask.prompt);
-        let parts = parts(index, models, &clauses, &mut terms, pool);
-        let needs_query = models.is_full() && (vectors.rows() > 0 || ask.memory.is_some_and(|m| !m.is_empty()));
-        let read = match known {
-            Some(read) if needs_query => Some(read.clone()),
-            _ if needs_query => models.read_prompt(ask.prompt),
-            _ => None,
-        };
-        let whole = read.as_ref().map(|read| &read.whole);
+        let parts = parts(index, &clauses, &read, &mut terms, pool);
         let mut columns: [Vec<f32>; POOLED.len()] = std::array::from_fn(|_| Vec::new());
         columns[BM25F] = scores.iter().map(|score| score.combined).collect();
-        for field in 0..FIELDS {
-            columns[NAME + field] = scores.iter().map(|score| score.fields[field]).collect();
-        }
-        let tables: Vec<_> = table.iter().chain(parts.iter().filter_map(|part| part.table.as_ref())).collect();
+        let tables: Vec<_> =
+            read.table.iter().chain(parts.iter().filter_map(|part| part.read.table.as_ref())).collect();
         let mut heads = cosines(&index.heads, &tables, pool).into_iter();
         columns[STATIC_HEAD] = heads.next().unwrap_or_else(|| pool.zeros());
-        columns[STATIC_NAME] = cosine(&index.names, table.as_ref(), pool);
-        columns[ENCODER] = meanings(vectors, whole, &columns[STATIC_HEAD], pool);
+        columns[ENCODER] = meanings(vectors, read.meaning.as_ref(), &columns[STATIC_HEAD], pool);
         let rarity = asked.iter().map(|asked| asked.idf).sum();
         let mut fused = whole_prompt(&columns, &scores, rarity, pool);
-        let part_vectors = read.as_ref().map_or(&[][..], |read| &read.parts);
-        let by_part = by_part(index, &parts, heads, &norms, (vectors, part_vectors), pool);
+        let by_part = by_part(index, &parts, heads, &norms, vectors, pool);
         // A prompt that asks for one thing is its only part.
         columns[CLAUSE] = best_of(&by_part).unwrap_or_else(|| fused.clone());
         let spreads: [Spread; POOLED.len()] = std::array::from_fn(|i| pool.spread(&columns[i]));
@@ -106,36 +92,54 @@ impl Signals {
             *fused = (1.0 - PARTS) * together.z(*fused) + PARTS * spreads[CLAUSE].z(*clause);
         }
         put_behind(&mut fused, index, &by_part, pool);
-        let memory = match (ask.memory.filter(|memory| !memory.is_empty()), whole.or(table.as_ref())) {
-            (Some(memory), Some(query)) => {
-                let mut column = pool.zeros();
-                for &id in &pool.ids {
-                    column[id as usize] = memory.score(&index.digests[id as usize], query).unwrap_or_default();
-                }
-                column
-            }
-            _ => Vec::new(),
-        };
-        Self { columns, spreads, fused, memory, asked, scores, rarity, table, parts: clauses.len() }
+        let memory = ask.memory.filter(|_| remembers).zip(read.vector());
+        let memory = memory.and_then(|(memory, prompt)| Likeness::new(index, memory, prompt, pool));
+        Self { columns, spreads, fused, memory, asked, scores, rarity }
+    }
+}
+
+/// How like the prompt is to those that are remembered of each tool.
+pub struct Likeness {
+    /// `None` where none are.
+    pub tools: Vec<Option<f32>>,
+    /// Share of the tools that can be seen of which some are.
+    pub share: f32,
+    /// The greatest.
+    pub best: f32,
+}
+
+impl Likeness {
+    fn new(index: &Inner, memory: &Memory, prompt: &Vector, pool: &Pool) -> Option<Self> {
+        let mut tools = vec![None; pool.seen.len()];
+        let (mut known, mut best) = (0, 0.0_f32);
+        for &id in &pool.ids {
+            let of = memory.score(&index.digests[id as usize], prompt);
+            known += usize::from(of.is_some());
+            best = best.max(of.unwrap_or_default());
+            tools[id as usize] = of;
+        }
+        (known > 0).then(|| Self { tools, share: known as f32 / pool.ids.len() as f32, best })
+    }
+
+    /// As a signal: nothing where none are remembered.
+    pub fn column(&self) -> Vec<f32> {
+        self.tools.iter().map(|likeness| likeness.unwrap_or_default()).collect()
     }
 }
 
 /// A part of the prompt that says something of its own.
-struct Part {
-    /// Its place among all.
-    number: usize,
+struct Part<'a> {
     asked: Vec<Asked>,
-    table: Option<Vector>,
+    read: Cow<'a, ReadPart>,
 }
 
 /// The parts of a prompt; none when there is one part only.
-fn parts(index: &Inner, models: &Models, clauses: &[&str], terms: &mut Terms, pool: &Pool) -> Vec<Part> {
+fn parts<'a>(index: &Inner, clauses: &[&str], read: &'a Read, terms: &mut Terms, pool: &Pool) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     for (number, clause) in clauses.iter().enumerate().filter(|_| clauses.len() > 1) {
         let asked = index.lexical.ask(terms.of(clause, WORDS), pool);
         if asked.len() >= 2 {
-            let table = models.table.as_ref().map(|table| table.encode(&models.pieces, clause));
-            parts.push(Part { number, asked, table });
+            parts.push(Part { asked, read: read.parts.get(number).map_or_else(Cow::default, Cow::Borrowed) });
         }
     }
     parts
@@ -148,23 +152,23 @@ fn whole_prompt(columns: &[Vec<f32>; POOLED.len()], scores: &[Scores], rarity: f
     let (half, most) = SAID;
     let said = (pool.ids.iter().map(|&id| cover[id as usize]).fold(0.0, f32::max) / half).min(most);
     let [of_words, of_cover] = WORDS_FUSED.map(|weight| weight * said);
-    let [heads, names, meanings] = FUSION.map(|(column, weight)| (&columns[column], weight));
-    fusion([(&columns[BM25F], of_words), (&cover, of_cover), heads, names, meanings], pool)
+    let [heads, meanings] = FUSION.map(|(column, weight)| (&columns[column], weight));
+    fusion([(&columns[BM25F], of_words), (&cover, of_cover), heads, meanings], pool)
 }
 
 /// What each part of the prompt says of each tool, in deviations; nothing without parts.
 fn by_part(
     index: &Inner,
-    parts: &[Part],
+    parts: &[Part<'_>],
     mut heads: impl Iterator<Item = Vec<f32>>,
     norms: &[Norms],
-    (vectors, read): (&Matrix, &[Vector]),
+    vectors: &Matrix,
     pool: &Pool,
 ) -> Vec<Vec<f32>> {
-    let of = |part: &Part| {
+    let of = |part: &Part<'_>| {
         let words = index.lexical.combined(&part.asked, norms, pool);
         let heads = heads.next().unwrap_or_else(|| pool.zeros());
-        let meanings = meanings(vectors, read.get(part.number), &heads, pool);
+        let meanings = meanings(vectors, part.read.meaning.as_ref(), &heads, pool);
         let [of_words, of_heads, of_meanings] = FUSED_PARTS;
         let mut part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
         let spread = pool.spread(&part);

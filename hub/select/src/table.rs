@@ -1,12 +1,10 @@
 //! The static table: a vector a token. A text is the sum of its tokens: microseconds, no transformer.
 
 use crate::models::Error;
-use crate::vector::Vector;
-use crate::wordpiece::WordPiece;
 
 const MAGIC: &[u8] = b"MHSTAT01";
 /// Most tokens of a text that are summed.
-const TOKENS: usize = 512;
+pub const TOKENS: usize = 512;
 
 /// The table as it lies in the binary: nothing is copied but the scales.
 pub struct Table {
@@ -37,9 +35,9 @@ impl Table {
     }
 
     /// The sum of a text's tokens, of any length.
-    pub fn sum(&self, pieces: &WordPiece, text: &str) -> Vec<f32> {
+    pub fn sum(&self, tokens: &[u32]) -> Vec<f32> {
         let mut sum = vec![0.0; self.dimensions];
-        for token in pieces.tokens(text, TOKENS) {
+        for &token in tokens {
             let token = token as usize;
             let (Some(&scale), Some(row)) =
                 (self.scales.get(token), self.bytes.get(token * self.dimensions..(token + 1) * self.dimensions))
@@ -51,11 +49,6 @@ impl Table {
             }
         }
         sum
-    }
-
-    /// The direction of a text.
-    pub fn encode(&self, pieces: &WordPiece, text: &str) -> Vector {
-        Vector::new(&self.sum(pieces, text))
     }
 }
 
