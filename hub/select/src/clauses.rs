@@ -1,7 +1,7 @@
 //! The parts of a prompt that ask for one thing each: "find the film, then book a seat" needs two tools.
 
 /// Most parts; what follows belongs to the last.
-const MOST: usize = 8;
+const MOST: usize = 12;
 /// Shortest part, in bytes: a shorter one belongs to the next.
 const SHORT: usize = 12;
 /// What ends a part, beside the ends of sentences.

@@ -86,7 +86,7 @@ impl Encoder {
 
     /// The parts of a prompt, each as the sum of its tokens, by the model as it was tuned for prompts; none when they cannot
     /// be read. They are read at once, each by itself: what one says does not move the others.
-    pub fn encode_parts(&self, parts: &[Vec<u32>]) -> Vec<Vec<f32>> {
+    pub fn encode_parts(&self, parts: &[&[u32]]) -> Vec<Vec<f32>> {
         let most = TOKENS.min(TOGETHER / parts.len().max(1)).saturating_sub(ENDS);
         let cut: Vec<&[u32]> = parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
         self.sums(self.tuned, &cut)
@@ -133,9 +133,9 @@ mod tests {
         let (short, long) = ("book two seats", "find out which of the films of this week is shown nearest to my hotel");
         let tokens = [short, long].map(|text| pieces.tokens(text, TOKENS));
         let direction = |sums: &[Vec<f32>], part: usize| Vector::new(&sums[part]);
-        let together = encoder.encode_parts(&tokens);
+        let together = encoder.encode_parts(&[&tokens[0], &tokens[1]]);
         for (part, text) in tokens.iter().enumerate() {
-            let alone = encoder.encode_parts(std::slice::from_ref(text));
+            let alone = encoder.encode_parts(&[text]);
             assert!(direction(&alone, 0).cosine(&direction(&together, part)) > 0.999, "{text:?}");
         }
         assert!(direction(&together, 0).cosine(&direction(&together, 1)) < 0.9);

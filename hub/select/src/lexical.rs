@@ -239,10 +239,8 @@ impl<A: FnMut(&Posting, &Asked, f32, f32)> SimdOp for Scoring<'_, A> {
                 if !self.pool.seen[doc] {
                     continue;
                 }
-                let (norms, mut together) = (&self.norms[doc], 0.0);
-                for lane in 0..LANES {
-                    together += f32::from(posting.counts[lane]) * norms[lane];
-                }
+                let counts = posting.counts.iter().zip(&self.norms[doc]);
+                let together = counts.map(|(&count, norm)| f32::from(count) * norm).sum();
                 (self.add)(posting, asked, weight, together);
             }
         }

@@ -63,6 +63,10 @@ impl Weights {
     }
 }
 
+/// A prompt of parts that has at most so many tokens is read as a whole too: what stands around a wish says what it is
+/// about. Of a longer one the sum of the parts has to do; it would take twice the time.
+const SHORT: usize = 32;
+
 /// A prompt as the models read it: once, for all that is compared with it.
 #[derive(Clone, Debug, Default)]
 pub struct Read {
@@ -164,8 +168,12 @@ impl Models {
             read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.table = Some(Vector::new(sum)));
         }
         if let Some(encoder) = encoder {
-            let sums = encoder.encode_parts(&tokens);
-            read.meaning = Some(Vector::new(&added(&sums)));
+            let whole =
+                (tokens.len() > 1).then(|| self.pieces.tokens(text, SHORT + 1)).filter(|whole| whole.len() <= SHORT);
+            let texts: Vec<&[u32]> = tokens.iter().chain(&whole).map(Vec::as_slice).collect();
+            let mut sums = encoder.encode_parts(&texts);
+            let whole = whole.and_then(|_| sums.pop()).unwrap_or_else(|| added(&sums));
+            read.meaning = Some(Vector::new(&whole));
             read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.meaning = Some(Vector::new(sum)));
         }
         read
