@@ -21,6 +21,8 @@ use mcphub_select::{Ask, Digest, Index, Models, Vector, Weights, feature_names, 
 mod files;
 
 const DEEP: usize = 20;
+/// What a ranker is trained on must not come from one, which may not even know the features of today.
+const UNTRAINED: &str = r#"{"features":["fused"],"linear":[1.0]}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = |name: &str| option(name).ok_or(format!("say {name} FILE"));
@@ -57,7 +59,11 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
     let weights = Weights {
         table: file("--static")?.unwrap_or(own.table),
         encoder: file("--encoder")?.unwrap_or(own.encoder),
-        ranker: file("--ranker")?.map_or(Ok(own.ranker), std::str::from_utf8)?,
+        ranker: match file("--ranker")? {
+            Some(ranker) => std::str::from_utf8(ranker)?,
+            None if option("--out").is_some() => UNTRAINED,
+            None => own.ranker,
+        },
         floor: file("--floor")?.map_or(Ok(own.floor), std::str::from_utf8)?,
     };
     Ok(Models::read(&weights, full)?)
