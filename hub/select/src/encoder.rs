@@ -19,8 +19,8 @@ const ENDS: usize = 2;
 pub const TOKENS: usize = 64;
 /// Most tokens of texts that are read at once.
 const TOGETHER: usize = 128;
-/// Threads that one text is spread over: a hub has other things to do.
-const THREADS: usize = 2;
+/// Threads that one text is spread over. Two wait for each other longer than they save, and a hub has other things to do.
+const THREADS: usize = 1;
 /// What the file calls itself: int8 weights are a block in it that need not be copied.
 const FILE: &str = "encoder.onnx_data";
 /// Tokens, the place of each in its text, and the number of the text.

@@ -3,16 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use rten_simd::{Isa, SimdOp};
-
 use crate::doc::{self, Doc};
 use crate::pool::Pool;
 use crate::words::{Term, Terms};
 
 /// Fields: name, server, description, names of parameters, what is said about parameters.
 pub const FIELDS: usize = 5;
-/// The same, filled up to what is computed at a time.
-const LANES: usize = 8;
 /// Most terms of one field.
 const FIELD_TERMS: usize = 512;
 /// Most terms of a tool's head that are kept in order.
@@ -28,11 +24,11 @@ const LENGTHS: [f32; FIELDS] = [0.4, 0.3, 0.6, 0.5, 0.6];
 #[derive(Clone, Copy)]
 struct Posting {
     doc: u32,
-    counts: [u8; LANES],
+    counts: [u8; FIELDS],
 }
 
 /// What a term counts for being once in each field of a tool: by the field's weight and length.
-pub type Norms = [f32; LANES];
+pub type Norms = [f32; FIELDS];
 
 /// What the lexical index knows.
 #[derive(Default)]
@@ -72,7 +68,7 @@ impl Lexical {
         let mut index = Self::default();
         let mut text = Terms::default();
         let mut lists: Vec<Vec<Posting>> = Vec::new();
-        let mut counts: HashMap<u32, [u8; LANES]> = HashMap::new();
+        let mut counts: HashMap<u32, [u8; FIELDS]> = HashMap::new();
         for (number, doc) in (0u32..).zip(docs) {
             let fields = fields(doc, &mut text, &split);
             counts.clear();
@@ -166,7 +162,7 @@ impl Lexical {
             score.cover[0] += asked.idf;
             score.cover[1] += if posting.counts[0] > 0 { asked.idf } else { 0.0 };
         };
-        Scoring { index: self, asked, norms, pool, add }.dispatch();
+        self.each(asked, norms, pool, add);
         scores
     }
 
@@ -176,8 +172,25 @@ impl Lexical {
         let add = |posting: &Posting, _: &Asked, weight: f32, together: f32| {
             scores[posting.doc as usize] += weight * together * (K1 + 1.0) / (together + K1);
         };
-        Scoring { index: self, asked, norms, pool, add }.dispatch();
+        self.each(asked, norms, pool, add);
         scores
+    }
+
+    /// What the prompt's terms count in each tool that can be seen and has them, told to `add`: where, what is asked and
+    /// its weight, and how often it is in all fields together, each by its weight and length.
+    fn each(&self, asked: &[Asked], norms: &[Norms], pool: &Pool, mut add: impl FnMut(&Posting, &Asked, f32, f32)) {
+        for asked in asked {
+            let Some(term) = asked.term else { continue };
+            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
+            for posting in self.postings(term) {
+                let doc = posting.doc as usize;
+                if pool.seen[doc] {
+                    let counts = posting.counts.iter().zip(&norms[doc]);
+                    let together = counts.map(|(&count, norm)| f32::from(count) * norm).sum();
+                    add(posting, asked, weight, together);
+                }
+            }
+        }
     }
 
     /// What lengths count for among what can be seen.
@@ -198,7 +211,7 @@ impl Lexical {
         }
         let average = sums.map(|sum| ((sum / total.max(1) as f64) as f32).max(0.1));
         let norms = |lengths: &[u16; FIELDS]| {
-            let mut norms = [0.0; LANES];
+            let mut norms = [0.0; FIELDS];
             for field in 0..FIELDS {
                 let length = f32::from(lengths[field]) / average[field];
                 norms[field] = WEIGHTS[field] / (1.0 - LENGTHS[field] + LENGTHS[field] * length);
@@ -211,39 +224,6 @@ impl Lexical {
     fn postings(&self, term: u32) -> &[Posting] {
         let term = term as usize;
         &self.postings[self.starts[term] as usize..self.starts[term + 1] as usize]
-    }
-}
-
-/// What the prompt's terms count in each tool that has them, told to `add`: where, what is asked and its weight, and how
-/// often it is in all fields together, each by its weight and length.
-struct Scoring<'a, A> {
-    index: &'a Lexical,
-    asked: &'a [Asked],
-    norms: &'a [Norms],
-    pool: &'a Pool,
-    add: A,
-}
-
-impl<A: FnMut(&Posting, &Asked, f32, f32)> SimdOp for Scoring<'_, A> {
-    type Output = ();
-
-    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn eval<I: Isa>(mut self, _: I) {
-        for asked in self.asked {
-            let Some(term) = asked.term else { continue };
-            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
-            for posting in self.index.postings(term) {
-                let doc = posting.doc as usize;
-                if !self.pool.seen[doc] {
-                    continue;
-                }
-                let counts = posting.counts.iter().zip(&self.norms[doc]);
-                let together = counts.map(|(&count, norm)| f32::from(count) * norm).sum();
-                (self.add)(posting, asked, weight, together);
-            }
-        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use rten_simd::{Isa, SimdOp};
+use rten_simd::SimdOp as _;
+use rten_vecmath::{MaxNum, Sum, SumSquareSub};
 
 use crate::index::Ask;
 
 /// Values that are looked through together.
 const BLOCK: usize = 32;
-/// Values that are added up at a time.
-const LANES: usize = 8;
 
 /// The tools that can be seen. What cannot be seen moves no score: it might as well not exist.
 pub struct Pool {
@@ -44,7 +43,7 @@ impl Pool {
 
     /// How a column lies in what can be seen.
     pub fn spread(&self, column: &[f32]) -> Spread {
-        Moments(&self.of(column)).dispatch()
+        Spread::of(&self.of(column))
     }
 
     /// The `most` best by value, ties by number; only values above `above`.
@@ -82,50 +81,20 @@ pub struct Spread {
 
 impl Spread {
     /// Of some values.
-    pub fn of(values: impl Iterator<Item = f32>) -> Self {
-        Moments(&values.collect::<Vec<_>>()).dispatch()
+    pub fn of(values: &[f32]) -> Self {
+        if values.is_empty() {
+            return Self::default();
+        }
+        let count = values.len() as f32;
+        let mean = Sum::new(values).dispatch() / count;
+        let deviation = (SumSquareSub::new(values, mean).dispatch() / count).sqrt();
+        let per_deviation = if deviation > 1e-6 { 1.0 / deviation } else { 0.0 };
+        Self { mean, per_deviation, best: MaxNum::new(values).dispatch() }
     }
 
     /// Deviations above the mean.
     pub fn z(&self, value: f32) -> f32 {
         (value - self.mean) * self.per_deviation
-    }
-}
-
-/// Values that are summed up, by what the processor at hand adds with.
-struct Moments<'a>(&'a [f32]);
-
-impl SimdOp for Moments<'_> {
-    type Output = Spread;
-
-    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn eval<I: Isa>(self, _: I) -> Spread {
-        let Some(&first) = self.0.first() else { return Spread::default() };
-        // From the first value on, so that the squares of values far from zero do not drown how they differ.
-        let origin = f64::from(first);
-        let (mut sums, mut squares, mut bests) = ([0.0_f64; LANES], [0.0_f64; LANES], [f32::MIN; LANES]);
-        let mut add = |lane: usize, value: f32| {
-            let above = f64::from(value) - origin;
-            sums[lane] += above;
-            squares[lane] += above * above;
-            bests[lane] = if value > bests[lane] { value } else { bests[lane] };
-        };
-        let (chunks, rest) = self.0.as_chunks::<LANES>();
-        for chunk in chunks {
-            chunk.iter().enumerate().for_each(|(lane, &value)| add(lane, value));
-        }
-        rest.iter().enumerate().for_each(|(lane, &value)| add(lane, value));
-        let count = self.0.len() as f64;
-        let mean = sums.iter().sum::<f64>() / count;
-        let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
-        let deviation = variance.sqrt() as f32;
-        Spread {
-            mean: (origin + mean) as f32,
-            per_deviation: if deviation > 1e-6 { 1.0 / deviation } else { 0.0 },
-            best: bests.into_iter().fold(f32::MIN, f32::max),
-        }
     }
 }
 
@@ -154,7 +123,7 @@ mod tests {
             let count = values.len() as f32;
             let mean = values.iter().sum::<f32>() / count;
             let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt();
-            let spread = Spread::of(values.iter().copied());
+            let spread = Spread::of(&values);
             let best = values.iter().copied().fold(f32::MIN, f32::max);
             prop_assert!((spread.best - best).abs() < 1e-9);
             prop_assert!((spread.z(best) * deviation - (best - mean)).abs() < 1e-2);

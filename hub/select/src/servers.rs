@@ -32,6 +32,6 @@ pub fn standing(index: &Inner, signals: &Signals, pool: &Pool) -> Vec<f32> {
             (known > 0).then(|| best[..known].iter().sum::<f32>() / known as f32)
         })
         .collect();
-    let spread = Spread::of(means.iter().copied().flatten());
+    let spread = Spread::of(&means.iter().copied().flatten().collect::<Vec<_>>());
     means.iter().map(|mean| mean.map_or(0.0, |mean| spread.z(mean))).collect()
 }

@@ -1,5 +1,6 @@
 //! Vectors in bytes: a quarter of the memory, and the cosine moves in the third digit only.
 
+use rten_simd::ops::{BitOps as _, Extend as _, NumOps as _};
 use rten_simd::{Isa, SimdOp};
 
 /// Numbers that are multiplied at a time.
@@ -22,7 +23,8 @@ impl Vector {
 
     /// From bytes that were kept.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let bytes: Box<[i8]> = bytes.iter().map(|&byte| byte.cast_signed()).collect();
+        // None is written as -128, two of whose squares would not fit what products are added up in.
+        let bytes: Box<[i8]> = bytes.iter().map(|&byte| byte.cast_signed().max(-127)).collect();
         let scale = inverse_norm(&bytes);
         Self { bytes, scale }
     }
@@ -133,35 +135,37 @@ impl<P: FnMut(usize, usize, f32)> SimdOp for Cosines<'_, P> {
     // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
     #[inline(always)]
     #[allow(clippy::inline_always)]
-    fn eval<I: Isa>(mut self, _: I) {
+    fn eval<I: Isa>(mut self, isa: I) {
         for (place, &row) in self.rows.iter().enumerate() {
             let row = row as usize;
             let Some(&scale) = self.matrix.scales.get(row) else { continue };
             let bytes = self.matrix.row(row);
             for (number, &of_vector) in self.scales.iter().enumerate() {
                 let wide = &self.wide[number * bytes.len()..(number + 1) * bytes.len()];
-                let value = if scale > 0.0 { wide_dot(bytes, wide) as f32 * scale * of_vector } else { 0.0 };
+                let value = if scale > 0.0 { wide_dot(isa, bytes, wide) as f32 * scale * of_vector } else { 0.0 };
                 (self.put)(place, number, value);
             }
         }
     }
 }
 
+/// In the processor's own operations: what the compiler makes of a loop depends on how the whole program is built.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn wide_dot(bytes: &[i8], wide: &[i16]) -> i32 {
-    let (byte_chunks, bytes_rest) = bytes.as_chunks::<LANES>();
-    let (wide_chunks, wide_rest) = wide.as_chunks::<LANES>();
-    let mut sum = 0;
-    for (bytes, wide) in byte_chunks.iter().zip(wide_chunks) {
-        for lane in 0..LANES {
-            sum += i32::from(bytes[lane]) * i32::from(wide[lane]);
-        }
+fn wide_dot<I: Isa>(isa: I, bytes: &[i8], wide: &[i16]) -> i32 {
+    let (in_bytes, in_wide, in_sums) = (isa.i8(), isa.i16(), isa.i32());
+    let lanes = in_bytes.len();
+    let mut sums = in_sums.zero();
+    for (bytes, wide) in bytes.chunks_exact(lanes).zip(wide.chunks_exact(lanes)) {
+        let (bytes, [low, high]) = (in_bytes.load(bytes), in_wide.load_many::<2>(wide));
+        // Products of bytes fit sixteen bits, and so does the sum of two of them.
+        let products =
+            in_wide.add(in_wide.mul(in_bytes.extend_low(bytes), low), in_wide.mul(in_bytes.extend_high(bytes), high));
+        sums = in_sums.add(sums, in_sums.add(in_wide.extend_low(products), in_wide.extend_high(products)));
     }
-    if bytes_rest.is_empty() {
-        return sum;
-    }
-    sum + bytes_rest.iter().zip(wide_rest).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>()
+    let done = bytes.len() - bytes.len() % lanes;
+    let rest = bytes[done..].iter().zip(&wide[done..]);
+    in_sums.sum(sums) + rest.map(|(&byte, &wide)| i32::from(byte) * i32::from(wide)).sum::<i32>()
 }
 
 /// Written so that the compiler multiplies many at a time: products of bytes fit sixteen bits.
