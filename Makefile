@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 cargo := cargo
 cluster := $(cargo) run -p mcphub-tests --bin cluster --
+# What images are built for; named, so that flags do not reach procedural macros.
+host := $(shell uname -m)-unknown-linux-gnu
 
 include model.mk
 
@@ -50,9 +52,9 @@ bench-views: ## what a caller's list of 10,000 tools costs, and judging the argu
 
 .PHONY: bench-selection
 bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md
-	$(cargo) build -q --release -p mcphub-hub --bin mcp-hub
+	RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build -q --release --locked --target $(host) -p mcphub-hub -p mcphub-operator
 	rm -rf target/bench-selection
-	python3 tests/bench/selection.py $(or $(CARGO_TARGET_DIR),target)/release/mcp-hub target/bench-selection
+	python3 tests/bench/selection.py $(or $(CARGO_TARGET_DIR),target)/$(host)/release/mcp-hub target/bench-selection
 
 .PHONY: setup
 setup: ## install what a bare Debian machine lacks (as root; starts no service)

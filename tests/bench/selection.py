@@ -24,6 +24,7 @@ TARGETS = {
     "MetaTool": ("ndcg", {"5": 72}),
 }
 AUC, FALSE = 0.80, 5.0
+EXTRA, LOAD = 60, 150
 
 
 def folder(name: str) -> Path | None:
@@ -119,21 +120,35 @@ def judged(found: dict[tuple[str, str], dict]) -> list[str]:
     for backend, target in (("static", 1.0), ("full", 12.0)):
         of = lambda b: found["crowd", b]["latency_ms"]["p50"] if b == backend and ("crowd", b) in found else None
         line(f"{CROWD} tools", f"p50 in ms, {backend}", f"≤ {target:.0f}", of, lambda v: v <= target)
+    crowd = {backend: found.get(("crowd", backend)) for backend in ("lexical", "static", "full")}
+    if all(crowd.values()):
+        of = lambda b: (crowd[b]["rss_bytes"] - crowd["lexical"]["rss_bytes"]) / 1e6
+        line(f"{CROWD} tools", "memory in MB, more than words alone", f"≤ {EXTRA}", of, lambda v: v <= EXTRA)
+        line(f"{CROWD} tools", "load in ms", f"≤ {LOAD}", lambda b: crowd[b]["load_ms"], lambda v: v <= LOAD)
     return lines
 
 
 def main() -> None:
     hub, work = sys.argv[1], Path(sys.argv[2])
     work.mkdir(parents=True, exist_ok=True)
-    found, figures, costs, missing, folders = {}, [], [], [], []
+    found, figures, costs, crowded_costs, missing, sets = {}, [], [], [], [], []
     for name, family, title in SETS:
         data, weights = folder(name), CACHE / f"without-{family}"
-        if not data or not weights.exists():
-            missing.append(title)
-            print(f"{title}: not there ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
+        if data and weights.exists():
+            sets.append((name, title, data, ("--weights", str(weights))))
             continue
-        folders.append(data)
-        tools, held_out = data / "tools.jsonl.gz", ("--weights", str(weights))
+        missing.append(title)
+        print(f"{title}: not there ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
+    # Times first, while nothing else has warmed the machine.
+    crowded = crowd(work, [data for _, _, data, _ in sets])
+    for backend, told in BACKENDS if crowded else ():
+        r = measure(hub, *crowded, backend, work / f"crowd-{backend}.json")
+        if r:
+            found["crowd", backend] = r
+            crowded_costs.append(cost("All together", told, r))
+            print(crowded_costs[-1], flush=True)
+    for name, title, data, held_out in sets:
+        tools = data / "tools.jsonl.gz"
         for backend, told in BACKENDS:
             r = measure(hub, tools, data / "queries.jsonl.gz", backend, work / f"{name}-{backend}.json", *held_out)
             if r is None:
@@ -152,12 +167,8 @@ def main() -> None:
                 continue
             found["remembered", backend] = r
             figures.append(quality(title, f"{backend}, {REMEMBERED} prompts a tool remembered", r))
-    crowded = crowd(work, folders)
-    for backend, told in BACKENDS if crowded else ():
-        r = measure(hub, *crowded, backend, work / f"crowd-{backend}.json")
-        if r:
-            found["crowd", backend] = r
-            costs.append(cost("All together", told, r))
+            print(figures[-1], flush=True)
+    costs += crowded_costs
     left_out = ["Not measured in this run: " + "; ".join(missing) + "."] if missing else []
     load = [f"Load of the machine at the end (1, 5, 15 minutes, {os.cpu_count()} cores): " + ", ".join(f"{l:.1f}" for l in os.getloadavg()) + "; times are upper bounds where that is above zero."]
     text = (HERE / "selection.template.md").read_text()
