@@ -65,7 +65,7 @@ impl Weights {
 
 /// A prompt of parts that has at most so many tokens is read as a whole too: what stands around a wish says what it is
 /// about. Of a longer one the sum of the parts has to do; it would take twice the time.
-const SHORT: usize = 32;
+const SHORT: usize = 24;
 
 /// A prompt as the models read it: once, for all that is compared with it.
 #[derive(Clone, Debug, Default)]
