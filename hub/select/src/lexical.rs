@@ -185,8 +185,9 @@ impl Lexical {
             for posting in self.postings(term) {
                 let doc = posting.doc as usize;
                 if pool.seen[doc] {
-                    let counts = posting.counts.iter().zip(&norms[doc]);
-                    let together = counts.map(|(&count, norm)| f32::from(count) * norm).sum();
+                    let by_field: [f32; FIELDS] =
+                        std::array::from_fn(|field| f32::from(posting.counts[field]) * norms[doc][field]);
+                    let together = by_field.iter().sum();
                     add(posting, asked, weight, together);
                 }
             }
