@@ -16,8 +16,9 @@ CACHE = Path(os.environ.get("MCPHUB_CACHE") or Path.home() / ".cache/mcphub") / 
 SETS = [("metatool_single", "metatool", "MetaTool"), ("bfcl_pool", "bfcl", "BFCL"), ("seal_out_domain", "seal", "Seal")]
 BACKENDS = [("lexical", "words alone (BM25 by field)"), ("embedding", "MiniLM alone"), ("static", "static"), ("full", "full")]
 REMEMBERED = 20
-# What is asked of the sets' tools put together, for the time that it takes.
-CROWD, ASKED = 5000, 400
+# What is asked of the sets' tools put together, for the time that it takes: so many tools, questions, and words of each,
+# which are some 64 tokens.
+CROWD, ASKED, WORDS = 5000, 400, 48
 TARGETS = {
     "BFCL": ("recall", {"5": 93, "10": 96, "20": 98}),
     "Seal": ("recall", {"5": 88, "10": 95, "20": 98}),
@@ -65,7 +66,8 @@ def crowd(work: Path, folders: list[Path]) -> tuple[Path, Path] | None:
     for at, data in enumerate(folders):
         mine = [json.loads(row) | {"id": f"{at}:{number}"} for number, row in enumerate(rows(data / "tools.jsonl.gz"))]
         questions = rows(data / "queries.jsonl.gz")
-        texts = [json.loads(row)["text"] for row in questions[:: max(1, len(questions) // (ASKED // len(folders)))]]
+        some = questions[:: max(1, len(questions) // (ASKED // len(folders)))]
+        texts = [" ".join(json.loads(row)["text"].split()[:WORDS]) for row in some]
         tools += mine
         asked += [{"id": f"{at}:{number}", "text": text} for number, text in enumerate(texts)]
     kept = tools[:CROWD] if len(tools) >= CROWD else []
