@@ -283,3 +283,34 @@ impl Index {
         first
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(a: f32, b: f32) -> bool {
+        (a - b).abs() < 1e-4
+    }
+
+    // Else what somebody asked for once would hide what nobody asked for yet.
+    #[test]
+    fn a_tool_that_nothing_is_remembered_of_stands_a_little_above_one_whose_prompts_are_as_like_as_its_text() {
+        let score = |prompts| REMEMBERED_FULL.score(5.0, 0.5, prompts, 0.5);
+        let expected = REMEMBERED_FULL.chance + REMEMBERED_FULL.own * 0.5;
+        assert!(near(score(None), score(Some(expected + SUPPOSED))));
+        assert!(score(None) > score(Some(expected)) && score(None) < score(Some(expected + 0.1)));
+    }
+
+    #[test]
+    fn prompts_that_are_unlike_take_nothing_from_what_a_tools_own_text_says() {
+        let score = |prompts| REMEMBERED_FULL.score(5.0, 0.5, Some(prompts), 0.5);
+        assert!(near(score(0.0), score(0.3)));
+    }
+
+    #[test]
+    fn the_more_tools_have_prompts_the_less_the_learned_score_counts() {
+        let gained =
+            |share| REMEMBERED_FULL.score(6.0, 0.5, None, share) - REMEMBERED_FULL.score(5.0, 0.5, None, share);
+        assert!(near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEFT), "{}", gained(0.5));
+    }
+}
