@@ -190,7 +190,8 @@ class Writer:
     def mask(self) -> str:
         """Texts lie one after the other; a token hears those of its own."""
         told = self.add("Cast", ["texts"], "texts.float", to=TensorProto.FLOAT)
-        down, across = (self.add("Unsqueeze", [told, self.put(f"{name}.axes", axes, np.int64)], f"texts.{name}") for name, axes in (("down", [1, 3]), ("across", [1, 2])))
+        down = self.add("Unsqueeze", [told, self.put("down.axes", [1, 3], np.int64)], "texts.down")
+        across = self.add("Unsqueeze", [told, self.put("across.axes", [1, 2], np.int64)], "texts.across")
         other = self.add("Abs", [self.add("Sub", [down, across], "texts.apart")], "texts.other")
         return self.add("Mul", [other, self.put("silence", SILENCE)], "mask")
 

@@ -54,11 +54,11 @@ impl Encoder {
         let mut options = ModelOptions::with_ops(operators());
         options.prepack_weights(true).external_data_static(FILE, weights);
         let model = options.load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
-        let mut inputs =
-            [model.input_ids().first().copied().ok_or_else(|| wrong("has no input".to_owned()))?; INPUTS.len()];
-        for (id, name) in inputs.iter_mut().zip(INPUTS) {
-            *id = model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}; write it anew")))?;
-        }
+        let input = |name: &str| {
+            model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}; write it with `onnxfile.py`")))
+        };
+        let [ids, positions, texts] = INPUTS;
+        let inputs = [input(ids)?, input(positions)?, input(texts)?];
         let tuned = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
         let published = model.find_node(PUBLISHED).filter(|id| model.output_ids().contains(id)).unwrap_or(tuned);
         Ok(Self { inputs, tuned, published, threads: Arc::new(ThreadPool::with_num_threads(THREADS)), model })
@@ -139,6 +139,22 @@ mod tests {
             assert!(direction(&alone, 0).cosine(&direction(&together, part)) > 0.999, "{text:?}");
         }
         assert!(direction(&together, 0).cosine(&direction(&together, 1)) < 0.9);
+    }
+
+    // Else tools would be found by what others say.
+    #[test]
+    fn tools_that_are_read_together_have_the_vectors_that_they_have_alone() {
+        let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
+        let encoder = Encoder::read(WEIGHTS).unwrap();
+        let long = "finds what is written in the files of a folder and of those below it ".repeat(9);
+        let tools = ["", "get weather", &long, "send mail: writes to somebody", &long, "list files"];
+        let tokens = tools.map(|text| pieces.tokens(text, 2 * TOKENS));
+        let together = encoder.encode_tools(&tokens);
+        assert_eq!(together.len(), tools.len());
+        for (text, vector) in tokens.iter().zip(&together) {
+            let alone = encoder.encode_tools(std::slice::from_ref(text));
+            assert!(alone[0].cosine(vector) > 0.999, "{text:?}");
+        }
     }
 
     // Cosines by the published weights in floats: int8 that a CPU counts wrongly moves them, and the tools with them.
