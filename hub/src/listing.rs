@@ -46,8 +46,9 @@ pub async fn asked(config: &Path) -> anyhow::Result<Listed> {
     .await?;
     let live = serving.hub.live_after_start().await;
     let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
-    let lists = live.servers.iter().map(listed).collect();
-    let visibility = Arc::clone(&live.visibility);
+    let lists: Vec<_> = live.servers.iter().map(listed).collect();
+    // From these lists: the hub's own catalogue may be older, and what is not in it would be called good unseen.
+    let visibility = Visibility::of(Arc::clone(&live.config), Catalogue::of(&live.config, &lists));
     serving.stop().await?;
     Ok(Listed { visibility, lists })
 }
