@@ -52,11 +52,9 @@ struct Setup<'a> {
     tools: &'a [Tool],
     models: Models,
     index: Index,
-    /// The transformer's, of the tools in their order; empty without it.
-    vectors: Vec<Arc<Vector>>,
     memory: Memory,
-    /// No ranking but by the transformer's cosine.
-    alone: bool,
+    /// No ranking but by the transformer's cosine, with these vectors of the tools in their order.
+    alone: Option<Vec<Arc<Vector>>>,
     load_ms: f64,
     index_ms: f64,
 }
@@ -87,29 +85,20 @@ impl<'a> Setup<'a> {
             let known: HashMap<Digest, &Arc<Vector>> = index.digests().iter().copied().zip(&vectors).collect();
             index = index.with_vectors(|digest| known.get(digest).copied().cloned());
         }
-        let (index_ms, alone) = (millis(start), args.backend == Backend::Embedding);
-        Ok(Self { tools, models, index, vectors, memory: Memory::new(), alone, load_ms, index_ms })
+        let index_ms = millis(start);
+        let alone = (args.backend == Backend::Embedding).then_some(vectors);
+        Ok(Self { tools, models, index, memory: Memory::new(), alone, load_ms, index_ms })
     }
 
     fn answer(&self, text: &str, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
         let prompt = prompt.unwrap_or_else(|| self.models.read_prompt(text));
-        if self.alone {
-            return self.nearest(prompt, visible);
+        if let Some(vectors) = &self.alone {
+            return nearest(vectors, prompt, visible);
         }
         let ask = Ask { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
         let ranked = self.index.rank_read(&self.models, &ask, &prompt);
         let hits = ranked.hits.iter().map(|hit| hit.doc).collect();
         Answer { hits, fits: ranked.fits, fit_score: ranked.fit_score, prompt }
-    }
-
-    /// By the cosine alone.
-    fn nearest(&self, prompt: Read, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let like = |tool: usize| prompt.vector().map_or(0.0, |prompt| self.vectors[tool].cosine(prompt));
-        let seen = (0..self.vectors.len()).filter(|&tool| visible(tool));
-        let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let hits = scored.iter().take(DEEP).map(|&(_, tool)| tool).collect();
-        Answer { hits, fits: true, fit_score: scored.first().map_or(0.0, |first| first.0), prompt }
     }
 
     /// Remembers the first `most` questions of each tool; what is left is scored.
@@ -125,6 +114,16 @@ impl<'a> Setup<'a> {
         }
         left
     }
+}
+
+/// By the cosine alone.
+fn nearest(vectors: &[Arc<Vector>], prompt: Read, visible: &dyn Fn(usize) -> bool) -> Answer {
+    let like = |tool: usize| prompt.vector().map_or(0.0, |prompt| vectors[tool].cosine(prompt));
+    let seen = (0..vectors.len()).filter(|&tool| visible(tool));
+    let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let hits = scored.iter().take(DEEP).map(|&(_, tool)| tool).collect();
+    Answer { hits, fits: true, fit_score: scored.first().map_or(0.0, |first| first.0), prompt }
 }
 
 fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow::Result<Value> {
@@ -167,7 +166,7 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
         "ndcg": ranks("ndcg", &[5, 10]),
         "completeness": ranks("completeness", &[5, 10, 20]),
         "abstention_auc": auc.map(round),
-        "false_abstention": auc.filter(|_| !setup.alone).map(|_| round(abstained as f64 / asked.len() as f64)),
+        "false_abstention": auc.filter(|_| setup.alone.is_none()).map(|_| round(abstained as f64 / asked.len() as f64)),
         "tokens_saved": ranks("saved", &[5, 10, 20]),
         "latency_ms": {"p50": time(0.50), "p95": time(0.95), "p99": time(0.99)},
         "load_ms": round(setup.load_ms),
@@ -183,17 +182,15 @@ fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> a
         return Ok(None);
     }
     let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
-    let vectors: Vec<Arc<Vector>> = if setup.models.is_full() {
-        setup.vectors.clone()
-    } else {
-        Models::embedded(true)?.encode_docs(&docs).into_iter().map(Arc::new).collect()
+    let vectors = if setup.models.is_full() { Vec::new() } else { Models::embedded(true)?.encode_docs(&docs) };
+    let cosine = |one: usize, other: usize| match (vectors.get(one), vectors.get(other)) {
+        (Some(one), Some(other)) => one.cosine(other),
+        _ => setup.index.alike(one, other),
     };
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for (question, answer) in asked.iter().zip(answers) {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
-        let right = |tool: usize, gold: usize| {
-            docs[gold].name == docs[tool].name || vectors[gold].cosine(&vectors[tool]) > ALIKE
-        };
+        let right = |tool: usize, gold: usize| docs[gold].name == docs[tool].name || cosine(gold, tool) > ALIKE;
         let gone: Vec<bool> = (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
         with.push(answer.fit_score);
         without.push(setup.answer(&question.text, Some(answer.prompt), &|tool| !gone[tool]).fit_score);

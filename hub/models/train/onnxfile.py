@@ -1,11 +1,11 @@
 """Writes `encoder.onnx`: MiniLM whose int8 weights are multiplied as they are, and low-rank tuning beside them.
 
-    write(state, out)                                                       # as published
-    write(state, out, {"3.query": (a, b)}, {"3.query.bias": v, "5.norm.weight": w})  # tuned: x @ a @ b more, other vectors
+    write(state, out)                         # as published
+    write(state, out, {"3.query": (a, b)})    # tuned: x @ a @ b more
 
-`state` is `MiniLm.state_dict()` as published. Both paths, the tuned one (the first output) and the one as published (`base`:
-`mcp-hub eval` calls tools alike by that), share the int8 weights. Those lie in the file as one block that its reader need not
-copy: external data of ONNX, whose other file is this one.
+`state` is `MiniLm.state_dict()` as published. The input `tuned` is 1 for the model as it was tuned and 0 as it was published:
+one set of nodes for both, since readers pack the weights of each node. The int8 weights lie in the file as one block that its
+reader need not copy: external data of ONNX, whose other file is this one.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from onnx.external_data_helper import set_external_data
 
 from encoder import CLS, HEADS, LAYERS, SEP, WIDTH, MiniLm
 
-# Tokens of texts that lie one after the other, the place of each in its text, and the number of that.
-INPUTS = ("input_ids", "positions", "texts")
-NAME, FIRST, BASE = "encoder.onnx_data", "last_hidden_state", "base"
+# Tokens of texts that lie one after the other, the place of each in its text, and the number of that; how much is tuned.
+INPUTS, TUNED = ("input_ids", "positions", "texts"), "tuned"
+NAME, OUTPUT = "encoder.onnx_data", "last_hidden_state"
 # What reads the same input is one product.
 TOGETHER = {"query": ("query", "key", "value"), "out": ("out",), "up": ("up",), "down": ("down",)}
 # Texts are cut at 64 tokens when they are read.
@@ -86,8 +86,8 @@ def smoothing(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class Writer:
-    def __init__(self, state, low_rank, vectors):
-        self.state, self.low_rank, self.vectors = state, low_rank, vectors
+    def __init__(self, state, low_rank):
+        self.state, self.low_rank = state, low_rank
         self.smooth = smoothing(state)
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, onnx.TensorProto] = {}
@@ -117,65 +117,66 @@ class Writer:
         """A small matrix, in the file half as long; floats from when it is loaded."""
         return self.add("Cast", [self.put(f"{name}.half", value, np.float16)], name, to=TensorProto.FLOAT)
 
-    def vector(self, path: str, name: str, times: float = 1.0) -> np.ndarray:
-        """A bias, or what a LayerNorm multiplies by."""
-        tuned = self.vectors.get(name) if path == "tuned" else None
-        return (self.state[f"layers.{name}"] if tuned is None else tuned) * times
-
-    def quantised(self, at: str, key: str, x: str) -> tuple[str, str, float, str]:
+    def quantised(self, key: str, x: str) -> tuple[str, str, float, str]:
         """Bytes, their zero and their step in units of the size of each row: what one text holds does not move another's."""
         axis = self.put("last", [-1], np.int64)
         if key.endswith("down"):  # GELU: never below -0.17
-            most = self.add("ReduceMax", [x, axis], f"{at}.most", keepdims=1)
-            size, zero, step = self.add("Max", [most, self.put("least", 2.0)], f"{at}.size"), 20, 1 / 235
+            most = self.add("ReduceMax", [x, axis], f"{key}.most", keepdims=1)
+            size, zero, step = self.add("Max", [most, self.put("least", 2.0)], f"{key}.size"), 20, 1 / 235
         else:
-            x = self.add("Mul", [x, self.put(f"{key}.smooth", 1 / self.smooth[key])], f"{at}.smooth")
-            size, zero, step = self.add("ReduceMax", [self.add("Abs", [x], f"{at}.abs"), axis], f"{at}.size", keepdims=1), 128, 1 / 127
-        unit, middle = self.add("Div", [x, size], f"{at}.unit"), self.put(f"zero.{zero}", zero, np.uint8)
-        return self.add("QuantizeLinear", [unit, self.put(f"step.{zero}", step), middle], f"{at}.bytes"), middle, step, size
+            if not key.endswith("out"):  # the weights of "value" have divided its input
+                x = self.add("Mul", [x, self.put(f"{key}.smooth", 1 / self.smooth[key])], f"{key}.smoothed")
+            size, zero, step = self.add("ReduceMax", [self.add("Abs", [x], f"{key}.abs"), axis], f"{key}.size", keepdims=1), 128, 1 / 127
+        unit, middle = self.add("Div", [x, size], f"{key}.unit"), self.put(f"zero.{zero}", zero, np.uint8)
+        return self.add("QuantizeLinear", [unit, self.put(f"step.{zero}", step), middle], f"{key}.bytes"), middle, step, size
 
-    def linear(self, path: str, layer: int, first: str, x: str) -> str:
-        key, at, names = f"{layer}.{first}", f"{path}.{layer}.{first}", TOGETHER[first]
-        # Scores of attention are divided here.
-        times = [1 / math.sqrt(WIDTH // HEADS) if name == "query" else 1.0 for name in names]
+    def times(self, layer: int, name: str) -> np.ndarray | float:
+        """What the columns of a linear are multiplied by, for what reads them."""
+        if name == "query":
+            return 1 / math.sqrt(WIDTH // HEADS)
+        return 1 / self.smooth[f"{layer}.out"] if name == "value" else 1.0
+
+    def linear(self, layer: int, first: str, x: str) -> str:
+        key, names = f"{layer}.{first}", TOGETHER[first]
+        times = [self.times(layer, name) for name in names]
+        smooth = self.smooth.get(key, np.ones(1))[:, None]
         weights = [self.state[f"layers.{layer}.{name}.weight"].T * t for name, t in zip(names, times)]
-        whole, scale = by_columns(np.concatenate(weights, 1) * self.smooth.get(key, np.ones(1))[:, None])
-        read, zero, step, size = self.quantised(at, key, x)
+        whole, scale = by_columns(np.concatenate(weights, 1) * smooth)
+        read, zero, step, size = self.quantised(key, x)
         product = [read, self.put_apart(f"{key}.weight", whole), zero, self.put("zero", 0, np.int8)]
-        y = self.add("Cast", [self.add("MatMulInteger", product, f"{at}.product")], f"{at}.float", to=TensorProto.FLOAT)
-        y = self.add("Mul", [y, self.put(f"{key}.scale", scale * step)], f"{at}.scaled")
-        y = self.add("Mul", [y, size], f"{at}.sized")
-        bias = np.concatenate([self.vector(path, f"{layer}.{name}.bias", t) for name, t in zip(names, times)])
-        more = self.put(f"{at}.bias", bias)
-        if path == "tuned" and any(f"{layer}.{name}" in self.low_rank for name in names):
+        y = self.add("Cast", [self.add("MatMulInteger", product, f"{key}.product")], f"{key}.float", to=TensorProto.FLOAT)
+        y = self.add("Mul", [y, self.put(f"{key}.scale", scale * step)], f"{key}.scaled")
+        y = self.add("Mul", [y, size], f"{key}.sized")
+        more = self.put(f"{key}.bias", np.concatenate([self.state[f"layers.{layer}.{name}.bias"] * t for name, t in zip(names, times)]))
+        if any(f"{layer}.{name}" in self.low_rank for name in names):
             narrow, wide = [], []
             for name, t, weight in zip(names, times, weights):
                 a, b = self.low_rank.get(f"{layer}.{name}", (np.zeros((len(weight), 0)), np.zeros((0, weight.shape[1]))))
-                narrow.append(a)
+                narrow.append(a * smooth if first == "out" else a)
                 wide.append(b * t)
-            inner = self.add("MatMul", [x, self.half(f"{at}.a", np.concatenate(narrow, 1))], f"{at}.inner")
-            low = self.add("MatMul", [inner, self.half(f"{at}.b", diagonal(wide))], f"{at}.low")
-            more = self.add("Add", [low, more], f"{at}.more")
-        return self.add("Add", [y, more], at)
+            inner = self.add("MatMul", [x, self.half(f"{key}.a", np.concatenate(narrow, 1))], f"{key}.inner")
+            inner = self.add("Mul", [inner, TUNED], f"{key}.tuned")
+            low = self.add("MatMul", [inner, self.half(f"{key}.b", diagonal(wide))], f"{key}.low")
+            more = self.add("Add", [low, more], f"{key}.more")
+        return self.add("Add", [y, more], key)
 
-    def norm(self, path: str, name: str, x: str, y: str, out: str) -> str:
-        own = [self.put(f"{path}.{name}.{kind}", self.vector(path, f"{name}.{kind}")) for kind in ("weight", "bias")]
-        return self.add("LayerNormalization", [self.add("Add", [x, y], f"{out}.sum"), *own], out, axis=-1, epsilon=1e-12)
+    def norm(self, name: str, x: str, y: str) -> str:
+        own = [self.put(f"{name}.{kind}", self.state[f"layers.{name}.{kind}"]) for kind in ("weight", "bias")]
+        return self.add("LayerNormalization", [self.add("Add", [x, y], f"{name}.sum"), *own], name, axis=-1, epsilon=1e-12)
 
-    def layer(self, path: str, layer: int, x: str, mask: str, out: str) -> str:
-        at = f"{path}.{layer}"
+    def layer(self, layer: int, x: str, mask: str) -> str:
         shape = self.put("heads", [0, 0, 3 * HEADS, WIDTH // HEADS], np.int64)
-        three = self.add("Reshape", [self.linear(path, layer, "query", x), shape], f"{at}.three")
-        three = self.add("Transpose", [three], f"{at}.heads", perm=[0, 2, 1, 3])
-        q, k, v = (f"{at}.{name}" for name in "qkv")
-        self.nodes.append(helper.make_node("Split", [three], [q, k, v], f"{at}.split", axis=1, num_outputs=3))
-        scores = self.add("MatMul", [q, self.add("Transpose", [k], f"{at}.turned", perm=[0, 1, 3, 2])], f"{at}.scores")
-        shares = self.add("Softmax", [self.add("Add", [scores, mask], f"{at}.masked")], f"{at}.shares", axis=-1)
-        mixed = self.add("Transpose", [self.add("MatMul", [shares, v], f"{at}.mixed")], f"{at}.back", perm=[0, 2, 1, 3])
-        mixed = self.add("Reshape", [mixed, self.put("width", [0, 0, WIDTH], np.int64)], f"{at}.whole")
-        x = self.norm(path, f"{layer}.attention_norm", x, self.linear(path, layer, "out", mixed), f"{at}.attention_norm")
-        up = self.add("Gelu", [self.linear(path, layer, "up", x)], f"{at}.gelu")
-        return self.norm(path, f"{layer}.norm", x, self.linear(path, layer, "down", up), out)
+        three = self.add("Reshape", [self.linear(layer, "query", x), shape], f"{layer}.three")
+        three = self.add("Transpose", [three], f"{layer}.heads", perm=[0, 2, 1, 3])
+        q, k, v = (f"{layer}.{name}" for name in "qkv")
+        self.nodes.append(helper.make_node("Split", [three], [q, k, v], f"{layer}.split", axis=1, num_outputs=3))
+        scores = self.add("MatMul", [q, self.add("Transpose", [k], f"{layer}.turned", perm=[0, 1, 3, 2])], f"{layer}.scores")
+        shares = self.add("Softmax", [self.add("Add", [scores, mask], f"{layer}.masked")], f"{layer}.shares", axis=-1)
+        mixed = self.add("Transpose", [self.add("MatMul", [shares, v], f"{layer}.mixed")], f"{layer}.back", perm=[0, 2, 1, 3])
+        mixed = self.add("Reshape", [mixed, self.put("width", [0, 0, WIDTH], np.int64)], f"{layer}.whole")
+        x = self.norm(f"{layer}.attention_norm", x, self.linear(layer, "out", mixed))
+        up = self.add("Gelu", [self.linear(layer, "up", x)], f"{layer}.gelu")
+        return self.norm(f"{layer}.norm", x, self.linear(layer, "down", up))
 
     def embedded(self) -> str:
         words, scale = by_rows(self.state["words.weight"])
@@ -196,20 +197,16 @@ class Writer:
         return self.add("Mul", [other, self.put("silence", SILENCE)], "mask")
 
     def model(self) -> onnx.ModelProto:
-        touched = sorted({int(name.split(".")[0]) for name in (*self.low_rank, *self.vectors)})
-        outputs = [FIRST, BASE] if touched else [FIRST]
-        mask, states = self.mask(), [self.embedded()]
-        for at in range(LAYERS):
-            states.append(self.layer("base", at, states[-1], mask, f"base.{at}.x" if at + 1 < LAYERS else outputs[-1]))
-        if touched:
-            x = states[touched[0]]
-            for at in range(touched[0], LAYERS):
-                x = self.layer("tuned", at, x, mask, f"tuned.{at}.x" if at + 1 < LAYERS else FIRST)
+        mask, x = self.mask(), self.embedded()
+        for layer in range(LAYERS):
+            x = self.layer(layer, x, mask)
+        self.nodes[-1].output[0] = OUTPUT
         info = helper.make_tensor_value_info
+        rows = [info(name, TensorProto.INT64, [1, "length"]) for name in INPUTS]
         graph = helper.make_graph(
             self.nodes, "encoder",
-            [info(name, TensorProto.INT64, [1, "length"]) for name in INPUTS],
-            [info(name, TensorProto.FLOAT, [1, "length", WIDTH]) for name in outputs],
+            [*rows, info(TUNED, TensorProto.FLOAT, [1])],
+            [info(OUTPUT, TensorProto.FLOAT, [1, "length", WIDTH])],
             list(self.weights.values()),
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9, producer_name="mcphub")
@@ -242,18 +239,14 @@ def save(model: onnx.ModelProto, block: bytes, out: Path) -> None:
     out.write_bytes(head + block + model.SerializeToString(deterministic=True))
 
 
-def write(state, out: Path, low_rank=None, vectors=None) -> None:
-    """`low_rank`: `<layer>.<linear>` to (a [in, r], b [r, out]), whatever scales them multiplied in. `vectors`: tuned biases and
-    LayerNorms, as `<layer>.<linear>.bias`, `<layer>.attention_norm.weight`, `<layer>.norm.bias`, in place of those of `state`."""
+def write(state, out: Path, low_rank=None) -> None:
+    """`low_rank`: `<layer>.<linear>` to (a [in, r], b [r, out]), whatever scales them multiplied in."""
     state = {name: np.asarray(value, np.float32) for name, value in state.items()}
     low_rank = {name: tuple(np.asarray(part, np.float32) for part in parts) for name, parts in (low_rank or {}).items()}
-    vectors = {name: np.asarray(value, np.float32) for name, value in (vectors or {}).items()}
     for name, (a, b) in low_rank.items():
         wide, narrow = state[f"layers.{name}.weight"].shape
         assert a.shape == (narrow, len(b)) and b.shape[1] == wide, f"{name}: {a.shape}, {b.shape}"
-    for name, value in vectors.items():
-        assert value.shape == state[f"layers.{name}"].shape and value.ndim == 1, name
-    writer = Writer(state, low_rank, vectors)
+    writer = Writer(state, low_rank)
     save(writer.model(), bytes(writer.block), out)
 
 

@@ -25,6 +25,8 @@ from wishes import servers, wishes
 # Tokens of a text at most: what is measured, what is trained on.
 TOKENS, READ = 64, 40
 RANK, TEMPERATURE = 12, 0.05
+# Of the twelve directions of each change, those that are kept: held out, the others change nothing, and each takes time.
+KEPT = 4
 BATCH, STEPS, RATE, SEED = 40, 200, 5e-4, 7
 # Tools nearer than this are no negatives of each other; what servers advertise overlaps more than what tools do.
 NEAR, LIKE = 0.9, 0.65
@@ -134,7 +136,7 @@ def sets(kept: list[Family], data: Path, encoder: Encoder) -> list[Asked]:
 
 
 def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The pair of every linear, by `layer.linear`."""
+    """The pair of every linear, by `layer.linear`, narrowed."""
     rng = random.Random(SEED)
     added = encoder.model.low_rank(RANK)
     optimiser = torch.optim.AdamW([matrix for one in added.values() for matrix in (one.a, one.b)], lr=RATE, weight_decay=0.01)
@@ -148,7 +150,14 @@ def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor,
         optimiser.step()
         if step % 10 < len(asked):
             print(f"{step} {one.name} {loss.item():.3f}", flush=True)
-    return {name: (one.a.detach(), one.b.detach()) for name, one in added.items()}
+    return {name: narrowed(one.a.detach(), one.b.detach()) for name, one in added.items()}
+
+
+def narrowed(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest to `a b` by fewer columns and rows."""
+    left, sizes, right = torch.linalg.svd(a @ b, full_matrices=False)
+    root = sizes[:KEPT].sqrt()
+    return left[:, :KEPT] * root, root[:, None] * right[:KEPT]
 
 
 class Report:
@@ -190,6 +199,10 @@ def main() -> None:
     apart = told.base / (f"without-{told.without}" if told.without else "all")
     apart.mkdir(parents=True, exist_ok=True)
     torch.save(added, apart / "lowrank.pt")
+    for name, (a, b) in added.items():
+        layer, linear = name.split(".")
+        tuned = getattr(model.layers[int(layer)], linear)
+        tuned.a.data, tuned.b.data = a, b
     onnxfile.write(published, told.out, added)
     print(f"{told.out}: tuned on {', '.join(f.name for f in kept) or 'nothing'}")
     if report:

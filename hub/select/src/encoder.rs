@@ -25,15 +25,17 @@ const THREADS: usize = 1;
 const FILE: &str = "encoder.onnx_data";
 /// Tokens, the place of each in its text, and the number of the text.
 const INPUTS: [&str; 3] = ["input_ids", "positions", "texts"];
-/// The output of the model as it was published; the first is tuned for prompts. A file that is not tuned has one for both.
-const PUBLISHED: &str = "base";
+/// How much of what was tuned for prompts counts.
+const TUNED: &str = "tuned";
+const FOR_PROMPTS: f32 = 1.0;
+const FOR_TOOLS: f32 = 0.0;
 
 /// Ready to run.
 pub struct Encoder {
     model: Model,
     inputs: [NodeId; INPUTS.len()],
     tuned: NodeId,
-    published: NodeId,
+    output: NodeId,
     threads: Arc<ThreadPool>,
 }
 
@@ -58,10 +60,9 @@ impl Encoder {
             model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}; write it with `onnxfile.py`")))
         };
         let [ids, positions, texts] = INPUTS;
-        let inputs = [input(ids)?, input(positions)?, input(texts)?];
-        let tuned = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
-        let published = model.find_node(PUBLISHED).filter(|id| model.output_ids().contains(id)).unwrap_or(tuned);
-        Ok(Self { inputs, tuned, published, threads: Arc::new(ThreadPool::with_num_threads(THREADS)), model })
+        let (inputs, tuned) = ([input(ids)?, input(positions)?, input(texts)?], input(TUNED)?);
+        let output = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
+        Ok(Self { inputs, tuned, output, threads: Arc::new(ThreadPool::with_num_threads(THREADS)), model })
     }
 
     /// The directions of tools, by the model as it was published; of one that cannot be read, a vector that is like
@@ -77,7 +78,7 @@ impl Encoder {
                 tokens <= TOGETHER
             };
             let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
-            let sums = self.sums(self.published, now);
+            let sums = self.sums(FOR_TOOLS, now);
             vectors.extend((0..now.len()).map(|text| Vector::new(sums.get(text).map_or(&[], Vec::as_slice))));
             rest = later;
         }
@@ -89,12 +90,12 @@ impl Encoder {
     pub fn encode_parts(&self, parts: &[&[u32]]) -> Vec<Vec<f32>> {
         let most = TOKENS.min(TOGETHER / parts.len().max(1)).saturating_sub(ENDS);
         let cut: Vec<&[u32]> = parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
-        self.sums(self.tuned, &cut)
+        self.sums(FOR_PROMPTS, &cut)
     }
 
     /// The sum over the tokens of each text: its direction is that of the mean. They lie one after the other, so that
     /// nothing is padded; none when they cannot be read.
-    fn sums(&self, output: NodeId, texts: &[&[u32]]) -> Vec<Vec<f32>> {
+    fn sums(&self, tuned: f32, texts: &[&[u32]]) -> Vec<Vec<f32>> {
         let (mut ids, mut positions, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for (number, text) in (0i32..).zip(texts) {
             let whole = std::iter::once(START).chain(text.iter().copied()).chain([END]);
@@ -106,10 +107,12 @@ impl Encoder {
         }
         let row = |values: &[i32]| NdTensor::from_data([1, values.len()], values.to_vec());
         let rows = [&ids, &positions, &numbers].map(|values| row(values));
-        let inputs = self.inputs.into_iter().zip(rows.iter().map(|row| row.view().into())).collect();
+        let tuned = NdTensor::from_data([1], vec![tuned]);
+        let rows = self.inputs.into_iter().zip(rows.iter().map(|row| row.view().into()));
+        let inputs = rows.chain([(self.tuned, tuned.view().into())]).collect();
         let mut options = RunOptions::default();
         options.thread_pool = Some(Arc::clone(&self.threads));
-        let hidden = self.model.run_n(inputs, [output], Some(options)).ok();
+        let hidden = self.model.run_n(inputs, [self.output], Some(options)).ok();
         let Some(Ok(hidden)) = hidden.map(|[hidden]| NdTensor::<f32, 3>::try_from(hidden)) else { return Vec::new() };
         let hidden: NdTensorView<'_, f32, 2> = hidden.slice(0);
         let mut sums = vec![vec![0.0; hidden.size(1)]; texts.len()];
@@ -155,6 +158,17 @@ mod tests {
             let alone = encoder.encode_tools(std::slice::from_ref(text));
             assert!(alone[0].cosine(vector) > 0.999, "{text:?}");
         }
+    }
+
+    // What was learned from prompts is about prompts: tools stay where they were published, as the next test says.
+    #[test]
+    fn a_prompt_is_not_read_as_a_tool_is() {
+        let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
+        let encoder = Encoder::read(WEIGHTS).unwrap();
+        let tokens = pieces.tokens("will it rain in Oslo tomorrow?", TOKENS);
+        let (prompt, tool) = (encoder.encode_parts(&[&tokens]), encoder.encode_tools(std::slice::from_ref(&tokens)));
+        let alike = Vector::new(&prompt[0]).cosine(&tool[0]);
+        assert!((0.5..0.98).contains(&alike), "{alike}");
     }
 
     // Cosines by the published weights in floats: int8 that a CPU counts wrongly moves them, and the tools with them.

@@ -66,6 +66,8 @@ impl Weights {
 /// A prompt of parts that has at most so many tokens is read as a whole too: what stands around a wish says what it is
 /// about. Of a longer one the sum of the parts has to do; it would take twice the time.
 const SHORT: usize = 24;
+/// Tools whose tokens are there at once.
+const READ: usize = 64;
 
 /// A prompt as the models read it: once, for all that is compared with it.
 #[derive(Clone, Debug, Default)]
@@ -139,8 +141,9 @@ impl Models {
     /// published: only how it reads prompts was tuned.
     pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };
-        let tokens: Vec<_> = docs.iter().map(|doc| self.pieces.tokens(&doc.head(), encoder::TOKENS)).collect();
-        encoder.encode_tools(&tokens)
+        let tokens = |doc: &Doc<'_>| self.pieces.tokens(&doc.head(), encoder::TOKENS);
+        let some = |docs: &[Doc<'_>]| encoder.encode_tools(&docs.iter().map(tokens).collect::<Vec<_>>());
+        docs.chunks(READ).flat_map(some).collect()
     }
 
     /// The vector of a prompt, for [`crate::Memory`]. `None` when there is nothing to read it by, or nothing in it.
