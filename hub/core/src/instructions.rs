@@ -18,8 +18,8 @@ const LAST_LINE: u32 = 24;
 /// are not in sight are left out) while the budget lasts. The same for the same input.
 pub fn instructions(sight: &Sight, exposure: &Exposure, upstream: &[(&str, &str)]) -> String {
     let mut text = Text::default();
-    text.push(&how(exposure));
     let servers = sight.servers();
+    text.push(&how(exposure, servers.is_empty()));
     let mut named = 0;
     for (name, count) in &servers {
         let tools = if *count == 1 { "tool" } else { "tools" };
@@ -41,7 +41,7 @@ pub fn instructions(sight: &Sight, exposure: &Exposure, upstream: &[(&str, &str)
     text.text
 }
 
-fn how(exposure: &Exposure) -> String {
+fn how(exposure: &Exposure, none: bool) -> String {
     let mut how = String::from("This hub joins several MCP servers; a tool's name begins with its server's prefix.");
     if exposure.has(MetaTool::AnalyzePrompt) {
         how.push_str(
@@ -54,7 +54,7 @@ fn how(exposure: &Exposure) -> String {
     if !exposure.dispatchers.is_empty() {
         how.push_str(" Some tools stand for several: choose an action, and give its arguments.");
     }
-    how.push_str(" Servers:");
+    how.push_str(if none { " No tool of any server is there for you now." } else { " Servers:" });
     how
 }
 
@@ -96,6 +96,12 @@ mod tests {
         let text = said(&sight, &[("web", " Be polite. "), ("hidden", "secret"), ("files", "")]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1..], ["- files: 2 tools", "- web: 2 tools", "", "web says: Be polite."]);
+    }
+
+    #[test]
+    fn a_hub_with_nothing_connected_says_so_in_place_of_an_empty_list() {
+        let text = said(&sight(&[], &["get"]), &[]);
+        assert!(text.ends_with(" No tool of any server is there for you now."), "{text}");
     }
 
     // Instructions are in every prompt of every session: an unbounded one costs more than the tools it saves.
