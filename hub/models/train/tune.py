@@ -150,7 +150,9 @@ def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor,
         optimiser.step()
         if step % 10 < len(asked):
             print(f"{step} {one.name} {loss.item():.3f}", flush=True)
-    return {name: narrowed(one.a.detach(), one.b.detach()) for name, one in added.items()}
+    for one in added.values():
+        one.a.data, one.b.data = narrowed(one.a.detach(), one.b.detach())
+    return {name: (one.a.detach(), one.b.detach()) for name, one in added.items()}
 
 
 def narrowed(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -199,10 +201,6 @@ def main() -> None:
     apart = told.base / (f"without-{told.without}" if told.without else "all")
     apart.mkdir(parents=True, exist_ok=True)
     torch.save(added, apart / "lowrank.pt")
-    for name, (a, b) in added.items():
-        layer, linear = name.split(".")
-        tuned = getattr(model.layers[int(layer)], linear)
-        tuned.a.data, tuned.b.data = a, b
     onnxfile.write(published, told.out, added)
     print(f"{told.out}: tuned on {', '.join(f.name for f in kept) or 'nothing'}")
     if report:
