@@ -51,6 +51,14 @@ impl Contest {
         Verdict::Tell
     }
 
+    /// What was to be removed was not: the object had changed meanwhile, and nothing has come back.
+    pub(super) fn missed(&self, namespace: &str, object: &ObjectName) {
+        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = contests.get_mut(&(namespace.to_owned(), object.clone())) {
+            state.removed.pop();
+        }
+    }
+
     /// Forgets all of a namespace that is over and done with.
     pub fn forget(&self, namespace: &str) {
         self.0
@@ -80,6 +88,16 @@ mod tests {
         assert_eq!(verdicts, [Verdict::Remove, Verdict::Remove, Verdict::Tell, Verdict::Leave]);
         tokio::time::advance(TRUCE).await;
         assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+    }
+
+    // The status of a young Deployment changes several times a second: what somebody put into it then would stay for an hour.
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_that_met_a_newer_object_counts_for_nothing() {
+        let contest = Contest::default();
+        for _ in 0..5 {
+            assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+            contest.missed("ai", &deployment());
+        }
     }
 
     #[tokio::test(start_paused = true)]

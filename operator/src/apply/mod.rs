@@ -189,7 +189,10 @@ impl Writer {
         info!(kind = object.kind, name = object.name, "taking out what others added");
         match self.send(stores, namespace, wanted, How::Patch(patch), metrics).await {
             // It changed meanwhile, so the test in the patch failed; that change brings the next reconcile.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(answer),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
+                self.contest.missed(namespace, &object);
+                Ok(answer)
+            }
             sent => sent,
         }
     }

@@ -107,9 +107,10 @@ impl Hub {
     /// Applies a first spec and waits until it serves, with all of its servers. Returns its revision.
     pub(crate) async fn deploy(&self, spec: &Value) -> Result<Revision> {
         self.apply(spec).await?;
-        let what = format!("{} is healthy, with all servers", self.name);
+        let what = format!("{} is healthy and available, with all servers", self.name);
         let status = self.status(&what, LONG, |status| {
-            status.phase == Some(Phase::Healthy) && condition(status, "ServersReady").status == "True"
+            let holds = |kind| condition(status, kind).status == "True";
+            status.phase == Some(Phase::Healthy) && holds("Available") && holds("ServersReady")
         });
         let status = status.await?;
         Ok(status.stable.context("a healthy hub has a stable revision")?.revision.parse()?)
