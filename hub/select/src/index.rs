@@ -101,8 +101,11 @@ pub(crate) struct Inner {
     pub(crate) heads: Matrix,
     pub(crate) server_of: Vec<u32>,
     pub(crate) servers: usize,
+    /// Tools whose names are spelled the same.
     pub(crate) twin_of: Vec<u32>,
     twins: Vec<Vec<u32>>,
+    /// Tools whose names are the same to the letter.
+    name_of: Vec<u32>,
 }
 
 impl Inner {
@@ -124,10 +127,12 @@ impl Index {
         let dimensions = models.table.as_ref().map_or(0, crate::table::Table::dimensions);
         let mut heads = Matrix::new(dimensions);
         let (mut server_of, mut twin_of, mut twins) = (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
-        let (mut servers, mut by_name) = (HashMap::new(), HashMap::new());
+        let (mut servers, mut by_name, mut names) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut name_of = Vec::new();
         for (number, doc) in (0u32..).zip(docs) {
             let next = servers.len() as u32;
             server_of.push(*servers.entry(doc.server).or_insert(next));
+            name_of.push(*names.entry(doc.name).or_insert(number));
             let twin = *by_name.entry(words::spelled(doc.name)).or_insert_with(|| {
                 twins.push(Vec::new());
                 twins.len() - 1
@@ -142,7 +147,7 @@ impl Index {
         let lexical = Lexical::build(docs, |name| models.split(name));
         let digests = docs.iter().map(Doc::digest).collect();
         let servers = servers.len();
-        let inner = Inner { digests, lexical, heads, server_of, servers, twin_of, twins };
+        let inner = Inner { digests, lexical, heads, server_of, servers, twin_of, twins, name_of };
         Self { inner: Arc::new(inner), vectors: Arc::new(Matrix::default()) }
     }
 
@@ -270,11 +275,14 @@ impl Index {
                 break;
             }
             let doc = candidate.doc;
-            // A server has one tool of a name: two are versions of it.
+            // A server has one tool of a name: two are versions of it. What it names otherwise, if only by a dot, is
+            // another tool.
             let same = |&(other, _): &(usize, f32)| {
-                self.inner.twin_of[doc] == self.inner.twin_of[other]
-                    && (self.inner.server_of[doc] == self.inner.server_of[other]
-                        || self.inner.heads.between(doc, other) > SAME)
+                if self.inner.server_of[doc] == self.inner.server_of[other] {
+                    self.inner.name_of[doc] == self.inner.name_of[other]
+                } else {
+                    self.inner.twin_of[doc] == self.inner.twin_of[other] && self.inner.heads.between(doc, other) > SAME
+                }
             };
             if first.iter().any(same) { &mut after } else { &mut first }.push((doc, *score));
         }

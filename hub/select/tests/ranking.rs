@@ -180,6 +180,17 @@ fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
     assert_ne!(hits[1], "create_issue");
 }
 
+// Who names two tools otherwise means two tools: the second is not hidden behind all others.
+#[test]
+fn two_tools_of_one_server_whose_names_differ_in_a_dot_only_are_two() {
+    let mut tools = TOOLS.to_vec();
+    tools.push(tool("github", "create.issue", "Open an issue in a repository from a template", ""));
+    let index = Index::build(&tools, &MODELS);
+    let mut hits: Vec<_> = ask(&index, "create an issue", 2).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    hits.sort_unstable();
+    assert_eq!(hits, ["create.issue", "create_issue"]);
+}
+
 #[test]
 fn the_same_tool_behind_two_servers_takes_one_of_the_first_places() {
     let mut tools = TOOLS.to_vec();
