@@ -7,6 +7,7 @@ BFCL is made from PyPI's `bfcl-eval`; the other sets are read from the folder MC
 import gzip
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,29 @@ def crowd(work: Path, folders: list[Path], cut: str, words: int | None) -> tuple
     for path, lines in zip(paths, (kept, asked)):
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return paths if kept else None
+
+
+def spoken(work: Path, data: Path) -> list[tuple[str, Path]]:
+    """The questions of BFCL that `languages.jsonl` has in other languages, and the same in English."""
+    asked = {question["id"]: question for question in map(json.loads, rows(data / "queries.jsonl.gz"))}
+    said = [json.loads(line) for line in (HERE / "languages.jsonl").read_text().splitlines()]
+    others = [asked[one["question"]] | {"id": str(at), "text": one["text"]} for at, one in enumerate(said)]
+    english = [asked[one["question"]] | {"id": str(at)} for at, one in enumerate(said)]
+    made = []
+    for name, questions in ((f"{len({one['language'] for one in said})} other languages", others), ("the same in English", english)):
+        path = work / f"languages-{len(made)}.jsonl"
+        path.write_text("".join(json.dumps(question) + "\n" for question in questions))
+        made.append((name, path))
+    return made
+
+
+def drawn(work: Path, queries: Path) -> Path:
+    """The questions in another order: which of a tool come first is what `--remember` takes."""
+    lines = rows(queries)
+    random.Random(1).shuffle(lines)
+    path = work / "drawn.queries.jsonl"
+    path.write_text("".join(lines))
+    return path
 
 
 def percent(share: float | None) -> str:
@@ -176,15 +200,19 @@ def main() -> None:
             costs.append(cost(title, told, r))
             print(figures[-1], flush=True)
         every = data / "queries_all.jsonl.gz"
-        for backend in ("static", "full") if every.exists() else ():
-            out = work / f"{name}-{backend}-remember.json"
-            r = measure(hub, tools, every, backend, out, *held_out, "--remember", str(REMEMBERED))
-            if r is None:
-                missing.append(f"{title} {backend}, remembered")
-                continue
-            found["remembered", backend] = r
-            figures.append(quality(title, f"{backend}, {REMEMBERED} prompts a tool remembered", r))
-            print(figures[-1], flush=True)
+        orders = [("remembered", "", every), ("drawn", ", drawn at random", drawn(work, every))] if every.exists() else []
+        more = [(kind, f"{REMEMBERED} prompts a tool remembered{told}", path, ("--remember", str(REMEMBERED))) for kind, told, path in orders]
+        if title == "BFCL":
+            more += [(told, told, path, ()) for told, path in spoken(work, data)]
+        for kind, told, path, options in more:
+            for backend in ("static", "full"):
+                r = measure(hub, tools, path, backend, work / f"{name}-{backend}-{kind.replace(' ', '-')}.json", *held_out, *options)
+                if r is None:
+                    missing.append(f"{title} {backend}, {told}")
+                    continue
+                found[kind, backend] = r
+                figures.append(quality(title, f"{backend}, {told}", r))
+                print(figures[-1], flush=True)
     costs += crowded_costs
     left_out = ["Not measured in this run: " + "; ".join(missing) + "."] if missing else []
     load = [f"Load of the machine at the end (1, 5, 15 minutes, {os.cpu_count()} cores): " + ", ".join(f"{l:.1f}" for l in os.getloadavg()) + "; times are upper bounds where that is above zero."]

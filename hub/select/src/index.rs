@@ -141,10 +141,10 @@ impl Index {
             twins[twin].push(number);
             if let Some(table) = &models.table {
                 let sum = |text: &str| table.sum(&models.pieces.tokens(text, table::TOKENS));
-                heads.push(&sum(&doc.head()));
+                heads.push(&sum(&models.head(doc)));
             }
         }
-        let lexical = Lexical::build(docs, |name| models.split(name));
+        let lexical = Lexical::build(docs, |name| models.split(name), |text| models.english(text));
         let digests = docs.iter().map(Doc::digest).collect();
         let servers = servers.len();
         let inner = Inner { digests, lexical, heads, server_of, servers, twin_of, twins, name_of };

@@ -63,14 +63,19 @@ pub struct Scores {
 }
 
 impl Lexical {
-    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them.
-    pub fn build(docs: &[Doc<'_>], split: impl Fn(&str) -> Vec<String>) -> Self {
+    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them; `english` says in English
+    /// what is in another language.
+    pub fn build(
+        docs: &[Doc<'_>],
+        split: impl Fn(&str) -> Vec<String>,
+        english: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let mut index = Self::default();
         let mut text = Terms::default();
         let mut lists: Vec<Vec<Posting>> = Vec::new();
         let mut counts: HashMap<u32, [u8; FIELDS]> = HashMap::new();
         for (number, doc) in (0u32..).zip(docs) {
-            let fields = fields(doc, &mut text, &split);
+            let fields = fields(doc, &mut text, &split, &english);
             counts.clear();
             let mut lengths = [0; FIELDS];
             let mut ids: [Vec<u32>; FIELDS] = Default::default();
@@ -109,6 +114,11 @@ impl Lexical {
         let id = self.terms.len() as u32;
         self.terms.insert(term.stem, id);
         id
+    }
+
+    /// Whether any tool that can be seen has it.
+    pub fn knows(&self, term: &Term, pool: &Pool) -> bool {
+        self.terms.get(&term.stem).is_some_and(|&id| self.have(id, pool) > 0)
     }
 
     /// How many terms there are.
@@ -229,8 +239,20 @@ impl Lexical {
 }
 
 /// The terms of each field of a tool.
-fn fields(doc: &Doc<'_>, text: &mut Terms, split: &impl Fn(&str) -> Vec<String>) -> [Vec<Term>; FIELDS] {
-    let mut name = text.of(doc::bounded(doc.name), FIELD_TERMS);
+fn fields(
+    doc: &Doc<'_>,
+    text: &mut Terms,
+    split: &impl Fn(&str) -> Vec<String>,
+    english: &impl Fn(&str) -> Option<String>,
+) -> [Vec<Term>; FIELDS] {
+    // In its own words and in English: it may be asked for in either.
+    let both = |text: &mut Terms, said: &str| {
+        let mut terms = text.of(said, FIELD_TERMS);
+        terms.extend(english(said).into_iter().flat_map(|said| text.of(&said, FIELD_TERMS)));
+        terms
+    };
+    let mut name = both(text, doc::bounded(doc.name));
+    let description = both(text, doc::bounded(doc.description));
     let parts: Vec<Term> = name.iter().flat_map(|term| split(&term.word)).flat_map(|word| text.of(&word, 1)).collect();
     name.extend(parts);
     let parameters = doc::parameters(doc.schema);
@@ -240,11 +262,5 @@ fn fields(doc: &Doc<'_>, text: &mut Terms, split: &impl Fn(&str) -> Vec<String>)
         names.extend(text.of(&parameter.name, FIELD_TERMS - names.len().min(FIELD_TERMS)));
         said.extend(text.of(&parameter.text, FIELD_TERMS - said.len().min(FIELD_TERMS)));
     }
-    [
-        name,
-        text.of(doc::bounded(doc.server), FIELD_TERMS),
-        text.of(doc::bounded(doc.description), FIELD_TERMS),
-        names,
-        said,
-    ]
+    [name, text.of(doc::bounded(doc.server), FIELD_TERMS), description, names, said]
 }

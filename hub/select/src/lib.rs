@@ -13,6 +13,7 @@
 pub mod bench;
 mod clauses;
 mod compound;
+mod dictionary;
 mod doc;
 mod encoder;
 mod features;

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clauses;
 use crate::compound;
+use crate::dictionary::Dictionary;
 use crate::doc::Doc;
 use crate::encoder::{self, Encoder};
 use crate::features;
@@ -13,7 +14,8 @@ use crate::table::{self, Table};
 use crate::vector::Vector;
 use crate::wordpiece::WordPiece;
 
-static VOCABULARY: &str = include_str!("../../models/vocab.txt");
+pub(crate) static VOCABULARY: &str = include_str!("../../models/vocab.txt");
+pub(crate) static DICTIONARY: &[u8] = include_bytes!("../../models/dictionary.bin");
 static TABLE: &[u8] = include_bytes!("../../models/static.bin");
 static RANKER_STATIC: &str = include_str!("../../models/ranker-static.json");
 static RANKER_FULL: &str = include_str!("../../models/ranker-full.json");
@@ -97,6 +99,7 @@ impl Read {
 /// The weights, ready for use.
 pub struct Models {
     pub(crate) pieces: WordPiece,
+    dictionary: Option<Dictionary>,
     pub(crate) table: Option<Table>,
     encoder: Option<Encoder>,
     pub(crate) ranker: Ranker,
@@ -114,6 +117,7 @@ impl Models {
         let backend = if full { "full" } else { "static" };
         Ok(Self {
             pieces: WordPiece::new(VOCABULARY)?,
+            dictionary: Some(Dictionary::read(DICTIONARY)?),
             table: Some(Table::read(weights.table)?),
             encoder: if full { Some(Encoder::read(weights.encoder)?) } else { None },
             ranker: Ranker::read(weights.ranker, &features::names())?,
@@ -125,6 +129,7 @@ impl Models {
     pub fn lexical() -> Result<Self, Error> {
         Ok(Self {
             pieces: WordPiece::new(VOCABULARY)?,
+            dictionary: None,
             table: None,
             encoder: None,
             ranker: Ranker::fixed(features::FUSED),
@@ -141,7 +146,7 @@ impl Models {
     /// published: only how it reads prompts was tuned.
     pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };
-        let tokens = |doc: &Doc<'_>| self.pieces.tokens(&doc.head(), encoder::TOKENS);
+        let tokens = |doc: &Doc<'_>| self.pieces.tokens(&self.head(doc), encoder::TOKENS);
         let some = |docs: &[Doc<'_>]| encoder.encode_tools(&docs.iter().map(tokens).collect::<Vec<_>>());
         docs.chunks(READ).flat_map(some).collect()
     }
@@ -153,10 +158,21 @@ impl Models {
 
     /// A prompt by all that is there, for [`crate::Index::rank_read`].
     pub fn read_prompt(&self, text: &str) -> Read {
-        self.read_by(text, true)
+        self.read_by(self.english(text).as_deref().unwrap_or(text), true)
     }
 
-    /// A prompt by the table, and by the transformer where that is wanted; nothing of what has nothing in it.
+    /// In English, word by word, what is in another language; `None` of what is in English.
+    pub(crate) fn english(&self, text: &str) -> Option<String> {
+        self.dictionary.as_ref().and_then(|dictionary| dictionary.english(text, &self.pieces))
+    }
+
+    /// A tool as the models read it.
+    pub(crate) fn head(&self, doc: &Doc<'_>) -> String {
+        let head = doc.head();
+        self.english(&head).unwrap_or(head)
+    }
+
+    /// A prompt in English by the table, and by the transformer where that is wanted; nothing of what has nothing in it.
     pub(crate) fn read_by(&self, text: &str, transformer: bool) -> Read {
         let encoder = self.encoder.as_ref().filter(|_| transformer);
         if text.trim().is_empty() || (self.table.is_none() && encoder.is_none()) {

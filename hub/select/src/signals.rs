@@ -67,12 +67,19 @@ impl Signals {
     ) -> Self {
         let mut terms = Terms::default();
         let norms = index.lexical.norms(pool);
-        let asked = index.lexical.ask(terms.of(ask.prompt, WORDS), pool);
+        let english = models.english(ask.prompt);
+        let prompt = english.as_deref().unwrap_or(ask.prompt);
+        let mut words = terms.of(prompt, WORDS);
+        if english.is_some() {
+            // Tools may be described in the prompt's own language. Where none is, its words say nothing.
+            words.extend(terms.of(ask.prompt, WORDS).into_iter().filter(|term| index.lexical.knows(term, pool)));
+        }
+        let asked = index.lexical.ask(words, pool);
         let scores = index.lexical.score(&asked, &norms, pool);
         let remembers = ask.memory.is_some_and(|memory| !memory.is_empty());
-        let read = known
-            .map_or_else(|| Cow::Owned(models.read_by(ask.prompt, vectors.rows() > 0 || remembers)), Cow::Borrowed);
-        let clauses = clauses::of(ask.prompt);
+        let read =
+            known.map_or_else(|| Cow::Owned(models.read_by(prompt, vectors.rows() > 0 || remembers)), Cow::Borrowed);
+        let clauses = clauses::of(prompt);
         let parts = parts(index, &clauses, &read, &mut terms, pool);
         let mut columns: [Vec<f32>; POOLED.len()] = std::array::from_fn(|_| Vec::new());
         columns[BM25F] = scores.iter().map(|score| score.combined).collect();

