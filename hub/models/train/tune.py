@@ -18,6 +18,7 @@ from torch.nn import functional as F
 import onnxfile
 from data import Family, families, head
 from encoder import CLS, SEP, MiniLm, Tokenizer, tokenizer
+from general import general
 from measure import Lexical, score, told as row, z
 from pairs import identity, pairs
 from wishes import servers, wishes
@@ -27,13 +28,13 @@ TOKENS, READ = 64, 40
 RANK, TEMPERATURE = 12, 0.05
 # Of the twelve directions of each change, those that are kept: held out, the others change nothing, and each takes time.
 KEPT = 4
-BATCH, STEPS, RATE, SEED = 40, 200, 5e-4, 7
+BATCH, STEPS, RATE, SEED = 40, 225, 5e-4, 7
 # Tools nearer than this are no negatives of each other; what servers advertise overlaps more than what tools do.
 NEAR, LIKE = 0.9, 0.65
 # How loud words are at most beside the transformer while it learns: it is to find what they do not.
 HEARD = 1.5
 # Pairs of a family at most: more would not be read.
-MOST = {"mcp": 1500, "servers": 2000, "seal": 1500, "bfcl": 1500, "metatool": 1500}
+MOST = {"mcp": 1500, "servers": 2000, "seal": 1500, "bfcl": 1500, "metatool": 1500, "general": 2100}
 # Where one wish of a prompt ends.
 WISH = re.compile(r"(?<=[.!?;])\s+|,?\s+(?:and then|and also|then|after that|finally)\s+")
 
@@ -125,6 +126,8 @@ def sets(kept: list[Family], data: Path, encoder: Encoder) -> list[Asked]:
         if family.name == "mcp":
             few = random.Random(SEED).sample(family.tools, min(len(family.tools), MOST["mcp"]))
             made.append(Asked(Family("mcp", few), encoder, NEAR, wishes(few, SEED)))
+            some, prompts = general(family.tools, MOST["mcp"], SEED)
+            made.append(Asked(some, encoder, NEAR, prompts))
             continue
         asked = {question.text for told in family.questions.values() for question in told}
         found = [(question, tool) for question, tool, _ in pairs(family, SEED) if question in asked]
@@ -138,17 +141,19 @@ def sets(kept: list[Family], data: Path, encoder: Encoder) -> list[Asked]:
 def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """The pair of every linear, by `layer.linear`, narrowed."""
     rng = random.Random(SEED)
+    # Prompts of a few kinds: half as often as all others.
+    turns = [one for one in asked if one.name != "general"] + asked
     added = encoder.model.low_rank(RANK)
     optimiser = torch.optim.AdamW([matrix for one in added.values() for matrix in (one.a, one.b)], lr=RATE, weight_decay=0.01)
     for step in range(STEPS):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / (0.1 * STEPS)) * min(1.0, (STEPS - step) / (0.9 * STEPS))
-        one = asked[step % len(asked)]
+        one = turns[step % len(turns)]
         loss = one.loss(encoder, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 10 < len(asked):
+        if step % 20 < len(turns):
             print(f"{step} {one.name} {loss.item():.3f}", flush=True)
     for one in added.values():
         one.a.data, one.b.data = narrowed(one.a.detach(), one.b.detach())
