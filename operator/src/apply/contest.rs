@@ -59,6 +59,13 @@ impl Contest {
         }
     }
 
+    /// What was to be removed has to stay, says a policy: to be left for an hour.
+    pub(super) fn refused(&self, namespace: &str, object: &ObjectName) {
+        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = State { removed: Vec::new(), truce: Some(Instant::now() + TRUCE) };
+        contests.insert((namespace.to_owned(), object.clone()), state);
+    }
+
     /// Forgets all of a namespace that is over and done with.
     pub fn forget(&self, namespace: &str) {
         self.0
@@ -98,6 +105,16 @@ mod tests {
             assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
             contest.missed("ai", &deployment());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_policy_keeps_is_left_for_an_hour() {
+        let contest = Contest::default();
+        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+        contest.refused("ai", &deployment());
+        assert_eq!(contest.found("ai", &deployment()), Verdict::Leave);
+        tokio::time::advance(TRUCE).await;
+        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
     }
 
     #[tokio::test(start_paused = true)]

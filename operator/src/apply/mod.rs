@@ -19,6 +19,9 @@ pub use self::secrets::SecretsWritten;
 use crate::metrics::Metrics;
 use crate::stores::{HubName, Stores};
 
+/// In every refusal by an admission policy or a webhook.
+const DENIED: &str = "denied";
+
 /// Why a plan was not carried out to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -173,21 +176,23 @@ impl Writer {
         match self.contest.found(namespace, &object) {
             Verdict::Leave => return Ok(answer),
             Verdict::Tell => {
-                events.push(Event {
-                    warning: true,
-                    reason: "DriftContested".into(),
-                    message: format!(
-                        "something else keeps adding to {} {}, against the operator, which now leaves it for an hour; \
-                         exclude objects of McpHubs from what does it (a sidecar injector, a policy engine)",
-                        object.kind, object.name
-                    ),
-                });
+                let what =
+                    format!("something else keeps adding to {} {}, against the operator", object.kind, object.name);
+                events.push(contested(&what, "a sidecar injector, a policy engine"));
                 return Ok(answer);
             }
             Verdict::Remove => {}
         }
         info!(kind = object.kind, name = object.name, "taking out what others added");
         match self.send(stores, namespace, wanted, How::Patch(patch), metrics).await {
+            // The code of a test that failed in a patch, too.
+            Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(DENIED) => {
+                self.contest.refused(namespace, &object);
+                let (kind, name, message) = (object.kind, &object.name, &status.message);
+                let what = format!("what was added to {kind} {name} may not be taken out: {message}");
+                events.push(contested(&what, "the policy"));
+                Ok(answer)
+            }
             // It changed meanwhile, so the test in the patch failed; that change brings the next reconcile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
                 self.contest.missed(namespace, &object);
@@ -210,6 +215,15 @@ impl Writer {
             stores.forget(&hub.namespace, &delete.object);
         }
         Ok(())
+    }
+}
+
+/// Entries of others stay in an object of ours for now.
+fn contested(what: &str, who: &str) -> Event {
+    Event {
+        warning: true,
+        reason: "DriftContested".into(),
+        message: format!("{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"),
     }
 }
 

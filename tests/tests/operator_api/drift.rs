@@ -119,3 +119,58 @@ async fn what_others_add_to_lists_of_ours_is_taken_out() -> Result<()> {
     }
     Ok(())
 }
+
+/// Refuses every change of a Deployment in the namespace that takes containers away.
+fn keeps_containers(namespace: &str) -> Value {
+    let name = format!("keeps-containers-{namespace}");
+    let containers = |of: &str| format!("{of}.spec.template.spec.containers.size()");
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]},
+            ]},
+            "matchConditions": [{"name": "here", "expression": format!("request.namespace == '{namespace}'")}],
+            "validations": [{"expression": format!("{} >= {}", containers("object"), containers("oldObject"))}],
+        }},
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]}},
+    ]})
+}
+
+/// Until it does: a policy is in force some moments after it is there.
+async fn refuses(installed: &Installed) -> Result<()> {
+    let containers = json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]);
+    let probe = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"}, "spec": {
+        "replicas": 0, "selector": {"matchLabels": {"app": "probe"}},
+        "template": {"metadata": {"labels": {"app": "probe"}}, "spec": {"containers": containers}},
+    }});
+    installed.apply(&probe).await?;
+    let less = json!([{"op": "remove", "path": "/spec/template/spec/containers/1"}]);
+    let refused = async || {
+        let (namespace, less) = (["-n", &installed.hubs], less.to_string());
+        let patch = ["patch", "deployment/probe", "--type=json", "--dry-run=server", "--patch", &less];
+        installed.plane.kubectl([&namespace[..], &patch[..]].concat()).await.is_err()
+    };
+    eventually("the policy is in force", LIMIT * 6, refused).await?;
+    Ok(())
+}
+
+// It would be tried anew whenever the object changes, and nobody would know.
+#[tokio::test]
+async fn a_policy_that_keeps_what_others_added_is_told() -> Result<()> {
+    let installed = Installed::new(plane().await?, "kept").await?;
+    let replica = installed.start("operator-0").await?;
+    apply_hub(&installed).await?;
+    settled(&installed, &replica).await?;
+    installed.apply(&keeps_containers(&installed.hubs)).await?;
+    refuses(&installed).await?;
+    let sidecar =
+        json!([{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "spy", "image": "spy:1"}}]);
+    patch(&installed, "deployment/team-router", "json", &sidecar).await?;
+    let told = async || {
+        let events = installed.plane.kubectl(["-n", &installed.hubs, "get", "events", "-o", "json"]).await;
+        events.is_ok_and(|events| events.contains("DriftContested") && events.contains("keeps-containers"))
+    };
+    eventually("somebody is told which policy", LIMIT, told).await.with_context(|| replica.tail())?;
+    Ok(())
+}
