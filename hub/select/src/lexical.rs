@@ -63,8 +63,8 @@ pub struct Scores {
 }
 
 impl Lexical {
-    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them; `english` says in English
-    /// what is in another language.
+    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them; `english` says in
+    /// English what is in another language.
     pub fn build(
         docs: &[Doc<'_>],
         split: impl Fn(&str) -> Vec<String>,

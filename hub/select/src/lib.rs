@@ -1,9 +1,9 @@
 //! Which tools fit a prompt. Pure: the same input has the same answer; no clock, no chance, no IO.
 //!
-//! The way of a prompt: [`words`] and [`wordpiece`] cut it up; the [`lexical`] index, the static [`table`] and the
-//! transformer ([`encoder`]) each say how near every tool is ([`signals`]); the best by any of them are candidates;
-//! [`features`] of those go through the learned [`ranker`]; the [`floor`] says how likely it is that anything fits.
-//! A [`Memory`] of what earlier prompts led to joins in where there is one.
+//! The way of a prompt: the [`dictionary`] puts it into English; [`words`] and [`wordpiece`] cut it up; the [`lexical`]
+//! index, the static [`table`] and the transformer ([`encoder`]) each say how near every tool is ([`signals`]); the best
+//! by any of them are candidates; [`features`] of those go through the learned [`ranker`]; the [`floor`] says how likely
+//! it is that anything fits. A [`Memory`] of what earlier prompts led to joins in where there is one.
 
 // Scores are approximate by nature; numbers of tools and terms fit in 32 bits.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

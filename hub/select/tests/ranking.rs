@@ -122,10 +122,7 @@ fn a_catalogue_without_tools_answers_with_nothing() {
 
 #[test]
 fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
-    let index = Index::build(&TOOLS, &FULL);
-    let vectors = index.digests().iter().copied().zip(FULL.encode_docs(&TOOLS).into_iter().map(Arc::new));
-    let vectors: HashMap<_, _> = vectors.collect();
-    let index = index.with_vectors(|digest| vectors.get(digest).cloned());
+    let index = indexed(&TOOLS, &FULL);
     let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
     let ranked = index.rank(&FULL, &Ask { prompt, visible: &|_| true, limit: 3, memory: None });
     let names: Vec<_> = ranked.hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
@@ -152,18 +149,31 @@ fn a_right_first_hit_is_called_likely_among_a_few_tools_too() {
     }
 }
 
+/// With the vectors of its tools, as the models make them of these alone.
+fn indexed(tools: &[Doc<'_>], models: &Models) -> Index {
+    let index = Index::build(tools, models);
+    let vectors = index.digests().iter().copied().zip(models.encode_docs(tools).into_iter().map(Arc::new));
+    let vectors: HashMap<_, _> = vectors.collect();
+    index.with_vectors(|digest| vectors.get(digest).cloned())
+}
+
 // A score that moves with a tool that the caller may not know of tells that it exists.
 #[test]
 fn what_cannot_be_seen_moves_no_score() {
     let hidden =
         [TOOLS[0], tool("secret", "create_issue", "Create a new issue in the secret tracker", ""), TOOLS[3], TOOLS[7]];
     let shown = [TOOLS[0], TOOLS[3], TOOLS[7]];
-    let (hidden, shown) = (Index::build(&hidden, &MODELS), Index::build(&shown, &MODELS));
     let places = [0, usize::MAX, 1, 2];
-    for prompt in ["create an issue in the secret tracker", "weather"] {
-        let mut with = hidden.rank(&MODELS, &Ask { prompt, visible: &|doc| doc != 1, limit: 5, memory: None });
-        with.hits.iter_mut().for_each(|hit| hit.doc = places[hit.doc]);
-        assert_eq!(with, ask(&shown, prompt, 5), "{prompt}");
+    for models in [&*MODELS, &*FULL] {
+        let (hidden, shown) = (indexed(&hidden, models), indexed(&shown, models));
+        for prompt in ["create an issue in the secret tracker", "weather"] {
+            let ask = |index: &Index, visible: &dyn Fn(usize) -> bool| {
+                index.rank(models, &Ask { prompt, visible, limit: 5, memory: None })
+            };
+            let mut with = ask(&hidden, &|doc| doc != 1);
+            with.hits.iter_mut().for_each(|hit| hit.doc = places[hit.doc]);
+            assert_eq!(with, ask(&shown, &|_| true), "{prompt}");
+        }
     }
 }
 
