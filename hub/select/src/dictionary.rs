@@ -8,7 +8,8 @@ use crate::stop;
 use crate::wordpiece::WordPiece;
 use crate::words::{parts_words, unspaced};
 
-/// What the bytes begin with; after it the number of English words, the length of their text, and the number of entries.
+/// What the bytes begin with; after it the length of the English words' text, the number of entries, the text, the keys
+/// and the values.
 const MAGIC: &[u8] = b"MHDICT1\0";
 /// Longest word that is looked at, in characters.
 const LONGEST: usize = 24;
