@@ -48,7 +48,9 @@ impl FeatureFlags {
             ("enhancedErrorMessages", enhanced_error_messages),
             ("performanceMonitoring", performance_monitoring),
         ];
-        let named = named.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value)));
+        let named = named
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value)));
         named.chain(custom.clone()).collect()
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, EnvFromSource, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, EnvFromSource, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint,
+    Volume, VolumeMount,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,11 @@ impl Shape for ResourceRequirements {
     // `cpu: 1` is a number in YAML; Kubernetes takes it, the typed quantity is text.
     fn normalise(value: &mut Value) {
         for side in ["limits", "requests"] {
-            for quantity in
-                value.get_mut(side).and_then(Value::as_object_mut).into_iter().flat_map(|map| map.values_mut())
+            for quantity in value
+                .get_mut(side)
+                .and_then(Value::as_object_mut)
+                .into_iter()
+                .flat_map(|map| map.values_mut())
             {
                 if let Value::Number(number) = quantity {
                     *quantity = Value::String(number.to_string());

@@ -34,7 +34,8 @@ struct Section<'a> {
 /// The document.
 pub fn markdown() -> String {
     let crd = crd();
-    let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
+    let schema =
+        crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
     let rules = rules_by_field(&all_rules());
     let values = documented_values();
     let mut text = format!("{INTRO}## The name\n\n");
@@ -93,10 +94,17 @@ impl Section<'_> {
         let items = format!("{path}[]");
         // Fields of pod-shaped items have no row of their own.
         let shaped = field.pointer("/items/x-kubernetes-preserve-unknown-fields").is_some();
-        let here = |place: &str| place == path || place == items || (shaped && place.starts_with(&items));
-        limits.extend(self.rules.iter().filter(|(place, _)| here(place)).flat_map(|(_, messages)| messages).cloned());
-        let cells =
-            [format!("`{path}`"), kind(field), meaning, limits.join("<br>")].map(|cell| cell.replace('|', "\\|"));
+        let here =
+            |place: &str| place == path || place == items || (shaped && place.starts_with(&items));
+        limits.extend(
+            self.rules
+                .iter()
+                .filter(|(place, _)| here(place))
+                .flat_map(|(_, messages)| messages)
+                .cloned(),
+        );
+        let cells = [format!("`{path}`"), kind(field), meaning, limits.join("<br>")]
+            .map(|cell| cell.replace('|', "\\|"));
         self.rows.push(format!("| {} |", cells.join(" | ")));
     }
 }
@@ -106,7 +114,8 @@ fn fields(schema: &Value) -> impl Iterator<Item = (&String, &Value, bool)> {
     let required = schema.get("required").and_then(Value::as_array);
     let properties = schema.get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().map(move |(name, field)| {
-        let required = required.is_some_and(|names| names.iter().any(|other| other == name.as_str()));
+        let required =
+            required.is_some_and(|names| names.iter().any(|other| other == name.as_str()));
         (name, field, required)
     })
 }
@@ -138,7 +147,9 @@ fn bounds(schema: &Value) -> Vec<String> {
         _ => {}
     }
     let own_notation = !matches!(kind(schema).as_str(), "text" | "list of text" | "map to text");
-    for (key, what) in [("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")] {
+    for (key, what) in
+        [("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")]
+    {
         if let Some(most) = number(key).filter(|_| key != "maxLength" || !own_notation) {
             limits.push(format!("at most {most} {what}"));
         }
@@ -161,7 +172,10 @@ fn rules_by_field(rules: &[Rule]) -> BTreeMap<String, Vec<String>> {
     let mut by_field: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for rule in rules {
         let dot = if rule.at.is_empty() || rule.field.is_empty() { "" } else { "." };
-        by_field.entry(format!("{}{dot}{}", rule.at, rule.field)).or_default().push(rule.message.clone());
+        by_field
+            .entry(format!("{}{dot}{}", rule.at, rule.field))
+            .or_default()
+            .push(rule.message.clone());
     }
     by_field
 }
@@ -169,11 +183,16 @@ fn rules_by_field(rules: &[Rule]) -> BTreeMap<String, Vec<String>> {
 /// The values of every enum, and a line of documentation for each.
 fn documented_values() -> BTreeMap<Vec<String>, Vec<String>> {
     let roots = [schemars::schema_for!(McpHubSpec), schemars::schema_for!(McpHubStatus)];
-    let defs = roots.iter().filter_map(|root| root.get("$defs")?.as_object()).flat_map(|defs| defs.values());
+    let defs = roots
+        .iter()
+        .filter_map(|root| root.get("$defs")?.as_object())
+        .flat_map(|defs| defs.values());
     let variants = defs.filter_map(|def| def.get("oneOf")?.as_array());
     let documented = |variants: &Vec<Value>| {
         let value = |variant: &Value| text(variant, "const").to_owned();
-        let line = |variant: &Value| format!("`{}`: {}", text(variant, "const"), text(variant, "description"));
+        let line = |variant: &Value| {
+            format!("`{}`: {}", text(variant, "const"), text(variant, "description"))
+        };
         (variants.iter().map(value).collect(), variants.iter().map(line).collect())
     };
     variants.map(documented).collect()
@@ -201,7 +220,12 @@ mod tests {
             assert!(text.contains(&lines), "{lines}");
         }
         for rule in all_rules() {
-            assert!(text.contains(&rule.message.replace('|', "\\|")), "{}: {}", rule.at, rule.message);
+            assert!(
+                text.contains(&rule.message.replace('|', "\\|")),
+                "{}: {}",
+                rule.at,
+                rule.message
+            );
         }
     }
 }

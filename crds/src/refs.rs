@@ -12,7 +12,9 @@ pub struct LocalRef {
 }
 
 /// One key of a Secret or ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 pub struct KeyRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]

@@ -135,7 +135,9 @@ pub struct Rule {
 }
 
 /// A metric that the operator knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Metric {
     /// Share of requests that the hub or the way to it failed, 0 to 1.
     HubErrorRate,

@@ -32,7 +32,10 @@ pub fn rules() -> Vec<Rule> {
     let filtering = [filtering::MODES, filtering::NAMES, filtering::LLM];
     let rollout = [rollout::ROLLOUT, rollout::ROLLOUT_RULES];
     let tables = [[HUB, SAFETY].concat(), filtering.concat(), servers.concat(), rollout.concat()];
-    let plain = tables.concat().into_iter().map(|(at, field, cel, message)| Rule::new(at, field, cel, message));
+    let plain = tables
+        .concat()
+        .into_iter()
+        .map(|(at, field, cel, message)| Rule::new(at, field, cel, message));
     plain.chain(DURATIONS.iter().map(between)).collect()
 }
 
@@ -41,7 +44,12 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const HUB: &[Row] = &[
     // Children are called <hub>-s-<server, 24>-<hash, 8>, and a Service's name is a DNS label.
-    ("", "", "self.metadata.name.size() <= 24", "metadata.name has at most 24 characters; choose a shorter name"),
+    (
+        "",
+        "",
+        "self.metadata.name.size() <= 24",
+        "metadata.name has at most 24 characters; choose a shorter name",
+    ),
     (
         "",
         "",
@@ -120,7 +128,8 @@ const DURATIONS: &[(&str, &str, &str, &str)] = &[
 fn between((at, field, least, most): &(&str, &str, &str, &str)) -> Rule {
     let name = if *field == "for" { "__for__" } else { field }; // `for` is a word of CEL
     let value = format!("duration(self.{name})");
-    let lower = if *least == "0s" { String::new() } else { format!("{value} >= duration('{least}') && ") };
+    let lower =
+        if *least == "0s" { String::new() } else { format!("{value} >= duration('{least}') && ") };
     let cel = format!("!has(self.{name}) || ({lower}{value} <= duration('{most}'))");
     let owner = at.strip_prefix("spec.").unwrap_or_default();
     let dot = if owner.is_empty() { "" } else { "." };

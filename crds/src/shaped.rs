@@ -56,7 +56,11 @@ impl<T: Shape> PodShaped<T> {
     pub fn typed(&self, field: &str) -> Result<T, WrongShape> {
         let mut value = self.value.clone();
         T::normalise(&mut value);
-        serde_json::from_value(value).map_err(|cause| WrongShape { field: field.into(), shape: T::NAME, cause })
+        serde_json::from_value(value).map_err(|cause| WrongShape {
+            field: field.into(),
+            shape: T::NAME,
+            cause,
+        })
     }
 }
 
@@ -71,11 +75,16 @@ impl<T: Shape> JsonSchema for PodShaped<T> {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let mut schema = json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let mut schema =
+            json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         if !T::REQUIRED.is_empty() {
-            let texts = T::REQUIRED.iter().map(|key| (*key, 253)).chain(T::OPTIONAL.iter().copied());
+            let texts =
+                T::REQUIRED.iter().map(|key| (*key, 253)).chain(T::OPTIONAL.iter().copied());
             let text = |length: u32| json!({"type": "string", "maxLength": length});
-            schema.insert("properties".into(), texts.map(|(key, length)| (key, text(length))).collect());
+            schema.insert(
+                "properties".into(),
+                texts.map(|(key, length)| (key, text(length))).collect(),
+            );
             schema.insert("required".into(), T::REQUIRED.into());
         }
         schema
@@ -90,12 +99,16 @@ mod tests {
 
     #[test]
     fn a_pod_shaped_value_gets_its_type_or_an_error_that_names_the_field() {
-        let resources = PodShaped::<ResourceRequirements>::new(json!({"limits": {"cpu": 1, "memory": "1Gi"}}));
+        let resources =
+            PodShaped::<ResourceRequirements>::new(json!({"limits": {"cpu": 1, "memory": "1Gi"}}));
         let limits = resources.typed("spec.resources").unwrap().limits.unwrap();
         assert_eq!(limits["cpu"].0, "1");
         assert_eq!(resources.as_value(), &json!({"limits": {"cpu": 1, "memory": "1Gi"}}));
         let wrong = PodShaped::<Toleration>::new(json!({"key": 3}));
         let message = wrong.typed("spec.podTemplate.tolerations[0]").unwrap_err().to_string();
-        assert!(message.starts_with("spec.podTemplate.tolerations[0]: not a Kubernetes Toleration: "), "{message}");
+        assert!(
+            message.starts_with("spec.podTemplate.tolerations[0]: not a Kubernetes Toleration: "),
+            "{message}"
+        );
     }
 }

@@ -177,7 +177,9 @@ fn bytes(text: &str) -> Option<u64> {
         (_, Some(number)) => (number, 1 << 20),
         _ => (text, 1),
     };
-    let fine = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|c| c.is_ascii_digit());
+    let fine = !number.is_empty()
+        && !number.starts_with('0')
+        && number.bytes().all(|c| c.is_ascii_digit());
     fine.then(|| number.parse().unwrap_or(u64::MAX).saturating_mul(unit))
 }
 

@@ -23,12 +23,18 @@ fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
 
 #[test]
 fn the_committed_crd_is_the_generated_one() {
-    assert!(include_str!("../mcphubs.yaml") == yaml().unwrap(), "crds/mcphubs.yaml is old; run `make generate`");
+    assert!(
+        include_str!("../mcphubs.yaml") == yaml().unwrap(),
+        "crds/mcphubs.yaml is old; run `make generate`"
+    );
 }
 
 #[test]
 fn the_committed_reference_is_the_generated_one() {
-    assert!(include_str!("../../docs/reference.md") == markdown(), "docs/reference.md is old; run `make generate`");
+    assert!(
+        include_str!("../../docs/reference.md") == markdown(),
+        "docs/reference.md is old; run `make generate`"
+    );
 }
 
 // A client-side `kubectl apply` keeps the object in an annotation of at most 256 KiB.
@@ -78,7 +84,10 @@ fn formats_are_those_of_kubernetes_and_every_field_is_described() {
         for (name, field) in part["properties"].as_object().into_iter().flatten() {
             let shaped = part.get("x-kubernetes-preserve-unknown-fields").is_some();
             let described = shaped || !field["description"].as_str().unwrap_or_default().is_empty();
-            assert!(described || (path.is_empty() && name == "spec"), "{path}.{name} has no description");
+            assert!(
+                described || (path.is_empty() && name == "spec"),
+                "{path}.{name} has no description"
+            );
         }
     });
 }
@@ -89,8 +98,14 @@ fn every_rule_has_its_place_and_a_sentence_of_its_own() {
     let mut schema = schema();
     let mut messages = Vec::new();
     for rule in all_rules() {
-        let place = at(&mut schema, &rule.at).unwrap_or_else(|| panic!("no {} in the schema", rule.at));
-        assert!(rule.field.is_empty() || place["properties"].get(&rule.field).is_some(), "{}.{}", rule.at, rule.field);
+        let place =
+            at(&mut schema, &rule.at).unwrap_or_else(|| panic!("no {} in the schema", rule.at));
+        assert!(
+            rule.field.is_empty() || place["properties"].get(&rule.field).is_some(),
+            "{}.{}",
+            rule.at,
+            rule.field
+        );
         assert!(!messages.contains(&rule.message), "said twice: {}", rule.message);
         messages.push(rule.message);
     }

@@ -73,7 +73,11 @@ pub fn router(admin: Admin, guarded: Router, local: Router) -> Router {
         .merge(guarded)
         .merge(
             // A drain that anybody on the network can ask for is a way to switch a hub off.
-            Router::new().route(DRAIN_PATH, post(drain)).with_state(admin).merge(local).layer(from_fn(require_local)),
+            Router::new()
+                .route(DRAIN_PATH, post(drain))
+                .with_state(admin)
+                .merge(local)
+                .layer(from_fn(require_local)),
         )
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
@@ -91,7 +95,8 @@ pub async fn serve(
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     match TextEncoder::new().encode_to_string(&admin.metrics.gather()) {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -112,11 +117,16 @@ async fn drain(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 /// Only from within the pod, which Kubernetes lets few people into.
-async fn require_local(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+async fn require_local(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     if peer.ip().to_canonical().is_loopback() {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "answered to this pod only; use kubectl exec or port-forward").into_response()
+        (StatusCode::FORBIDDEN, "answered to this pod only; use kubectl exec or port-forward")
+            .into_response()
     }
 }
 
@@ -134,7 +144,9 @@ async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: 
 /// Whether it is the token of a valid key. Takes the same time however much of it is right.
 fn opens(keys: &KeyRing, token: &str) -> bool {
     let given = Sha256::digest(token);
-    keys.iter().fold(false, |found, key| found | bool::from(given.ct_eq(&Sha256::digest(key.admin_token()))))
+    keys.iter().fold(false, |found, key| {
+        found | bool::from(given.ct_eq(&Sha256::digest(key.admin_token())))
+    })
 }
 
 #[cfg(test)]
@@ -182,11 +194,18 @@ mod tests {
             assert_eq!(ask(Request::get(path)).await.0, 401, "{path} without token");
             for (serial, status) in [(3, 200), (2, 200), (1, 401)] {
                 let token = MasterKey::new([1; 32]).hub_key("uid", serial).admin_token();
-                assert_eq!(ask(with_token(path, &token)).await.0, status, "{path} with key {serial}");
+                assert_eq!(
+                    ask(with_token(path, &token)).await.0,
+                    status,
+                    "{path} with key {serial}"
+                );
             }
         }
         let token = ring(3).current().admin_token();
-        assert_eq!(ask(with_token("/generation", &token)).await, (200, r#"{"generation":7}"#.into()));
+        assert_eq!(
+            ask(with_token("/generation", &token)).await,
+            (200, r#"{"generation":7}"#.into())
+        );
     }
 
     #[tokio::test]
@@ -200,7 +219,10 @@ mod tests {
         let peer = |peer: &str| ConnectInfo::<SocketAddr>(peer.parse().unwrap());
         let from = |of: &str| Request::post(DRAIN_PATH).extension(peer(of));
         let local = |of: &str| Request::get("/local").extension(peer(of));
-        assert_eq!((ask(local("10.0.0.1:1")).await.0, ask(local("127.0.0.1:1")).await.0), (403, 200));
+        assert_eq!(
+            (ask(local("10.0.0.1:1")).await.0, ask(local("127.0.0.1:1")).await.0),
+            (403, 200)
+        );
         assert_eq!(ask(from("10.0.0.1:1")).await.0, 403);
         assert_eq!(ask(from("127.0.0.1:1")).await, (202, r#"{"left":2}"#.into()));
         assert_eq!(ask(from("[::ffff:127.0.0.1]:1")).await.0, 202);

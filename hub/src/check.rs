@@ -15,7 +15,11 @@ use crate::serve;
 pub async fn run(args: &args::Check) -> anyhow::Result<()> {
     let config = serve::read(&args.file, true)?;
     let count = config.servers.len();
-    let good = format!("{}: good, {count} server{}", args.file.display(), if count == 1 { "" } else { "s" });
+    let good = format!(
+        "{}: good, {count} server{}",
+        args.file.display(),
+        if count == 1 { "" } else { "s" }
+    );
     let listed = match &args.catalogue {
         Some(file) => Some(listing::read(&config, file)?),
         None if args.connect => Some(listing::asked(&args.file).await?),
@@ -37,6 +41,11 @@ fn tools(file: &Path, config: &HubConfig, listed: &Listed) -> anyhow::Result<()>
         println!("{warning}");
     }
     let silent = listed.silent(config);
-    anyhow::ensure!(silent.is_empty(), "{}: could not be asked for their tools: {}", file.display(), silent.join(", "));
+    anyhow::ensure!(
+        silent.is_empty(),
+        "{}: could not be asked for their tools: {}",
+        file.display(),
+        silent.join(", ")
+    );
     Ok(())
 }

@@ -27,7 +27,8 @@ const FILE: u64 = 1 << 30;
 #[allow(clippy::print_stdout)] // its answer is its output
 pub fn run(args: &args::Eval) -> anyhow::Result<()> {
     let tools = bench::tools(&text(&args.tools)?, &args.tools.display().to_string())?;
-    let questions = bench::questions(&text(&args.queries)?, &args.queries.display().to_string(), &tools)?;
+    let questions =
+        bench::questions(&text(&args.queries)?, &args.queries.display().to_string(), &tools)?;
     let report = measure(&tools, &questions, args)?;
     println!("{}", if args.json { report.to_string() } else { table(&report) });
     Ok(())
@@ -35,12 +36,16 @@ pub fn run(args: &args::Eval) -> anyhow::Result<()> {
 
 /// A file's text, plain or gz.
 fn text(path: &Path) -> anyhow::Result<String> {
-    let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let file =
+        std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut bytes = Vec::new();
-    file.take(FILE).read_to_end(&mut bytes).with_context(|| format!("{} cannot be read", path.display()))?;
+    file.take(FILE)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        let unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(FILE).read_to_end(&mut plain);
+        let unpacked =
+            flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(FILE).read_to_end(&mut plain);
         unpacked.with_context(|| format!("{} is no whole gz file", path.display()))?;
         bytes = plain;
     }
@@ -82,7 +87,8 @@ impl<'a> Setup<'a> {
         let mut index = Index::build(&docs, &models);
         let vectors: Vec<_> = models.encode_docs(&docs).into_iter().map(Arc::new).collect();
         if !vectors.is_empty() {
-            let known: HashMap<Digest, &Arc<Vector>> = index.digests().iter().copied().zip(&vectors).collect();
+            let known: HashMap<Digest, &Arc<Vector>> =
+                index.digests().iter().copied().zip(&vectors).collect();
             index = index.with_vectors(|digest| known.get(digest).copied().cloned());
         }
         let index_ms = millis(start);
@@ -105,10 +111,13 @@ impl<'a> Setup<'a> {
     fn remember<'q>(&mut self, questions: &'q [Question], most: usize) -> Vec<&'q Question> {
         let mut left = Vec::new();
         for question in questions.iter().filter(|question| !question.gold.is_empty()) {
-            let gold: Vec<Digest> = question.gold.iter().flatten().map(|&tool| self.index.digests()[tool]).collect();
+            let gold: Vec<Digest> =
+                question.gold.iter().flatten().map(|&tool| self.index.digests()[tool]).collect();
             let known = gold.iter().map(|tool| self.memory.count(tool)).min().unwrap_or_default();
             match self.models.encode_query(&question.text).filter(|_| (known as usize) < most) {
-                Some(prompt) => gold.into_iter().for_each(|tool| self.memory.remember(tool, &prompt)),
+                Some(prompt) => {
+                    gold.into_iter().for_each(|tool| self.memory.remember(tool, &prompt))
+                }
                 None => left.push(question),
             }
         }
@@ -142,7 +151,8 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
         for k in [1, 5, 10, 20] {
             *sums.entry(("recall", k)).or_default() += bench::recall(found, &question.gold, k);
             *sums.entry(("ndcg", k)).or_default() += bench::ndcg(found, &question.gold, k);
-            *sums.entry(("completeness", k)).or_default() += bench::completeness(found, &question.gold, k);
+            *sums.entry(("completeness", k)).or_default() +=
+                bench::completeness(found, &question.gold, k);
             let shown: f64 = found.iter().take(k).map(|&tool| f64::from(costs[tool])).sum();
             *sums.entry(("saved", k)).or_default() += 1.0 - shown / all.max(1.0);
         }
@@ -150,13 +160,16 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
         answers.push(answer);
     }
     let rss = rss_bytes();
-    let auc = if args.backend == Backend::Lexical { None } else { abstention(&setup, &asked, answers)? };
+    let auc =
+        if args.backend == Backend::Lexical { None } else { abstention(&setup, &asked, answers)? };
     let share = |of: &str, k: usize| {
         let sum = sums.get(&(of, k)).map(|sum| round(sum / asked.len() as f64));
         json!(sum)
     };
     let ranks = |of: &str, ks: &[usize]| {
-        Value::Object(ks.iter().map(|&k| (k.to_string(), share(of, k))).collect::<serde_json::Map<_, _>>())
+        Value::Object(
+            ks.iter().map(|&k| (k.to_string(), share(of, k))).collect::<serde_json::Map<_, _>>(),
+        )
     };
     let mut time = |at: f64| bench::quantile(&mut times, at).map(round);
     Ok(json!({
@@ -177,12 +190,20 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
 
 /// How well the score of "nothing fits" tells a question from the same one without its tools, their twins and what is
 /// like them: by vectors of the transformer, whatever the backend.
-fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> anyhow::Result<Option<f64>> {
+fn abstention(
+    setup: &Setup<'_>,
+    asked: &[&Question],
+    answers: Vec<Answer>,
+) -> anyhow::Result<Option<f64>> {
     if asked.is_empty() {
         return Ok(None);
     }
     let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
-    let vectors = if setup.models.is_full() { Vec::new() } else { Models::embedded(true)?.encode_docs(&docs) };
+    let vectors = if setup.models.is_full() {
+        Vec::new()
+    } else {
+        Models::embedded(true)?.encode_docs(&docs)
+    };
     let cosine = |one: usize, other: usize| match (vectors.get(one), vectors.get(other)) {
         (Some(one), Some(other)) => one.cosine(other),
         _ => setup.index.alike(one, other),
@@ -190,10 +211,14 @@ fn abstention(setup: &Setup<'_>, asked: &[&Question], answers: Vec<Answer>) -> a
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for (question, answer) in asked.iter().zip(answers) {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
-        let right = |tool: usize, gold: usize| docs[gold].name == docs[tool].name || cosine(gold, tool) > ALIKE;
-        let gone: Vec<bool> = (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
+        let right = |tool: usize, gold: usize| {
+            docs[gold].name == docs[tool].name || cosine(gold, tool) > ALIKE
+        };
+        let gone: Vec<bool> =
+            (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
         with.push(answer.fit_score);
-        without.push(setup.answer(&question.text, Some(answer.prompt), &|tool| !gone[tool]).fit_score);
+        without
+            .push(setup.answer(&question.text, Some(answer.prompt), &|tool| !gone[tool]).fit_score);
     }
     Ok(bench::auc(&with, &without))
 }
@@ -205,7 +230,9 @@ fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
     let there = |name: &str| -> anyhow::Result<Option<&'static [u8]>> {
         let path = folder.join(name);
         let read = path.try_exists()?.then(|| std::fs::read(&path)).transpose();
-        Ok(read.with_context(|| format!("{} cannot be read", path.display()))?.map(|bytes| &*bytes.leak()))
+        Ok(read
+            .with_context(|| format!("{} cannot be read", path.display()))?
+            .map(|bytes| &*bytes.leak()))
     };
     weights.table = there("static.bin")?.unwrap_or(weights.table);
     weights.encoder = there("encoder.onnx")?.unwrap_or(weights.encoder);
@@ -238,15 +265,31 @@ fn round(value: f64) -> f64 {
 
 /// For people.
 fn table(report: &Value) -> String {
-    let mut lines = vec![format!("{} tools, {} questions", report["tools"], report["queries"]), String::new()];
+    let mut lines =
+        vec![format!("{} tools, {} questions", report["tools"], report["queries"]), String::new()];
     lines.push(format!("{:<14}{:>9}{:>9}{:>9}{:>9}", "", "@1", "@5", "@10", "@20"));
-    for (title, key) in
-        [("recall", "recall"), ("nDCG", "ndcg"), ("completeness", "completeness"), ("tokens saved", "tokens_saved")]
-    {
-        let cell = |k: &str| report[key][k].as_f64().map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0));
-        lines.push(format!("{title:<14}{:>9}{:>9}{:>9}{:>9}", cell("1"), cell("5"), cell("10"), cell("20")));
+    for (title, key) in [
+        ("recall", "recall"),
+        ("nDCG", "ndcg"),
+        ("completeness", "completeness"),
+        ("tokens saved", "tokens_saved"),
+    ] {
+        let cell = |k: &str| {
+            report[key][k]
+                .as_f64()
+                .map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+        };
+        lines.push(format!(
+            "{title:<14}{:>9}{:>9}{:>9}{:>9}",
+            cell("1"),
+            cell("5"),
+            cell("10"),
+            cell("20")
+        ));
     }
-    let number = |value: &Value| value.as_f64().map_or("not measured".to_owned(), |value| format!("{value:.2}"));
+    let number = |value: &Value| {
+        value.as_f64().map_or("not measured".to_owned(), |value| format!("{value:.2}"))
+    };
     lines.push(String::new());
     lines.push(format!(
         "\"nothing fits\": AUC {}, false {}",

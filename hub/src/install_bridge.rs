@@ -16,7 +16,8 @@ pub async fn run(args: args::InstallBridge) -> anyhow::Result<()> {
 }
 
 fn install(from: &Path, dest: &Path) -> anyhow::Result<()> {
-    let folder = dest.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        dest.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut part = dest.as_os_str().to_owned();
     part.push(".part");
     let write = || {
@@ -44,13 +45,18 @@ mod tests {
         install(&from, &dest).unwrap();
         assert_eq!(fs::read_to_string(&dest).unwrap(), "new");
         assert_eq!(fs::metadata(&dest).unwrap().permissions().mode() & 0o777, 0o755);
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let error = install(Path::new("/proc/self/exe"), Path::new("/nowhere/mcp-hub")).unwrap_err();
-        assert!(format!("{error:#}").starts_with("cannot install to /nowhere/mcp-hub: "), "{error:#}");
+        let error =
+            install(Path::new("/proc/self/exe"), Path::new("/nowhere/mcp-hub")).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("cannot install to /nowhere/mcp-hub: "),
+            "{error:#}"
+        );
     }
 }

@@ -13,7 +13,8 @@ use crate::mounted;
 /// The ring in force: read from `dir` now, and again when it changes. Something unreadable keeps the last ring.
 pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
     let file = dir.join(paths::KEYS_FILE);
-    let content = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let content =
+        std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
     let ring = parse(&content).with_context(|| format!("{}: not a key ring", file.display()))?;
     let (sender, receiver) = watch::channel(Arc::new(ring));
     tokio::spawn(async move {
@@ -35,7 +36,8 @@ pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
 
 fn parse(content: &[u8]) -> anyhow::Result<KeyRing> {
     // The parser's own message could quote key material.
-    serde_json::from_slice(content).map_err(|error| anyhow::anyhow!("line {}: bad key ring", error.line()))
+    serde_json::from_slice(content)
+        .map_err(|error| anyhow::anyhow!("line {}: bad key ring", error.line()))
 }
 
 #[cfg(test)]
@@ -65,7 +67,8 @@ mod tests {
     #[tokio::test]
     async fn a_broken_key_ring_at_start_is_refused_without_its_content() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(paths::KEYS_FILE), r#"[{"serial":1,"key":"c2VjcmV0"}]"#).unwrap();
+        std::fs::write(dir.path().join(paths::KEYS_FILE), r#"[{"serial":1,"key":"c2VjcmV0"}]"#)
+            .unwrap();
         let error = format!("{:#}", follow(dir.path()).unwrap_err());
         assert!(error.contains("keys.json") && !error.contains("c2VjcmV0"), "{error}");
     }

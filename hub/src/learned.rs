@@ -60,8 +60,9 @@ impl Shared {
     /// `answers` are those of language models that all pods have.
     async fn follow(&self, selector: &Selector, answers: &Mutex<Vec<u8>>) {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let config =
-            watcher::Config::default().fields(&format!("metadata.name={}", self.name())).timeout(WATCH_SECONDS);
+        let config = watcher::Config::default()
+            .fields(&format!("metadata.name={}", self.name()))
+            .timeout(WATCH_SECONDS);
         let mut events = watcher(maps, config).backoff(Retry::default()).boxed();
         while let Some(event) = events.next().await {
             match event {
@@ -73,7 +74,9 @@ impl Shared {
                 }
                 Ok(Event::InitDone) => selector.shared_is_read(),
                 Ok(Event::Init | Event::Delete(_)) => {}
-                Err(error) => tracing::debug!(%error, "what other pods have learned cannot be read"),
+                Err(error) => {
+                    tracing::debug!(%error, "what other pods have learned cannot be read")
+                }
             }
         }
     }
@@ -128,7 +131,8 @@ impl Shared {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let owners = maps.get(&self.name()).await?.metadata.owner_references;
         // Who may not set finalizers of the hub may not hold up its deletion either.
-        let plain = |owner| OwnerReference { block_owner_deletion: None, controller: None, ..owner };
+        let plain =
+            |owner| OwnerReference { block_owner_deletion: None, controller: None, ..owner };
         Ok(owners.map(|owners| owners.into_iter().map(plain).collect()))
     }
 
@@ -143,7 +147,9 @@ impl Shared {
                 leases.create(&PostParams::default(), &new).await
             }
             Some(lease) if is_free(&lease, &self.pod, Timestamp::now()) => {
-                leases.replace(&self.name(), &PostParams::default(), &held(lease, Some(&self.pod))).await
+                leases
+                    .replace(&self.name(), &PostParams::default(), &held(lease, Some(&self.pod)))
+                    .await
             }
             Some(_) => return Ok(None),
         };
@@ -200,7 +206,8 @@ fn held(mut lease: Lease, by: Option<&str>) -> Lease {
 fn is_free(lease: &Lease, pod: &str, now: Timestamp) -> bool {
     let Some(spec) = &lease.spec else { return true };
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let lasts = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
+    let lasts =
+        SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
     let over = spec.renew_time.as_ref().is_none_or(|renewed| now.duration_since(renewed.0) > lasts);
     holder.is_empty() || holder == pod || over
 }

@@ -25,7 +25,10 @@ impl Listed {
     /// Names of servers that should have listed and have not.
     pub fn silent<'c>(&self, config: &'c HubConfig) -> Vec<&'c str> {
         let servers = config.servers.iter().zip(&self.lists);
-        servers.filter(|(server, list)| list.is_none() && !server.disabled).map(|(server, _)| &*server.name).collect()
+        servers
+            .filter(|(server, list)| list.is_none() && !server.disabled)
+            .map(|(server, _)| &*server.name)
+            .collect()
     }
 }
 
@@ -56,9 +59,10 @@ pub async fn asked(config: &Path) -> anyhow::Result<Listed> {
 /// Reads what the servers list from a file: name of the server to its answer to `tools/list`.
 pub fn read(config: &HubConfig, file: &Path) -> anyhow::Result<Listed> {
     let shape = r#"write {"server": {"tools": [{"name": …}]}}"#;
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let answers: BTreeMap<String, &serde_json::value::RawValue> =
-        serde_json::from_str(&text).with_context(|| format!("{}: is no catalogue; {shape}", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))?;
+    let answers: BTreeMap<String, &serde_json::value::RawValue> = serde_json::from_str(&text)
+        .with_context(|| format!("{}: is no catalogue; {shape}", file.display()))?;
     for name in answers.keys() {
         if !config.servers.iter().any(|server| server.name == *name) {
             anyhow::bail!("{}: \"{name}\" is no server of the config", file.display());
@@ -66,11 +70,16 @@ pub fn read(config: &HubConfig, file: &Path) -> anyhow::Result<Listed> {
     }
     let list = |name: &String| {
         let Some(answer) = answers.get(name) else { return Ok(None) };
-        let page = Page::parse(answer.get())
-            .with_context(|| format!("{}: \"{name}\" is no answer to tools/list; {shape}", file.display()))?;
+        let page = Page::parse(answer.get()).with_context(|| {
+            format!("{}: \"{name}\" is no answer to tools/list; {shape}", file.display())
+        })?;
         anyhow::Ok(Some(Arc::new(ServerList::of_pages(vec![page.list]))))
     };
-    let lists = config.servers.iter().map(|server| list(&server.name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let lists = config
+        .servers
+        .iter()
+        .map(|server| list(&server.name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let catalogue = Catalogue::of(config, &lists);
     Ok(Listed { visibility: Visibility::of(Arc::new(config.clone()), catalogue), lists })
 }

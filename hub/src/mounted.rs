@@ -49,7 +49,11 @@ fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         watcher.watch(dir, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    watching.inspect_err(|error| tracing::warn!(dir = %dir.display(), %error, "folder is polled, not watched")).ok()
+    watching
+        .inspect_err(
+            |error| tracing::warn!(dir = %dir.display(), %error, "folder is polled, not watched"),
+        )
+        .ok()
 }
 
 #[cfg(test)]

@@ -72,20 +72,29 @@ impl Runtime {
 /// Access to the cluster that this pod runs in; `None` outside of one, where the mounted files alone are obeyed.
 pub fn in_cluster() -> Option<Client> {
     let mut config = kube::Config::incluster()
-        .inspect_err(|reason| tracing::info!(%reason, "no API server: the mounted files alone are obeyed"))
+        .inspect_err(
+            |reason| tracing::info!(%reason, "no API server: the mounted files alone are obeyed"),
+        )
         .ok()?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).inspect_err(|error| tracing::error!(%error, "no client for the API server")).ok()
+    Client::try_from(config)
+        .inspect_err(|error| tracing::error!(%error, "no client for the API server"))
+        .ok()
 }
 
-async fn follow_file(file: PathBuf, known: Option<Vec<u8>>, sender: Arc<watch::Sender<Arc<Dataplane>>>) {
+async fn follow_file(
+    file: PathBuf,
+    known: Option<Vec<u8>>,
+    sender: Arc<watch::Sender<Arc<Dataplane>>>,
+) {
     mounted::follow(file, known, move |content| obey(&sender, content, "file")).await;
 }
 
 async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Dataplane>>>) {
     let name = format!("{}-runtime", watched.hub);
     let api: Api<ConfigMap> = Api::namespaced(watched.client, &watched.namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
+    let config =
+        watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
     let mut events = watcher(api, config).backoff(Retry::default()).boxed();
     while let Some(event) = events.next().await {
         match event {
@@ -94,13 +103,18 @@ async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Datap
                 if let Some(content) = content {
                     obey(&sender, content.as_bytes(), "watch");
                 } else {
-                    tracing::error!("{name} has no {}; the last state stays", paths::DATAPLANE_FILE);
+                    tracing::error!(
+                        "{name} has no {}; the last state stays",
+                        paths::DATAPLANE_FILE
+                    );
                 }
             }
             // Deleted by hand: the operator makes it again, and until then nothing is known to be wrong.
             Ok(Event::Delete(_)) => tracing::warn!("{name} is gone; the last state stays"),
             Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => tracing::warn!(%error, "{name} cannot be watched; the mounted file is obeyed"),
+            Err(error) => {
+                tracing::warn!(%error, "{name} cannot be watched; the mounted file is obeyed")
+            }
         }
     }
 }
@@ -108,7 +122,9 @@ async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Datap
 fn obey(sender: &watch::Sender<Arc<Dataplane>>, content: &[u8], source: &str) {
     let new: Dataplane = match serde_json::from_slice(content) {
         Ok(new) => new,
-        Err(error) => return tracing::error!(%error, source, "dataplane.json is unreadable; the last state stays"),
+        Err(error) => {
+            return tracing::error!(%error, source, "dataplane.json is unreadable; the last state stays");
+        }
     };
     // File and watch lag behind each other: an older generation must not bring a weight back.
     sender.send_if_modified(|state| {

@@ -41,22 +41,36 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         Some(prompt) => Some(chosen(&listed.visibility, view, &caller, prompt)?),
         None => None,
     };
-    println!("{}", text(&listed, Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }));
-    if listed.visibility.config.filtering.llm.is_some() && listed.visibility.undecided().next().is_some() {
-        println!("  ! categories are those of words here; in a running hub the language model decides them");
+    println!(
+        "{}",
+        text(
+            &listed,
+            Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }
+        )
+    );
+    if listed.visibility.config.filtering.llm.is_some()
+        && listed.visibility.undecided().next().is_some()
+    {
+        println!(
+            "  ! categories are those of words here; in a running hub the language model decides them"
+        );
     }
     Ok(())
 }
 
 /// The answer of a hub that runs.
 async fn of_running(args: &args::Why) -> anyhow::Result<String> {
-    let url = format!("{}{WHY_PATH}", args.url.as_deref().unwrap_or_default().trim_end_matches('/'));
-    let said = [("tool", Some(&args.tool)), ("view", args.view.as_ref()), ("as", args.caller.as_ref())];
+    let url =
+        format!("{}{WHY_PATH}", args.url.as_deref().unwrap_or_default().trim_end_matches('/'));
+    let said =
+        [("tool", Some(&args.tool)), ("view", args.view.as_ref()), ("as", args.caller.as_ref())];
     let said = said.into_iter().chain([("prompt", args.prompt.as_ref())]);
-    let query: Vec<(&str, &String)> = said.filter_map(|(name, value)| Some((name, value?))).collect();
+    let query: Vec<(&str, &String)> =
+        said.filter_map(|(name, value)| Some((name, value?))).collect();
     let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
     let asked = http.get(&url).query(&query).send().await;
-    let answer = asked.with_context(|| format!("{url}: not answered; give the admin address of a hub"))?;
+    let answer =
+        asked.with_context(|| format!("{url}: not answered; give the admin address of a hub"))?;
     let (status, text) = (answer.status(), answer.text().await?);
     anyhow::ensure!(status.is_success(), "{url}: {status}: {text}");
     Ok(text)
@@ -66,7 +80,8 @@ async fn of_running(args: &args::Why) -> anyhow::Result<String> {
 pub fn text(listed: &Listed, question: Question<'_>) -> String {
     let answer = why(&listed.visibility, &listed.lists, question);
     let silent = listed.silent(&listed.visibility.config);
-    let silent = silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
+    let silent =
+        silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
     let warnings = if answer.steps.is_empty() { Vec::new() } else { listed.visibility.warnings() };
     let more: Vec<String> = silent.chain(warnings).map(|line| format!("\n  ! {line}")).collect();
     format!("{answer}{}", more.concat())
@@ -82,14 +97,25 @@ fn chosen(
     let Some(sight) = visibility.sight(view, caller) else { return Ok(Vec::new()) };
     let models = Models::embedded(sight.tools.len() <= MOST_ENCODED)?;
     let doc = |tool: &Arc<Tool>| -> [String; 4] {
-        [tool.server_name.to_string(), tool.bare.clone(), tool.description.clone(), tool.input_schema().to_owned()]
+        [
+            tool.server_name.to_string(),
+            tool.bare.clone(),
+            tool.description.clone(),
+            tool.input_schema().to_owned(),
+        ]
     };
     let texts: Vec<[String; 4]> = sight.tools.iter().map(doc).collect();
-    let docs: Vec<Doc<'_>> =
-        texts.iter().map(|[server, name, description, schema]| Doc { server, name, description, schema }).collect();
+    let docs: Vec<Doc<'_>> = texts
+        .iter()
+        .map(|[server, name, description, schema]| Doc { server, name, description, schema })
+        .collect();
     let mut index = Index::build(&docs, &models);
-    let vectors: HashMap<Digest, Arc<Vector>> =
-        index.digests().iter().copied().zip(models.encode_docs(&docs).into_iter().map(Arc::new)).collect();
+    let vectors: HashMap<Digest, Arc<Vector>> = index
+        .digests()
+        .iter()
+        .copied()
+        .zip(models.encode_docs(&docs).into_iter().map(Arc::new))
+        .collect();
     if !vectors.is_empty() {
         index = index.with_vectors(|digest| vectors.get(digest).cloned());
     }

@@ -26,8 +26,14 @@ pub struct Admin {
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, routes(admin)).with_graceful_shutdown(async move { stop.cancelled().await }).await
+pub async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, routes(admin))
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
 }
 
 fn routes(admin: Admin) -> Router {

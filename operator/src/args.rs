@@ -68,8 +68,13 @@ pub struct BadTiming {
 impl Args {
     /// The periods of the election.
     pub fn timing(&self) -> Result<Timing, BadTiming> {
-        let (lease, renew_deadline, retry) = (self.lease_duration, self.renew_deadline, self.retry_period);
-        if retry.is_zero() || retry >= renew_deadline || renew_deadline >= lease || lease.subsec_nanos() != 0 {
+        let (lease, renew_deadline, retry) =
+            (self.lease_duration, self.renew_deadline, self.retry_period);
+        if retry.is_zero()
+            || retry >= renew_deadline
+            || renew_deadline >= lease
+            || lease.subsec_nanos() != 0
+        {
             return Err(BadTiming { lease, renew_deadline, retry });
         }
         Ok(Timing { lease, renew_deadline, retry })
@@ -77,8 +82,10 @@ impl Args {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 =
-        text.trim_end_matches('s').parse().map_err(|_| "seconds are a number, as 15 or 0.5".to_owned())?;
+    let number: f64 = text
+        .trim_end_matches('s')
+        .parse()
+        .map_err(|_| "seconds are a number, as 15 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }
 
@@ -94,9 +101,15 @@ mod tests {
     fn a_deadline_that_is_not_before_the_leases_end_is_refused_by_name() {
         assert_eq!(parsed(&[]).timing(), Ok(Timing::default()));
         let refused = parsed(&["--renew-deadline", "15"]).timing().unwrap_err().to_string();
-        assert!(refused.contains("--renew-deadline (15s)") && refused.contains("--lease-duration (15s)"), "{refused}");
         assert!(
-            parsed(&["--lease-duration", "2.5", "--renew-deadline", "1", "--retry-period", "0.2"]).timing().is_err()
+            refused.contains("--renew-deadline (15s)")
+                && refused.contains("--lease-duration (15s)"),
+            "{refused}"
+        );
+        assert!(
+            parsed(&["--lease-duration", "2.5", "--renew-deadline", "1", "--retry-period", "0.2"])
+                .timing()
+                .is_err()
         );
     }
 }

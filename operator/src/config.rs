@@ -83,7 +83,8 @@ impl Config {
 
     /// Understands the text of the file.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let file: File = serde_yaml_ng::from_str(text).map_err(|error| Error::Malformed(error.to_string()))?;
+        let file: File =
+            serde_yaml_ng::from_str(text).map_err(|error| Error::Malformed(error.to_string()))?;
         if file.hub_image.is_empty() {
             return Err(invalid("hubImage", "name the image of hubs, with its tag"));
         }
@@ -91,7 +92,10 @@ impl Config {
         for (at, server) in file.prometheus.into_iter().enumerate() {
             let (name, server) = server.understood(at)?;
             if prometheus.insert(name, server).is_some() {
-                return Err(invalid(&format!("prometheus[{at}].name"), "there is another one of this name"));
+                return Err(invalid(
+                    &format!("prometheus[{at}].name"),
+                    "there is another one of this name",
+                ));
             }
         }
         let scopes = if file.watch_namespaces.is_empty() {
@@ -99,27 +103,38 @@ impl Config {
         } else {
             file.watch_namespaces.into_iter().map(Scope::Namespace).collect()
         };
-        Ok(Self { hub_image: file.hub_image, image_pull_policy: file.image_pull_policy, scopes, prometheus })
+        Ok(Self {
+            hub_image: file.hub_image,
+            image_pull_policy: file.image_pull_policy,
+            scopes,
+            prometheus,
+        })
     }
 }
 
 impl Server {
     fn understood(self, at: usize) -> Result<(String, Prometheus), Error> {
         let field = |name: &str| format!("prometheus[{at}].{name}");
-        let url = Url::parse(&self.url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let url = url.ok_or_else(|| invalid(&field("url"), "write http://host:port or https://host:port"))?;
+        let url = Url::parse(&self.url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url
+            .ok_or_else(|| invalid(&field("url"), "write http://host:port or https://host:port"))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             return Err(invalid(&field("url"), "credentials and a query are not supported in it"));
         }
-        let scrape_interval = positive(self.scrape_interval)
-            .ok_or_else(|| invalid(&field("scrapeInterval"), "write how often it scrapes hubs, as 30s"))?;
+        let scrape_interval = positive(self.scrape_interval).ok_or_else(|| {
+            invalid(&field("scrapeInterval"), "write how often it scrapes hubs, as 30s")
+        })?;
         let ingest_delay = match self.ingest_delay {
-            Some(delay) => {
-                Duration::try_from(delay).map_err(|_| invalid(&field("ingestDelay"), "it can not be negative"))?
-            }
+            Some(delay) => Duration::try_from(delay)
+                .map_err(|_| invalid(&field("ingestDelay"), "it can not be negative"))?,
             None => scrape_interval,
         };
-        Ok((self.name, Prometheus { url, facts: snapshot::Prometheus { scrape_interval, ingest_delay } }))
+        Ok((
+            self.name,
+            Prometheus { url, facts: snapshot::Prometheus { scrape_interval, ingest_delay } },
+        ))
     }
 }
 
@@ -142,7 +157,10 @@ mod tests {
         )
         .unwrap();
         let half = Duration::from_secs(30);
-        assert_eq!(config.prometheus["main"].facts, snapshot::Prometheus { scrape_interval: half, ingest_delay: half });
+        assert_eq!(
+            config.prometheus["main"].facts,
+            snapshot::Prometheus { scrape_interval: half, ingest_delay: half }
+        );
         assert_eq!(config.scopes, [Scope::Cluster]);
     }
 
@@ -159,7 +177,10 @@ mod tests {
                 "{hubImage: h, prometheus: [{name: a, url: 'http://p:9090', scrapeInterval: 0s}]}",
                 "scrapeInterval: write",
             ),
-            ("{hubImage: h, prometheus: [{name: a, url: 'http://u:p@p:9090', scrapeInterval: 1s}]}", "credentials"),
+            (
+                "{hubImage: h, prometheus: [{name: a, url: 'http://u:p@p:9090', scrapeInterval: 1s}]}",
+                "credentials",
+            ),
         ] {
             let refused = Config::parse(text).unwrap_err().to_string();
             assert!(refused.contains(said), "{text}: {refused}");

@@ -39,7 +39,8 @@ pub(crate) async fn run(
         .map(|hub| Ok::<_, Never>(ObjectRef::<McpHub>::new(&hub.name).within(&hub.namespace)))
         .take_until(stop.cancelled_owned());
     let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
-    let spawned = |hub, context| CancelableJoinHandle::spawn(reconcile(hub, context), &Handle::current());
+    let spawned =
+        |hub, context| CancelableJoinHandle::spawn(reconcile(hub, context), &Handle::current());
     applier(spawned, again, context, reader, Box::pin(queue), config)
         .for_each(|result| {
             // A hub that is gone, or an error that `again` has told of.
@@ -66,7 +67,9 @@ async fn all(stores: Arc<Stores>) -> Vec<HubName> {
 }
 
 fn forget_if_gone(name: &HubName, context: &Context) {
-    if context.stores.hubs.get(&name.namespace, &name.name).is_none() && context.stores.hubs.is_synced() {
+    if context.stores.hubs.get(&name.namespace, &name.name).is_none()
+        && context.stores.hubs.is_synced()
+    {
         context.stores.references.forget(name);
         context.backoff.succeeded(name);
         context.observer.read.again(name);

@@ -40,7 +40,10 @@ pub async fn ensured(client: &Client, namespace: &str) -> Result<MasterKey, Erro
         return understood(&secret);
     }
     match secrets
-        .create(&PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }, &made()?)
+        .create(
+            &PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() },
+            &made()?,
+        )
         .await
     {
         Ok(secret) => {
@@ -58,7 +61,8 @@ pub async fn ensured(client: &Client, namespace: &str) -> Result<MasterKey, Erro
 fn made() -> Result<Secret, Error> {
     let mut bytes = vec![0; KEY_BYTES];
     OsRng.try_fill_bytes(&mut bytes).map_err(Error::Random)?;
-    let labels = [("app.kubernetes.io/part-of", "mcphub"), ("app.kubernetes.io/managed-by", FIELD_MANAGER)];
+    let labels =
+        [("app.kubernetes.io/part-of", "mcphub"), ("app.kubernetes.io/managed-by", FIELD_MANAGER)];
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(NAME.into()),

@@ -3,12 +3,24 @@
 use std::time::Instant;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// `category` of `mcphub_operator_errors_total`.
-const CATEGORIES: [&str; 11] =
-    ["observe", "plan", "conflict", "throttled", "api", "status", "leadership", "watch", "hub", "lease", "prometheus"];
+const CATEGORIES: [&str; 11] = [
+    "observe",
+    "plan",
+    "conflict",
+    "throttled",
+    "api",
+    "status",
+    "leadership",
+    "watch",
+    "hub",
+    "lease",
+    "prometheus",
+];
 
 /// All metrics of the operator.
 #[derive(Debug)]
@@ -27,7 +39,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// All of them, at 0; `prometheus`: the names that the administrator gave.
-    pub fn new<'a>(prometheus: impl Iterator<Item = &'a String>) -> Result<Self, prometheus::Error> {
+    pub fn new<'a>(
+        prometheus: impl Iterator<Item = &'a String>,
+    ) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new(),
             reconciles: IntCounterVec::new(
@@ -35,20 +49,31 @@ impl Metrics {
                 &["result"],
             )?,
             reconcile_duration: Histogram::with_opts(
-                HistogramOpts::new("mcphub_operator_reconcile_duration_seconds", "Time that one reconcile took.")
-                    .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+                HistogramOpts::new(
+                    "mcphub_operator_reconcile_duration_seconds",
+                    "Time that one reconcile took.",
+                )
+                .buckets(vec![
+                    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+                ]),
             )?,
             errors: IntCounterVec::new(
                 Opts::new("mcphub_operator_errors_total", "Errors by category."),
                 &["category"],
             )?,
             prometheus_duration: HistogramVec::new(
-                HistogramOpts::new("mcphub_operator_prometheus_query_duration_seconds", "Time that one query took.")
-                    .buckets(vec![0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+                HistogramOpts::new(
+                    "mcphub_operator_prometheus_query_duration_seconds",
+                    "Time that one query took.",
+                )
+                .buckets(vec![0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
                 &["prometheus"],
             )?,
             writes: IntCounterVec::new(
-                Opts::new("mcphub_operator_writes_total", "Writes that the API server acknowledged, by kind."),
+                Opts::new(
+                    "mcphub_operator_writes_total",
+                    "Writes that the API server acknowledged, by kind.",
+                ),
                 &["kind"],
             )?,
             leader: IntGauge::new("mcphub_operator_leader", "1 while this replica leads.")?,

@@ -92,7 +92,9 @@ impl Error {
             Self::MasterKey(_) | Self::Apply(apply::Error::Api { .. }) => "api",
             Self::Observe(_) => "observe",
             Self::Plan(_) => "plan",
-            Self::Apply(apply::Error::Conflict { .. } | apply::Error::RuntimeConflict(_)) => "conflict",
+            Self::Apply(apply::Error::Conflict { .. } | apply::Error::RuntimeConflict(_)) => {
+                "conflict"
+            }
             Self::Report(_) => "status",
             Self::LeadershipLost => "leadership",
         }
@@ -107,11 +109,13 @@ impl Error {
                 | apply::Error::RuntimeConflict(source)
                 | apply::Error::Api { source, .. },
             ) => source,
-            Self::MasterKey(master_key::Error::Kube(error)) | Self::Report(report::Error(error)) => error,
+            Self::MasterKey(master_key::Error::Kube(error))
+            | Self::Report(report::Error(error)) => error,
             Self::MasterKey(_) | Self::Plan(_) | Self::LeadershipLost => return None,
         };
         let kube::Error::Api(status) = answer else { return None };
-        let seconds = status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
+        let seconds =
+            status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
         (status.code == 429).then(|| Duration::from_secs(u64::from(seconds)))
     }
 }
@@ -119,7 +123,8 @@ impl Error {
 /// Brings one hub to what its resource says. A replica that does not lead does nothing; it hears of every hub again
 /// when it does.
 pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
-    let name = HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
+    let name =
+        HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
     let Some(term) = context.election.term() else { return Ok(Action::await_change()) };
     context.stores.synced().await;
     // The queue's copy may be older than our own last write of its status.
@@ -143,7 +148,12 @@ pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Act
 }
 
 /// IO only at the lines marked; every decision is in the plan.
-async fn as_leader(name: &HubName, hub: &McpHub, term: u64, context: &Context) -> Result<Action, Error> {
+async fn as_leader(
+    name: &HubName,
+    hub: &McpHub,
+    term: u64,
+    context: &Context,
+) -> Result<Action, Error> {
     let Context { stores, observer, writer, reporter, election, operator, metrics, .. } = context;
     let now = Timestamp::now();
     let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // IO: once a process
@@ -164,15 +174,24 @@ async fn as_leader(name: &HubName, hub: &McpHub, term: u64, context: &Context) -
 }
 
 impl Brings {
-    async fn at_term(&self, client: &kube::Client, term: u64) -> Result<Operator, master_key::Error> {
-        let key = self.master_key.get_or_try_init(|| master_key::ensured(client, &self.namespace)).await?;
+    async fn at_term(
+        &self,
+        client: &kube::Client,
+        term: u64,
+    ) -> Result<Operator, master_key::Error> {
+        let key = self
+            .master_key
+            .get_or_try_init(|| master_key::ensured(client, &self.namespace))
+            .await?;
         let servers = self.config.prometheus.iter();
         Ok(Operator {
             version: env!("CARGO_PKG_VERSION").into(),
             hub_image: self.config.hub_image.clone(),
             image_pull_policy: self.config.image_pull_policy.clone(),
             term,
-            prometheus: servers.map(|(name, server)| (name.clone(), server.facts.clone())).collect(),
+            prometheus: servers
+                .map(|(name, server)| (name.clone(), server.facts.clone()))
+                .collect(),
             master_key: key.clone(),
             namespace: self.namespace.clone(),
         })
@@ -202,9 +221,12 @@ pub fn again(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
         Error::Apply(apply::Error::Conflict { .. }) => context.backoff.conflicted(&name, AT_ONCE),
         _ => error.told_wait().unwrap_or_else(|| context.backoff.failed(&name)),
     };
-    let (namespace, hub, category, cause) = (&name.namespace, &name.name, error.category(), words(error));
+    let (namespace, hub, category, cause) =
+        (&name.namespace, &name.name, error.category(), words(error));
     match error {
-        Error::Plan(_) => error!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled"),
+        Error::Plan(_) => {
+            error!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled")
+        }
         Error::Apply(apply::Error::Conflict { .. }) => {
             debug!(namespace, hub, category, error = cause, "not reconciled");
         }

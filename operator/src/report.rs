@@ -42,11 +42,17 @@ impl Reporter {
     }
 
     /// Writes the status if it is not what the hub has.
-    pub async fn status(&self, stores: &Stores, hub: &McpHub, status: McpHubStatus) -> Result<(), Error> {
+    pub async fn status(
+        &self,
+        stores: &Stores,
+        hub: &McpHub,
+        status: McpHubStatus,
+    ) -> Result<(), Error> {
         if hub.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        let hubs = Api::<McpHub>::namespaced(self.client.clone(), &hub.namespace().unwrap_or_default());
+        let hubs =
+            Api::<McpHub>::namespaced(self.client.clone(), &hub.namespace().unwrap_or_default());
         let body = json!({
             "apiVersion": McpHub::api_version(&()),
             "kind": McpHub::kind(&()),
@@ -71,9 +77,17 @@ impl Reporter {
             if !self.is_new(hub, event) {
                 continue;
             }
-            let events = Api::<KubeEvent>::namespaced(self.client.clone(), &hub.namespace().unwrap_or_default());
-            if let Err(error) = events.create(&PostParams::default(), &self.event(hub, event)).await {
-                warn!(reason = event.reason, error = words::of(&error), "an Event could not be sent");
+            let events = Api::<KubeEvent>::namespaced(
+                self.client.clone(),
+                &hub.namespace().unwrap_or_default(),
+            );
+            if let Err(error) = events.create(&PostParams::default(), &self.event(hub, event)).await
+            {
+                warn!(
+                    reason = event.reason,
+                    error = words::of(&error),
+                    "an Event could not be sent"
+                );
             }
         }
     }

@@ -67,15 +67,30 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     // A restarted container has the pod's name too, but is another process: it must not think the Lease its own.
     let identity = format!("{}_{:08x}", args.pod, rand::random::<u32>());
-    let settings = lease::Settings { name: args.lease.clone(), namespace: args.namespace.clone(), identity, timing };
-    let (election, lease) = lease::stand(asking.clone(), settings, metrics.clone(), stop_lease.clone());
+    let settings = lease::Settings {
+        name: args.lease.clone(),
+        namespace: args.namespace.clone(),
+        identity,
+        timing,
+    };
+    let (election, lease) =
+        lease::stand(asking.clone(), settings, metrics.clone(), stop_lease.clone());
 
     let contexts = contexts(&args, config, &asking, &election, &metrics)?;
-    let admin = Admin { metrics, stores: contexts.iter().map(|(_, context)| context.stores.clone()).collect() };
+    let admin = Admin {
+        metrics,
+        stores: contexts.iter().map(|(_, context)| context.stores.clone()).collect(),
+    };
     let listener = TcpListener::bind(args.admin_listen).await?;
     let admin = tokio::spawn(admin::serve(listener, admin, stop_admin.clone()));
     let controllers = contexts.into_iter().map(|(scope, context)| {
-        tokio::spawn(controller::run(watching.clone(), scope, context, args.concurrency, stop_queue.clone()))
+        tokio::spawn(controller::run(
+            watching.clone(),
+            scope,
+            context,
+            args.concurrency,
+            stop_queue.clone(),
+        ))
     });
     let mut controllers = join_all(controllers);
     info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "started");
@@ -104,7 +119,10 @@ async fn clients() -> Result<(Client, Client), Error> {
     impatient.read_timeout = Some(PATIENCE);
     impatient.write_timeout = Some(PATIENCE);
     impatient.default_retry = false; // who retries must know what it was for; see reconcile::again
-    Ok((Client::try_from(config).map_err(Error::Client)?, Client::try_from(impatient).map_err(Error::Client)?))
+    Ok((
+        Client::try_from(config).map_err(Error::Client)?,
+        Client::try_from(impatient).map_err(Error::Client)?,
+    ))
 }
 
 fn contexts(
@@ -120,11 +138,15 @@ fn contexts(
         prometheus: Prometheus::new(&config.prometheus, metrics.clone())?,
         read: Read::default(),
     });
-    let writer =
-        Arc::new(Writer { client: client.clone(), secrets: SecretsWritten::default(), contest: Contest::default() });
+    let writer = Arc::new(Writer {
+        client: client.clone(),
+        secrets: SecretsWritten::default(),
+        contest: Contest::default(),
+    });
     let reporter = Arc::new(Reporter::new(client.clone(), args.pod.clone()));
     let scopes = config.scopes.clone();
-    let operator = Arc::new(Brings { config, namespace: args.namespace.clone(), master_key: OnceCell::new() });
+    let operator =
+        Arc::new(Brings { config, namespace: args.namespace.clone(), master_key: OnceCell::new() });
     let context = || Context {
         stores: Arc::new(Stores::default()),
         observer: observer.clone(),
@@ -139,7 +161,8 @@ fn contexts(
 }
 
 fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     })

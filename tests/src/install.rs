@@ -31,7 +31,16 @@ impl Default for Settings {
 
 /// Installs both charts and waits until the operator is ready.
 pub async fn operator(cluster: &Cluster, settings: &Settings) -> Result<()> {
-    cluster.helm(["upgrade", "--install", "mcphub-crds", "charts/mcphub-crds", "--namespace", "default"]).await?;
+    cluster
+        .helm([
+            "upgrade",
+            "--install",
+            "mcphub-crds",
+            "charts/mcphub-crds",
+            "--namespace",
+            "default",
+        ])
+        .await?;
     let scrape = format!("{}ms", settings.prometheus_scrape.as_millis());
     let lease = settings.lease_seconds;
     let values = [
@@ -74,6 +83,9 @@ pub async fn uninstall(cluster: &Cluster) -> Result<()> {
 pub async fn url(cluster: &Cluster, namespace: &str, hub: &str) -> Result<String> {
     let services: Api<Service> = Api::namespaced(cluster.client().await?, namespace);
     let service = services.get(hub).await?;
-    let address = service.spec.and_then(|spec| spec.cluster_ip).context("the hub's Service has no address")?;
+    let address = service
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("the hub's Service has no address")?;
     Ok(format!("http://{address}:{}/mcp", paths::PORT))
 }

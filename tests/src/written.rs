@@ -28,7 +28,8 @@ impl Written {
         let config = watcher::Config::default().fields(&format!("metadata.name={hub}-runtime"));
         let (sender, seen) = watch::channel(BTreeMap::new());
         let task = tokio::spawn(async move {
-            let mut changes = std::pin::pin!(watcher(maps, config).default_backoff().applied_objects());
+            let mut changes =
+                std::pin::pin!(watcher(maps, config).default_backoff().applied_objects());
             while let Ok(Some(map)) = changes.try_next().await {
                 let Some(state) = dataplane_of(&map) else { continue };
                 sender.send_modify(|seen| {
@@ -69,10 +70,14 @@ impl Written {
 
     /// Generations in which the shares do not add up to all requests.
     pub fn unserved(&self) -> Vec<u64> {
-        let sum =
-            |state: &Dataplane| state.revisions.values().map(|state| u32::from(state.weight.percent())).sum::<u32>();
+        let sum = |state: &Dataplane| {
+            state.revisions.values().map(|state| u32::from(state.weight.percent())).sum::<u32>()
+        };
         let seen = self.seen.borrow();
-        seen.iter().filter(|(_, (_, state))| sum(state) != 100).map(|(generation, _)| *generation).collect()
+        seen.iter()
+            .filter(|(_, (_, state))| sum(state) != 100)
+            .map(|(generation, _)| *generation)
+            .collect()
     }
 }
 

@@ -32,7 +32,8 @@ fn web(namespace: &str, image: &str) -> String {
 
 async fn cluster() -> &'static Cluster {
     let images = vec![Image::ServersNode, Image::ServersPython];
-    let options = Options { prometheus: Some(Duration::from_secs(1)), images, ..Options::default() };
+    let options =
+        Options { prometheus: Some(Duration::from_secs(1)), images, ..Options::default() };
     Cluster::shared(options).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
@@ -40,7 +41,9 @@ async fn cluster() -> &'static Cluster {
 async fn web_in(namespace: &str) -> &'static Cluster {
     let cluster = cluster().await;
     cluster.apply(&web(namespace, &cluster.image(Image::ServersNode).unwrap())).await.unwrap();
-    let status = cluster.kubectl(["-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s"]).await;
+    let status = cluster
+        .kubectl(["-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s"])
+        .await;
     if let Err(error) = status {
         panic!("{error:#}\n{}", cluster.complaints(namespace).await);
     }
@@ -68,7 +71,13 @@ async fn a_pod_reaches_all_pods_of_a_service_by_its_name() {
     let answered = cluster.kubectl(args).await.unwrap();
     let template = r#"{range .items[*]}{.metadata.name}{" "}{end}"#;
     let pods = cluster
-        .kubectl(["-n", "mcphub-test-service", "get", "pods", &format!("--output=jsonpath={template}")])
+        .kubectl([
+            "-n",
+            "mcphub-test-service",
+            "get",
+            "pods",
+            &format!("--output=jsonpath={template}"),
+        ])
         .await
         .unwrap();
     let set = |text: &str| text.split_whitespace().map(String::from).collect::<BTreeSet<_>>();
@@ -80,7 +89,14 @@ async fn a_pod_reaches_all_pods_of_a_service_by_its_name() {
 async fn the_host_reaches_a_service_by_its_address() {
     let cluster = web_in("mcphub-test-host").await;
     let address = cluster
-        .kubectl(["-n", "mcphub-test-host", "get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])
+        .kubectl([
+            "-n",
+            "mcphub-test-host",
+            "get",
+            "service",
+            "web",
+            "--output=jsonpath={.spec.clusterIP}",
+        ])
         .await
         .unwrap();
     let answer = reqwest::get(format!("http://{address}")).await.unwrap().text().await.unwrap();
@@ -90,9 +106,10 @@ async fn the_host_reaches_a_service_by_its_address() {
 #[tokio::test]
 async fn prometheus_scrapes_annotated_pods_and_keeps_their_own_labels() {
     let cluster = web_in("mcphub-test-scrape").await;
-    let expression =
-        r#"sum(web_up{namespace="own", pod=~"web-.*"}) and on() (count(up{namespace="mcphub-test-scrape"} == 1) == 2)"#;
-    let value = eventually("both pods are scraped", async || cluster.query(expression).await.unwrap()).await;
+    let expression = r#"sum(web_up{namespace="own", pod=~"web-.*"}) and on() (count(up{namespace="mcphub-test-scrape"} == 1) == 2)"#;
+    let value =
+        eventually("both pods are scraped", async || cluster.query(expression).await.unwrap())
+            .await;
     assert!(value >= 14.0, "{value}");
 }
 
@@ -110,7 +127,10 @@ async fn real_mcp_servers_start_as_an_ordinary_user_on_a_read_only_file_system()
         let image = cluster.image(image).unwrap();
         let mut kubectl = Command::new("kubectl");
         kubectl
-            .env("PATH", format!("{}:{}", cluster.path(), std::env::var("PATH").unwrap_or_default()))
+            .env(
+                "PATH",
+                format!("{}:{}", cluster.path(), std::env::var("PATH").unwrap_or_default()),
+            )
             .env("KUBECONFIG", cluster.kubeconfig());
         let overrides = serde_json::json!({"spec": {"containers": [{"name": name, "image": image, "stdin": true, "stdinOnce": true,
             "command": command.split(' ').collect::<Vec<_>>(),
@@ -127,10 +147,14 @@ async fn real_mcp_servers_start_as_an_ordinary_user_on_a_read_only_file_system()
             &format!("--overrides={overrides}"),
         ]);
         let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(kubectl.stdin.as_mut().unwrap(), format!("{hello}\n").as_bytes()).unwrap();
+        std::io::Write::write_all(kubectl.stdin.as_mut().unwrap(), format!("{hello}\n").as_bytes())
+            .unwrap();
         let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
         let answer = lines.by_ref().map_while(Result::ok).find(|line| line.contains("\"result\""));
-        assert!(answer.is_some_and(|line| line.contains("\"serverInfo\"")), "{name} gave no answer");
+        assert!(
+            answer.is_some_and(|line| line.contains("\"serverInfo\"")),
+            "{name} gave no answer"
+        );
         drop(kubectl.stdin.take());
         lines.for_each(drop);
         kubectl.wait().unwrap();
@@ -161,11 +185,15 @@ async fn a_strange_cluster_is_refused_without_a_place_for_images_or_when_it_has_
     let plane = ControlPlane::start().await.unwrap();
     let kubeconfig = strange(plane.kubeconfig());
     let path = kubeconfig.path().to_str().unwrap();
-    let refusal =
-        async |images: &str| format!("{:#}", Cluster::given(path, images, &Options::default()).await.unwrap_err());
+    let refusal = async |images: &str| {
+        format!("{:#}", Cluster::given(path, images, &Options::default()).await.unwrap_err())
+    };
     assert!(refusal("").await.contains("IMAGES=registry.example.com"));
 
-    plane.kubectl(["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/mcphubs.yaml")]).await.unwrap();
+    plane
+        .kubectl(["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/mcphubs.yaml")])
+        .await
+        .unwrap();
     let said = refusal("registry.example.com/mcphub").await;
     assert!(said.contains("has the CRD mcphubs.mcphub.dev already"), "{said}");
 }
@@ -174,10 +202,15 @@ async fn a_strange_cluster_is_refused_without_a_place_for_images_or_when_it_has_
 async fn what_was_put_into_a_strange_cluster_goes_when_it_is_let_go() {
     let kubeconfig = strange(cluster().await.kubeconfig());
     let path = kubeconfig.path().to_str().unwrap();
-    let strange = Cluster::given(path, "registry.example.com/mcphub", &Options::default()).await.unwrap();
+    let strange =
+        Cluster::given(path, "registry.example.com/mcphub", &Options::default()).await.unwrap();
     let name = strange.namespace("strange").await.unwrap();
-    let exists =
-        async || cluster().await.kubectl(["get", "namespace", &name, "--output=jsonpath={.status.phase}"]).await;
+    let exists = async || {
+        cluster()
+            .await
+            .kubectl(["get", "namespace", &name, "--output=jsonpath={.status.phase}"])
+            .await
+    };
     assert_eq!(exists().await.unwrap(), "Active");
     strange.stop();
     eventually("the namespace is gone", async || exists().await.is_err().then_some(())).await;
@@ -194,10 +227,15 @@ struct Other {
 impl Other {
     fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
-        let mut process = command.arg("up").env_remove("KUBECONFIG").stdout(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            command.arg("up").env_remove("KUBECONFIG").stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let line =
-            stdout.by_ref().lines().map_while(Result::ok).find(|line| line.starts_with("export KUBECONFIG=")).unwrap();
+        let line = stdout
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("export KUBECONFIG="))
+            .unwrap();
         let kubeconfig = line.trim_start_matches("export KUBECONFIG=").into();
         Self { process, _stdout: stdout.into_inner(), kubeconfig }
     }
@@ -211,16 +249,32 @@ impl Other {
         let index = self.index();
         let mut found = BTreeSet::new();
         let links = run("ip", &["-br", "link"]);
-        found.extend(links.lines().filter(|line| line.starts_with(&format!("mcphub{index}@"))).map(|_| "link"));
+        found.extend(
+            links
+                .lines()
+                .filter(|line| line.starts_with(&format!("mcphub{index}@")))
+                .map(|_| "link"),
+        );
         let routes = run("ip", &["route"]);
-        found.extend(routes.lines().filter(|line| line.contains(&format!("dev mcphub{index}"))).map(|_| "route"));
-        let cgroups = run("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("mcphub-{index}")]);
+        found.extend(
+            routes
+                .lines()
+                .filter(|line| line.contains(&format!("dev mcphub{index}")))
+                .map(|_| "route"),
+        );
+        let cgroups =
+            run("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("mcphub-{index}")]);
         found.extend(cgroups.lines().map(|_| "control group"));
         let folder = format!("/var/tmp/mcphub/{index}");
         found.extend(std::fs::exists(&folder).unwrap().then_some("work folder"));
         // kubelet, containerd and all others have the work folder in their arguments.
         let processes = run("ps", &["-eo", "args"]);
-        found.extend(processes.lines().filter(|line| line.contains(&format!("{folder}/"))).map(|_| "process"));
+        found.extend(
+            processes
+                .lines()
+                .filter(|line| line.contains(&format!("{folder}/")))
+                .map(|_| "process"),
+        );
         let spaces = run("lsns", &["--noheadings", "--output", "COMMAND"]);
         found.extend(spaces.lines().filter(|line| line.contains(&folder)).map(|_| "namespace"));
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -240,7 +294,10 @@ async fn a_killed_harness_leaves_nothing_behind_while_another_cluster_goes_on() 
     let bystander = cluster().await;
     let mut other = Other::start();
     for trace in ["link", "route", "control group", "work folder", "process"] {
-        assert!(other.traces().contains(trace), "{trace} is not seen while the run lives, so its absence says nothing");
+        assert!(
+            other.traces().contains(trace),
+            "{trace} is not seen while the run lives, so its absence says nothing"
+        );
     }
     other.process.kill().unwrap();
     other.process.wait().unwrap();
@@ -251,7 +308,8 @@ async fn a_killed_harness_leaves_nothing_behind_while_another_cluster_goes_on() 
 #[tokio::test]
 async fn what_a_run_leaves_that_was_killed_with_its_cleaner_is_gone_after_the_next_start() {
     let mut other = Other::start();
-    let holder = run("pgrep", &["-f", &format!("mcphub-sandbox hold /var/tmp/mcphub {}$", other.index())]);
+    let holder =
+        run("pgrep", &["-f", &format!("mcphub-sandbox hold /var/tmp/mcphub {}$", other.index())]);
     assert!(!holder.is_empty());
     other.process.kill().unwrap();
     run("kill", &["-9", holder.lines().next().unwrap()]);
@@ -261,6 +319,7 @@ async fn what_a_run_leaves_that_was_killed_with_its_cleaner_is_gone_after_the_ne
     eventually("the kernel has ended the processes", processes).await;
     drop(ControlPlane::start().await.unwrap());
     // Another test may have taken the index in between; then its traces are of a run that lives.
-    let alive = run(env!("CARGO_BIN_EXE_cluster"), &["list"]).contains(&format!("run {} ", other.index()));
+    let alive =
+        run(env!("CARGO_BIN_EXE_cluster"), &["list"]).contains(&format!("run {} ", other.index()));
     assert!(alive || other.traces().is_empty(), "{:?}", other.traces());
 }

@@ -61,8 +61,11 @@ async fn apply_hub(installed: &Installed) -> Result<()> {
 
 /// The `engine.json` of the hub.
 async fn engine(installed: &Installed) -> Result<Value> {
-    let runtime = Api::<ConfigMap>::namespaced(installed.client.clone(), &installed.hubs).get("team-runtime").await?;
-    let engine = runtime.data.unwrap_or_default().remove("engine.json").context("no engine.json")?;
+    let runtime = Api::<ConfigMap>::namespaced(installed.client.clone(), &installed.hubs)
+        .get("team-runtime")
+        .await?;
+    let engine =
+        runtime.data.unwrap_or_default().remove("engine.json").context("no engine.json")?;
     Ok(serde_json::from_str(&engine)?)
 }
 
@@ -97,7 +100,10 @@ async fn an_applied_hub_gets_all_its_children_and_a_status() -> Result<()> {
     for child in &mut of_server {
         child.truncate(child.len() - "-0a1b2c3d".len());
     }
-    assert_eq!(of_server, ["ConfigMap/team-s-clock", "Deployment/team-s-clock", "Service/team-s-clock"]);
+    assert_eq!(
+        of_server,
+        ["ConfigMap/team-s-clock", "Deployment/team-s-clock", "Service/team-s-clock"]
+    );
     let expected = [
         "ConfigMap/team-learned".into(),
         format!("ConfigMap/team-r-{revision}"),
@@ -129,9 +135,18 @@ async fn a_reconcile_of_what_is_as_it_should_be_writes_nothing() -> Result<()> {
     let replica = installed.start("operator-0").await?;
     apply_hub(&installed).await?;
     settled(&installed, &replica).await?;
-    let (writes, reconciles) = (replica.writes().await?, replica.metric("mcphub_operator_reconciles_total").await?);
-    installed.plane.kubectl(["-n", &installed.hubs, "annotate", "hub", "team", "example.com/touched=yes"]).await?;
-    let again = async || replica.metric("mcphub_operator_reconciles_total").await.is_ok_and(|count| count > reconciles);
+    let (writes, reconciles) =
+        (replica.writes().await?, replica.metric("mcphub_operator_reconciles_total").await?);
+    installed
+        .plane
+        .kubectl(["-n", &installed.hubs, "annotate", "hub", "team", "example.com/touched=yes"])
+        .await?;
+    let again = async || {
+        replica
+            .metric("mcphub_operator_reconciles_total")
+            .await
+            .is_ok_and(|count| count > reconciles)
+    };
     eventually("the hub is reconciled again", LONG, again).await?;
     replica.idle().await?;
     let more = replica.writes().await? - writes;
@@ -146,9 +161,14 @@ async fn a_status_that_is_deleted_comes_back_the_same() -> Result<()> {
     apply_hub(&installed).await?;
     let before = timeless(settled(&installed, &replica).await?)?;
     let hubs = Api::<McpHub>::namespaced(installed.client.clone(), &installed.hubs);
-    hubs.patch_status("team", &PatchParams::default(), &Patch::Merge(json!({"status": null}))).await?;
-    let back = async || hubs.get("team").await.is_ok_and(|hub| timeless(hub).is_ok_and(|status| status == before));
-    eventually("the status is back", Duration::from_secs(5), back).await.with_context(|| replica.tail())?;
+    hubs.patch_status("team", &PatchParams::default(), &Patch::Merge(json!({"status": null})))
+        .await?;
+    let back = async || {
+        hubs.get("team").await.is_ok_and(|hub| timeless(hub).is_ok_and(|status| status == before))
+    };
+    eventually("the status is back", Duration::from_secs(5), back)
+        .await
+        .with_context(|| replica.tail())?;
     Ok(())
 }
 
@@ -170,18 +190,27 @@ async fn a_changed_config_map_that_the_spec_refers_to_makes_a_new_revision() -> 
     settled(&installed, &replica).await?;
     let revisions = async || {
         let children = installed.children().await.unwrap_or_default();
-        children.into_iter().filter(|child| child.starts_with("ControllerRevision/")).collect::<Vec<_>>()
+        children
+            .into_iter()
+            .filter(|child| child.starts_with("ControllerRevision/"))
+            .collect::<Vec<_>>()
     };
     let before = revisions().await;
     let patch = r#"{"data": {"ZONE": "CET"}}"#;
-    installed.plane.kubectl(["-n", &installed.hubs, "patch", "configmap", "clock", "--patch", patch]).await?;
+    installed
+        .plane
+        .kubectl(["-n", &installed.hubs, "patch", "configmap", "clock", "--patch", patch])
+        .await?;
     let another = async || revisions().await.iter().any(|revision| !before.contains(revision));
-    eventually("there is another revision", Duration::from_secs(5), another).await.with_context(|| replica.tail())?;
+    eventually("there is another revision", Duration::from_secs(5), another)
+        .await
+        .with_context(|| replica.tail())?;
     Ok(())
 }
 
 #[tokio::test]
-async fn of_two_replicas_one_writes_and_a_killed_leader_is_succeeded_with_a_higher_term() -> Result<()> {
+async fn of_two_replicas_one_writes_and_a_killed_leader_is_succeeded_with_a_higher_term()
+-> Result<()> {
     let installed = Installed::new(plane().await?, "succession").await?;
     let first = installed.start("operator-0").await?;
     eventually("one leads", LONG, async || first.leads().await).await?;
@@ -193,7 +222,9 @@ async fn of_two_replicas_one_writes_and_a_killed_leader_is_succeeded_with_a_high
 
     first.kill()?;
     let succeeded = async || term(&installed).await == Some(2);
-    eventually("the successor has written its term", LONG, succeeded).await.with_context(|| second.tail())?;
+    eventually("the successor has written its term", LONG, succeeded)
+        .await
+        .with_context(|| second.tail())?;
     assert!(second.leads().await);
     let gone = second.writes().await?;
     ensure!(gone < 3.0, "taking over wrote more than the term: {gone} writes\n{}", second.tail());
@@ -206,9 +237,14 @@ async fn a_replica_that_is_told_to_stop_leaves_the_lease_free() -> Result<()> {
     let replica = installed.start("operator-0").await?;
     eventually("it leads", LONG, async || replica.leads().await).await?;
     replica.stop().await?;
-    let lease = Api::<Lease>::namespaced(installed.client.clone(), &installed.own).get("mcphub-operator").await?;
+    let lease = Api::<Lease>::namespaced(installed.client.clone(), &installed.own)
+        .get("mcphub-operator")
+        .await?;
     let spec = lease.spec.context("no spec")?;
-    assert_eq!((spec.holder_identity.unwrap_or_default().as_str(), spec.lease_transitions), ("", Some(1)));
+    assert_eq!(
+        (spec.holder_identity.unwrap_or_default().as_str(), spec.lease_transitions),
+        ("", Some(1))
+    );
     Ok(())
 }
 
@@ -231,26 +267,43 @@ async fn a_higher_term_in_a_hub_ends_the_leadership_and_the_next_is_above_it() -
 }
 
 #[tokio::test]
-async fn the_committed_install_manifest_is_the_rendered_chart_and_its_rights_are_enough() -> Result<()> {
+async fn the_committed_install_manifest_is_the_rendered_chart_and_its_rights_are_enough()
+-> Result<()> {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     // An API server of its own: this operator looks after every namespace.
     let plane = PLANE.get_or_try_init(ControlPlane::start).await?;
     let manifest = std::fs::read_to_string(INSTALL)?;
-    let rendered = plane.helm(["template", "mcphub-operator", "charts/mcphub-operator", "-n", "mcphub-system"]).await?;
+    let rendered = plane
+        .helm(["template", "mcphub-operator", "charts/mcphub-operator", "-n", "mcphub-system"])
+        .await?;
     let definition = plane.helm(["template", "mcphub-crds", "charts/mcphub-crds"]).await?;
-    ensure!(manifest.contains(rendered.trim()) && manifest.contains(definition.trim()), "run `make manifests`");
-    ensure!(definition.contains(crd_body()?.trim()), "charts/mcphub-crds has an old CRD; run `make generate`");
+    ensure!(
+        manifest.contains(rendered.trim()) && manifest.contains(definition.trim()),
+        "run `make manifests`"
+    );
+    ensure!(
+        definition.contains(crd_body()?.trim()),
+        "charts/mcphub-crds has an old CRD; run `make generate`"
+    );
 
     let refused = || async { forbidden(plane).await };
-    let installed = Installed::applied(plane, "mcphub-system".into(), "default".into(), &manifest).await?;
+    let installed =
+        Installed::applied(plane, "mcphub-system".into(), "default".into(), &manifest).await?;
     established(plane).await?;
     let before = refused().await?;
     let replica = installed.start("operator-0").await?;
     apply_hub(&installed).await?;
     settled(&installed, &replica).await?;
     installed.plane.kubectl(["-n", "default", "delete", "deployment", "team-router"]).await?;
-    let back = async || installed.children().await.is_ok_and(|all| all.contains(&"Deployment/team-router".to_owned()));
-    eventually("the router is back", Duration::from_secs(5), back).await.with_context(|| replica.tail())?;
+    let back = async || {
+        installed
+            .children()
+            .await
+            .is_ok_and(|all| all.contains(&"Deployment/team-router".to_owned()))
+    };
+    eventually("the router is back", Duration::from_secs(5), back)
+        .await
+        .with_context(|| replica.tail())?;
     installed.plane.kubectl(["-n", "default", "delete", "hub", "team"]).await?;
     replica.idle().await?;
     replica.nothing_was_forbidden()?;
@@ -268,7 +321,8 @@ fn crd_body() -> Result<String> {
 /// How many requests the API server has answered with 403.
 async fn forbidden(plane: &ControlPlane) -> Result<f64> {
     let metrics = plane.kubectl(["get", "--raw", "/metrics"]).await?;
-    let lines =
-        metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && line.contains(r#"code="403""#));
+    let lines = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{") && line.contains(r#"code="403""#)
+    });
     Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }

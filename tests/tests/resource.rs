@@ -20,8 +20,10 @@ use tokio::sync::OnceCell;
 
 const CRD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/mcphubs.yaml");
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/samples");
-const PAGES: [(&str, &str); 2] =
-    [("README.md", include_str!("../../README.md")), ("docs/guide.md", include_str!("../../docs/guide.md"))];
+const PAGES: [(&str, &str); 2] = [
+    ("README.md", include_str!("../../README.md")),
+    ("docs/guide.md", include_str!("../../docs/guide.md")),
+];
 
 /// One API server for all tests here, with the CRD applied as a user does. It ends with the process.
 async fn plane() -> Result<&'static ControlPlane> {
@@ -31,7 +33,8 @@ async fn plane() -> Result<&'static ControlPlane> {
             let plane = ControlPlane::start().await?;
             plane.kubectl(["apply", "-f", CRD]).await?; // client-side: the harder way, see the size limit
             let definitions = Api::<CustomResourceDefinition>::all(plane.client().await?);
-            await_condition(definitions, "mcphubs.mcphub.dev", conditions::is_crd_established()).await?;
+            await_condition(definitions, "mcphubs.mcphub.dev", conditions::is_crd_established())
+                .await?;
             Ok(plane)
         })
         .await
@@ -44,7 +47,10 @@ async fn hubs() -> Result<Api<McpHub>> {
 #[tokio::test]
 async fn a_second_client_side_apply_of_the_crd_changes_nothing() -> Result<()> {
     let answer = plane().await?.kubectl(["apply", "-f", CRD]).await?;
-    assert_eq!(answer.trim(), "customresourcedefinition.apiextensions.k8s.io/mcphubs.mcphub.dev unchanged");
+    assert_eq!(
+        answer.trim(),
+        "customresourcedefinition.apiextensions.k8s.io/mcphubs.mcphub.dev unchanged"
+    );
     Ok(())
 }
 
@@ -74,7 +80,8 @@ async fn every_hub_in_readme_and_guide_applies() -> Result<()> {
         let hubs: Vec<_> = blocks.filter(|block| block.contains("kind: McpHub")).collect();
         assert!(!hubs.is_empty(), "{page} shows no hub");
         for hub in hubs {
-            let resource: Value = serde_yaml_ng::from_str(hub).with_context(|| format!("{page}: {hub}"))?;
+            let resource: Value =
+                serde_yaml_ng::from_str(hub).with_context(|| format!("{page}: {hub}"))?;
             if let Answer::Refused(message) = table::post(&client, &resource).await? {
                 bail!("{page}: {message}\n{hub}");
             }
@@ -99,7 +106,8 @@ async fn every_row_of_the_bad_tables_is_refused_with_what_to_write_instead() -> 
 #[test]
 fn every_rule_of_the_crd_is_hit_by_a_row() -> Result<()> {
     let rows = table::refused()?;
-    let hit: BTreeSet<String> = rows.iter().filter_map(Row::rule).map(|rule| rule.message).collect();
+    let hit: BTreeSet<String> =
+        rows.iter().filter_map(Row::rule).map(|rule| rule.message).collect();
     let all: BTreeSet<String> = all_rules().into_iter().map(|rule| rule.message).collect();
     assert_eq!(all.difference(&hit).collect::<Vec<_>>(), Vec::<&String>::new());
     for row in rows.iter().filter(|row| row.schema.is_none()) {
@@ -140,12 +148,16 @@ async fn null_and_an_empty_list_are_the_same_as_not_written() -> Result<()> {
     resource["spec"]["image"] = Value::Null;
     resource["spec"]["allowedOrigins"] = json!([]);
     resource["spec"]["rollout"] = json!({"guard": null, "steps": []});
-    let Answer::Accepted(stored) = table::post(&plane().await?.client().await?, &resource).await? else {
+    let Answer::Accepted(stored) = table::post(&plane().await?.client().await?, &resource).await?
+    else {
         bail!("null or an empty list was refused");
     };
     let read: McpHub = serde_json::from_value(stored)?;
     let servers = resource["spec"]["servers"].clone();
-    assert_eq!(serde_json::to_value(read.spec)?, json!({"replicas": 2, "servers": servers, "rollout": {}}));
+    assert_eq!(
+        serde_json::to_value(read.spec)?,
+        json!({"replicas": 2, "servers": servers, "rollout": {}})
+    );
     Ok(())
 }
 
@@ -159,9 +171,16 @@ async fn the_whole_status_survives_the_api_server() -> Result<()> {
     let stored = hubs.patch_status("status", &PatchParams::default(), &patch).await?;
     assert_eq!(serde_json::to_value(stored.status)?, written);
     let columns = plane().await?.kubectl(["get", "hub", "status"]).await?;
-    let lines: Vec<Vec<&str>> = columns.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["NAME", "PHASE", "STABLE", "CANARY", "WEIGHT", "STEP", "SERVERS", "TOOLS", "AGE"]);
-    assert_eq!(lines[1][..8], ["status", "Progressing", "0a1b2c3d", "4e5f6071", "10", "1", "2/3", "41"]);
+    let lines: Vec<Vec<&str>> =
+        columns.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        lines[0],
+        ["NAME", "PHASE", "STABLE", "CANARY", "WEIGHT", "STEP", "SERVERS", "TOOLS", "AGE"]
+    );
+    assert_eq!(
+        lines[1][..8],
+        ["status", "Progressing", "0a1b2c3d", "4e5f6071", "10", "1", "2/3", "41"]
+    );
     Ok(())
 }
 

@@ -11,7 +11,9 @@ fn main() -> ExitCode {
             Err(error) => return complain(&format!("the CRD cannot be written as YAML: {error}")),
         },
         Some("reference") => mcphub_crds::reference::markdown(),
-        Some(other) => return complain(&format!("\"{other}\" is not generated here; write crd or reference")),
+        Some(other) => {
+            return complain(&format!("\"{other}\" is not generated here; write crd or reference"));
+        }
     };
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,12 @@
 use super::Row;
 
 pub(super) const SERVERS: &[Row] = &[
-    ("spec.servers[]", "", "!has(self.remote) || !has(self.container)", "both remote and container are set; keep one"),
+    (
+        "spec.servers[]",
+        "",
+        "!has(self.remote) || !has(self.container)",
+        "both remote and container are set; keep one",
+    ),
     (
         "spec.servers[]",
         "",

@@ -21,7 +21,8 @@ const SCHEMA: &str = r#"{
     "additionalProperties": false
 }"#;
 const VALID: &str = r#"{"owner":"a","repo":"b","state":"open","labels":["x","y"],"perPage":30,"draft":false,"filter":{"since":"2026"}}"#;
-const WRONG: &str = r#"{"Owner":"a","repo":"b","state":"Open","labels":"x","per_page":"30","draft":"true"}"#;
+const WRONG: &str =
+    r#"{"Owner":"a","repo":"b","state":"Open","labels":"x","per_page":"30","draft":"true"}"#;
 const RULES: Rules = Rules { validate: true, correct: true };
 
 fn main() {
@@ -54,5 +55,7 @@ fn a_call_with_five_mistakes(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn a_call_that_is_beyond_correction(bencher: Bencher<'_, '_>) {
     let schema = schema();
-    bencher.bench_local(|| judge(&schema, Some(black_box(r#"{"owner":"a","state":"sideways"}"#)), RULES));
+    bencher.bench_local(|| {
+        judge(&schema, Some(black_box(r#"{"owner":"a","state":"sideways"}"#)), RULES)
+    });
 }

@@ -29,13 +29,13 @@ fn config(filtering: &Value, access: &Value) -> HubConfig {
 fn catalogue(config: &HubConfig) -> Catalogue {
     let define = |n: usize| {
         let name = format!("read_thing_{n}");
-        let properties =
-            json!({"path": {"type": "string", "description": "Where it is."}, "limit": {"type": "integer"}});
+        let properties = json!({"path": {"type": "string", "description": "Where it is."}, "limit": {"type": "integer"}});
         let text = json!({"name": name, "description": "Reads one of the things of this server, with all that it says of itself, and returns it as text.",
             "inputSchema": {"type": "object", "properties": properties, "required": ["path"]}});
         Definition { name, text: text.to_string() }
     };
-    let list = Arc::new(ServerList { tools: (0..TOOLS).map(define).collect(), ..ServerList::default() });
+    let list =
+        Arc::new(ServerList { tools: (0..TOOLS).map(define).collect(), ..ServerList::default() });
     Catalogue::of(config, &vec![Some(list); SERVERS])
 }
 
@@ -60,16 +60,17 @@ fn all() -> Value {
 fn cold_view_of_10_000(bencher: Bencher<'_, '_>) {
     let visibility = visibility(&all(), &json!([]));
     let caller = Caller::anonymous();
-    bencher.bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
+    bencher
+        .bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
 }
 
 #[divan::bench]
 fn cold_view_of_10_000_with_access_rules(bencher: Bencher<'_, '_>) {
-    let rules =
-        json!([{"when": "'dev' in caller.groups"}, {"when": "tool.server == 's7'"}, {"when": "caller.sub == ''"}]);
+    let rules = json!([{"when": "'dev' in caller.groups"}, {"when": "tool.server == 's7'"}, {"when": "caller.sub == ''"}]);
     let visibility = visibility(&all(), &rules);
     let caller = Caller::anonymous();
-    bencher.bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
+    bencher
+        .bench(|| visibility.sight(Some("v"), &caller).unwrap().exposure(Asker::Stateless).digest);
 }
 
 #[divan::bench]
@@ -90,7 +91,8 @@ fn cached_list(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn a_session_s_list_with_ten_additions(bencher: Bencher<'_, '_>) {
-    let sight = visibility(&json!({"mode": "PromptBased", "toolBudget": {}}), &json!([])).whole(&Caller::anonymous());
+    let sight = visibility(&json!({"mode": "PromptBased", "toolBudget": {}}), &json!([]))
+        .whole(&Caller::anonymous());
     let names: Vec<String> = (0..10).map(|n| format!("s{n}__read_thing_{n}")).collect();
     let mut additions = Additions::default();
     additions.add_for_prompt(names.iter().map(String::as_str));
@@ -123,7 +125,8 @@ fn cold_list_by_server_within_a_budget(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn a_session_s_list_by_server_with_ten_additions(bencher: Bencher<'_, '_>) {
-    let sight = grouped(&json!({"mode": "PromptBased", "toolBudget": {}})).whole(&Caller::anonymous());
+    let sight =
+        grouped(&json!({"mode": "PromptBased", "toolBudget": {}})).whole(&Caller::anonymous());
     let names: Vec<String> = (0..10).map(|n| format!("s{}__read_thing_{n}", n % 3)).collect();
     let mut additions = Additions::default();
     additions.add_for_prompt(names.iter().map(String::as_str));

@@ -55,7 +55,11 @@ impl Access {
     /// Compiles the rules. One that does not compile (a config with it is refused) allows nothing.
     pub fn of(rules: &[AccessRule], catalogue: &Catalogue) -> Self {
         let rule = |rule: &AccessRule| {
-            let when = if rule.when.trim().is_empty() { None } else { Some(Expression::compile(&rule.when).ok()?) };
+            let when = if rule.when.trim().is_empty() {
+                None
+            } else {
+                Some(Expression::compile(&rule.when).ok()?)
+            };
             let names = catalogue.tools.iter().map(|tool| names(rule, tool)).collect();
             Some(Rule { when, names })
         };
@@ -77,11 +81,21 @@ impl Access {
     }
 
     /// The first rule that allows the tool at this place, by its position.
-    pub fn first(&self, place: usize, catalogue: &Catalogue, caller: &Caller, view: Option<&str>) -> Option<usize> {
+    pub fn first(
+        &self,
+        place: usize,
+        catalogue: &Catalogue,
+        caller: &Caller,
+        view: Option<&str>,
+    ) -> Option<usize> {
         let tool = catalogue.tools.get(place)?;
         self.0.iter().position(|rule| {
             let names = rule.names.get(place).copied().unwrap_or_default();
-            names && rule.when.as_ref().is_none_or(|when| Asked::of(caller, view).holds(when, Some(tool)))
+            names
+                && rule
+                    .when
+                    .as_ref()
+                    .is_none_or(|when| Asked::of(caller, view).holds(when, Some(tool)))
         })
     }
 
@@ -92,9 +106,18 @@ impl Access {
 }
 
 impl Rule {
-    fn allow(&self, allowed: &mut [bool], catalogue: &Catalogue, caller: &Caller, view: Option<&str>) {
-        let mut open =
-            allowed.iter_mut().zip(&self.names).zip(&catalogue.tools).filter(|((done, named), _)| **named && !**done);
+    fn allow(
+        &self,
+        allowed: &mut [bool],
+        catalogue: &Catalogue,
+        caller: &Caller,
+        view: Option<&str>,
+    ) {
+        let mut open = allowed
+            .iter_mut()
+            .zip(&self.names)
+            .zip(&catalogue.tools)
+            .filter(|((done, named), _)| **named && !**done);
         let Some(when) = &self.when else {
             open.for_each(|((allowed, _), _)| *allowed = true);
             return;
@@ -108,12 +131,15 @@ impl Rule {
                 let mut last: Option<(usize, bool)> = None;
                 for ((allowed, _), tool) in open {
                     let known = last.filter(|(server, _)| *server == tool.server);
-                    let (_, holds) = known.unwrap_or_else(|| (tool.server, asked.holds(when, Some(tool))));
+                    let (_, holds) =
+                        known.unwrap_or_else(|| (tool.server, asked.holds(when, Some(tool))));
                     last = Some((tool.server, holds));
                     *allowed = holds;
                 }
             }
-            DependsOn::Tool => open.by_ref().for_each(|((allowed, _), tool)| *allowed = asked.holds(when, Some(tool))),
+            DependsOn::Tool => open
+                .by_ref()
+                .for_each(|((allowed, _), tool)| *allowed = asked.holds(when, Some(tool))),
         }
     }
 }

@@ -61,7 +61,8 @@ pub struct Catalogue {
 /// Whether a server's own rules let a tool of its exist.
 pub fn exists(server: &Server, own_name: &str) -> bool {
     let rules = &server.tools;
-    (rules.allow.is_empty() || pattern::any(&rules.allow, own_name)) && !pattern::any(&rules.deny, own_name)
+    (rules.allow.is_empty() || pattern::any(&rules.allow, own_name))
+        && !pattern::any(&rules.deny, own_name)
 }
 
 impl ServerList {
@@ -125,26 +126,43 @@ impl Catalogue {
     /// The tools of these lists, one for each server of the config; `None` where a server has not listed yet.
     /// Tools that a server's own rules deny do not exist here, so they shape no other tool's name either.
     pub fn of(config: &HubConfig, lists: &[Option<Arc<ServerList>>]) -> Self {
-        let servers = || config.servers.iter().zip(lists).enumerate().filter(|(_, (server, _))| !server.disabled);
+        let servers = || {
+            config.servers.iter().zip(lists).enumerate().filter(|(_, (server, _))| !server.disabled)
+        };
         let existing: Vec<(usize, &Server, &Definition)> = servers()
             .flat_map(|(position, (server, list))| {
                 let tools = list.iter().flat_map(|list| &list.tools);
-                tools.filter(|tool| exists(server, &tool.name)).map(move |tool| (position, server, tool))
+                tools
+                    .filter(|tool| exists(server, &tool.name))
+                    .map(move |tool| (position, server, tool))
             })
             .collect();
-        let shown =
-            |server: &'_ Server, own: &str| server.tools.rename.get(own).cloned().unwrap_or_else(|| own.to_owned());
-        let bare: Vec<String> = existing.iter().map(|(_, server, tool)| shown(server, &tool.name)).collect();
+        let shown = |server: &'_ Server, own: &str| {
+            server.tools.rename.get(own).cloned().unwrap_or_else(|| own.to_owned())
+        };
+        let bare: Vec<String> =
+            existing.iter().map(|(_, server, tool)| shown(server, &tool.name)).collect();
         let exposed = names::exposed_unique(
-            existing.iter().zip(&bare).map(|((_, server, _), bare)| (server.prefix.as_deref(), bare.as_str())),
+            existing
+                .iter()
+                .zip(&bare)
+                .map(|((_, server, _), bare)| (server.prefix.as_deref(), bare.as_str())),
         );
-        let server_names: Vec<Arc<str>> = config.servers.iter().map(|server| server.name.as_str().into()).collect();
+        let server_names: Vec<Arc<str>> =
+            config.servers.iter().map(|server| server.name.as_str().into()).collect();
         let tools = existing
             .into_iter()
             .zip(bare)
             .zip(exposed)
             .filter_map(|(((position, server, tool), bare), exposed)| {
-                Some(Arc::new(Tool::of(position, server, server_names.get(position)?, tool, &bare, exposed)))
+                Some(Arc::new(Tool::of(
+                    position,
+                    server,
+                    server_names.get(position)?,
+                    tool,
+                    &bare,
+                    exposed,
+                )))
             })
             .collect();
         let listed = || servers().filter_map(|(_, (_, list))| list.as_ref());
@@ -198,7 +216,10 @@ impl Catalogue {
     /// Exposed names that two tools wanted: the later has a hash instead. For a condition and a log line.
     pub fn renamed(&self, config: &HubConfig) -> Vec<&Tool> {
         let wanted = |tool: &Tool| {
-            names::exposed(config.servers.get(tool.server).and_then(|server| server.prefix.as_deref()), &tool.bare)
+            names::exposed(
+                config.servers.get(tool.server).and_then(|server| server.prefix.as_deref()),
+                &tool.bare,
+            )
         };
         let mut taken = HashSet::new();
         self.tools.iter().map(Arc::as_ref).filter(|tool| !taken.insert(wanted(tool))).collect()
@@ -226,7 +247,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(page.malformed, 2);
-        assert_eq!((page.next.as_deref(), page.list.ttl_ms, page.list.private), (Some("c"), Some(5), true));
+        assert_eq!(
+            (page.next.as_deref(), page.list.ttl_ms, page.list.private),
+            (Some("c"), Some(5), true)
+        );
         let whole = ServerList::of_pages(vec![page.list]);
         let texts: Vec<&str> = whole.tools.iter().map(|tool| tool.text.as_str()).collect();
         assert_eq!(texts, [r#"{"name":"a"}"#, r#"{"x":1e999,"name":"b"}"#]);
@@ -239,7 +263,10 @@ mod tests {
         config.servers[0].tools.rename.insert("t".into(), "better".into());
         config.servers[0].tools.describe.insert("t".into(), "say \"hi\"".into());
         let text = "{ \"zz\": 1.0e+05, \"description\" : \"old\\u00e9\",\"n\\u0061me\":\"t\",\"inputSchema\":{\"name\":\"t\"} }";
-        let list = ServerList { tools: vec![Definition { name: "t".into(), text: text.into() }], ..Default::default() };
+        let list = ServerList {
+            tools: vec![Definition { name: "t".into(), text: text.into() }],
+            ..Default::default()
+        };
         let catalogue = Catalogue::of(&config, &[Some(Arc::new(list))]);
         assert_eq!(
             catalogue.tools[0].definition,
@@ -251,7 +278,10 @@ mod tests {
     #[test]
     fn a_server_that_has_not_listed_yet_takes_nothing_from_the_others() {
         let catalogue = Catalogue::of(&config(&["a", "b"]), &[None, Some(list(&["x"]))]);
-        assert_eq!(catalogue.tools.iter().map(|tool| tool.exposed.as_str()).collect::<Vec<_>>(), ["b__x"]);
+        assert_eq!(
+            catalogue.tools.iter().map(|tool| tool.exposed.as_str()).collect::<Vec<_>>(),
+            ["b__x"]
+        );
     }
 
     #[test]
@@ -259,7 +289,10 @@ mod tests {
         let config = config(&["a"]);
         let catalogue = Catalogue::of(&config, &[Some(list(&["x.y", "x_y"]))]);
         assert_eq!(catalogue.tools[0].exposed, "a__x_y");
-        assert_eq!(catalogue.renamed(&config).iter().map(|tool| tool.own.as_str()).collect::<Vec<_>>(), ["x_y"]);
+        assert_eq!(
+            catalogue.renamed(&config).iter().map(|tool| tool.own.as_str()).collect::<Vec<_>>(),
+            ["x_y"]
+        );
     }
 
     #[test]

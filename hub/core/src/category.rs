@@ -97,21 +97,25 @@ pub struct Mappings {
 impl Mappings {
     /// Pattern on exposed names to category.
     pub fn of(custom: &BTreeMap<String, String>) -> Self {
-        let mut patterns: Vec<(String, String)> = custom.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
+        let mut patterns: Vec<(String, String)> =
+            custom.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
         patterns.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         Self { patterns, given: Arc::default() }
     }
 
     /// The mapping that decides for this tool: its pattern and the category.
     pub fn find(&self, exposed: &str) -> Option<(&str, &str)> {
-        let (pattern, category) = self.patterns.iter().find(|(pattern, _)| pattern::matches(pattern, exposed))?;
+        let (pattern, category) =
+            self.patterns.iter().find(|(pattern, _)| pattern::matches(pattern, exposed))?;
         Some((pattern, category))
     }
 
     /// The tool's category.
     pub fn category<'a>(&'a self, tool: &Tool) -> &'a str {
         let mapped = self.find(&tool.exposed).map(|(_, category)| category);
-        mapped.or_else(|| self.given.category(tool)).unwrap_or_else(|| tool.builtin_category().name())
+        mapped
+            .or_else(|| self.given.category(tool))
+            .unwrap_or_else(|| tool.builtin_category().name())
     }
 
     /// Every category that a tool can have.
@@ -136,7 +140,10 @@ fn of_words(name: &str, server: &str, description: &str) -> Builtin {
         words.dedup();
         for word in &words {
             for &(category, strength) in words::meanings(word) {
-                if let Some(score) = Builtin::ALL.iter().position(|c| *c == category).and_then(|at| scores.get_mut(at))
+                if let Some(score) = Builtin::ALL
+                    .iter()
+                    .position(|c| *c == category)
+                    .and_then(|at| scores.get_mut(at))
                 {
                     *score += weight * strength;
                 }
@@ -145,7 +152,11 @@ fn of_words(name: &str, server: &str, description: &str) -> Builtin {
     }
     let best = scores.iter().copied().max().unwrap_or_default();
     let first = scores.iter().position(|score| *score == best);
-    first.filter(|_| best >= LEAST).and_then(|at| Builtin::ALL.get(at)).copied().unwrap_or(Builtin::Other)
+    first
+        .filter(|_| best >= LEAST)
+        .and_then(|at| Builtin::ALL.get(at))
+        .copied()
+        .unwrap_or(Builtin::Other)
 }
 
 /// The words of a text or an identifier, small, without a plural's end.
@@ -187,13 +198,23 @@ mod tests {
     #[case("read_file", "filesystem", "Read the complete contents of a file", Builtin::Filesystem)]
     #[case("list_directory", "fs", "Get a detailed listing of all files", Builtin::Filesystem)]
     #[case("create_pull_request", "github", "Create a new pull request", Builtin::VersionControl)]
-    #[case("search_repositories", "github", "Search for GitHub repositories", Builtin::VersionControl)]
+    #[case(
+        "search_repositories",
+        "github",
+        "Search for GitHub repositories",
+        Builtin::VersionControl
+    )]
     #[case("git_commit", "git", "Records changes to the repository", Builtin::VersionControl)]
     #[case("query", "postgres", "Run a read-only SQL query", Builtin::Database)]
     #[case("find", "mongodb", "Run a find query against a collection", Builtin::Database)]
     #[case("fetch", "fetch", "Fetches a URL from the internet as markdown", Builtin::Web)]
     #[case("browser_click", "playwright", "Perform click on a web page", Builtin::Web)]
-    #[case("brave_web_search", "brave", "Performs a web search using the Brave API", Builtin::Search)]
+    #[case(
+        "brave_web_search",
+        "brave",
+        "Performs a web search using the Brave API",
+        Builtin::Search
+    )]
     #[case("run_container", "docker", "Run a new container", Builtin::Docker)]
     #[case("kubectl_get", "kubernetes", "Get pods", Builtin::Docker)]
     #[case("list_buckets", "aws", "List S3 buckets", Builtin::Cloud)]

@@ -50,7 +50,9 @@ pub fn of(signs: Signs<'_>) -> Result<Era, Unsupported> {
     if version == MODERN {
         return Ok(Era::Modern);
     }
-    known_legacy(version).map(Era::Legacy).ok_or_else(|| Unsupported { requested: version.to_owned() })
+    known_legacy(version)
+        .map(Era::Legacy)
+        .ok_or_else(|| Unsupported { requested: version.to_owned() })
 }
 
 /// The version that `initialize` is answered with: the one asked for where it has a handshake, else the newest that has.
@@ -85,7 +87,13 @@ mod tests {
         Some(MODERN),
         Ok(Era::Legacy("2025-06-18"))
     )]
-    #[case::meta_comes_before_the_header(false, None, Some(MODERN), Some("2025-06-18"), Ok(Era::Modern))]
+    #[case::meta_comes_before_the_header(
+        false,
+        None,
+        Some(MODERN),
+        Some("2025-06-18"),
+        Ok(Era::Modern)
+    )]
     #[case::then_the_header(false, None, None, Some(MODERN), Ok(Era::Modern))]
     #[case::a_legacy_header_without_a_session(false, None, None, Some("2025-11-25"), NEWEST)]
     #[case::nothing_at_all(false, None, None, None, Ok(Era::Legacy("2025-03-26")))]

@@ -70,7 +70,8 @@ impl Exposure {
             (true, Default::All) if additions.is_some_and(Additions::prompted) => Default::Minimal,
             (true, exposure) => exposure,
         };
-        let searches = |unlisted: bool| if prompts { filtering.prompt_based.meta_tools } else { unlisted };
+        let searches =
+            |unlisted: bool| if prompts { filtering.prompt_based.meta_tools } else { unlisted };
         let definitions = |unlisted: bool| -> Vec<(MetaTool, Definition)> {
             let tools = available(searches(unlisted), prompts && additions.is_some());
             tools.into_iter().map(|tool| (tool, tool.definition(sight))).collect()
@@ -81,7 +82,8 @@ impl Exposure {
             _ => meta.to_vec(),
         };
         let mut room = Room::of(filtering.tool_budget.as_ref(), &listed_meta(&meta));
-        let everything = if exposure == Default::All { Content::everything(sight, &room) } else { None };
+        let everything =
+            if exposure == Default::All { Content::everything(sight, &room) } else { None };
         let content = everything.unwrap_or_else(|| {
             if !prompts {
                 meta = definitions(true);
@@ -92,7 +94,12 @@ impl Exposure {
         Self::new(sight, content, listed_meta(&meta), meta.iter().map(|(tool, _)| *tool).collect())
     }
 
-    fn new(sight: &Sight, content: Content, meta: Vec<(MetaTool, Definition)>, available: Vec<MetaTool>) -> Self {
+    fn new(
+        sight: &Sight,
+        content: Content,
+        meta: Vec<(MetaTool, Definition)>,
+        available: Vec<MetaTool>,
+    ) -> Self {
         let Content { positions, hierarchy: Hierarchy { dispatchers, tools } } = content;
         let mut listed = vec![false; sight.tools.len()];
         for position in positions {
@@ -112,7 +119,8 @@ impl Exposure {
             hash.update(tool.digest.to_be_bytes());
         }
         let meta_lengths = meta.iter().map(|(_, definition)| definition.text.len());
-        let lengths = meta_lengths.chain(dispatchers.iter().map(|dispatcher| dispatcher.entry.definition().len()));
+        let lengths = meta_lengths
+            .chain(dispatchers.iter().map(|dispatcher| dispatcher.entry.definition().len()));
         let pages = Pages::of(lengths.chain(tools.iter().map(|tool| tool.definition.len())));
         Self {
             search: available.contains(&MetaTool::FindTools),
@@ -172,7 +180,8 @@ impl Exposure {
     pub fn page(&self, cursor: Option<&str>) -> Option<(&str, Option<String>)> {
         let definitions = || {
             let meta = self.meta.iter().map(|(_, definition)| definition.text.as_str());
-            let dispatchers = self.dispatchers.iter().map(|dispatcher| dispatcher.entry.definition());
+            let dispatchers =
+                self.dispatchers.iter().map(|dispatcher| dispatcher.entry.definition());
             meta.chain(dispatchers).chain(self.tools.iter().map(|tool| tool.definition.as_str()))
         };
         self.pages.page(self.digest, cursor, definitions)
@@ -183,7 +192,9 @@ impl Exposure {
 fn available(searches: bool, prompts: bool) -> Vec<MetaTool> {
     let has = |tool: &MetaTool| match tool {
         MetaTool::AnalyzePrompt => searches && prompts,
-        MetaTool::FindTools | MetaTool::Call(Class::Read | Class::Write | Class::Destructive) => searches,
+        MetaTool::FindTools | MetaTool::Call(Class::Read | Class::Write | Class::Destructive) => {
+            searches
+        }
     };
     MetaTool::ALL.into_iter().filter(has).collect()
 }

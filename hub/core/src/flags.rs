@@ -18,9 +18,11 @@ pub fn in_force(
     dataplane: &Dataplane,
     revision: Option<&Revision>,
 ) -> BTreeMap<String, bool> {
-    let live = revision.and_then(|revision| dataplane.revisions.get(revision)).map(|state| &state.flags);
+    let live =
+        revision.and_then(|revision| dataplane.revisions.get(revision)).map(|state| &state.flags);
     let known = DEFAULTS.into_iter().map(|(flag, on)| (flag.to_owned(), on));
-    let said = config.iter().chain(live.into_iter().flatten()).map(|(flag, on)| (flag.clone(), *on));
+    let said =
+        config.iter().chain(live.into_iter().flatten()).map(|(flag, on)| (flag.clone(), *on));
     known.chain(said).collect()
 }
 
@@ -46,7 +48,10 @@ mod tests {
             flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag).collect::<Vec<_>>()
         };
         assert_eq!(on(Some("0a1b2c3d")), ["enhancedErrorMessages", "own"]);
-        assert_eq!(on(Some("ffffffff")), ["autoCorrection", "enhancedErrorMessages", "hierarchicalTools", "own"]);
+        assert_eq!(
+            on(Some("ffffffff")),
+            ["autoCorrection", "enhancedErrorMessages", "hierarchicalTools", "own"]
+        );
         assert_eq!(on(Some("00000000")), ["autoCorrection", "enhancedErrorMessages", "own"]);
         assert_eq!(on(None), ["autoCorrection", "enhancedErrorMessages", "own"]);
     }
@@ -54,9 +59,14 @@ mod tests {
     // A hub that is tried standalone and then run by the operator must not answer otherwise.
     #[test]
     fn what_nobody_sets_is_as_the_resource_says() {
-        let dataplane: Dataplane = serde_json::from_str(r#"{"schema":1,"generation":0,"revisions":{}}"#).unwrap();
+        let dataplane: Dataplane =
+            serde_json::from_str(r#"{"schema":1,"generation":0,"revisions":{}}"#).unwrap();
         let flags = in_force(&BTreeMap::new(), &dataplane, None);
         assert_eq!(flags, DEFAULTS.map(|(flag, on)| (flag.to_owned(), on)).into());
-        assert!(flags["enhancedErrorMessages"] && flags["performanceMonitoring"] && !flags["hierarchicalTools"]);
+        assert!(
+            flags["enhancedErrorMessages"]
+                && flags["performanceMonitoring"]
+                && !flags["hierarchicalTools"]
+        );
     }
 }

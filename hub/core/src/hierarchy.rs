@@ -64,7 +64,12 @@ impl Hierarchy {
     }
 
     /// The same. `None` if it has more entries than `most`, or costs more than `tokens`: then not all of it is made.
-    pub fn within(sight: &Sight, positions: impl Iterator<Item = usize>, most: usize, tokens: u32) -> Option<Self> {
+    pub fn within(
+        sight: &Sight,
+        positions: impl Iterator<Item = usize>,
+        most: usize,
+        tokens: u32,
+    ) -> Option<Self> {
         let groups = groups(sight, positions);
         let entries = |(_, tools): &(Group<'_>, Vec<Placed<'_>>)| match tools.len() {
             few if few < LEAST => few,
@@ -117,7 +122,8 @@ impl Hierarchy {
         };
         // There are fewer tools than numbers, so one is free.
         let mut all = (1..=sight.tools.len() + self.dispatchers.len() + 1).map(name);
-        all.find(|name| sight.find(name).is_none() && self.named(name).is_none()).unwrap_or_else(|| name(1))
+        all.find(|name| sight.find(name).is_none() && self.named(name).is_none())
+            .unwrap_or_else(|| name(1))
     }
 }
 
@@ -137,7 +143,9 @@ impl<'a> Group<'a> {
         let category = || Self::Category(sight.visibility().categories.category(tool));
         match mode {
             FilterMode::Category => category(),
-            FilterMode::Hybrid if !servers.allow.iter().any(|name| **name == *tool.server_name) => category(),
+            FilterMode::Hybrid if !servers.allow.iter().any(|name| **name == *tool.server_name) => {
+                category()
+            }
             _ => Self::Server(tool.server),
         }
     }
@@ -151,7 +159,10 @@ impl<'a> Group<'a> {
 }
 
 /// The tools at these positions, in groups that are each listed as one; in the order of their first tools.
-fn groups(sight: &Sight, positions: impl Iterator<Item = usize>) -> Vec<(Group<'_>, Vec<Placed<'_>>)> {
+fn groups(
+    sight: &Sight,
+    positions: impl Iterator<Item = usize>,
+) -> Vec<(Group<'_>, Vec<Placed<'_>>)> {
     let mut groups: Vec<(Group<'_>, Vec<Placed<'_>>)> = Vec::new();
     let mut places: HashMap<Group<'_>, usize> = HashMap::new();
     let (mut last, mut place) = (None, 0);

@@ -42,7 +42,9 @@ pub fn instructions(sight: &Sight, exposure: &Exposure, upstream: &[(&str, &str)
 }
 
 fn how(exposure: &Exposure, none: bool) -> String {
-    let mut how = String::from("This hub joins several MCP servers; a tool's name begins with its server's prefix.");
+    let mut how = String::from(
+        "This hub joins several MCP servers; a tool's name begins with its server's prefix.",
+    );
     if exposure.has(MetaTool::AnalyzePrompt) {
         how.push_str(
             " Your tool list is short on purpose. Begin with hub__analyze_prompt {prompt}: it adds the tools that fit.",

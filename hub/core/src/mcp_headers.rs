@@ -24,19 +24,34 @@ pub fn of_definition(definition: &str) -> Vec<ParamHeader> {
     // Most tools have none, and reading a schema whole is dear.
     if definition.contains("x-mcp-header") {
         let tool: Value = serde_json::from_str(definition).unwrap_or_default();
-        collect(tool.pointer("/inputSchema/properties").and_then(Value::as_object), &mut Vec::new(), &mut found);
+        collect(
+            tool.pointer("/inputSchema/properties").and_then(Value::as_object),
+            &mut Vec::new(),
+            &mut found,
+        );
     }
     found
 }
 
-fn collect(properties: Option<&Map<String, Value>>, path: &mut Vec<String>, found: &mut Vec<ParamHeader>) {
+fn collect(
+    properties: Option<&Map<String, Value>>,
+    path: &mut Vec<String>,
+    found: &mut Vec<ParamHeader>,
+) {
     for (name, schema) in properties.into_iter().flatten() {
         path.push(name.clone());
         let token = |text: &&str| !text.is_empty() && text.bytes().all(is_token);
-        let primitive = matches!(schema.get("type").and_then(Value::as_str), Some("string" | "integer" | "boolean"));
-        if let Some(header) = schema.get("x-mcp-header").and_then(Value::as_str).filter(token).filter(|_| primitive) {
-            found
-                .push(ParamHeader { path: path.clone(), header: format!("mcp-param-{}", header.to_ascii_lowercase()) });
+        let primitive = matches!(
+            schema.get("type").and_then(Value::as_str),
+            Some("string" | "integer" | "boolean")
+        );
+        if let Some(header) =
+            schema.get("x-mcp-header").and_then(Value::as_str).filter(token).filter(|_| primitive)
+        {
+            found.push(ParamHeader {
+                path: path.clone(),
+                header: format!("mcp-param-{}", header.to_ascii_lowercase()),
+            });
         }
         collect(schema.get("properties").and_then(Value::as_object), path, found);
         path.pop();
@@ -46,7 +61,10 @@ fn collect(properties: Option<&Map<String, Value>>, path: &mut Vec<String>, foun
 /// The value that is mirrored, as text; `None` where the arguments have none.
 pub fn value_of(mirrored: &ParamHeader, arguments: Option<&str>) -> Option<String> {
     let found = mirrored.path.iter().try_fold(arguments?, |text, name| {
-        object::members(text)?.into_iter().find(|member| member.key == name.as_str()).map(|member| member.value)
+        object::members(text)?
+            .into_iter()
+            .find(|member| member.key == name.as_str())
+            .map(|member| member.value)
     })?;
     match found.chars().next()? {
         '"' => object::unquoted(found).map(Into::into),
@@ -78,7 +96,9 @@ pub fn encode(text: &str) -> String {
 /// The text of a header value; `None` where its base64 is none.
 pub fn decode(value: &str) -> Option<String> {
     match value.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)) {
-        Some(encoded) => STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
+        Some(encoded) => {
+            STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+        }
         None => Some(value.to_owned()),
     }
 }
@@ -131,7 +151,11 @@ mod tests {
     #[case(Some("a"), None, false)]
     #[case(Some("a"), Some("b"), false)]
     #[case(Some("=?base64?!?="), Some("!"), false)]
-    fn header_and_body_must_agree(#[case] header: Option<&str>, #[case] body: Option<&str>, #[case] agree: bool) {
+    fn header_and_body_must_agree(
+        #[case] header: Option<&str>,
+        #[case] body: Option<&str>,
+        #[case] agree: bool,
+    ) {
         assert_eq!(agrees(header, body), agree);
     }
 

@@ -110,7 +110,10 @@ impl Error {
 
 /// What a POST carried.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "one lives on the stack for each request; a box would cost an allocation")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives on the stack for each request; a box would cost an allocation"
+)]
 pub enum Body<'a> {
     /// The usual.
     One(Message<'a>),
@@ -121,7 +124,8 @@ pub enum Body<'a> {
 /// Reads a body.
 pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
     if text.trim_start().starts_with('[') {
-        let batch: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| Error::Parse(error.to_string()))?;
+        let batch: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|error| Error::Parse(error.to_string()))?;
         if batch.is_empty() {
             return Err(Error::Invalid { reason: "the batch is empty", id: None });
         }
@@ -132,10 +136,13 @@ pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
 
 /// Reads one message.
 pub fn parse(text: &str) -> Result<Message<'_>, Error> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Error::Invalid { reason: "not a JSON-RPC message", id: None },
-        _ => Error::Parse(error.to_string()),
-    })?;
+    let envelope: Envelope<'_> =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                Error::Invalid { reason: "not a JSON-RPC message", id: None }
+            }
+            _ => Error::Parse(error.to_string()),
+        })?;
     let id = envelope.id.map(RawValue::get);
     let valid_id = id.filter(|id| is_id(id));
     let invalid = |reason| Error::Invalid { reason, id: valid_id.map(str::to_owned) };
@@ -162,21 +169,33 @@ fn is_id(text: &str) -> bool {
 }
 
 fn params(params: Option<&RawValue>) -> Result<Params<'_>, &'static str> {
-    let Some(text) = params.map(RawValue::get).filter(|text| *text != "null") else { return Ok(Params::default()) };
+    let Some(text) = params.map(RawValue::get).filter(|text| *text != "null") else {
+        return Ok(Params::default());
+    };
     if !text.starts_with('{') {
         return Err("\"params\" must be an object");
     }
     // Two members of one name would let the hub check one and the upstream obey the other.
-    let read: RawParams<'_> =
-        serde_json::from_str(text).map_err(|_| "\"params\" has a member twice or of a wrong type")?;
-    let RawParams { name, arguments, cursor, request_id, protocol_version, client_info, capabilities, meta } = read;
+    let read: RawParams<'_> = serde_json::from_str(text)
+        .map_err(|_| "\"params\" has a member twice or of a wrong type")?;
+    let RawParams {
+        name,
+        arguments,
+        cursor,
+        request_id,
+        protocol_version,
+        client_info,
+        capabilities,
+        meta,
+    } = read;
     Ok(Params {
         text: Some(text),
         name: name.map(RawValue::get),
         arguments: arguments.map(RawValue::get),
         cursor: cursor.map(RawValue::get),
         request_id: request_id.map(RawValue::get),
-        protocol_version: protocol_version.and_then(|version| crate::object::unquoted(version.get())),
+        protocol_version: protocol_version
+            .and_then(|version| crate::object::unquoted(version.get())),
         client_info: client_info.map(RawValue::get),
         capabilities: capabilities.map(RawValue::get),
         meta: meta.map(RawValue::get).filter(|text| *text != "null").map(parse_meta).transpose()?,
@@ -187,12 +206,13 @@ fn parse_meta(text: &str) -> Result<Meta<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("\"_meta\" must be an object");
     }
-    let read: RawMeta<'_> =
-        serde_json::from_str(text).map_err(|_| "\"_meta\" has a member twice or of a wrong type")?;
+    let read: RawMeta<'_> = serde_json::from_str(text)
+        .map_err(|_| "\"_meta\" has a member twice or of a wrong type")?;
     let RawMeta { protocol_version, client_capabilities, progress_token } = read;
     Ok(Meta {
         text,
-        protocol_version: protocol_version.and_then(|version| crate::object::unquoted(version.get())),
+        protocol_version: protocol_version
+            .and_then(|version| crate::object::unquoted(version.get())),
         client_capabilities: client_capabilities.map(RawValue::get),
         progress_token: progress_token.map(RawValue::get),
     })
@@ -240,7 +260,10 @@ pub fn parse_upstream(text: &str) -> Option<Upstream<'_>> {
     if let Some(method) = envelope.method {
         return Some(match id {
             Some(id) => Upstream::Request { id, method: method.0 },
-            None => Upstream::Notification { method: method.0, params: envelope.params.map(RawValue::get) },
+            None => Upstream::Notification {
+                method: method.0,
+                params: envelope.params.map(RawValue::get),
+            },
         });
     }
     if let Some(error) = envelope.error.map(RawValue::get) {
@@ -297,9 +320,19 @@ struct RawParams<'a> {
 
 #[derive(Deserialize)]
 struct RawMeta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "raw")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/protocolVersion",
+        deserialize_with = "raw"
+    )]
     protocol_version: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities", deserialize_with = "raw")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/clientCapabilities",
+        deserialize_with = "raw"
+    )]
     client_capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "progressToken", deserialize_with = "raw")]
     progress_token: Option<&'a RawValue>,
@@ -313,8 +346,7 @@ mod tests {
 
     #[test]
     fn a_request_keeps_id_and_parameters_as_written() {
-        let text =
-            r#"{"jsonrpc":"2.0","id": "\u0041","method":"tools/call","params":{"name":"x","arguments":{"n":1e400}}}"#;
+        let text = r#"{"jsonrpc":"2.0","id": "\u0041","method":"tools/call","params":{"name":"x","arguments":{"n":1e400}}}"#;
         let Message::Request(request) = parse(text).unwrap() else { panic!("no request") };
         assert_eq!((request.id, &*request.method), (r#""\u0041""#, "tools/call"));
         assert_eq!(request.params.arguments, Some(r#"{"n":1e400}"#));
@@ -339,7 +371,10 @@ mod tests {
 
     #[test]
     fn a_million_brackets_are_an_error_and_not_a_crash() {
-        let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"arguments":{}"#, "[".repeat(1_000_000));
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"arguments":{}"#,
+            "[".repeat(1_000_000)
+        );
         assert_eq!(parse(&deep).map(|_| ()).unwrap_err().code(), -32700);
     }
 
@@ -353,7 +388,10 @@ mod tests {
             parse_upstream(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":""}}"#),
             Some(Upstream::Error { id: None, code: -1, .. })
         ));
-        assert!(matches!(parse_upstream(r#"{"jsonrpc":"2.0","method":"n"}"#), Some(Upstream::Notification { .. })));
+        assert!(matches!(
+            parse_upstream(r#"{"jsonrpc":"2.0","method":"n"}"#),
+            Some(Upstream::Notification { .. })
+        ));
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#),
             Some(Upstream::Request { .. })

@@ -176,7 +176,8 @@ fn find_description(sight: &Sight) -> String {
     if more > 0 {
         names.push(&rest);
     }
-    let of = if names.is_empty() { String::new() } else { format!(" Servers: {}.", names.join(", ")) };
+    let of =
+        if names.is_empty() { String::new() } else { format!(" Servers: {}.", names.join(", ")) };
     format!(
         "Finds tools that are not in your list, by what they do, with their definitions. Call one by its name, or by \
          the hub__call_ tool of its class.{of}"

@@ -16,7 +16,8 @@ const HASH_CHARS: usize = 6;
 /// The name under which a server's tool is shown: `prefix__tool`, or `tool` without a prefix. Characters that
 /// vendors refuse become `_`; what is too long is cut and ends in a hash of the whole.
 pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
-    let whole = prefix.map_or_else(|| tool.to_owned(), |prefix| format!("{prefix}{SEPARATOR}{tool}"));
+    let whole =
+        prefix.map_or_else(|| tool.to_owned(), |prefix| format!("{prefix}{SEPARATOR}{tool}"));
     let clean = sanitised(&whole);
     if clean.len() <= MAX_NAME { clean } else { hashed(&clean, &whole, 0) }
 }
@@ -27,8 +28,11 @@ pub fn exposed_unique<'a>(tools: impl Iterator<Item = (Option<&'a str>, &'a str)
     tools
         .map(|(prefix, tool)| {
             let first = exposed(prefix, tool);
-            let others = (0..).map(|salt| hashed(&first, &format!("{}{SEPARATOR}{tool}", prefix.unwrap_or("")), salt));
-            let free = std::iter::once(first.clone()).chain(others).find(|name| !taken.contains(name));
+            let others = (0..).map(|salt| {
+                hashed(&first, &format!("{}{SEPARATOR}{tool}", prefix.unwrap_or("")), salt)
+            });
+            let free =
+                std::iter::once(first.clone()).chain(others).find(|name| !taken.contains(name));
             let name = free.unwrap_or(first); // the iterator has no end
             taken.insert(name.clone());
             name
@@ -38,8 +42,10 @@ pub fn exposed_unique<'a>(tools: impl Iterator<Item = (Option<&'a str>, &'a str)
 
 /// `text` with all that vendors refuse in a tool's name replaced.
 pub fn sanitised(text: &str) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' })
+        .collect();
     if clean.is_empty() { "_".into() } else { clean }
 }
 
@@ -66,10 +72,14 @@ mod tests {
     // Clients keep names in prompts, allow lists and transcripts: a new build must not rename tools.
     #[test]
     fn long_names_are_pinned() {
-        let long = exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever");
+        let long =
+            exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever");
         assert_eq!(long.len(), MAX_NAME);
         assert_eq!(long, "github__a_tool_with_a_name_that_goes_on_a_".to_owned() + &long[42..]);
-        assert_eq!(long, exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever"));
+        assert_eq!(
+            long,
+            exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever")
+        );
     }
 
     #[test]

@@ -28,7 +28,11 @@ pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
         .map(|(key, value)| {
             let start = range_of(text, key.get())?.start;
             let end = range_of(text, value.get())?.end;
-            Some(Member { key: unquoted(key.get())?, text: text.get(start..end)?, value: value.get() })
+            Some(Member {
+                key: unquoted(key.get())?,
+                text: text.get(start..end)?,
+                value: value.get(),
+            })
         })
         .collect()
 }
@@ -158,8 +162,7 @@ mod tests {
 
     use super::*;
 
-    const ODD: &str =
-        "{ \"a\\u0062\" : 1.000000000000000000001e400 ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
+    const ODD: &str = "{ \"a\\u0062\" : 1.000000000000000000001e400 ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
 
     #[test]
     fn members_keep_every_byte_of_keys_and_values() {
@@ -167,7 +170,11 @@ mod tests {
         let read: Vec<(&str, &str)> = members.iter().map(|m| (&*m.key, m.value)).collect();
         assert_eq!(
             read,
-            [("ab", "1.000000000000000000001e400"), ("x", "{\"y\":[\"\\ud83d\\ude00\", {}]}"), ("a", "null")]
+            [
+                ("ab", "1.000000000000000000001e400"),
+                ("x", "{\"y\":[\"\\ud83d\\ude00\", {}]}"),
+                ("a", "null")
+            ]
         );
         assert_eq!(members[0].text, "\"a\\u0062\" : 1.000000000000000000001e400");
     }
@@ -188,7 +195,10 @@ mod tests {
 
     #[test]
     fn compact_text_loses_white_space_outside_strings_only() {
-        assert_eq!(compact("{ \"a b\" :\n[1, \"\\\" \\\\\" , true ] }"), "{\"a b\":[1,\"\\\" \\\\\",true]}");
+        assert_eq!(
+            compact("{ \"a b\" :\n[1, \"\\\" \\\\\" , true ] }"),
+            "{\"a b\":[1,\"\\\" \\\\\",true]}"
+        );
     }
 
     // A body nested a million deep must not take the process down with its stack.

@@ -17,7 +17,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them: each is exported as 0 from the start.
-    pub const ALL: [Self; 5] = [Self::Ok, Self::CallerError, Self::ToolError, Self::UpstreamError, Self::HubError];
+    pub const ALL: [Self; 5] =
+        [Self::Ok, Self::CallerError, Self::ToolError, Self::UpstreamError, Self::HubError];
 
     /// Label value.
     pub fn label(self) -> &'static str {
@@ -70,11 +71,15 @@ pub enum Ending {
 pub fn of(ending: Ending) -> Outcome {
     match ending {
         Ending::Result => Outcome::Ok,
-        Ending::Refused | Ending::Cancelled | Ending::UpstreamRefused { code: -32602..=-32600 } => Outcome::CallerError,
-        Ending::ToolSaidError | Ending::UpstreamRefused { .. } => Outcome::ToolError,
-        Ending::NotConnected | Ending::TimedOut | Ending::Cut | Ending::HttpError | Ending::Unparsable => {
-            Outcome::UpstreamError
+        Ending::Refused | Ending::Cancelled | Ending::UpstreamRefused { code: -32602..=-32600 } => {
+            Outcome::CallerError
         }
+        Ending::ToolSaidError | Ending::UpstreamRefused { .. } => Outcome::ToolError,
+        Ending::NotConnected
+        | Ending::TimedOut
+        | Ending::Cut
+        | Ending::HttpError
+        | Ending::Unparsable => Outcome::UpstreamError,
         Ending::Bug => Outcome::HubError,
     }
 }
@@ -103,7 +108,10 @@ mod tests {
     #[case(Ending::HttpError, Outcome::UpstreamError)]
     #[case(Ending::Unparsable, Outcome::UpstreamError)]
     #[case(Ending::Bug, Outcome::HubError)]
-    fn every_ending_counts_as_the_rollout_rules_say(#[case] ending: Ending, #[case] outcome: Outcome) {
+    fn every_ending_counts_as_the_rollout_rules_say(
+        #[case] ending: Ending,
+        #[case] outcome: Outcome,
+    ) {
         assert_eq!(of(ending), outcome);
     }
 

@@ -2,7 +2,8 @@
 
 /// Whether `name` matches `pattern`.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut retry: Option<(usize, usize)> = None; // after the last star: pattern goes on here, star ends there
     while n < name.len() {
@@ -49,7 +50,11 @@ mod tests {
     #[case("get?", "get", false)]
     #[case("", "x", false)]
     #[case("a.c", "abc", false)]
-    fn patterns_match_whole_names(#[case] pattern: &str, #[case] name: &str, #[case] expected: bool) {
+    fn patterns_match_whole_names(
+        #[case] pattern: &str,
+        #[case] name: &str,
+        #[case] expected: bool,
+    ) {
         assert_eq!(matches(pattern, name), expected);
     }
 

@@ -63,7 +63,10 @@ pub fn own_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
 fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
     let members = old.and_then(|old| object::members(old.text)).unwrap_or_default();
     let belongs_to_hop = |key: &str| HOP_KEYS.contains(&key);
-    if !hop.modern && hop.progress_token.is_none() && !members.iter().any(|member| belongs_to_hop(&member.key)) {
+    if !hop.modern
+        && hop.progress_token.is_none()
+        && !members.iter().any(|member| belongs_to_hop(&member.key))
+    {
         return None;
     }
     let mut all: Vec<Cow<'_, str>> = Vec::new();
@@ -73,7 +76,12 @@ fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
         all.push("\"io.modelcontextprotocol/clientCapabilities\":{}".into());
     }
     all.extend(hop.progress_token.map(|token| format!("\"{PROGRESS_TOKEN}\":{token}").into()));
-    all.extend(members.iter().filter(|member| !belongs_to_hop(&member.key)).map(|member| member.text.into()));
+    all.extend(
+        members
+            .iter()
+            .filter(|member| !belongs_to_hop(&member.key))
+            .map(|member| member.text.into()),
+    );
     Some(format!("{{{}}}", all.join(",")))
 }
 
@@ -131,7 +139,10 @@ pub fn error(code: i32, message: &str) -> String {
 
 /// A tool's result that says what went wrong, to the model that called it.
 pub fn tool_error(message: &str) -> String {
-    format!("{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true}}", object::quoted(message))
+    format!(
+        "{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true}}",
+        object::quoted(message)
+    )
 }
 
 #[cfg(test)]
@@ -140,7 +151,8 @@ mod tests {
     use crate::message::{Message, parse};
 
     const LEGACY_HOP: Hop<'_> = Hop { modern: false, client_info: "{}", progress_token: None };
-    const MODERN_HOP: Hop<'_> = Hop { modern: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
+    const MODERN_HOP: Hop<'_> =
+        Hop { modern: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
 
     fn rewritten(params: &str, hop: Hop<'_>) -> String {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
@@ -167,9 +179,13 @@ mod tests {
     #[test]
     fn a_modern_hop_adds_meta_where_there_was_none() {
         let up = rewritten(r#"{"name":"x","arguments":{}}"#, MODERN_HOP);
-        assert!(up.starts_with(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#), "{up}");
         assert!(
-            up.ends_with(r#"}},"name":"own","arguments":{}}"#) || up.ends_with(r#"{}},"name":"own","arguments":{}}"#),
+            up.starts_with(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#),
+            "{up}"
+        );
+        assert!(
+            up.ends_with(r#"}},"name":"own","arguments":{}}"#)
+                || up.ends_with(r#"{}},"name":"own","arguments":{}}"#),
             "{up}"
         );
     }
@@ -177,7 +193,10 @@ mod tests {
     #[test]
     fn progress_comes_back_under_the_caller_s_token_and_that_of_others_does_not() {
         let params = r#"{"progress": 0.5,"progressToken":7,"total":1}"#;
-        assert_eq!(progress_params(params, 7, "\"t\"").unwrap(), r#"{"progress": 0.5,"progressToken":"t","total":1}"#);
+        assert_eq!(
+            progress_params(params, 7, "\"t\"").unwrap(),
+            r#"{"progress": 0.5,"progressToken":"t","total":1}"#
+        );
         assert_eq!(progress_params(params, 8, "\"t\""), None);
     }
 
@@ -186,7 +205,10 @@ mod tests {
         let result = r#"{"content":[],"x":1e400}"#;
         let head = result_head(result).unwrap();
         assert_eq!(result_for(Era::Legacy("2025-11-25"), result, &head), result);
-        assert_eq!(result_for(Era::Modern, result, &head), r#"{"resultType":"complete","content":[],"x":1e400}"#);
+        assert_eq!(
+            result_for(Era::Modern, result, &head),
+            r#"{"resultType":"complete","content":[],"x":1e400}"#
+        );
         let typed = r#"{"resultType":"complete","isError":true}"#;
         let head = result_head(typed).unwrap();
         assert!(head.is_error);

@@ -113,7 +113,8 @@ fn of_session<'a, P: Pod>(
     claims: &SessionClaims,
     unreachable: &[String],
 ) -> Decision<'a, P> {
-    let live = claims.revision.as_ref().and_then(|revision| dataplane.revisions.get_key_value(revision));
+    let live =
+        claims.revision.as_ref().and_then(|revision| dataplane.revisions.get_key_value(revision));
     let Some((revision, state)) = live else { return Decision::SessionGone(Gone::NotLive) };
     if state.role == Role::Failed {
         return Decision::SessionGone(Gone::Failed(revision));
@@ -136,7 +137,9 @@ fn of_fresh<'a, P: Pod>(
     unreachable: &[String],
 ) -> Decision<'a, P> {
     let point = affinity.map_or(draw.revision, |value| point_of(dataplane, value));
-    let Some(drawn) = revision_at(dataplane, point) else { return Decision::Unavailable(Unavailable::NoWeight) };
+    let Some(drawn) = revision_at(dataplane, point) else {
+        return Decision::Unavailable(Unavailable::NoWeight);
+    };
     if let Some(pod) = ready_pod(pods, drawn, draw.pod, unreachable) {
         return Decision::Forward { revision: drawn, pod, failover: false };
     }
@@ -174,7 +177,9 @@ fn revision_at(dataplane: &Dataplane, point: u64) -> Option<&Revision> {
         .revisions
         .iter()
         .filter(|(_, state)| takes_new(state) && state.weight.percent() > 0)
-        .map(|(revision, state)| (canary_first(state.role), revision, u128::from(state.weight.percent())))
+        .map(|(revision, state)| {
+            (canary_first(state.role), revision, u128::from(state.weight.percent()))
+        })
         .collect();
     shares.sort_unstable();
     let total: u128 = shares.iter().map(|(_, _, weight)| weight).sum();
@@ -210,7 +215,8 @@ fn subject(credential: &[u8]) -> Option<Vec<u8>> {
 fn point_of(dataplane: &Dataplane, affinity: &[u8]) -> u64 {
     let canary = dataplane.revisions.iter().find(|(_, state)| state.role == Role::Canary);
     let salt = canary.map_or("", |(revision, _)| revision.as_str());
-    let digest = Sha256::new().chain_update(salt).chain_update([0]).chain_update(affinity).finalize();
+    let digest =
+        Sha256::new().chain_update(salt).chain_update([0]).chain_update(affinity).finalize();
     digest.iter().take(8).fold(0, |point, byte| point << 8 | u64::from(*byte))
 }
 
@@ -228,12 +234,18 @@ fn in_place_of<'a>(dataplane: &'a Dataplane, drawn: &Revision) -> Vec<&'a Revisi
 }
 
 /// The least busy Ready pod; among equally busy ones chance decides, else quiet routers would all use the first.
-fn ready_pod<'a, P: Pod>(pods: &'a Pods<P>, revision: &Revision, draw: u64, unreachable: &[String]) -> Option<&'a P> {
+fn ready_pod<'a, P: Pod>(
+    pods: &'a Pods<P>,
+    revision: &Revision,
+    draw: u64,
+    unreachable: &[String],
+) -> Option<&'a P> {
     let reachable = |pod: &&P| !unreachable.iter().any(|name| name == pod.name());
     match pods.get(revision)? {
         Endpoints::Service(service) => Some(service).filter(reachable),
         Endpoints::Pods(pods) => {
-            let ready: Vec<&P> = pods.iter().filter(|pod| pod.is_ready()).filter(reachable).collect();
+            let ready: Vec<&P> =
+                pods.iter().filter(|pod| pod.is_ready()).filter(reachable).collect();
             let start = (u128::from(draw) * ready.len() as u128) >> 64;
             let start = usize::try_from(start).unwrap_or(0);
             let (head, tail) = ready.split_at_checked(start)?;
@@ -277,9 +289,13 @@ mod tests {
     }
 
     fn dataplane(revisions: &[(&str, Role, u8)]) -> Dataplane {
-        let state =
-            |role, weight| RevisionState { role, weight: Weight::try_from(weight).unwrap(), flags: BTreeMap::new() };
-        let revisions = revisions.iter().map(|(hash, role, weight)| (revision(hash), state(*role, *weight)));
+        let state = |role, weight| RevisionState {
+            role,
+            weight: Weight::try_from(weight).unwrap(),
+            flags: BTreeMap::new(),
+        };
+        let revisions =
+            revisions.iter().map(|(hash, role, weight)| (revision(hash), state(*role, *weight)));
         Dataplane { schema: SCHEMA, generation: 1, revisions: revisions.collect() }
     }
 
@@ -289,7 +305,9 @@ mod tests {
 
     /// Two Ready pods for each revision, `<revision>-0` and `-1`.
     fn pods(revisions: &[&str]) -> Pods<TestPod> {
-        let two = |hash: &str| Endpoints::Pods(vec![pod(&format!("{hash}-0")), pod(&format!("{hash}-1"))]);
+        let two = |hash: &str| {
+            Endpoints::Pods(vec![pod(&format!("{hash}-0")), pod(&format!("{hash}-1"))])
+        };
         revisions.iter().map(|hash| (revision(hash), two(hash))).collect()
     }
 
@@ -394,9 +412,11 @@ mod tests {
     #[test]
     fn new_requests_go_to_the_least_busy_pod_and_chance_decides_between_equals() {
         let busy = TestPod { in_flight: 3, ..pod("busy") };
-        let pods = Pods::from([(revision(OLD), Endpoints::Pods(vec![busy, pod("one"), pod("two")]))]);
+        let pods =
+            Pods::from([(revision(OLD), Endpoints::Pods(vec![busy, pod("one"), pod("two")]))]);
         let dataplane = dataplane(&[(OLD, Role::Stable, 100)]);
-        let at = |draw| went_to(&decide(&dataplane, &pods, FRESH, Draw { revision: 0, pod: draw }, &[]));
+        let at =
+            |draw| went_to(&decide(&dataplane, &pods, FRESH, Draw { revision: 0, pod: draw }, &[]));
         assert_eq!([at(0), at(u64::MAX / 2), at(u64::MAX)], ["one", "one", "two"]);
     }
 
@@ -417,15 +437,26 @@ mod tests {
 
     #[test]
     fn a_renewed_jwt_is_the_same_principal_and_another_subject_is_another() {
-        let jwt = |claims: &str| format!("Bearer eyJhbGciOiJSUzI1NiJ9.{}.signature", URL_SAFE_NO_PAD.encode(claims));
+        let jwt = |claims: &str| {
+            format!("Bearer eyJhbGciOiJSUzI1NiJ9.{}.signature", URL_SAFE_NO_PAD.encode(claims))
+        };
         let of = |claims: &str| principal(jwt(claims).as_bytes());
-        assert_eq!(of(r#"{"iss":"i","sub":"alice","exp":1}"#), of(r#"{"iss":"i","sub":"alice","exp":2}"#));
+        assert_eq!(
+            of(r#"{"iss":"i","sub":"alice","exp":1}"#),
+            of(r#"{"iss":"i","sub":"alice","exp":2}"#)
+        );
         assert_ne!(of(r#"{"iss":"i","sub":"alice"}"#), of(r#"{"iss":"i","sub":"bob"}"#));
         assert_eq!(principal(b"Bearer key.with.dots"), b"Bearer key.with.dots");
     }
 
     fn any_role() -> impl Strategy<Value = Role> {
-        prop::sample::select(vec![Role::Stable, Role::Canary, Role::Previous, Role::Failed, Role::Unknown])
+        prop::sample::select(vec![
+            Role::Stable,
+            Role::Canary,
+            Role::Previous,
+            Role::Failed,
+            Role::Unknown,
+        ])
     }
 
     proptest! {

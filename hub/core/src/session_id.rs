@@ -114,7 +114,8 @@ pub fn seal(keys: &KeyRing, claims: &SessionClaims, nonce: [u8; NONCE_BYTES]) ->
     let aad: [u8; CLEAR_BYTES] = clear_part(key.serial());
     id.extend(nonce);
     // Encryption fails only for texts of 256 GiB; an empty rest would then be refused by `open`.
-    let sealed = cipher(key).encrypt(XNonce::from_slice(&nonce), Payload { msg: &plain, aad: &aad });
+    let sealed =
+        cipher(key).encrypt(XNonce::from_slice(&nonce), Payload { msg: &plain, aad: &aad });
     debug_assert!(sealed.is_ok());
     id.extend(sealed.unwrap_or_default());
     URL_SAFE_NO_PAD.encode(id)
@@ -134,7 +135,8 @@ pub fn open(keys: &KeyRing, id: &str) -> Result<SessionClaims, Error> {
     let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(Error::Malformed)?;
     let key = keys.with_serial(serial).ok_or(Error::UnknownKey(serial))?;
     let payload = Payload { msg: sealed, aad: &clear_part(serial) };
-    let plain = cipher(key).decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Error::Forged)?;
+    let plain =
+        cipher(key).decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Error::Forged)?;
     serde_json::from_slice(&plain).map_err(|_| Error::Claims)
 }
 
@@ -150,7 +152,10 @@ fn cipher(key: &HubKey) -> XChaCha20Poly1305 {
 fn encoded(claims: &SessionClaims) -> Vec<u8> {
     let bounded = SessionClaims {
         client_info: claims.client_info.as_ref().map(bounded_client_info),
-        capabilities: claims.capabilities.clone().filter(|json| json.get().len() <= MAX_CAPABILITIES_BYTES),
+        capabilities: claims
+            .capabilities
+            .clone()
+            .filter(|json| json.get().len() <= MAX_CAPABILITIES_BYTES),
         ..claims.clone()
     };
     // Cannot fail: strings, bytes and JSON that was JSON before.
@@ -171,7 +176,8 @@ fn bounded_client_info(info: &Json) -> Json {
         return info.clone();
     }
     let known: Known = serde_json::from_str(info.get()).unwrap_or_default();
-    let cut = |text: &str| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect();
+    let cut =
+        |text: &str| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect();
     serde_json::to_string(&Known { name: cut(&known.name), version: cut(&known.version) })
         .ok()
         .and_then(|text| Json::parse(text).ok())
@@ -216,11 +222,16 @@ mod base64_bytes {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u8; N], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[u8; N], D::Error> {
         let text = String::deserialize(from)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(D::Error::custom)?;
         bytes.try_into().map_err(|_| D::Error::custom("wrong number of bytes"))
@@ -304,7 +315,10 @@ mod tests {
     #[test]
     fn a_newer_layout_and_garbage_are_told_apart() {
         assert_eq!(open(&ring(1), &URL_SAFE_NO_PAD.encode([2; 60])), Err(Error::UnknownVersion(2)));
-        assert_eq!(open(&ring(1), "6ba7b810-9dad-11d1-80b4-00c04fd430c8"), Err(Error::UnknownVersion(0xe9)));
+        assert_eq!(
+            open(&ring(1), "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+            Err(Error::UnknownVersion(0xe9))
+        );
         assert_eq!(open(&ring(1), "not base64!"), Err(Error::Malformed));
         assert_eq!(open(&ring(1), ""), Err(Error::Malformed));
         assert_eq!(open(&ring(1), &"A".repeat(MAX_ID_BYTES + 4)), Err(Error::Malformed));
@@ -319,7 +333,10 @@ mod tests {
                 "n".repeat(100),
                 "x".repeat(90_000)
             ))),
-            capabilities: Some(json(&format!(r#"{{"experimental":{{"{}":{{}}}}}}"#, "x".repeat(90_000)))),
+            capabilities: Some(json(&format!(
+                r#"{{"experimental":{{"{}":{{}}}}}}"#,
+                "x".repeat(90_000)
+            ))),
             pod: "p".repeat(253),
             view: Some("v".repeat(63)),
             ..claims()
@@ -328,7 +345,10 @@ mod tests {
         assert!(id.len() < MAX_ID_BYTES / 2, "{}", id.len());
         let opened = open(&ring(1), &id).unwrap();
         let name = format!("big {}", "n".repeat(60));
-        assert_eq!(opened.client_info, Some(json(&format!(r#"{{"name":"{name}","version":"1.2"}}"#))));
+        assert_eq!(
+            opened.client_info,
+            Some(json(&format!(r#"{{"name":"{name}","version":"1.2"}}"#)))
+        );
         assert_eq!(opened.capabilities, None);
     }
 

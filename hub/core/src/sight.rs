@@ -73,13 +73,18 @@ impl Visibility {
     pub fn with(config: Arc<HubConfig>, catalogue: Catalogue, shape: Shape) -> Arc<Self> {
         let Shape { hierarchical, given } = shape;
         let categories = Mappings::of(&config.filtering.categories.custom).with(given);
-        let each = |rule: &dyn Fn(&Tool) -> bool| catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>();
+        let each = |rule: &dyn Fn(&Tool) -> bool| {
+            catalogue.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>()
+        };
         let shown = each(&|tool| shown(&config, &categories, tool));
         // In mode Static the patterns say what is shown at all: pinned besides, they would leave no room for additions.
         let pins = config.filtering.mode != FilterMode::Static;
-        let pinned = each(&|tool| pins && pattern::any(&config.filtering.static_tools, &tool.exposed));
+        let pinned =
+            each(&|tool| pins && pattern::any(&config.filtering.static_tools, &tool.exposed));
         let views = config.filtering.views.iter();
-        let views = views.map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool)))).collect();
+        let views = views
+            .map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool))))
+            .collect();
         let access = Access::of(&config.access, &catalogue);
         Arc::new(Self {
             categories,
@@ -137,7 +142,9 @@ impl Visibility {
     /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted when first asked: that may take
     /// a second for ten thousand new tools, and nothing for those that were counted before.
     pub fn unfiltered_tokens(&self) -> u64 {
-        *self.unfiltered_tokens.get_or_init(|| self.catalogue.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
+        *self
+            .unfiltered_tokens
+            .get_or_init(|| self.catalogue.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
     }
 
     /// What came to be while the hub runs, as this was made with.
@@ -155,7 +162,8 @@ impl Visibility {
     pub fn undecided(&self) -> impl Iterator<Item = &Arc<Tool>> {
         let tools = self.catalogue.tools.iter().enumerate();
         let undecided = |(place, tool): &(usize, &Arc<Tool>)| {
-            let decides = in_mode(&self.config, tool) || (self.shows(*place) && in_views(&self.config, tool));
+            let decides =
+                in_mode(&self.config, tool) || (self.shows(*place) && in_views(&self.config, tool));
             decides && self.categories.find(&tool.exposed).is_none()
         };
         tools.filter(undecided).map(|(_, tool)| tool)
@@ -188,7 +196,9 @@ impl Sight {
     /// A denied tool and one that was never there are the same here, and so to every caller.
     pub fn find(&self, name: &str) -> Option<usize> {
         let catalogue = &self.visibility.catalogue;
-        let position = |place: usize| self.positions.get(place).copied().flatten().map(|position| position as usize);
+        let position = |place: usize| {
+            self.positions.get(place).copied().flatten().map(|position| position as usize)
+        };
         if let Some(found) = catalogue.place(name).and_then(position) {
             return Some(found);
         }
@@ -226,7 +236,10 @@ impl Sight {
 
     /// Whether the config pins the tool at this position; see `static_tools`.
     pub fn is_pinned(&self, position: usize) -> bool {
-        self.place(position).and_then(|place| self.visibility.pinned.get(place)).copied().unwrap_or_default()
+        self.place(position)
+            .and_then(|place| self.visibility.pinned.get(place))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Names of the servers that have a tool here, in the order of the config, with how many.
@@ -272,7 +285,9 @@ fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
         FilterMode::Hybrid => match filtering.hybrid {
             HybridMatch::Any => !denied() && (names_it(allow) || in_category()),
             HybridMatch::All => {
-                !denied() && (allow.is_empty() || names_it(allow)) && (expose.is_empty() || in_category())
+                !denied()
+                    && (allow.is_empty() || names_it(allow))
+                    && (expose.is_empty() || in_category())
             }
         },
     }
@@ -280,7 +295,8 @@ fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
 
 fn in_view(view: &View, categories: &Mappings, tool: &Tool) -> bool {
     may_be_in_view(view, tool)
-        && (view.categories.is_empty() || view.categories.iter().any(|name| name == categories.category(tool)))
+        && (view.categories.is_empty()
+            || view.categories.iter().any(|name| name == categories.category(tool)))
 }
 
 /// Whether the view has the tool if its category is the right one.
@@ -306,13 +322,20 @@ fn in_mode(config: &HubConfig, tool: &Tool) -> bool {
             };
             !names_it(deny) && by_server
         }
-        FilterMode::None | FilterMode::Static | FilterMode::ServerAllowlist | FilterMode::PromptBased => false,
+        FilterMode::None
+        | FilterMode::Static
+        | FilterMode::ServerAllowlist
+        | FilterMode::PromptBased => false,
     }
 }
 
 /// Whether a view has the tool in some categories and not in others.
 fn in_views(config: &HubConfig, tool: &Tool) -> bool {
-    config.filtering.views.iter().any(|view| !view.categories.is_empty() && may_be_in_view(view, tool))
+    config
+        .filtering
+        .views
+        .iter()
+        .any(|view| !view.categories.is_empty() && may_be_in_view(view, tool))
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ impl Decoder {
         let mut events = Vec::new();
         while let Some(position) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             let (head, tail) = chunk.split_at(position);
-            let second_half_of_crlf = self.after_cr && head.is_empty() && tail.first() == Some(&b'\n');
+            let second_half_of_crlf =
+                self.after_cr && head.is_empty() && tail.first() == Some(&b'\n');
             self.after_cr = tail.first() == Some(&b'\r');
             chunk = tail.get(1..).unwrap_or_default();
             if second_half_of_crlf {
@@ -50,11 +51,14 @@ impl Decoder {
     }
 
     fn take_line(&mut self, line: &[u8]) -> Option<Event> {
-        let line = if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
+        let line =
+            if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.begun = true;
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            let told = std::mem::take(&mut self.has_data) || event.id.is_some() || event.retry_ms.is_some();
+            let told = std::mem::take(&mut self.has_data)
+                || event.id.is_some()
+                || event.retry_ms.is_some();
             return told.then_some(event);
         }
         let line = String::from_utf8_lossy(line);

@@ -10,7 +10,11 @@ const FACTOR: usize = 1200;
 
 /// Tokens of a tool's definition.
 pub fn of_definition(name: &str, description: &str, input_schema: &str) -> u32 {
-    let mut text = format!("{{\"name\":{},\"description\":{}", object::quoted(name), object::quoted(description));
+    let mut text = format!(
+        "{{\"name\":{},\"description\":{}",
+        object::quoted(name),
+        object::quoted(description)
+    );
     if !input_schema.is_empty() {
         text.push_str(",\"inputSchema\":");
         text.push_str(&object::compact(input_schema));
@@ -41,7 +45,10 @@ mod tests {
     #[test]
     fn white_space_in_a_schema_costs_nothing() {
         let spaced = "{ \"type\" : \"object\" ,\n  \"properties\" : { } }";
-        assert_eq!(of_definition("a", "b", spaced), of_definition("a", "b", "{\"type\":\"object\",\"properties\":{}}"));
+        assert_eq!(
+            of_definition("a", "b", spaced),
+            of_definition("a", "b", "{\"type\":\"object\",\"properties\":{}}")
+        );
     }
 
     // Byte pair encoders that are quadratic hang a hub on one hostile description.

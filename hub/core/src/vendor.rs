@@ -81,8 +81,14 @@ pub struct Limits {
 }
 
 /// The tightest that is published.
-pub const LIMITS: Limits =
-    Limits { properties: 5_000, depth: 10, enum_values: 1_000, enum_text: 15_000, enum_many: 250, text: 120_000 };
+pub const LIMITS: Limits = Limits {
+    properties: 5_000,
+    depth: 10,
+    enum_values: 1_000,
+    enum_text: 15_000,
+    enum_many: 250,
+    text: 120_000,
+};
 /// The longest name that every vendor takes.
 pub const MAX_NAME: usize = 64;
 const MAX_PROPERTY_NAME: usize = 64;
@@ -111,7 +117,9 @@ impl fmt::Display for Breach {
         let what = match self.rule {
             Rule::Name => "its name; at most 64 letters, digits, _ and -, the first a letter or _",
             Rule::RootType => "a root that is no object; write \"type\": \"object\"",
-            Rule::RootComposition => "anyOf, oneOf, allOf, enum and not at the root; put them into a property",
+            Rule::RootComposition => {
+                "anyOf, oneOf, allOf, enum and not at the root; put them into a property"
+            }
             Rule::PropertyName => {
                 "the property's name; at most 64 letters, digits, _, . and -, for Gemini first a letter or _"
             }
@@ -121,7 +129,9 @@ impl fmt::Display for Breach {
             Rule::Properties => "more than 5000 properties (strict mode)",
             Rule::Depth => "more than 10 levels (strict mode)",
             Rule::Enums => "more than 1000 enum values (strict mode)",
-            Rule::EnumText => "more than 15000 characters in an enum of over 250 values (strict mode)",
+            Rule::EnumText => {
+                "more than 15000 characters in an enum of over 250 values (strict mode)"
+            }
             Rule::Text => "more than 120000 characters of names and values (strict mode)",
         };
         write!(f, "{who} {what}")?;
@@ -209,9 +219,15 @@ impl Size {
                 self.properties += if keyword == "properties" { named.len() } else { 0 };
             }
         }
-        let values = node.get("enum").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let values =
+            node.get("enum").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         self.enum_values += values.len();
-        self.text += values.iter().chain(node.get("const")).filter_map(Value::as_str).map(str::len).sum::<usize>();
+        self.text += values
+            .iter()
+            .chain(node.get("const"))
+            .filter_map(Value::as_str)
+            .map(str::len)
+            .sum::<usize>();
     }
 
     /// The limits that it exceeds.
@@ -243,8 +259,8 @@ fn of_nodes(root: &Value) -> Vec<Breach> {
 fn of_node(root: &Value, node: &Map<String, Value>, at: &str, found: &mut Vec<Breach>) {
     for key in node.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
         let at = format!("{at}/properties/{}", escaped(key));
-        let fits =
-            (1..=MAX_PROPERTY_NAME).contains(&key.len()) && key.chars().all(|c| is_word(c) || matches!(c, '.' | '-'));
+        let fits = (1..=MAX_PROPERTY_NAME).contains(&key.len())
+            && key.chars().all(|c| is_word(c) || matches!(c, '.' | '-'));
         if !fits {
             found.push(breach(Vendor::Anthropic, Rule::PropertyName, &at));
         } else if !starts_well(key) {
@@ -286,17 +302,35 @@ fn walk<'a>(root: &'a Value, visit: &mut Visit<'_, 'a>) {
         let nests = node.contains_key("properties") || node.contains_key("items");
         let depth = depth + usize::from(nests);
         visit(node, &at, depth);
-        for keyword in ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"] {
+        for keyword in
+            ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"]
+        {
             let named = node.get(keyword).and_then(Value::as_object).into_iter().flatten();
             // Definitions are as deep as where they are used; alone they are not deep.
             let depth = if matches!(keyword, "$defs" | "definitions") { 0 } else { depth };
-            open.extend(named.map(|(key, schema)| (schema, format!("{at}/{keyword}/{}", escaped(key)), depth)));
+            open.extend(
+                named.map(|(key, schema)| {
+                    (schema, format!("{at}/{keyword}/{}", escaped(key)), depth)
+                }),
+            );
         }
         for keyword in ["anyOf", "oneOf", "allOf", "prefixItems", "items"] {
-            let listed = node.get(keyword).and_then(Value::as_array).into_iter().flatten().enumerate();
-            open.extend(listed.map(|(index, schema)| (schema, format!("{at}/{keyword}/{index}"), depth)));
+            let listed =
+                node.get(keyword).and_then(Value::as_array).into_iter().flatten().enumerate();
+            open.extend(
+                listed.map(|(index, schema)| (schema, format!("{at}/{keyword}/{index}"), depth)),
+            );
         }
-        for keyword in ["items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"] {
+        for keyword in [
+            "items",
+            "additionalProperties",
+            "not",
+            "if",
+            "then",
+            "else",
+            "contains",
+            "propertyNames",
+        ] {
             open.extend(node.get(keyword).map(|schema| (schema, format!("{at}/{keyword}"), depth)));
         }
     }
@@ -331,20 +365,24 @@ mod tests {
         #[case] schema: Value,
         #[case] expected: &[(Vendor, Rule, &str)],
     ) {
-        let expected: Vec<Breach> = expected.iter().map(|(vendor, rule, at)| breach(*vendor, *rule, at)).collect();
+        let expected: Vec<Breach> =
+            expected.iter().map(|(vendor, rule, at)| breach(*vendor, *rule, at)).collect();
         assert_eq!(breaches(name, &schema), expected);
     }
 
     #[test]
     fn size_counts_over_the_whole_schema() {
-        let deep =
-            (0..11).fold(json!({"type": "string"}), |inner, _| json!({"type": "object", "properties": {"a": inner}}));
+        let deep = (0..11).fold(
+            json!({"type": "string"}),
+            |inner, _| json!({"type": "object", "properties": {"a": inner}}),
+        );
         assert_eq!(breaches("t", &deep), [breach(Vendor::OpenAI, Rule::Depth, "")]);
         let many: Map<String, Value> = (0..5_001).map(|n| (format!("p{n}"), json!({}))).collect();
         let many = json!({"type": "object", "properties": many});
         assert_eq!(breaches("t", &many), [breach(Vendor::OpenAI, Rule::Properties, "")]);
         let values: Vec<String> = (0..600).map(|n| format!("value-{n:04}")).collect();
-        let twice = json!({"type": "object", "properties": {"a": {"enum": values}, "b": {"enum": values}}});
+        let twice =
+            json!({"type": "object", "properties": {"a": {"enum": values}, "b": {"enum": values}}});
         assert_eq!(breaches("t", &twice), [breach(Vendor::OpenAI, Rule::Enums, "")]);
         let long: Vec<String> = (0..251).map(|n| format!("{n:0>100}")).collect();
         let long = json!({"type": "object", "properties": {"a": {"enum": long}}});

@@ -87,22 +87,33 @@ impl fmt::Display for Why {
 }
 
 /// Answers. `lists` are what the servers list, in the order of the config; `None` where one has not listed.
-pub fn why(visibility: &Arc<Visibility>, lists: &[Option<Arc<ServerList>>], question: Question<'_>) -> Why {
+pub fn why(
+    visibility: &Arc<Visibility>,
+    lists: &[Option<Arc<ServerList>>],
+    question: Question<'_>,
+) -> Why {
     let mut way = Way { tool: question.tool.to_owned(), steps: Vec::new() };
     let Some(place) = place(visibility, question.tool) else {
         return way.absent(visibility, lists);
     };
-    let Some(tool) = visibility.catalogue.tools.get(place) else { return way.end(Verdict::Unknown) };
+    let Some(tool) = visibility.catalogue.tools.get(place) else {
+        return way.end(Verdict::Unknown);
+    };
     way.tool.clone_from(&tool.exposed);
     let class = Class::of(tool).name();
-    way.passed(format!("servers.{}", tool.server_name), format!("lists it as {}; class {class}", tool.own));
+    way.passed(
+        format!("servers.{}", tool.server_name),
+        format!("lists it as {}; class {class}", tool.own),
+    );
     if !way.mode(visibility, place, tool)
         || !way.view(visibility, place, question)
         || !way.access(visibility, place, question)
     {
         return way.end(Verdict::Denied);
     }
-    let Some(sight) = visibility.sight(question.view, question.caller) else { return way.end(Verdict::Denied) };
+    let Some(sight) = visibility.sight(question.view, question.caller) else {
+        return way.end(Verdict::Denied);
+    };
     let Some(position) = sight.find(&tool.exposed) else { return way.end(Verdict::Denied) };
     let mut additions = Additions::default();
     if let Some(chosen) = question.chosen {
@@ -151,7 +162,10 @@ impl Way {
             self.step(
                 "meta".into(),
                 true,
-                format!("{} is a tool of the hub itself; it is there where something is not listed", meta.name()),
+                format!(
+                    "{} is a tool of the hub itself; it is there where something is not listed",
+                    meta.name()
+                ),
             );
             return self.end(Verdict::Unknown);
         }
@@ -161,8 +175,11 @@ impl Way {
                 silent.push(server.name.as_str());
                 continue;
             };
-            let Some(own) =
-                list.tools.iter().map(|tool| tool.name.as_str()).find(|own| is_called(server, own, &self.tool))
+            let Some(own) = list
+                .tools
+                .iter()
+                .map(|tool| tool.name.as_str())
+                .find(|own| is_called(server, own, &self.tool))
             else {
                 continue;
             };
@@ -170,9 +187,12 @@ impl Way {
             if server.disabled {
                 self.step(format!("{rule}.disabled"), false, "the server is switched off".into());
             } else {
-                let denied = server.tools.deny.iter().find(|pattern| pattern::matches(pattern, own));
+                let denied =
+                    server.tools.deny.iter().find(|pattern| pattern::matches(pattern, own));
                 let (rule, said) = match denied {
-                    Some(pattern) => (format!("{rule}.tools.deny"), format!("\"{pattern}\" matches {own}")),
+                    Some(pattern) => {
+                        (format!("{rule}.tools.deny"), format!("\"{pattern}\" matches {own}"))
+                    }
                     None => (format!("{rule}.tools.allow"), format!("nothing in it matches {own}")),
                 };
                 self.step(rule, false, said);
@@ -203,29 +223,50 @@ impl Way {
         match visibility.view_has(name, place) {
             None => self.step(rule, false, "there is no such view".into()),
             Some(true) => self.step(rule, true, "has it".into()),
-            Some(false) => {
-                self.step(rule, false, "does not have it: its servers, categories and tools must all match".into())
-            }
+            Some(false) => self.step(
+                rule,
+                false,
+                "does not have it: its servers, categories and tools must all match".into(),
+            ),
         }
     }
 
     fn access(&mut self, visibility: &Visibility, place: usize, question: Question<'_>) -> bool {
         let rules = &visibility.config.access;
         if rules.is_empty() {
-            return self.step("access".into(), true, "no rules, so everybody may know of everything".into());
+            return self.step(
+                "access".into(),
+                true,
+                "no rules, so everybody may know of everything".into(),
+            );
         }
         match visibility.allowed_by(place, question.caller, question.view) {
             Some(position) => {
-                let when = rules.get(position).map(|rule| rule.when.trim()).filter(|when| !when.is_empty());
-                self.step(format!("access[{position}]"), true, format!("allows it: {}", when.unwrap_or("to everybody")))
+                let when = rules
+                    .get(position)
+                    .map(|rule| rule.when.trim())
+                    .filter(|when| !when.is_empty());
+                self.step(
+                    format!("access[{position}]"),
+                    true,
+                    format!("allows it: {}", when.unwrap_or("to everybody")),
+                )
             }
-            None => {
-                self.step("access".into(), false, format!("none of {} rules allows it to this caller", rules.len()))
-            }
+            None => self.step(
+                "access".into(),
+                false,
+                format!("none of {} rules allows it to this caller", rules.len()),
+            ),
         }
     }
 
-    fn exposure(&mut self, sight: &Sight, exposure: &Exposure, position: usize, chosen: Option<&[String]>) {
+    fn exposure(
+        &mut self,
+        sight: &Sight,
+        exposure: &Exposure,
+        position: usize,
+        chosen: Option<&[String]>,
+    ) {
         let filtering = &sight.config().filtering;
         let listed = exposure.lists(position);
         if let Some(chosen) = chosen {
@@ -236,7 +277,8 @@ impl Way {
             };
             self.step("prompt".into(), chosen.iter().any(|one| one == name), said);
         }
-        let mut said = exposure_says(filtering, sight.is_pinned(position), listed, chosen.is_some());
+        let mut said =
+            exposure_says(filtering, sight.is_pinned(position), listed, chosen.is_some());
         if let Some(budget) = filtering.tool_budget.as_ref().filter(|_| exposure.unlisted() > 0) {
             said = format!(
                 "{said}; the list has {} tools of at most {} and {} tokens of at most {}",
@@ -248,7 +290,11 @@ impl Way {
         }
         let tool = sight.tools.get(position);
         let is_in = |dispatcher: &&Dispatcher| {
-            dispatcher.entry.tools.iter().any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
+            dispatcher
+                .entry
+                .tools
+                .iter()
+                .any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
         };
         if let Some(dispatcher) = exposure.dispatchers.iter().find(is_in) {
             said = format!("{said}; it is an action of {}", dispatcher.entry.name);
@@ -276,7 +322,10 @@ fn is_called(server: &Server, own: &str, name: &str) -> bool {
 /// Names that share most with one that is not there.
 fn near<'v>(visibility: &'v Visibility, name: &str) -> Vec<&'v str> {
     let words = |text: &str| -> Vec<String> {
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
     };
     let wanted = words(name);
     let shared = |tool: &Arc<Tool>| {
@@ -316,20 +365,27 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
                 None => (tool.builtin_category().name(), "built in".to_owned()),
             },
         };
-        let is = if filtering.categories.expose.iter().any(|one| one == name) { "is" } else { "is not" };
+        let is =
+            if filtering.categories.expose.iter().any(|one| one == name) { "is" } else { "is not" };
         format!("category {name} ({from}) {is} in filtering.categories.expose")
     };
     match filtering.mode {
         FilterMode::None => "shows everything".into(),
         FilterMode::PromptBased => "denies nothing".into(),
-        FilterMode::Static => match filtering.static_tools.iter().find(|one| pattern::matches(one, &tool.exposed)) {
-            Some(pattern) => format!("\"{pattern}\" of filtering.staticTools matches"),
-            None => "nothing in filtering.staticTools matches".into(),
-        },
+        FilterMode::Static => {
+            match filtering.static_tools.iter().find(|one| pattern::matches(one, &tool.exposed)) {
+                Some(pattern) => format!("\"{pattern}\" of filtering.staticTools matches"),
+                None => "nothing in filtering.staticTools matches".into(),
+            }
+        }
         FilterMode::ServerAllowlist => server(),
         FilterMode::Category => category(),
         FilterMode::Hybrid => {
-            let join = if filtering.hybrid == HybridMatch::Any { "one is enough" } else { "both must hold" };
+            let join = if filtering.hybrid == HybridMatch::Any {
+                "one is enough"
+            } else {
+                "both must hold"
+            };
             format!("{}; {}; {join}", server(), category())
         }
     }

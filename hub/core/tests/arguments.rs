@@ -56,17 +56,41 @@ fn corrected(schema: &Schema, text: &str) -> (String, Vec<Correction>) {
     Kind::Key
 )]
 #[case::key_in_snake(r#"{"path":"a","max_bytes":5}"#, r#"{"path":"a","maxBytes":5}"#, Kind::Key)]
-#[case::key_in_kebab(r#"{"path":"a","max-bytes" : 5}"#, r#"{"path":"a","maxBytes" : 5}"#, Kind::Key)]
-#[case::key_below(r#"{"path":"a","options":{"dry_run":true}}"#, r#"{"path":"a","options":{"dryRun":true}}"#, Kind::Key)]
-#[case::option_in_another_case(r#"{"path":"a","mode":"TEXT"}"#, r#"{"path":"a","mode":"text"}"#, Kind::Enum)]
-#[case::option_with_a_typo(r#"{"path":"a","mode":"binari"}"#, r#"{"path":"a","mode":"binary"}"#, Kind::Enum)]
-#[case::one_of_constants(r#"{"path":"a","kind":"Folder"}"#, r#"{"path":"a","kind":"folder"}"#, Kind::Enum)]
+#[case::key_in_kebab(
+    r#"{"path":"a","max-bytes" : 5}"#,
+    r#"{"path":"a","maxBytes" : 5}"#,
+    Kind::Key
+)]
+#[case::key_below(
+    r#"{"path":"a","options":{"dry_run":true}}"#,
+    r#"{"path":"a","options":{"dryRun":true}}"#,
+    Kind::Key
+)]
+#[case::option_in_another_case(
+    r#"{"path":"a","mode":"TEXT"}"#,
+    r#"{"path":"a","mode":"text"}"#,
+    Kind::Enum
+)]
+#[case::option_with_a_typo(
+    r#"{"path":"a","mode":"binari"}"#,
+    r#"{"path":"a","mode":"binary"}"#,
+    Kind::Enum
+)]
+#[case::one_of_constants(
+    r#"{"path":"a","kind":"Folder"}"#,
+    r#"{"path":"a","kind":"folder"}"#,
+    Kind::Enum
+)]
 #[case::integer(r#"{"path":"a","maxBytes":"12"}"#, r#"{"path":"a","maxBytes":12}"#, Kind::Number)]
 #[case::number(r#"{"path":"a","ratio":"-0.50"}"#, r#"{"path":"a","ratio":-0.50}"#, Kind::Number)]
 #[case::boolean(r#"{"path":"a","follow":"True"}"#, r#"{"path":"a","follow":true}"#, Kind::Boolean)]
 #[case::single_item(r#"{"path":"a","tags": "b" }"#, r#"{"path":"a","tags": ["b"] }"#, Kind::Array)]
 #[case::item_of_a_branch(r#"{"path":"a","lines":3}"#, r#"{"path":"a","lines":[3]}"#, Kind::Array)]
-#[case::in_a_wrapper(r#"{"arguments": {"path":"a", "mode":"text"} }"#, r#"{"path":"a", "mode":"text" }"#, Kind::Hoist)]
+#[case::in_a_wrapper(
+    r#"{"arguments": {"path":"a", "mode":"text"} }"#,
+    r#"{"path":"a", "mode":"text" }"#,
+    Kind::Hoist
+)]
 #[case::required_below(
     r#"{"options":{"dryRun":true, "path":"a"},"mode":"text"}"#,
     r#"{"path":"a","options":{"dryRun":true},"mode":"text"}"#,
@@ -84,7 +108,10 @@ fn what_is_wrong_in_one_way_is_made_right_and_nothing_else_changes(
 ) {
     let (arguments, corrections) = corrected(&files(), text);
     assert_eq!(arguments, expected);
-    assert!(!corrections.is_empty() && corrections.iter().all(|correction| correction.kind == kind), "{corrections:?}");
+    assert!(
+        !corrections.is_empty() && corrections.iter().all(|correction| correction.kind == kind),
+        "{corrections:?}"
+    );
 }
 
 #[test]
@@ -92,7 +119,8 @@ fn several_things_are_corrected_together_and_each_is_told() {
     let text = r#"{"Path":"a","max_bytes":"7","tags":"x","mode":"Text"}"#;
     let (arguments, corrections) = corrected(&files(), text);
     assert_eq!(arguments, r#"{"path":"a","maxBytes":7,"tags":["x"],"mode":"text"}"#);
-    let mut told: Vec<(Kind, &str)> = corrections.iter().map(|c| (c.kind, c.path.as_str())).collect();
+    let mut told: Vec<(Kind, &str)> =
+        corrections.iter().map(|c| (c.kind, c.path.as_str())).collect();
     told.sort_unstable();
     assert_eq!(
         told,
@@ -141,7 +169,8 @@ fn what_could_mean_two_things_is_refused(#[case] text: &str) {
 // A server may read keys that its schema does not name: a call that it accepts is not ours to improve.
 #[test]
 fn a_valid_call_is_not_touched_even_where_it_looks_wrong() {
-    let schema = compiled(&json!({"type": "object", "properties": {"maxBytes": {"type": "integer"}}}));
+    let schema =
+        compiled(&json!({"type": "object", "properties": {"maxBytes": {"type": "integer"}}}));
     assert!(matches!(judge(&schema, Some(r#"{"max_bytes":"5"}"#), BOTH), Verdict::Valid));
 }
 
@@ -152,13 +181,18 @@ fn an_optional_key_is_respelled_along_in_a_call_that_is_wrong_anyway() {
         "properties": {"path": {"type": "string"}, "maxBytes": {"type": "integer"}},
         "required": ["path"]
     }));
-    assert_eq!(corrected(&schema, r#"{"Path":"a","max_bytes":5}"#).0, r#"{"path":"a","maxBytes":5}"#);
+    assert_eq!(
+        corrected(&schema, r#"{"Path":"a","max_bytes":5}"#).0,
+        r#"{"path":"a","maxBytes":5}"#
+    );
 }
 
 #[test]
 fn rules_say_what_is_done() {
     let schema = files();
-    let with = |validate, correct| judge(&schema, Some(r#"{"Path":"a"}"#), Rules { validate, correct }).outcome();
+    let with = |validate, correct| {
+        judge(&schema, Some(r#"{"Path":"a"}"#), Rules { validate, correct }).outcome()
+    };
     assert_eq!(
         [with(false, false), with(true, false), with(false, true), with(true, true)],
         ["valid", "invalid", "corrected", "corrected"]
@@ -179,7 +213,9 @@ fn what_cannot_be_judged_passes() {
 fn a_short_message_names_the_arguments_and_no_values() {
     let schema = files();
     let text = r#"{"maxBytes":"s3cret","mode":"s3cret","options":{"dry":1},"Follow":"s3cret"}"#;
-    let Verdict::Invalid(problems) = judge(&schema, Some(text), Rules { validate: true, correct: false }) else {
+    let Verdict::Invalid(problems) =
+        judge(&schema, Some(text), Rules { validate: true, correct: false })
+    else {
         panic!("invalid")
     };
     let message = problem::message("files__read", &problems);
@@ -201,7 +237,9 @@ fn a_short_message_names_the_arguments_and_no_values() {
 fn an_enhanced_message_says_what_is_allowed_and_gives_a_valid_example() {
     let schema = files();
     let text = r#"{"mode":"txet","lines":"x","kind":"file "}"#;
-    let Verdict::Invalid(problems) = judge(&schema, Some(text), Rules { validate: true, correct: false }) else {
+    let Verdict::Invalid(problems) =
+        judge(&schema, Some(text), Rules { validate: true, correct: false })
+    else {
         panic!("invalid")
     };
     let message = explain::message("files__read", &schema, Some(text), &problems);
@@ -237,7 +275,10 @@ fn an_example_follows_bounds_references_and_required_branches() {
         "$defs": {"item": {"type": "object", "properties": {"mode": {"const": "x"}}, "required": ["mode"]}}
     }));
     let example = example::of(&schema).unwrap();
-    assert_eq!(example, json!({"n": 4, "list": [{"mode": "x"}, {"mode": "x"}], "when": "2026-01-31", "word": "…xxx"}));
+    assert_eq!(
+        example,
+        json!({"n": 4, "list": [{"mode": "x"}, {"mode": "x"}], "when": "2026-01-31", "word": "…xxx"})
+    );
 }
 
 // Schemas come from servers that nobody here vouches for: none may take the process down or hold a thread.
@@ -270,7 +311,10 @@ fn a_schema_that_doubles_with_every_reference_is_refused() {
 fn a_schema_that_is_deep_only_through_its_references_is_refused_before_the_stack_ends() {
     let mut definitions = serde_json::Map::new();
     for level in 0..900 {
-        definitions.insert(format!("d{level}"), json!({"not": {"$ref": format!("#/$defs/d{}", level + 1)}}));
+        definitions.insert(
+            format!("d{level}"),
+            json!({"not": {"$ref": format!("#/$defs/d{}", level + 1)}}),
+        );
     }
     definitions.insert("d900".into(), json!({}));
     let schema = json!({"allOf": [{"$ref": "#/$defs/d0"}], "$defs": definitions});
@@ -299,13 +343,18 @@ fn tools() -> impl Strategy<Value = (Value, Value)> {
         "[a-zA-Z0-9 ,\"{]{0,8}".prop_map(|s| (json!({"type": "string"}), json!(s))),
         prop::collection::vec("[a-z,]{0,4}", 0..3)
             .prop_map(|v| (json!({"type": "array", "items": {"type": "string"}}), json!(v))),
-        (prop::collection::btree_set("[a-c]{3,4}", 1..5), any::<prop::sample::Index>()).prop_map(|(options, index)| {
-            let options: Vec<String> = options.into_iter().collect();
-            (json!({"enum": options}), json!(options[index.index(options.len())]))
-        }),
+        (prop::collection::btree_set("[a-c]{3,4}", 1..5), any::<prop::sample::Index>()).prop_map(
+            |(options, index)| {
+                let options: Vec<String> = options.into_iter().collect();
+                (json!({"enum": options}), json!(options[index.index(options.len())]))
+            }
+        ),
     ];
-    let members =
-        prop::collection::btree_map("[a-b]{1,2}(_[a-b]|[A-B])?", (member, any::<bool>(), any::<bool>()), 1..6);
+    let members = prop::collection::btree_map(
+        "[a-b]{1,2}(_[a-b]|[A-B])?",
+        (member, any::<bool>(), any::<bool>()),
+        1..6,
+    );
     (members, any::<bool>()).prop_map(|(members, open)| {
         let properties: serde_json::Map<String, Value> =
             members.iter().map(|(key, ((schema, _), ..))| (key.clone(), schema.clone())).collect();

@@ -36,7 +36,9 @@ fn folder() -> Option<PathBuf> {
 
 fn read(path: &Path) -> String {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
     text
 }
 
@@ -47,7 +49,8 @@ fn servers(folder: &Path, file: &str) -> Vec<(String, Vec<Value>)> {
         Ok(list) => list,
         Err(_) => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
     };
-    let name = |server: &Value| server["server"].as_str().or(server["name"].as_str()).unwrap().to_owned();
+    let name =
+        |server: &Value| server["server"].as_str().or(server["name"].as_str()).unwrap().to_owned();
     list.iter().map(|server| (name(server), server["tools"].as_array().unwrap().clone())).collect()
 }
 
@@ -57,16 +60,27 @@ fn visibility(servers: &[(String, Vec<Value>)], filtering: &Value) -> Arc<Visibi
     );
     let config = json!({"schema": 1, "servers": names.collect::<Vec<_>>(), "filtering": filtering});
     let config: HubConfig = serde_json::from_value(config).unwrap();
-    let define = |tool: &Value| Definition { name: tool["name"].as_str().unwrap().to_owned(), text: tool.to_string() };
-    let list = |tools: &Vec<Value>| ServerList { tools: tools.iter().map(define).collect(), ..ServerList::default() };
-    let lists: Vec<_> =
-        servers.iter().map(|(_, tools)| Some(Arc::new(ServerList::of_pages(vec![list(tools)])))).collect();
+    let define = |tool: &Value| Definition {
+        name: tool["name"].as_str().unwrap().to_owned(),
+        text: tool.to_string(),
+    };
+    let list = |tools: &Vec<Value>| ServerList {
+        tools: tools.iter().map(define).collect(),
+        ..ServerList::default()
+    };
+    let lists: Vec<_> = servers
+        .iter()
+        .map(|(_, tools)| Some(Arc::new(ServerList::of_pages(vec![list(tools)]))))
+        .collect();
     let catalogue = Catalogue::of(&config, &lists);
     Visibility::of(Arc::new(config), catalogue)
 }
 
-const FILES: [&str; 3] =
-    ["toucan_mcp_servers_full.jsonl.gz", "mcp_zero_308x2797.json.gz", "docker_mcp_registry_tools.json.gz"];
+const FILES: [&str; 3] = [
+    "toucan_mcp_servers_full.jsonl.gz",
+    "mcp_zero_308x2797.json.gz",
+    "docker_mcp_registry_tools.json.gz",
+];
 
 #[test]
 fn words_sort_real_tools_into_categories() {
@@ -91,7 +105,8 @@ fn words_sort_real_tools_into_categories() {
 fn a_budget_holds_over_real_tools_and_loses_none() {
     let Some(folder) = folder() else { return };
     for file in FILES {
-        let budget = json!({"staticTools": ["s1*"], "toolBudget": {"maxTools": 60, "maxTokens": 8000}});
+        let budget =
+            json!({"staticTools": ["s1*"], "toolBudget": {"maxTools": 60, "maxTokens": 8000}});
         let visibility = visibility(&servers(&folder, file), &budget);
         let sight = visibility.whole(&Caller::anonymous());
         let exposure = sight.exposure(Asker::Stateless);
@@ -101,11 +116,19 @@ fn a_budget_holds_over_real_tools_and_loses_none() {
         let page: Vec<Listed<'_>> = serde_json::from_str(exposure.page(None).unwrap().0).unwrap();
         let count = |tool: &Listed<'_>| {
             let schema = tool.input_schema.map_or("", RawValue::get);
-            tokens::of_definition(&tool.name, tool.description.as_deref().unwrap_or_default(), schema)
+            tokens::of_definition(
+                &tool.name,
+                tool.description.as_deref().unwrap_or_default(),
+                schema,
+            )
         };
         let counted: u32 = page.iter().map(count).sum();
         let all = visibility.unfiltered_tokens();
-        println!("{file}: {} of {} tools, {counted} of {all} tokens", exposure.tools.len(), sight.tools.len());
+        println!(
+            "{file}: {} of {} tools, {counted} of {all} tokens",
+            exposure.tools.len(),
+            sight.tools.len()
+        );
         assert_eq!(counted, exposure.tokens());
     }
 }

@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = |name: &str| option(name).ok_or(format!("say {name} FILE"));
     let backend = option("--backend").unwrap_or_else(|| "static".to_owned());
     let tools = bench::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
-    let mut questions = bench::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
+    let mut questions =
+        bench::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
     if let Some(limit) = option("--limit-queries") {
         let step = (questions.len() / limit.parse::<usize>()?.max(1)).max(1);
         questions = questions.into_iter().step_by(step).collect();
@@ -70,17 +71,26 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
 }
 
 /// Vectors of the tools, kept in a file, as they take a minute.
-fn vectors(docs: &[mcphub_select::Doc<'_>], models: &Models) -> Result<HashMap<Digest, Arc<Vector>>, Box<dyn Error>> {
+fn vectors(
+    docs: &[mcphub_select::Doc<'_>],
+    models: &Models,
+) -> Result<HashMap<Digest, Arc<Vector>>, Box<dyn Error>> {
     let cache = option("--vectors");
     let mut known = HashMap::new();
     if let Some(bytes) = cache.as_ref().and_then(|path| std::fs::read(path).ok()) {
         for row in bytes.chunks_exact(32 + 384) {
-            known.insert(Digest::from_bytes(row[..32].try_into()?), Arc::new(Vector::from_bytes(&row[32..])));
+            known.insert(
+                Digest::from_bytes(row[..32].try_into()?),
+                Arc::new(Vector::from_bytes(&row[32..])),
+            );
         }
     }
-    let missing: Vec<_> = docs.iter().filter(|doc| !known.contains_key(&doc.digest())).copied().collect();
+    let missing: Vec<_> =
+        docs.iter().filter(|doc| !known.contains_key(&doc.digest())).copied().collect();
     let encoded = models.encode_docs(&missing);
-    known.extend(missing.iter().map(mcphub_select::Doc::digest).zip(encoded.into_iter().map(Arc::new)));
+    known.extend(
+        missing.iter().map(mcphub_select::Doc::digest).zip(encoded.into_iter().map(Arc::new)),
+    );
     if let Some(path) = cache {
         let mut file = BufWriter::new(File::create(path)?);
         for (digest, vector) in &known {
@@ -121,9 +131,13 @@ fn misses(index: &Index, models: &Models, tools: &[Tool], questions: &[Question]
         let found: Vec<usize> = index.rank(models, &ask).hits.iter().map(|hit| hit.doc).collect();
         if bench::recall(&found, &question.gold, 5) < 1.0 {
             let place = |any: &Vec<usize>| found.iter().position(|doc| any.contains(doc));
-            let gold: Vec<_> = question.gold.iter().map(|any| (&tools[any[0]].name, place(any))).collect();
+            let gold: Vec<_> =
+                question.gold.iter().map(|any| (&tools[any[0]].name, place(any))).collect();
             let names: Vec<_> = found.iter().take(5).map(|&doc| &tools[doc].name).collect();
-            println!("{}\n   {gold:?}\n   {names:?}", question.text.chars().take(300).collect::<String>());
+            println!(
+                "{}\n   {gold:?}\n   {names:?}",
+                question.text.chars().take(300).collect::<String>()
+            );
         }
     }
 }
@@ -140,23 +154,32 @@ fn dump(
 ) -> Result<(), Box<dyn Error>> {
     let mut ranks = BufWriter::new(File::create(format!("{out}.rank.f32"))?);
     let mut floors = BufWriter::new(File::create(format!("{out}.floor.f32"))?);
-    let write = |file: &mut BufWriter<File>, row: &[f32]| row.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()));
-    let (mut groups, mut ids, mut missing, mut pools) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (number, question) in questions.iter().enumerate().filter(|(_, question)| !question.gold.is_empty()) {
+    let write = |file: &mut BufWriter<File>, row: &[f32]| {
+        row.iter().try_for_each(|v| file.write_all(&v.to_le_bytes()))
+    };
+    let (mut groups, mut ids, mut missing, mut pools) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, question) in
+        questions.iter().enumerate().filter(|(_, question)| !question.gold.is_empty())
+    {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
         let gone = |doc: usize| {
-            gold.iter().any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
+            gold.iter()
+                .any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
         };
         let gone: Vec<bool> = (0..tools.len()).map(gone).collect();
         let read = models.read_prompt(&question.text);
         for size in POOLS.into_iter().filter(|&size| size < tools.len()).chain([tools.len()]) {
-            let there = |doc: usize| gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64;
+            let there = |doc: usize| {
+                gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64
+            };
             let ask = Ask { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
             let trace = index.trace(models, &ask, &read);
             groups.push(trace.candidates.len());
             ids.push(&question.id);
             pools.push(size);
-            let found = |any: &&Vec<usize>| !trace.candidates.iter().any(|(doc, _)| any.contains(doc));
+            let found =
+                |any: &&Vec<usize>| !trace.candidates.iter().any(|(doc, _)| any.contains(doc));
             missing.push(question.gold.iter().filter(found).count());
             for (doc, features) in &trace.candidates {
                 write(&mut ranks, &[f32::from(u8::from(gold.contains(doc)))])?;

@@ -104,11 +104,15 @@ pub fn questions(text: &str, file: &str, tools: &[Tool]) -> Result<Vec<Question>
         .map(|(line, text)| {
             let bad = |what: String| BadLine { file: file.to_owned(), line, what };
             let read: QuestionLine = serde_json::from_str(text).map_err(|error| {
-                bad(format!("not a question ({error}); write {{\"id\", \"text\", \"gold\": [ids]}}"))
+                bad(format!(
+                    "not a question ({error}); write {{\"id\", \"text\", \"gold\": [ids]}}"
+                ))
             })?;
             let place = |id: &String| {
                 let place = places.get(id.as_str()).copied();
-                place.ok_or_else(|| bad(format!("gold names \"{id}\", which is not the id of a tool")))
+                place.ok_or_else(|| {
+                    bad(format!("gold names \"{id}\", which is not the id of a tool"))
+                })
             };
             let gold = read.gold.iter().map(|gold| match gold {
                 Gold::One(id) => Ok(vec![place(id)?]),
@@ -151,7 +155,8 @@ pub fn auc(yes: &[f32], no: &[f32]) -> Option<f64> {
     if yes.is_empty() || no.is_empty() {
         return None;
     }
-    let mut all: Vec<(f32, bool)> = yes.iter().map(|&s| (s, true)).chain(no.iter().map(|&s| (s, false))).collect();
+    let mut all: Vec<(f32, bool)> =
+        yes.iter().map(|&s| (s, true)).chain(no.iter().map(|&s| (s, false))).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut won = 0.0;
     let mut below = 0.0;
@@ -203,10 +208,13 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_with_file_and_number() {
-        let error = tools("{\"id\":\"a\",\"name\":\"a\"}\n\n{\"id\":1}", "t.jsonl").unwrap_err().to_string();
+        let error = tools("{\"id\":\"a\",\"name\":\"a\"}\n\n{\"id\":1}", "t.jsonl")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("t.jsonl:3: not a tool"), "{error}");
         let tools = tools("{\"id\":\"a\",\"name\":\"a\",\"inputSchema\":null}", "t").unwrap();
-        let error = questions("{\"text\":\"x\",\"gold\":[[\"a\",\"b\"]]}", "q", &tools).unwrap_err();
+        let error =
+            questions("{\"text\":\"x\",\"gold\":[[\"a\",\"b\"]]}", "q", &tools).unwrap_err();
         assert_eq!(error.to_string(), "q:1: gold names \"b\", which is not the id of a tool");
     }
 }

@@ -56,8 +56,14 @@ mod tests {
 
     #[test]
     fn a_prompt_that_asks_for_two_things_has_two_parts() {
-        assert_eq!(of("Find the film Inception, then book two seats"), ["Find the film Inception", "book two seats"]);
-        assert_eq!(of("I am in Oslo. What is the weather?"), ["I am in Oslo", "What is the weather?"]);
+        assert_eq!(
+            of("Find the film Inception, then book two seats"),
+            ["Find the film Inception", "book two seats"]
+        );
+        assert_eq!(
+            of("I am in Oslo. What is the weather?"),
+            ["I am in Oslo", "What is the weather?"]
+        );
         assert_eq!(
             of("天気を教えてください。予定を追加してください"),
             ["天気を教えてください", "予定を追加してください"]

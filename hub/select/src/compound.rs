@@ -24,7 +24,10 @@ pub fn split(pieces: &WordPiece, name: &str) -> Vec<String> {
     best[0] = Some((0.0, 0));
     for end in WORD..=bytes {
         for start in 0..=end - WORD {
-            let (Some((before, _)), Some(rank)) = (best[start], pieces.rank(&name[start..end])) else { continue };
+            let (Some((before, _)), Some(rank)) = (best[start], pieces.rank(&name[start..end]))
+            else {
+                continue;
+            };
             let cost = before + SEAM + (rank as f32).ln();
             if best[end].is_none_or(|(known, _)| cost < known) {
                 best[end] = Some((cost, start));

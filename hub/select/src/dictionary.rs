@@ -86,7 +86,8 @@ impl Dictionary {
             self.cut(&lower, told);
             return;
         }
-        let is_english = lower.is_ascii() && (pieces.rank(&lower).is_some() || self.value(&lower) == Some(ENGLISH));
+        let is_english = lower.is_ascii()
+            && (pieces.rank(&lower).is_some() || self.value(&lower) == Some(ENGLISH));
         match self.word(&lower).filter(|_| !is_english) {
             Some((word, rest)) => {
                 told.known(word, letters);
@@ -108,10 +109,12 @@ impl Dictionary {
         if let Some(english) = self.get(word) {
             return Some((english, None));
         }
-        let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).take(LONGEST).collect();
+        let ends: Vec<usize> =
+            word.char_indices().map(|(at, _)| at).chain([word.len()]).take(LONGEST).collect();
         let all = ends.len() - 1;
         // A syllable of Korean is a character.
-        let least = if word.chars().all(|c| ('\u{AC00}'..='\u{D7A3}').contains(&c)) { 2 } else { 4 };
+        let least =
+            if word.chars().all(|c| ('\u{AC00}'..='\u{D7A3}').contains(&c)) { 2 } else { 4 };
         (least..all).rev().find_map(|letters| {
             let (stem, rest) = word.split_at(ends[letters]);
             let rest = (all - letters >= least).then(|| self.get(rest)).flatten();
@@ -128,7 +131,8 @@ impl Dictionary {
             told.looked += 1;
             let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).take(UNSPACED);
             let ends: Vec<usize> = ends.collect();
-            let found = ends.iter().rev().find_map(|&end| self.get(&rest[..end]).map(|word| (end, word)));
+            let found =
+                ends.iter().rev().find_map(|&end| self.get(&rest[..end]).map(|word| (end, word)));
             if let Some((end, word)) = found {
                 told.known(word, rest[..end].chars().count());
                 rest = &rest[end..];
@@ -188,7 +192,8 @@ impl Told {
     fn is_other(&self) -> bool {
         let of_all = |letters: usize, share: f32| letters as f32 >= share * self.letters as f32;
         // One word that English may have borrowed says nothing.
-        let words = self.words > self.english.max(1) && self.found > self.long && of_all(self.found, SHARE);
+        let words =
+            self.words > self.english.max(1) && self.found > self.long && of_all(self.found, SHARE);
         words || (self.words > 0 && of_all(self.unlike, LETTERS))
     }
 }
@@ -249,7 +254,8 @@ mod tests {
 
     #[test]
     fn names_and_numbers_stay_and_parts_of_a_prompt_stay_apart() {
-        let told = english("Перенеси встречу Bob-123 на 4 ноября. Потом найди рейс в Oslo").unwrap();
+        let told =
+            english("Перенеси встречу Bob-123 на 4 ноября. Потом найди рейс в Oslo").unwrap();
         assert!(["Bob", "123", "4", "Oslo", ". "].iter().all(|kept| told.contains(kept)), "{told}");
     }
 

@@ -93,11 +93,18 @@ fn collect(schema: &Value, depth: usize, found: &mut Vec<Parameter>) {
     if depth >= DEPTH {
         return;
     }
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, property) in
+        schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+    {
         if found.len() >= PARAMETERS {
             return;
         }
-        let mut text = property.get("description").and_then(Value::as_str).map(bounded).unwrap_or_default().to_owned();
+        let mut text = property
+            .get("description")
+            .and_then(Value::as_str)
+            .map(bounded)
+            .unwrap_or_default()
+            .to_owned();
         for value in values(property) {
             text.push(' ');
             text.push_str(value);
@@ -138,7 +145,8 @@ mod tests {
                 "state":{"enum":["open","closed"]},"author":{"type":"object","properties":{"email":{"type":"string"}}}}}"#,
         };
         assert_eq!(doc.head(), "create pull request: Opens a pull request.");
-        let told: Vec<_> = parameters(doc.schema).into_iter().map(|p| format!("{} {}", p.name, p.text)).collect();
+        let told: Vec<_> =
+            parameters(doc.schema).into_iter().map(|p| format!("{} {}", p.name, p.text)).collect();
         assert_eq!(told, ["author ", "email ", "baseBranch Where to merge", "state open closed"]);
     }
 
@@ -152,7 +160,10 @@ mod tests {
     #[test]
     fn a_schema_without_end_is_read_up_to_the_bounds() {
         let wide: Vec<String> = (0..500).map(|i| format!(r#""p{i}":{{}}"#)).collect();
-        assert_eq!(parameters(&format!(r#"{{"properties":{{{}}}}}"#, wide.join(","))).len(), PARAMETERS);
+        assert_eq!(
+            parameters(&format!(r#"{{"properties":{{{}}}}}"#, wide.join(","))).len(),
+            PARAMETERS
+        );
         let deep = r#"{"properties":{"p":"#.repeat(40) + "{}" + &"}}".repeat(40);
         assert_eq!(parameters(&deep).len(), DEPTH);
     }

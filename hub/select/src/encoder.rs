@@ -57,27 +57,41 @@ impl Encoder {
         options.prepack_weights(true).external_data_static(FILE, weights);
         let model = options.load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
         let input = |name: &str| {
-            model.find_node(name).ok_or_else(|| wrong(format!("has no input {name}; write it with `onnxfile.py`")))
+            model
+                .find_node(name)
+                .ok_or_else(|| wrong(format!("has no input {name}; write it with `onnxfile.py`")))
         };
         let [ids, positions, texts] = INPUTS;
         let (inputs, tuned) = ([input(ids)?, input(positions)?, input(texts)?], input(TUNED)?);
-        let output = *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
-        Ok(Self { inputs, tuned, output, threads: Arc::new(ThreadPool::with_num_threads(THREADS)), model })
+        let output =
+            *model.output_ids().first().ok_or_else(|| wrong("has no output".to_owned()))?;
+        Ok(Self {
+            inputs,
+            tuned,
+            output,
+            threads: Arc::new(ThreadPool::with_num_threads(THREADS)),
+            model,
+        })
     }
 
     /// The directions of tools, by the model as it was published; of one that cannot be read, a vector that is like
     /// nothing. The tokens are those of their texts. Each is read alone: where a text stands among others moves the last
     /// digits of floats, and a vector must not tell what other tools there are.
     pub fn encode_tools(&self, tools: &[Vec<u32>]) -> Vec<Vector> {
-        let alone = |tokens: &Vec<u32>| self.sums(FOR_TOOLS, &[&tokens[..tokens.len().min(TOKENS - ENDS)]]);
-        tools.iter().map(|tokens| Vector::new(alone(tokens).first().map_or(&[], Vec::as_slice))).collect()
+        let alone =
+            |tokens: &Vec<u32>| self.sums(FOR_TOOLS, &[&tokens[..tokens.len().min(TOKENS - ENDS)]]);
+        tools
+            .iter()
+            .map(|tokens| Vector::new(alone(tokens).first().map_or(&[], Vec::as_slice)))
+            .collect()
     }
 
     /// The parts of a prompt, each as the sum of its tokens, by the model as it was tuned for prompts; none when they cannot
     /// be read. They are read at once, each by itself: what one says does not move the others.
     pub fn encode_parts(&self, parts: &[&[u32]]) -> Vec<Vec<f32>> {
         let most = TOKENS.min(TOGETHER / parts.len().max(1)).saturating_sub(ENDS);
-        let cut: Vec<&[u32]> = parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
+        let cut: Vec<&[u32]> =
+            parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
         self.sums(FOR_PROMPTS, &cut)
     }
 
@@ -101,12 +115,16 @@ impl Encoder {
         let mut options = RunOptions::default();
         options.thread_pool = Some(Arc::clone(&self.threads));
         let hidden = self.model.run_n(inputs, [self.output], Some(options)).ok();
-        let Some(Ok(hidden)) = hidden.map(|[hidden]| NdTensor::<f32, 3>::try_from(hidden)) else { return Vec::new() };
+        let Some(Ok(hidden)) = hidden.map(|[hidden]| NdTensor::<f32, 3>::try_from(hidden)) else {
+            return Vec::new();
+        };
         let hidden: NdTensorView<'_, f32, 2> = hidden.slice(0);
         let mut sums = vec![vec![0.0; hidden.size(1)]; texts.len()];
         for (row, &text) in numbers.iter().enumerate() {
             let sum = &mut sums[text as usize];
-            sum.iter_mut().zip(hidden.slice(row).iter()).for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
+            sum.iter_mut()
+                .zip(hidden.slice(row).iter())
+                .for_each(|(sum, value): (&mut f32, &f32)| *sum += value);
         }
         sums
     }
@@ -121,7 +139,10 @@ mod tests {
     fn a_short_part_beside_a_long_one_reads_as_it_does_alone() {
         let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
         let encoder = Encoder::read(WEIGHTS).unwrap();
-        let (short, long) = ("book two seats", "find out which of the films of this week is shown nearest to my hotel");
+        let (short, long) = (
+            "book two seats",
+            "find out which of the films of this week is shown nearest to my hotel",
+        );
         let tokens = [short, long].map(|text| pieces.tokens(text, TOKENS));
         let direction = |sums: &[Vec<f32>], part: usize| Vector::new(&sums[part]);
         let together = encoder.encode_parts(&[&tokens[0], &tokens[1]]);
@@ -137,8 +158,10 @@ mod tests {
     fn tools_that_are_read_together_have_the_vectors_that_they_have_alone() {
         let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
         let encoder = Encoder::read(WEIGHTS).unwrap();
-        let long = "finds what is written in the files of a folder and of those below it ".repeat(9);
-        let tools = ["", "get weather", &long, "send mail: writes to somebody", &long, "list files"];
+        let long =
+            "finds what is written in the files of a folder and of those below it ".repeat(9);
+        let tools =
+            ["", "get weather", &long, "send mail: writes to somebody", &long, "list files"];
         let tokens = tools.map(|text| pieces.tokens(text, 2 * TOKENS));
         let together = encoder.encode_tools(&tokens);
         assert_eq!(together.len(), tools.len());
@@ -154,7 +177,8 @@ mod tests {
         let pieces = WordPiece::new(include_str!("../../models/vocab.txt")).unwrap();
         let encoder = Encoder::read(WEIGHTS).unwrap();
         let tokens = pieces.tokens("will it rain in Oslo tomorrow?", TOKENS);
-        let (prompt, tool) = (encoder.encode_parts(&[&tokens]), encoder.encode_tools(std::slice::from_ref(&tokens)));
+        let (prompt, tool) =
+            (encoder.encode_parts(&[&tokens]), encoder.encode_tools(std::slice::from_ref(&tokens)));
         let alike = Vector::new(&prompt[0]).cosine(&tool[0]);
         assert!((0.5..0.98).contains(&alike), "{alike}");
     }
@@ -167,10 +191,19 @@ mod tests {
         for (one, other, alike) in [
             ("book two seats for the film tonight", "reserve cinema tickets", 0.472),
             ("get weather: forecast for a city", "will it rain in Oslo tomorrow?", 0.439),
-            ("create issue: open an issue in a repository", "will it rain in Oslo tomorrow?", 0.015),
-            ("list files: names of all files in a folder", "what is in my downloads directory", 0.217),
+            (
+                "create issue: open an issue in a repository",
+                "will it rain in Oslo tomorrow?",
+                0.015,
+            ),
+            (
+                "list files: names of all files in a folder",
+                "what is in my downloads directory",
+                0.217,
+            ),
         ] {
-            let vectors = encoder.encode_tools(&[one, other].map(|text| pieces.tokens(text, TOKENS)));
+            let vectors =
+                encoder.encode_tools(&[one, other].map(|text| pieces.tokens(text, TOKENS)));
             let found = vectors[0].cosine(&vectors[1]);
             assert!((found - alike).abs() < 0.02, "{one}, {other}: {found}");
         }

@@ -38,8 +38,13 @@ pub fn candidates(index: &Inner, signals: &Signals, pool: &Pool, ids: &[u32]) ->
     let servers = servers::standing(index, signals, pool);
     let of = |&id: &u32| {
         let doc = id as usize;
-        let z = signals.columns.iter().zip(&signals.spreads).map(|(column, spread)| spread.z(column[doc]));
-        let features = others(index, signals, pool, (&servers, &asked), doc).into_iter().chain(z).collect();
+        let z = signals
+            .columns
+            .iter()
+            .zip(&signals.spreads)
+            .map(|(column, spread)| spread.z(column[doc]));
+        let features =
+            others(index, signals, pool, (&servers, &asked), doc).into_iter().chain(z).collect();
         Candidate { doc, features }
     };
     ids.iter().map(of).collect()
@@ -53,7 +58,9 @@ fn others(
     (servers, wanted): (&[f32], &Wanted),
     doc: usize,
 ) -> [f32; OTHERS.len()] {
-    let cover = signals.scores[doc].cover.map(|part| if signals.rarity > 0.0 { part / signals.rarity } else { 0.0 });
+    let cover = signals.scores[doc]
+        .cover
+        .map(|part| if signals.rarity > 0.0 { part / signals.rarity } else { 0.0 });
     let name = index.lexical.name(doc);
     let named = name.iter().filter(|&&term| wanted.has(term)).count();
     let name_cover = if name.is_empty() { 0.0 } else { named as f32 / name.len() as f32 };
@@ -81,7 +88,11 @@ impl Wanted {
     fn new(index: &Inner, asked: &[Asked]) -> Self {
         let mut terms = vec![false; index.lexical.terms()];
         asked.iter().filter_map(|asked| asked.term).for_each(|term| terms[term as usize] = true);
-        let pairs = asked.windows(2).take(PAIRS).filter_map(|pair| Some([pair[0].term?, pair[1].term?])).collect();
+        let pairs = asked
+            .windows(2)
+            .take(PAIRS)
+            .filter_map(|pair| Some([pair[0].term?, pair[1].term?]))
+            .collect();
         Self { terms, pairs }
     }
 
@@ -128,7 +139,9 @@ pub fn statistics_of(signals: &Signals, pool: &Pool, ranked: &[(Candidate, f32)]
     let Some((first, _)) = ranked.first() else { return vec![0.0; STATISTICS.len()] };
     let top = &ranked[..ranked.len().min(10)];
     let last = top.last().map_or(first, |(candidate, _)| candidate);
-    let best = |feature: usize| top.iter().map(|(candidate, _)| candidate.features[feature]).fold(f32::MIN, f32::max);
+    let best = |feature: usize| {
+        top.iter().map(|(candidate, _)| candidate.features[feature]).fold(f32::MIN, f32::max)
+    };
     let first_of = |signal: usize| signals.columns[signal][first.doc];
     let best_of = |signal: usize| signals.spreads[signal].best.max(-1.0);
     vec![
@@ -152,8 +165,12 @@ pub fn statistics_of(signals: &Signals, pool: &Pool, ranked: &[(Candidate, f32)]
 const POOL: usize = 10;
 const REMEMBERED: [usize; 2] = [11, 12];
 /// Position, name and bound of what is under it when an answer is one by chance.
-const FAR: [(usize, &str, f32); 4] =
-    [(2, "cover_best", 1e-6), (6, "static_best", 0.25), (8, "encoder_best", 0.2), (9, "memory_best", 0.5)];
+const FAR: [(usize, &str, f32); 4] = [
+    (2, "cover_best", 1e-6),
+    (6, "static_best", 0.25),
+    (8, "encoder_best", 0.2),
+    (9, "memory_best", 0.5),
+];
 
 /// How many tools there were to choose from, as a logarithm.
 pub fn pool(statistics: &[f32]) -> f32 {

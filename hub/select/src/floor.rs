@@ -46,18 +46,27 @@ impl Floor {
         let file: File = serde_json::from_value(part).map_err(|error| wrong(error.to_string()))?;
         let count = file.features.len();
         if [file.mean.len(), file.scale.len(), file.weights.len()] != [count; 3] {
-            return Err(wrong(format!("mean, scale and weights must have {count} numbers each, as features has")));
+            return Err(wrong(format!(
+                "mean, scale and weights must have {count} numbers each, as features has"
+            )));
         }
         let mut bias = file.bias;
         let mut columns = Vec::with_capacity(count);
         for (i, name) in file.features.iter().enumerate() {
             let at = names.iter().position(|known| known == name);
-            let at = at.ok_or_else(|| wrong(format!("there is no statistic \"{name}\"; train it anew")))?;
-            let weight = if file.scale[i].abs() > 1e-9 { file.weights[i] / file.scale[i] } else { 0.0 };
+            let at = at
+                .ok_or_else(|| wrong(format!("there is no statistic \"{name}\"; train it anew")))?;
+            let weight =
+                if file.scale[i].abs() > 1e-9 { file.weights[i] / file.scale[i] } else { 0.0 };
             bias -= weight * file.mean[i];
             columns.push((at, weight));
         }
-        Ok(Self { columns, bias, threshold: file.threshold, hit: file.hit.unwrap_or([1.0, 0.0, 0.0]) })
+        Ok(Self {
+            columns,
+            bias,
+            threshold: file.threshold,
+            hit: file.hit.unwrap_or([1.0, 0.0, 0.0]),
+        })
     }
 
     /// How likely it is that anything fits, and whether that is enough. `remembered`: how like the prompt is to those
@@ -84,8 +93,7 @@ fn sigmoid(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const FILE: &str =
-        r#"{"static":{"features":["b"],"mean":[2.0],"scale":[2.0],"weights":[4.0],"bias":0.0,"threshold":0.5}}"#;
+    const FILE: &str = r#"{"static":{"features":["b"],"mean":[2.0],"scale":[2.0],"weights":[4.0],"bias":0.0,"threshold":0.5}}"#;
 
     #[test]
     fn the_mean_is_half_way_and_less_does_not_fit() {
@@ -108,6 +116,12 @@ mod tests {
 
     #[test]
     fn a_statistic_that_is_not_there_is_named() {
-        assert!(Floor::read(FILE, "static", &[]).err().unwrap().to_string().contains("there is no statistic \"b\""));
+        assert!(
+            Floor::read(FILE, "static", &[])
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("there is no statistic \"b\"")
+        );
     }
 }

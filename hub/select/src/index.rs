@@ -126,8 +126,10 @@ impl Index {
     pub fn build(docs: &[Doc<'_>], models: &Models) -> Self {
         let dimensions = models.table.as_ref().map_or(0, crate::table::Table::dimensions);
         let mut heads = Matrix::new(dimensions);
-        let (mut server_of, mut twin_of, mut twins) = (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
-        let (mut servers, mut by_name, mut names) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (mut server_of, mut twin_of, mut twins) =
+            (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
+        let (mut servers, mut by_name, mut names) =
+            (HashMap::new(), HashMap::new(), HashMap::new());
         let mut name_of = Vec::new();
         for (number, doc) in (0u32..).zip(docs) {
             let next = servers.len() as u32;
@@ -170,7 +172,8 @@ impl Index {
     #[must_use]
     pub fn with_vectors(&self, vectors: impl Fn(&Digest) -> Option<Arc<Vector>>) -> Self {
         let found: Vec<_> = self.inner.digests.iter().map(vectors).collect();
-        let dimensions = found.iter().flatten().map(|vector| vector.dimensions()).max().unwrap_or_default();
+        let dimensions =
+            found.iter().flatten().map(|vector| vector.dimensions()).max().unwrap_or_default();
         let mut matrix = Matrix::new(dimensions);
         if dimensions > 0 {
             for vector in &found {
@@ -187,7 +190,11 @@ impl Index {
 
     /// How alike two tools are, by the transformer where both have its vectors, else by the static table.
     pub fn alike(&self, one: usize, other: usize) -> f32 {
-        let vectors = if self.vectors.has(one) && self.vectors.has(other) { &self.vectors } else { &self.inner.heads };
+        let vectors = if self.vectors.has(one) && self.vectors.has(other) {
+            &self.vectors
+        } else {
+            &self.inner.heads
+        };
         vectors.between(one, other)
     }
 
@@ -206,7 +213,10 @@ impl Index {
         let (fit_score, fits) = models.floor.fit(&statistics, features::remembered(&statistics));
         let pool = features::pool(&statistics);
         let hits = self.apart(&ranked, ask.limit);
-        let hits = hits.into_iter().map(|(doc, score)| Hit { doc, score: models.floor.hit(score, pool) }).collect();
+        let hits = hits
+            .into_iter()
+            .map(|(doc, score)| Hit { doc, score: models.floor.hit(score, pool) })
+            .collect();
         let fits = fits && !ranked.is_empty() && !features::is_foreign(&statistics);
         Ranked { hits, fits, fit_score }
     }
@@ -214,10 +224,18 @@ impl Index {
     /// What the ranker and the floor see.
     pub fn trace(&self, models: &Models, ask: &Ask<'_>, prompt: &Read) -> Trace {
         let (ranked, statistics) = self.ranked(models, ask, Some(prompt));
-        Trace { candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(), statistics }
+        Trace {
+            candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(),
+            statistics,
+        }
     }
 
-    fn ranked(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> (Vec<(Candidate, f32)>, Vec<f32>) {
+    fn ranked(
+        &self,
+        models: &Models,
+        ask: &Ask<'_>,
+        prompt: Option<&Read>,
+    ) -> (Vec<(Candidate, f32)>, Vec<f32>) {
         let pool = Pool::new(self.len(), ask);
         if ask.prompt.trim().is_empty() || pool.ids.is_empty() {
             return (Vec::new(), vec![0.0; features::statistics().len()]);
@@ -236,7 +254,9 @@ impl Index {
                 let doc = candidate.doc;
                 let learned = models.ranker.score(&candidate.features);
                 let score = match &signals.memory {
-                    Some(memory) => remembered.score(learned, texts[doc], memory.tools[doc], memory.share),
+                    Some(memory) => {
+                        remembered.score(learned, texts[doc], memory.tools[doc], memory.share)
+                    }
                     None => learned,
                 };
                 (candidate, score)
@@ -258,7 +278,9 @@ impl Index {
         }
         let twins: Vec<u32> = ids
             .iter()
-            .flat_map(|&id| self.inner.named_as(id as usize).filter(|&twin| pool.seen[twin as usize]).take(8))
+            .flat_map(|&id| {
+                self.inner.named_as(id as usize).filter(|&twin| pool.seen[twin as usize]).take(8)
+            })
             .collect();
         ids.extend(twins);
         ids.sort_unstable();
@@ -281,7 +303,8 @@ impl Index {
                 if self.inner.server_of[doc] == self.inner.server_of[other] {
                     self.inner.name_of[doc] == self.inner.name_of[other]
                 } else {
-                    self.inner.twin_of[doc] == self.inner.twin_of[other] && self.inner.heads.between(doc, other) > SAME
+                    self.inner.twin_of[doc] == self.inner.twin_of[other]
+                        && self.inner.heads.between(doc, other) > SAME
                 }
             };
             if first.iter().any(same) { &mut after } else { &mut first }.push((doc, *score));
@@ -302,7 +325,8 @@ mod tests {
 
     // Else what somebody asked for once would hide what nobody asked for yet.
     #[test]
-    fn a_tool_that_nothing_is_remembered_of_stands_a_little_above_one_whose_prompts_are_as_like_as_its_text() {
+    fn a_tool_that_nothing_is_remembered_of_stands_a_little_above_one_whose_prompts_are_as_like_as_its_text()
+     {
         let score = |prompts| REMEMBERED_FULL.score(5.0, 0.5, prompts, 0.5);
         let expected = REMEMBERED_FULL.chance + REMEMBERED_FULL.own * 0.5;
         assert!(near(score(None), score(Some(expected + SUPPOSED))));
@@ -317,8 +341,14 @@ mod tests {
 
     #[test]
     fn the_more_tools_have_prompts_the_less_the_learned_score_counts() {
-        let gained =
-            |share| REMEMBERED_FULL.score(6.0, 0.5, None, share) - REMEMBERED_FULL.score(5.0, 0.5, None, share);
-        assert!(near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEFT), "{}", gained(0.5));
+        let gained = |share| {
+            REMEMBERED_FULL.score(6.0, 0.5, None, share)
+                - REMEMBERED_FULL.score(5.0, 0.5, None, share)
+        };
+        assert!(
+            near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEFT),
+            "{}",
+            gained(0.5)
+        );
     }
 }

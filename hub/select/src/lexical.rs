@@ -147,7 +147,8 @@ impl Lexical {
             }
             let term = self.terms.get(&stem).copied();
             let have = term.map_or(0, |term| self.have(term, pool));
-            let idf = (1.0 + (pool.ids.len() as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
+            let idf =
+                (1.0 + (pool.ids.len() as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
             known.insert(stem, asked.len());
             asked.push(Asked { term: term.filter(|_| have > 0), count: 1, idf });
         }
@@ -188,15 +189,22 @@ impl Lexical {
 
     /// What the prompt's terms count in each tool that can be seen and has them, told to `add`: where, what is asked and
     /// its weight, and how often it is in all fields together, each by its weight and length.
-    fn each(&self, asked: &[Asked], norms: &[Norms], pool: &Pool, mut add: impl FnMut(&Posting, &Asked, f32, f32)) {
+    fn each(
+        &self,
+        asked: &[Asked],
+        norms: &[Norms],
+        pool: &Pool,
+        mut add: impl FnMut(&Posting, &Asked, f32, f32),
+    ) {
         for asked in asked {
             let Some(term) = asked.term else { continue };
             let weight = asked.idf * (1.0 + (asked.count as f32).ln());
             for posting in self.postings(term) {
                 let doc = posting.doc as usize;
                 if pool.seen[doc] {
-                    let by_field: [f32; FIELDS] =
-                        std::array::from_fn(|field| f32::from(posting.counts[field]) * norms[doc][field]);
+                    let by_field: [f32; FIELDS] = std::array::from_fn(|field| {
+                        f32::from(posting.counts[field]) * norms[doc][field]
+                    });
                     let together = by_field.iter().sum();
                     add(posting, asked, weight, together);
                 }
@@ -213,7 +221,11 @@ impl Lexical {
         Cow::Owned(self.norms_among(seen, pool.ids.len()))
     }
 
-    fn norms_among<'a>(&self, seen: impl Iterator<Item = &'a [u16; FIELDS]>, total: usize) -> Vec<Norms> {
+    fn norms_among<'a>(
+        &self,
+        seen: impl Iterator<Item = &'a [u16; FIELDS]>,
+        total: usize,
+    ) -> Vec<Norms> {
         let mut sums = [0.0_f64; FIELDS];
         for lengths in seen {
             for (sum, length) in sums.iter_mut().zip(lengths) {
@@ -253,7 +265,8 @@ fn fields(
     };
     let mut name = both(text, doc::bounded(doc.name));
     let description = both(text, doc::bounded(doc.description));
-    let parts: Vec<Term> = name.iter().flat_map(|term| split(&term.word)).flat_map(|word| text.of(&word, 1)).collect();
+    let parts: Vec<Term> =
+        name.iter().flat_map(|term| split(&term.word)).flat_map(|word| text.of(&word, 1)).collect();
     name.extend(parts);
     let parameters = doc::parameters(doc.schema);
     let mut names = Vec::new();

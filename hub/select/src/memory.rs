@@ -94,7 +94,8 @@ impl Memory {
 
     fn shrink(&mut self) {
         while self.tools.len() > TOOLS {
-            let oldest = self.tools.iter().min_by_key(|(_, past)| past.touched).map(|(tool, _)| *tool);
+            let oldest =
+                self.tools.iter().min_by_key(|(_, past)| past.touched).map(|(tool, _)| *tool);
             oldest.map(|tool| self.tools.remove(&tool));
         }
     }
@@ -115,8 +116,11 @@ impl Memory {
             }
         }
         let found = past.prompts.len().clamp(1, NEAREST);
-        let nearest =
-            if past.prompts.is_empty() { centroid } else { nearest[..found].iter().sum::<f32>() / found as f32 };
+        let nearest = if past.prompts.is_empty() {
+            centroid
+        } else {
+            nearest[..found].iter().sum::<f32>() / found as f32
+        };
         Some(0.5 * centroid + 0.5 * nearest)
     }
 

@@ -26,11 +26,11 @@ static SUMS: &str = include_str!("../../models/SHA256SUMS");
 /// long. The ranker and the floor make no vectors.
 pub fn space() -> [u8; 8] {
     let mut hash = Sha256::new();
-    SUMS.lines().filter(|line| [" encoder.onnx", " static.bin"].iter().any(|file| line.ends_with(file))).for_each(
-        |line| {
+    SUMS.lines()
+        .filter(|line| [" encoder.onnx", " static.bin"].iter().any(|file| line.ends_with(file)))
+        .for_each(|line| {
             hash.update(line);
-        },
-    );
+        });
     let mut space = [0; 8];
     space.copy_from_slice(&hash.finalize()[..8]);
     space
@@ -147,7 +147,8 @@ impl Models {
     pub fn encode_docs(&self, docs: &[Doc<'_>]) -> Vec<Vector> {
         let Some(encoder) = &self.encoder else { return Vec::new() };
         let tokens = |doc: &Doc<'_>| self.pieces.tokens(&self.head(doc), encoder::TOKENS);
-        let some = |docs: &[Doc<'_>]| encoder.encode_tools(&docs.iter().map(tokens).collect::<Vec<_>>());
+        let some =
+            |docs: &[Doc<'_>]| encoder.encode_tools(&docs.iter().map(tokens).collect::<Vec<_>>());
         docs.chunks(READ).flat_map(some).collect()
     }
 
@@ -178,22 +179,31 @@ impl Models {
         if text.trim().is_empty() || (self.table.is_none() && encoder.is_none()) {
             return Read::default();
         }
-        let tokens: Vec<_> =
-            clauses::of(text).into_iter().map(|part| self.pieces.tokens(part, table::TOKENS)).collect();
+        let tokens: Vec<_> = clauses::of(text)
+            .into_iter()
+            .map(|part| self.pieces.tokens(part, table::TOKENS))
+            .collect();
         let mut read = Read { parts: vec![ReadPart::default(); tokens.len()], ..Read::default() };
         if let Some(table) = &self.table {
             let sums: Vec<_> = tokens.iter().map(|tokens| table.sum(tokens)).collect();
             read.table = Some(Vector::new(&added(&sums)));
-            read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.table = Some(Vector::new(sum)));
+            read.parts
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(part, sum)| part.table = Some(Vector::new(sum)));
         }
         if let Some(encoder) = encoder {
-            let whole =
-                (tokens.len() > 1).then(|| self.pieces.tokens(text, SHORT + 1)).filter(|whole| whole.len() <= SHORT);
+            let whole = (tokens.len() > 1)
+                .then(|| self.pieces.tokens(text, SHORT + 1))
+                .filter(|whole| whole.len() <= SHORT);
             let texts: Vec<&[u32]> = tokens.iter().chain(&whole).map(Vec::as_slice).collect();
             let mut sums = encoder.encode_parts(&texts);
             let whole = whole.and_then(|_| sums.pop()).unwrap_or_else(|| added(&sums));
             read.meaning = Some(Vector::new(&whole));
-            read.parts.iter_mut().zip(&sums).for_each(|(part, sum)| part.meaning = Some(Vector::new(sum)));
+            read.parts
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(part, sum)| part.meaning = Some(Vector::new(sum)));
         }
         read
     }
@@ -225,8 +235,11 @@ mod tests {
     // The sums are what the space of vectors is known by.
     #[test]
     fn the_sums_are_those_of_the_files() {
-        let files: [(&str, &[u8]); 3] =
-            [("encoder.onnx", encoder::WEIGHTS), ("static.bin", TABLE), ("ranker-full.json", RANKER_FULL.as_bytes())];
+        let files: [(&str, &[u8]); 3] = [
+            ("encoder.onnx", encoder::WEIGHTS),
+            ("static.bin", TABLE),
+            ("ranker-full.json", RANKER_FULL.as_bytes()),
+        ];
         for (name, content) in files {
             let sum = SUMS.lines().find_map(|line| line.strip_suffix(name)).unwrap();
             assert_eq!(sum.trim(), format!("{:x}", Sha256::digest(content)), "{name}");

@@ -38,7 +38,11 @@ impl Pool {
 
     /// Of a column, what can be seen.
     fn of<'a>(&self, column: &'a [f32]) -> Cow<'a, [f32]> {
-        if self.is_whole() { Cow::Borrowed(column) } else { self.ids.iter().map(|&id| column[id as usize]).collect() }
+        if self.is_whole() {
+            Cow::Borrowed(column)
+        } else {
+            self.ids.iter().map(|&id| column[id as usize]).collect()
+        }
     }
 
     /// How a column lies in what can be seen.
@@ -48,7 +52,8 @@ impl Pool {
 
     /// The `most` best by value, ties by number; only values above `above`.
     pub fn best(&self, values: &[f32], most: usize, above: f32) -> Vec<u32> {
-        let order = |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+        let order =
+            |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
         let mut best: Vec<u32> = Vec::new();
         let mut bound = above;
         for (ids, values_of) in self.ids.chunks(BLOCK).zip(self.of(values).chunks(BLOCK)) {
@@ -56,7 +61,9 @@ impl Pool {
             if values_of.iter().map(|&value| u32::from(value > bound)).sum::<u32>() == 0 {
                 continue;
             }
-            best.extend(ids.iter().zip(values_of).filter(|(_, value)| **value > bound).map(|(id, _)| *id));
+            best.extend(
+                ids.iter().zip(values_of).filter(|(_, value)| **value > bound).map(|(id, _)| *id),
+            );
             // Numbers rise: what comes later and is no better than the last of the best is not among them.
             if best.len() > most.saturating_mul(2) {
                 best.select_nth_unstable_by(most, order);

@@ -25,11 +25,15 @@ impl Ranker {
         let wrong = |what: String| Error::Weights(format!("ranker: {what}"));
         let file: File = serde_json::from_str(file).map_err(|error| wrong(error.to_string()))?;
         if file.linear.len() != file.features.len() {
-            return Err(wrong(format!("linear must have {} numbers, as features has", file.features.len())));
+            return Err(wrong(format!(
+                "linear must have {} numbers, as features has",
+                file.features.len()
+            )));
         }
         let weight = |(name, weight): (&String, f32)| {
             let at = names.iter().position(|known| known == name);
-            let at = at.ok_or_else(|| wrong(format!("there is no feature \"{name}\"; train it anew")))?;
+            let at =
+                at.ok_or_else(|| wrong(format!("there is no feature \"{name}\"; train it anew")))?;
             Ok((at, weight))
         };
         file.features.iter().zip(file.linear).map(weight).collect::<Result<_, _>>().map(Self)
@@ -53,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_weight_a_feature_is_added_up() {
-        let ranker = Ranker::read(r#"{"features":["b","a"],"linear":[2.0,3.0]}"#, &names()).unwrap();
+        let ranker =
+            Ranker::read(r#"{"features":["b","a"],"linear":[2.0,3.0]}"#, &names()).unwrap();
         assert_eq!(ranker.score(&[1.0, 10.0]), 23.0);
         assert_eq!(Ranker::fixed(1).score(&[1.0, 10.0]), 10.0);
     }
@@ -61,7 +66,9 @@ mod tests {
     #[test]
     fn a_file_that_does_not_fit_says_what_is_wrong() {
         let error = |file: &str| Ranker::read(file, &names()).err().unwrap().to_string();
-        assert!(error(r#"{"features":["c"],"linear":[1.0]}"#).contains("there is no feature \"c\""));
+        assert!(
+            error(r#"{"features":["c"],"linear":[1.0]}"#).contains("there is no feature \"c\"")
+        );
         assert!(error(r#"{"features":["a"],"linear":[]}"#).contains("linear must have 1 numbers"));
         assert!(error("{").contains("ranker: EOF"));
     }

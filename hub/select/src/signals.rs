@@ -72,19 +72,29 @@ impl Signals {
         let mut words = terms.of(prompt, WORDS);
         if english.is_some() {
             // Tools may be described in the prompt's own language. Where none is, its words say nothing.
-            words.extend(terms.of(ask.prompt, WORDS).into_iter().filter(|term| index.lexical.knows(term, pool)));
+            words.extend(
+                terms
+                    .of(ask.prompt, WORDS)
+                    .into_iter()
+                    .filter(|term| index.lexical.knows(term, pool)),
+            );
         }
         let asked = index.lexical.ask(words, pool);
         let scores = index.lexical.score(&asked, &norms, pool);
         let remembers = ask.memory.is_some_and(|memory| !memory.is_empty());
-        let read =
-            known.map_or_else(|| Cow::Owned(models.read_by(prompt, vectors.rows() > 0 || remembers)), Cow::Borrowed);
+        let read = known.map_or_else(
+            || Cow::Owned(models.read_by(prompt, vectors.rows() > 0 || remembers)),
+            Cow::Borrowed,
+        );
         let clauses = clauses::of(prompt);
         let parts = parts(index, &clauses, &read, &mut terms, pool);
         let mut columns: [Vec<f32>; POOLED.len()] = std::array::from_fn(|_| Vec::new());
         columns[BM25F] = scores.iter().map(|score| score.combined).collect();
-        let tables: Vec<_> =
-            read.table.iter().chain(parts.iter().filter_map(|part| part.read.table.as_ref())).collect();
+        let tables: Vec<_> = read
+            .table
+            .iter()
+            .chain(parts.iter().filter_map(|part| part.read.table.as_ref()))
+            .collect();
         let mut heads = cosines(&index.heads, &tables, pool).into_iter();
         columns[STATIC_HEAD] = heads.next().unwrap_or_else(|| pool.zeros());
         columns[ENCODER] = meanings(vectors, read.meaning.as_ref(), &columns[STATIC_HEAD], pool);
@@ -141,19 +151,33 @@ struct Part<'a> {
 }
 
 /// The parts of a prompt; none when there is one part only.
-fn parts<'a>(index: &Inner, clauses: &[&str], read: &'a Read, terms: &mut Terms, pool: &Pool) -> Vec<Part<'a>> {
+fn parts<'a>(
+    index: &Inner,
+    clauses: &[&str],
+    read: &'a Read,
+    terms: &mut Terms,
+    pool: &Pool,
+) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     for (number, clause) in clauses.iter().enumerate().filter(|_| clauses.len() > 1) {
         let asked = index.lexical.ask(terms.of(clause, WORDS), pool);
         if asked.len() >= 2 {
-            parts.push(Part { asked, read: read.parts.get(number).map_or_else(Cow::default, Cow::Borrowed) });
+            parts.push(Part {
+                asked,
+                read: read.parts.get(number).map_or_else(Cow::default, Cow::Borrowed),
+            });
         }
     }
     parts
 }
 
 /// The fixed fusion of what is said of the whole prompt.
-fn whole_prompt(columns: &[Vec<f32>; POOLED.len()], scores: &[Scores], rarity: f32, pool: &Pool) -> Vec<f32> {
+fn whole_prompt(
+    columns: &[Vec<f32>; POOLED.len()],
+    scores: &[Scores],
+    rarity: f32,
+    pool: &Pool,
+) -> Vec<f32> {
     let share = if rarity > 0.0 { 1.0 / rarity } else { 0.0 };
     let cover: Vec<f32> = scores.iter().map(|score| score.cover[0] * share).collect();
     let (half, most) = SAID;
@@ -177,7 +201,8 @@ fn by_part(
         let heads = heads.next().unwrap_or_else(|| pool.zeros());
         let meanings = meanings(vectors, part.read.meaning.as_ref(), &heads, pool);
         let [of_words, of_heads, of_meanings] = FUSED_PARTS;
-        let mut part = fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
+        let mut part =
+            fusion([(&words, of_words), (&heads, of_heads), (&meanings, of_meanings)], pool);
         let spread = pool.spread(&part);
         for value in &mut part {
             *value = spread.z(*value);
@@ -231,7 +256,9 @@ fn fusion<const N: usize>(signals: [(&Vec<f32>, f32); N], pool: &Pool) -> Vec<f3
 /// A column for each vector, the matrix read once.
 fn cosines(matrix: &Matrix, vectors: &[&Vector], pool: &Pool) -> Vec<Vec<f32>> {
     let mut columns = vec![pool.zeros(); vectors.len()];
-    matrix.cosines(&pool.ids, vectors, |place, vector, value| columns[vector][pool.ids[place] as usize] = value);
+    matrix.cosines(&pool.ids, vectors, |place, vector, value| {
+        columns[vector][pool.ids[place] as usize] = value
+    });
     columns
 }
 

@@ -39,9 +39,10 @@ impl Table {
         let mut sum = vec![0.0; self.dimensions];
         for &token in tokens {
             let token = token as usize;
-            let (Some(&scale), Some(row)) =
-                (self.scales.get(token), self.bytes.get(token * self.dimensions..(token + 1) * self.dimensions))
-            else {
+            let (Some(&scale), Some(row)) = (
+                self.scales.get(token),
+                self.bytes.get(token * self.dimensions..(token + 1) * self.dimensions),
+            ) else {
                 continue;
             };
             for (sum, &byte) in sum.iter_mut().zip(row) {

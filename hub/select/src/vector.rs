@@ -71,7 +71,11 @@ impl Matrix {
     pub fn push(&mut self, values: &[f32]) {
         let start = self.bytes.len();
         self.bytes.resize(start + self.dimensions, 0);
-        let scale = if values.len() == self.dimensions { quantise(values, &mut self.bytes[start..]) } else { 0.0 };
+        let scale = if values.len() == self.dimensions {
+            quantise(values, &mut self.bytes[start..])
+        } else {
+            0.0
+        };
         self.scales.push(scale);
     }
 
@@ -90,7 +94,10 @@ impl Matrix {
     pub fn cosines(&self, rows: &[u32], vectors: &[&Vector], put: impl FnMut(usize, usize, f32)) {
         let known = vectors.iter().all(|vector| vector.dimensions() == self.dimensions);
         if self.dimensions > 0 && known {
-            let wide = vectors.iter().flat_map(|vector| vector.bytes.iter().map(|&byte| i16::from(byte))).collect();
+            let wide = vectors
+                .iter()
+                .flat_map(|vector| vector.bytes.iter().map(|&byte| i16::from(byte)))
+                .collect();
             let scales = vectors.iter().map(|vector| vector.scale).collect();
             Cosines { matrix: self, rows, wide, scales, put }.dispatch();
         }
@@ -142,7 +149,11 @@ impl<P: FnMut(usize, usize, f32)> SimdOp for Cosines<'_, P> {
             let bytes = self.matrix.row(row);
             for (number, &of_vector) in self.scales.iter().enumerate() {
                 let wide = &self.wide[number * bytes.len()..(number + 1) * bytes.len()];
-                let value = if scale > 0.0 { wide_dot(isa, bytes, wide) as f32 * scale * of_vector } else { 0.0 };
+                let value = if scale > 0.0 {
+                    wide_dot(isa, bytes, wide) as f32 * scale * of_vector
+                } else {
+                    0.0
+                };
                 (self.put)(place, number, value);
             }
         }
@@ -159,9 +170,12 @@ fn wide_dot<I: Isa>(isa: I, bytes: &[i8], wide: &[i16]) -> i32 {
     for (bytes, wide) in bytes.chunks_exact(lanes).zip(wide.chunks_exact(lanes)) {
         let (bytes, [low, high]) = (in_bytes.load(bytes), in_wide.load_many::<2>(wide));
         // Products of bytes fit sixteen bits, and so does the sum of two of them.
-        let products =
-            in_wide.add(in_wide.mul(in_bytes.extend_low(bytes), low), in_wide.mul(in_bytes.extend_high(bytes), high));
-        sums = in_sums.add(sums, in_sums.add(in_wide.extend_low(products), in_wide.extend_high(products)));
+        let products = in_wide.add(
+            in_wide.mul(in_bytes.extend_low(bytes), low),
+            in_wide.mul(in_bytes.extend_high(bytes), high),
+        );
+        sums = in_sums
+            .add(sums, in_sums.add(in_wide.extend_low(products), in_wide.extend_high(products)));
     }
     let done = bytes.len() - bytes.len() % lanes;
     let rest = bytes[done..].iter().zip(&wide[done..]);

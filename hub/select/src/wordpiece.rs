@@ -15,7 +15,9 @@ pub const END: u32 = 102;
 const WORD: usize = 24;
 
 /// The vocabulary.
-pub struct WordPiece(TokenizerImpl<Model, BertNormalizer, BertPreTokenizer, PostProcessorWrapper, DecoderWrapper>);
+pub struct WordPiece(
+    TokenizerImpl<Model, BertNormalizer, BertPreTokenizer, PostProcessorWrapper, DecoderWrapper>,
+);
 
 impl WordPiece {
     /// Reads a vocabulary: one token a line, `##` before what continues a word.
@@ -35,7 +37,9 @@ impl WordPiece {
     pub fn tokens(&self, text: &str, most: usize) -> Vec<u32> {
         let start = &text[..text.floor_char_boundary(most * WORD)];
         let encoded = self.0.encode_fast(start, false);
-        encoded.map(|encoding| encoding.get_ids().iter().take(most).copied().collect()).unwrap_or_default()
+        encoded
+            .map(|encoding| encoding.get_ids().iter().take(most).copied().collect())
+            .unwrap_or_default()
     }
 
     /// Position of a whole word in the vocabulary, which is sorted by how common words are.

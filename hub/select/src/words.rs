@@ -132,7 +132,8 @@ impl Terms {
             let run = folded(run);
             pieces.clear();
             split(&run, &mut pieces);
-            let mixed = pieces.len() > 1 && run.len() <= 8 && run.bytes().any(|b| b.is_ascii_digit());
+            let mixed =
+                pieces.len() > 1 && run.len() <= 8 && run.bytes().any(|b| b.is_ascii_digit());
             if mixed {
                 let word = run.to_lowercase();
                 terms.push(Term { stem: word.clone(), word });
@@ -226,7 +227,10 @@ mod tests {
     fn a_script_without_spaces_becomes_pairs_of_characters() {
         assert_eq!(stems("天気予報"), ["天気", "気予", "予報"]);
         assert_eq!(stems("水"), ["水"]);
-        assert_eq!(stems("погоды погода").iter().collect::<std::collections::HashSet<_>>().len(), 1);
+        assert_eq!(
+            stems("погоды погода").iter().collect::<std::collections::HashSet<_>>().len(),
+            1
+        );
     }
 
     #[test]

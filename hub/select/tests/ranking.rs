@@ -10,7 +10,12 @@ use proptest::prelude::*;
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
 static FULL: LazyLock<Models> = LazyLock::new(|| Models::embedded(true).unwrap());
 
-const fn tool<'a>(server: &'a str, name: &'a str, description: &'a str, schema: &'a str) -> Doc<'a> {
+const fn tool<'a>(
+    server: &'a str,
+    name: &'a str,
+    description: &'a str,
+    schema: &'a str,
+) -> Doc<'a> {
     Doc { server, name, description, schema }
 }
 
@@ -30,7 +35,12 @@ const TOOLS: [Doc<'static>; 14] = [
         r#"{"properties":{"channel_id":{"type":"string","description":"The channel"}}}"#,
     ),
     tool("slack", "list_channels", "List public channels in the workspace", ""),
-    tool("postgres", "query", "Run a read-only SQL query", r#"{"properties":{"sql":{"type":"string"}}}"#),
+    tool(
+        "postgres",
+        "query",
+        "Run a read-only SQL query",
+        r#"{"properties":{"sql":{"type":"string"}}}"#,
+    ),
     tool("postgres", "describe_table", "Columns and types of a table", ""),
     tool(
         "weather",
@@ -99,8 +109,11 @@ fn a_prompt_in_another_language_finds_a_tool_that_is_described_in_english() {
 #[test]
 fn a_tool_that_is_described_in_another_language_is_found_by_a_prompt_in_english() {
     let index = Index::build(&TOOLS, &MODELS);
-    let mut names: Vec<_> =
-        ask(&index, "put a new event into my calendar", 2).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    let mut names: Vec<_> = ask(&index, "put a new event into my calendar", 2)
+        .hits
+        .iter()
+        .map(|hit| TOOLS[hit.doc].name)
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["создать_событие", "予定作成"]);
 }
@@ -133,7 +146,8 @@ fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
 fn each_part_of_a_prompt_has_its_tool_among_the_first() {
     let index = Index::build(&TOOLS, &MODELS);
     let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename the file report.txt to final.txt";
-    let mut names: Vec<_> = ask(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+    let mut names: Vec<_> =
+        ask(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     names.sort_unstable();
     assert_eq!(names, ["merge_pull_request", "move_file", "post_message"]);
 }
@@ -141,9 +155,11 @@ fn each_part_of_a_prompt_has_its_tool_among_the_first() {
 #[test]
 fn a_right_first_hit_is_called_likely_among_a_few_tools_too() {
     let index = Index::build(&TOOLS, &MODELS);
-    for prompt in
-        ["merge the pull request", "run a SQL query that counts the users", "send a message to a Slack channel"]
-    {
+    for prompt in [
+        "merge the pull request",
+        "run a SQL query that counts the users",
+        "send a message to a Slack channel",
+    ] {
         let hits = ask(&index, prompt, 5).hits;
         assert!(hits[0].score > 0.5 && hits[4].score < 0.2, "{prompt}: {hits:?}");
     }
@@ -152,7 +168,8 @@ fn a_right_first_hit_is_called_likely_among_a_few_tools_too() {
 /// With the vectors of its tools, as the models make them of these alone.
 fn indexed(tools: &[Doc<'_>], models: &Models) -> Index {
     let index = Index::build(tools, models);
-    let vectors = index.digests().iter().copied().zip(models.encode_docs(tools).into_iter().map(Arc::new));
+    let vectors =
+        index.digests().iter().copied().zip(models.encode_docs(tools).into_iter().map(Arc::new));
     let vectors: HashMap<_, _> = vectors.collect();
     index.with_vectors(|digest| vectors.get(digest).cloned())
 }
@@ -160,8 +177,12 @@ fn indexed(tools: &[Doc<'_>], models: &Models) -> Index {
 // A score that moves with a tool that the caller may not know of tells that it exists.
 #[test]
 fn what_cannot_be_seen_moves_no_score() {
-    let hidden =
-        [TOOLS[0], tool("secret", "create_issue", "Create a new issue in the secret tracker", ""), TOOLS[3], TOOLS[7]];
+    let hidden = [
+        TOOLS[0],
+        tool("secret", "create_issue", "Create a new issue in the secret tracker", ""),
+        TOOLS[3],
+        TOOLS[7],
+    ];
     let shown = [TOOLS[0], TOOLS[3], TOOLS[7]];
     let places = [0, usize::MAX, 1, 2];
     for models in [&*MODELS, &*FULL] {
@@ -183,8 +204,12 @@ fn a_remembered_prompt_brings_its_tool_to_the_front() {
     let prompt = "do the monthly thing for accounting";
     let mut memory = Memory::new();
     memory.remember(index.digests()[13], &MODELS.encode_query(prompt).unwrap());
-    let ask =
-        Ask { prompt: "the monthly thing for accounting, please", visible: &|_| true, limit: 3, memory: Some(&memory) };
+    let ask = Ask {
+        prompt: "the monthly thing for accounting, please",
+        visible: &|_| true,
+        limit: 3,
+        memory: Some(&memory),
+    };
     assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "xfer");
 }
 
@@ -207,10 +232,19 @@ fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not
 #[test]
 fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
     let mut tools = TOOLS.to_vec();
-    tools.push(tool("github", "create_issue", "Issues: opens one, with labels and people it is for", ""));
+    tools.push(tool(
+        "github",
+        "create_issue",
+        "Issues: opens one, with labels and people it is for",
+        "",
+    ));
     let index = Index::build(&tools, &MODELS);
-    let hits: Vec<_> = ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
-    assert_eq!((hits[0], hits.iter().filter(|name| **name == "create_issue").count()), ("create_issue", 2));
+    let hits: Vec<_> =
+        ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    assert_eq!(
+        (hits[0], hits.iter().filter(|name| **name == "create_issue").count()),
+        ("create_issue", 2)
+    );
     assert_ne!(hits[1], "create_issue");
 }
 
@@ -220,7 +254,8 @@ fn two_tools_of_one_server_whose_names_differ_in_a_dot_only_are_two() {
     let mut tools = TOOLS.to_vec();
     tools.push(tool("github", "create.issue", "Open an issue in a repository from a template", ""));
     let index = Index::build(&tools, &MODELS);
-    let mut hits: Vec<_> = ask(&index, "create an issue", 2).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    let mut hits: Vec<_> =
+        ask(&index, "create an issue", 2).hits.iter().map(|hit| tools[hit.doc].name).collect();
     hits.sort_unstable();
     assert_eq!(hits, ["create.issue", "create_issue"]);
 }
@@ -228,16 +263,26 @@ fn two_tools_of_one_server_whose_names_differ_in_a_dot_only_are_two() {
 #[test]
 fn the_same_tool_behind_two_servers_takes_one_of_the_first_places() {
     let mut tools = TOOLS.to_vec();
-    tools.push(tool("github-enterprise", "create_issue", "Create a new issue in a GitHub repository", ""));
+    tools.push(tool(
+        "github-enterprise",
+        "create_issue",
+        "Create a new issue in a GitHub repository",
+        "",
+    ));
     let index = Index::build(&tools, &MODELS);
-    let hits: Vec<_> = ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
-    assert_eq!((hits[0], hits.iter().filter(|name| **name == "create_issue").count()), ("create_issue", 2));
+    let hits: Vec<_> =
+        ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+    assert_eq!(
+        (hits[0], hits.iter().filter(|name| **name == "create_issue").count()),
+        ("create_issue", 2)
+    );
     assert_ne!(hits[1], "create_issue");
 }
 
 #[test]
 fn fifty_thousand_tools_are_indexed_and_ranked() {
-    let names: Vec<String> = (0..50_000).map(|n| format!("tool_{n}_{}", TOOLS[n % TOOLS.len()].name)).collect();
+    let names: Vec<String> =
+        (0..50_000).map(|n| format!("tool_{n}_{}", TOOLS[n % TOOLS.len()].name)).collect();
     let tools: Vec<Doc<'_>> =
         names.iter().zip(TOOLS.iter().cycle()).map(|(name, tool)| Doc { name, ..*tool }).collect();
     let index = Index::build(&tools, &MODELS);
@@ -249,7 +294,8 @@ fn fifty_thousand_tools_are_indexed_and_ranked() {
 // Servers list what they like; one odd tool must neither stop a search nor hide the others from it.
 #[test]
 fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others() {
-    let properties: Vec<String> = (0..20_000).map(|n| format!(r#""property_{n}":{{"type":"string"}}"#)).collect();
+    let properties: Vec<String> =
+        (0..20_000).map(|n| format!(r#""property_{n}":{{"type":"string"}}"#)).collect();
     let huge = format!(r#"{{"properties":{{{}}}}}"#, properties.join(","));
     let deep = format!("{}{{}}{}", r#"{"properties":{"a":"#.repeat(5_000), "}}".repeat(5_000));
     let cyclic = r##"{"properties":{"left":{"$ref":"#"}},"$defs":{"a":{"$ref":"#/$defs/a"}}}"##;
@@ -264,8 +310,9 @@ fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others()
         tool("odd", "", "", ""),
     ]);
     let index = Index::build(&tools, &MODELS);
-    let names =
-        |prompt: &str| -> Vec<&str> { ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect() };
+    let names = |prompt: &str| -> Vec<&str> {
+        ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect()
+    };
     let found = names("sprocket");
     for odd in ["huge", "deep", "cyclic", "none", "long"] {
         assert!(found.contains(&format!("sprocket_{odd}").as_str()), "{odd} in {found:?}");

@@ -31,12 +31,15 @@ pub(super) struct Page {
 impl Purpose {
     /// Of this request.
     pub(super) fn of(request: &Request<'_>) -> Self {
-        const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+        const LISTS: [&str; 4] =
+            ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
         if request.method == "ping" {
             return Self::Ping;
         }
         let list = LISTS.into_iter().find(|list| request.method == *list);
-        list.map_or(Self::Use, |method| Self::List(Page { method, cursor: request.params.cursor.map(str::to_owned) }))
+        list.map_or(Self::Use, |method| {
+            Self::List(Page { method, cursor: request.params.cursor.map(str::to_owned) })
+        })
     }
 }
 
@@ -60,7 +63,9 @@ impl Lists {
 
     /// The server has sent this notification: what it says has changed is asked of it again.
     pub(super) fn notified(&mut self, method: &str) {
-        let kind = method.strip_prefix("notifications/").and_then(|rest| rest.strip_suffix("/list_changed"));
+        let kind = method
+            .strip_prefix("notifications/")
+            .and_then(|rest| rest.strip_suffix("/list_changed"));
         if let Some(kind) = kind {
             self.forget(|page| page.method.split('/').next() == Some(kind));
         }

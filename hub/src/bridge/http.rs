@@ -48,7 +48,11 @@ pub(super) fn router(bridge: Arc<Bridge>) -> Router {
 }
 
 async fn ready(State(bridge): State<Arc<Bridge>>) -> StatusCode {
-    if bridge.stopping.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    if bridge.stopping.load(Ordering::Relaxed) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    }
 }
 
 async fn take(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -61,7 +65,13 @@ async fn take(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes
     let message = match parse(text) {
         Ok(message) => message,
         Err(error) => {
-            return failed(StatusCode::BAD_REQUEST, error.id(), error.code(), &error.to_string(), "parse");
+            return failed(
+                StatusCode::BAD_REQUEST,
+                error.id(),
+                error.code(),
+                &error.to_string(),
+                "parse",
+            );
         }
     };
     let line = one_line(&body);
@@ -95,7 +105,8 @@ async fn begin(bridge: &Bridge, line: Bytes, id: &str) -> Response {
     match bridge.sessions.begin(line, id.to_owned()).await {
         Ok((answer, session)) => {
             let mut response = json(StatusCode::OK, answer);
-            if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok()) {
+            if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok())
+            {
                 response.headers_mut().insert(SESSION_ID, session);
             }
             response
@@ -116,8 +127,15 @@ async fn ask(
         message: line,
         id: request.id.to_owned(),
         purpose: Purpose::of(request),
-        progress_token: request.params.meta.as_ref().and_then(|meta| meta.progress_token).map(str::to_owned),
-        streams: accepted.into_iter().any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
+        progress_token: request
+            .params
+            .meta
+            .as_ref()
+            .and_then(|meta| meta.progress_token)
+            .map(str::to_owned),
+        streams: accepted
+            .into_iter()
+            .any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
         within: bridge.call_timeout,
     };
     match session.ask(ask).await {
@@ -138,7 +156,9 @@ async fn listen(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Respon
             let messages = session.listen();
             // The session is not held: its end ends the stream.
             drop(session);
-            let messages = stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
+            let messages = stream::unfold(messages, async |mut messages| {
+                Some((messages.recv().await?, messages))
+            });
             events(messages).into_response()
         }
         Err(response) => *response,
@@ -154,7 +174,11 @@ async fn end(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response 
     }
 }
 
-fn session(bridge: &Bridge, headers: &HeaderMap, id: Option<&str>) -> Result<Arc<Session>, Box<Response>> {
+fn session(
+    bridge: &Bridge,
+    headers: &HeaderMap,
+    id: Option<&str>,
+) -> Result<Arc<Session>, Box<Response>> {
     let Some(session) = headers.get(SESSION_ID) else { return Err(Box::new(session_missing(id))) };
     let session = session.to_str().ok().and_then(|session| bridge.sessions.get(session));
     session.ok_or_else(|| Box::new(unknown_session(id)))
@@ -170,7 +194,11 @@ fn one_line(body: &Bytes) -> Bytes {
 }
 
 fn cancelled<'a>(notification: &Notification<'a>) -> Option<&'a str> {
-    if notification.method == "notifications/cancelled" { notification.params.request_id } else { None }
+    if notification.method == "notifications/cancelled" {
+        notification.params.request_id
+    } else {
+        None
+    }
 }
 
 fn parts(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
@@ -184,7 +212,9 @@ fn parts(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
     futures::StreamExt::chain(stream::iter([first]), rest)
 }
 
-fn events(messages: impl Stream<Item = Bytes> + Send + 'static) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+fn events(
+    messages: impl Stream<Item = Bytes> + Send + 'static,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = futures::StreamExt::map(messages, |message| {
         Ok(Event::default().event("message").data(String::from_utf8_lossy(&message)))
     });
@@ -195,14 +225,21 @@ fn json(status: StatusCode, body: Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn failed(status: StatusCode, id: Option<&str>, code: i32, message: &str, reason: &str) -> Response {
+fn failed(
+    status: StatusCode,
+    id: Option<&str>,
+    code: i32,
+    message: &str,
+    reason: &str,
+) -> Response {
     json(status, answers::error(id, code, message, reason))
 }
 
 fn refusal(refused: &Refused, id: &str) -> Response {
     let message = refused.to_string();
     let full = |reason| {
-        let mut response = failed(StatusCode::SERVICE_UNAVAILABLE, Some(id), -32000, &message, reason);
+        let mut response =
+            failed(StatusCode::SERVICE_UNAVAILABLE, Some(id), -32000, &message, reason);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         response
     };
@@ -210,18 +247,34 @@ fn refusal(refused: &Refused, id: &str) -> Response {
         Refused::MaxProcesses(_) => full("max_processes"),
         Refused::MaxSessions => full("max_sessions"),
         Refused::TooManyCalls => full("max_calls"),
-        Refused::NotStarted(_) => failed(StatusCode::BAD_GATEWAY, Some(id), -32603, &message, "not_started"),
-        Refused::IdInUse => failed(StatusCode::BAD_REQUEST, Some(id), -32600, &message, "id_in_use"),
+        Refused::NotStarted(_) => {
+            failed(StatusCode::BAD_GATEWAY, Some(id), -32603, &message, "not_started")
+        }
+        Refused::IdInUse => {
+            failed(StatusCode::BAD_REQUEST, Some(id), -32600, &message, "id_in_use")
+        }
         Refused::Over => unknown_session(Some(id)),
     }
 }
 
 fn unknown_session(id: Option<&str>) -> Response {
-    failed(StatusCode::NOT_FOUND, id, -32001, "unknown session; initialize again", "unknown_session")
+    failed(
+        StatusCode::NOT_FOUND,
+        id,
+        -32001,
+        "unknown session; initialize again",
+        "unknown_session",
+    )
 }
 
 fn session_missing(id: Option<&str>) -> Response {
-    failed(StatusCode::BAD_REQUEST, id, -32600, "Mcp-Session-Id is missing; initialize first", "session_missing")
+    failed(
+        StatusCode::BAD_REQUEST,
+        id,
+        -32600,
+        "Mcp-Session-Id is missing; initialize first",
+        "session_missing",
+    )
 }
 
 /// The bridge is for the hub. A browser that is made to call it (DNS rebinding) says where its page came from.

@@ -15,7 +15,10 @@ pub(super) enum Line {
 }
 
 /// The next line of at most `max` bytes.
-pub(super) async fn next(pipe: &mut (impl AsyncBufRead + Unpin), max: usize) -> std::io::Result<Line> {
+pub(super) async fn next(
+    pipe: &mut (impl AsyncBufRead + Unpin),
+    max: usize,
+) -> std::io::Result<Line> {
     let mut line = BytesMut::new();
     let mut over = false;
     loop {
@@ -59,7 +62,10 @@ mod tests {
     #[tokio::test]
     async fn lines_are_whole_over_any_number_of_reads_and_a_half_one_at_the_end_is_dropped() {
         let whole = |text: &'static str| Line::Whole(Bytes::from(text));
-        assert_eq!(all("one\r\n\nthree is long\nhalf", 99).await, [whole("one"), whole(""), whole("three is long")]);
+        assert_eq!(
+            all("one\r\n\nthree is long\nhalf", 99).await,
+            [whole("one"), whole(""), whole("three is long")]
+        );
     }
 
     #[tokio::test]

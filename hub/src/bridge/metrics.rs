@@ -31,7 +31,8 @@ impl Metrics {
         };
         let sessions = IntGauge::new("mcp_bridge_sessions", "Open sessions.")?;
         registry.register(Box::new(sessions.clone()))?;
-        let refused = Opts::new("mcp_bridge_refused_total", "Sessions and calls that found no place.");
+        let refused =
+            Opts::new("mcp_bridge_refused_total", "Sessions and calls that found no place.");
         let refused = IntCounterVec::new(refused, &["reason"])?;
         registry.register(Box::new(refused.clone()))?;
         for reason in ["max_processes", "max_sessions", "max_calls"] {
@@ -39,11 +40,23 @@ impl Metrics {
         }
         Ok(Self {
             sessions,
-            timeouts: counter("mcp_bridge_call_timeouts_total", "Calls that the server did not answer in time.")?,
-            deaths: counter("mcp_bridge_deaths_total", "Servers that ended without being asked to.")?,
+            timeouts: counter(
+                "mcp_bridge_call_timeouts_total",
+                "Calls that the server did not answer in time.",
+            )?,
+            deaths: counter(
+                "mcp_bridge_deaths_total",
+                "Servers that ended without being asked to.",
+            )?,
             starts: counter("mcp_bridge_starts_total", "Servers started.")?,
-            idle_stops: counter("mcp_bridge_idle_stops_total", "Servers stopped because nothing was asked of them.")?,
-            dropped: counter("mcp_bridge_dropped_total", "Messages of servers that no client listened for.")?,
+            idle_stops: counter(
+                "mcp_bridge_idle_stops_total",
+                "Servers stopped because nothing was asked of them.",
+            )?,
+            dropped: counter(
+                "mcp_bridge_dropped_total",
+                "Messages of servers that no client listened for.",
+            )?,
             refused,
             registry,
         })

@@ -44,22 +44,25 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
         "{program}: no such program in this container; spec.servers[].container.command must name one of its image"
     );
     let metrics = Arc::new(Metrics::new()?);
-    let launcher = Launcher::new(args.command, args.max_processes, Reaper::start()?, Arc::clone(&metrics));
+    let launcher =
+        Launcher::new(args.command, args.max_processes, Reaper::start()?, Arc::clone(&metrics));
     let bridge = Arc::new(Bridge {
         sessions: Sessions::new(Arc::new(launcher)),
         metrics,
         call_timeout: args.call_timeout,
         stopping: AtomicBool::new(false),
     });
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
     tracing::info!(listen = %listener.local_addr()?, "bridge starts");
     // Without it a small answer waits for the reader's delayed ACK.
     let listener = listener.tap_io(|stream| {
         stream.set_nodelay(true).ok();
     });
     let stop = CancellationToken::new();
-    let serving =
-        axum::serve(listener, http::router(Arc::clone(&bridge))).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = axum::serve(listener, http::router(Arc::clone(&bridge)))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let serving = tokio::spawn(async move { serving.await });
     let sweeping = Arc::clone(&bridge);
     tokio::spawn(async move { sweeping.sessions.sweep(args.idle_timeout).await });
@@ -88,8 +91,10 @@ async fn asked_to_stop() -> std::io::Result<()> {
 
 /// Looked at before anything is served: a wrong command must stop the pod's rollout, not every session.
 fn is_executable(program: &str) -> bool {
-    let is_program =
-        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let is_program = |path: &Path| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
     if program.contains('/') {
         return is_program(Path::new(program));
     }

@@ -52,14 +52,18 @@ impl Process {
         reaper: &Arc<Reaper>,
         place: OwnedSemaphorePermit,
     ) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
-        let (program, args) = command.split_first().ok_or_else(|| std::io::Error::other("no command"))?;
+        let (program, args) =
+            command.split_first().ok_or_else(|| std::io::Error::other("no command"))?;
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, pid, exit) = reaper.spawn(&mut command)?;
         let missing = || std::io::Error::other("no pipe");
-        let to_child = pipe::Sender::from_owned_fd(OwnedFd::from(child.stdin.take().ok_or_else(missing)?))?;
-        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(child.stdout.take().ok_or_else(missing)?))?;
-        let log = pipe::Receiver::from_owned_fd(OwnedFd::from(child.stderr.take().ok_or_else(missing)?))?;
+        let to_child =
+            pipe::Sender::from_owned_fd(OwnedFd::from(child.stdin.take().ok_or_else(missing)?))?;
+        let output =
+            pipe::Receiver::from_owned_fd(OwnedFd::from(child.stdout.take().ok_or_else(missing)?))?;
+        let log =
+            pipe::Receiver::from_owned_fd(OwnedFd::from(child.stderr.take().ok_or_else(missing)?))?;
         tracing::info!(number, %pid, program, "server started");
 
         let (stdin, messages) = mpsc::channel(MESSAGES);
@@ -145,7 +149,11 @@ impl Keeper {
     }
 }
 
-async fn write(mut stdin: pipe::Sender, mut messages: mpsc::Receiver<Bytes>, stop: CancellationToken) {
+async fn write(
+    mut stdin: pipe::Sender,
+    mut messages: mpsc::Receiver<Bytes>,
+    stop: CancellationToken,
+) {
     let writing = async {
         while let Some(message) = messages.recv().await {
             if stdin.write_all(&message).await.is_err() || stdin.write_all(b"\n").await.is_err() {
@@ -168,7 +176,9 @@ async fn read(stdout: pipe::Receiver, events: mpsc::Sender<Event>) -> String {
                     return "nobody listens".into();
                 }
             }
-            Ok(Line::Cut(_)) => return format!("it sent a message over {} MiB", MAX_MESSAGE_BYTES >> 20),
+            Ok(Line::Cut(_)) => {
+                return format!("it sent a message over {} MiB", MAX_MESSAGE_BYTES >> 20);
+            }
             Ok(Line::End) => return "it closed its stdout".into(),
             Err(error) => return format!("its stdout broke: {error}"),
         }
@@ -177,7 +187,9 @@ async fn read(stdout: pipe::Receiver, events: mpsc::Sender<Event>) -> String {
 
 async fn log_lines(stderr: pipe::Receiver, number: u64) {
     let mut stderr = BufReader::new(stderr);
-    while let Ok(Line::Whole(line) | Line::Cut(line)) = lines::next(&mut stderr, MAX_LOG_BYTES).await {
+    while let Ok(Line::Whole(line) | Line::Cut(line)) =
+        lines::next(&mut stderr, MAX_LOG_BYTES).await
+    {
         tracing::info!(target: "server", number, "{}", String::from_utf8_lossy(&line));
     }
 }

@@ -54,7 +54,10 @@ impl Reaper {
     }
 
     /// Starts a process as leader of a group of its own.
-    pub(super) fn spawn(&self, command: &mut Command) -> std::io::Result<(Child, Pid, oneshot::Receiver<Exit>)> {
+    pub(super) fn spawn(
+        &self,
+        command: &mut Command,
+    ) -> std::io::Result<(Child, Pid, oneshot::Receiver<Exit>)> {
         // Locked over the start: a process that ends at once must be known when its end is seen.
         let mut running = self.running();
         let child = command.process_group(0).spawn()?;

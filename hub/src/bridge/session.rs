@@ -85,7 +85,12 @@ pub(super) struct Ask {
 
 impl Session {
     /// A session without a process. `initialize` is one line of JSON with this id.
-    pub(super) fn new(number: u64, initialize: Bytes, initialize_id: String, launcher: Arc<Launcher>) -> Arc<Self> {
+    pub(super) fn new(
+        number: u64,
+        initialize: Bytes,
+        initialize_id: String,
+        launcher: Arc<Launcher>,
+    ) -> Arc<Self> {
         let link = Link {
             process: None,
             ready: false,
@@ -173,7 +178,10 @@ impl Session {
         let answer = self.start().await?;
         let text = String::from_utf8_lossy(&answer).into_owned();
         if !matches!(parse_upstream(&text), Some(Upstream::Result { .. })) {
-            tracing::warn!(number = self.number, "server did not initialize again; the session ends");
+            tracing::warn!(
+                number = self.number,
+                "server did not initialize again; the session ends"
+            );
             self.end("the server did not initialize again");
             return Err(Refused::Over);
         }
@@ -225,7 +233,10 @@ impl Session {
             link.turn += 1;
             link.ready = false;
             self.metrics().idle_stops.inc();
-            tracing::info!(number = self.number, "server idles and is stopped; a call starts it again");
+            tracing::info!(
+                number = self.number,
+                "server idles and is stopped; a call starts it again"
+            );
         }
         link.heard.elapsed()
     }
@@ -269,7 +280,11 @@ impl Session {
         }
     }
 
-    fn begin(self: &Arc<Self>, link: &mut Link, ask: &Ask) -> Result<(Call, mpsc::Sender<Bytes>), Refused> {
+    fn begin(
+        self: &Arc<Self>,
+        link: &mut Link,
+        ask: &Ask,
+    ) -> Result<(Call, mpsc::Sender<Bytes>), Refused> {
         let process = link.process.as_ref().ok_or(Refused::Over)?;
         let stdin = process.stdin().clone();
         let key = canonical(&ask.id);
@@ -336,7 +351,8 @@ impl Link {
             }
             Some(Upstream::Notification { ref method, params }) => {
                 self.lists.notified(method);
-                let token = (method == "notifications/progress").then(|| progress_token(params)).flatten();
+                let token =
+                    (method == "notifications/progress").then(|| progress_token(params)).flatten();
                 self.pass_on(line.clone(), token.as_deref(), metrics);
             }
             Some(Upstream::Request { id, .. }) => {
@@ -348,7 +364,11 @@ impl Link {
                 }
             }
             // Some servers print greetings there. Not shown: it may be anything.
-            None => tracing::warn!(number, bytes = line.len(), "server wrote what is no message to its stdout"),
+            None => tracing::warn!(
+                number,
+                bytes = line.len(),
+                "server wrote what is no message to its stdout"
+            ),
         }
     }
 
@@ -366,11 +386,14 @@ impl Link {
     /// To the call that it belongs to, else to whoever listens, else to the oldest call that can stream, else kept
     /// until somebody does.
     fn pass_on(&mut self, line: Bytes, token: Option<&str>, metrics: &Metrics) -> bool {
-        let of_token = self.pending.values().find(|p| token.is_some() && p.progress_token.as_deref() == token);
+        let of_token =
+            self.pending.values().find(|p| token.is_some() && p.progress_token.as_deref() == token);
         let related = of_token.and_then(|pending| pending.related.as_ref());
         let listener = self.listener.as_ref().filter(|listener| !listener.is_closed());
-        let oldest = || self.pending.values().filter(|p| p.related.is_some()).min_by_key(|p| p.order);
-        let to = related.or(listener).or_else(|| oldest().and_then(|pending| pending.related.as_ref()));
+        let oldest =
+            || self.pending.values().filter(|p| p.related.is_some()).min_by_key(|p| p.order);
+        let to =
+            related.or(listener).or_else(|| oldest().and_then(|pending| pending.related.as_ref()));
         let passed = match to {
             Some(to) => to.try_send(line).is_ok(),
             None if self.backlog.len() < MAX_QUEUED => {
@@ -388,7 +411,8 @@ impl Link {
 
 /// Ids and tokens as text that is equal where the values are: a server may write `"\u0061"` for our `"a"`.
 fn canonical(id: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(id).map_or_else(|_| id.to_owned(), |value| value.to_string())
+    serde_json::from_str::<serde_json::Value>(id)
+        .map_or_else(|_| id.to_owned(), |value| value.to_string())
 }
 
 fn progress_token(params: Option<&str>) -> Option<String> {

@@ -27,7 +27,9 @@ const ALL_STOPPED: Duration = Duration::from_secs(6);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// Every process that may run does.
-    #[error("all {0} server processes (--max-processes) are in use; try again later, or end a session")]
+    #[error(
+        "all {0} server processes (--max-processes) are in use; try again later, or end a session"
+    )]
     MaxProcesses(u32),
     /// Too many sessions.
     #[error("there are {MAX_SESSIONS} sessions; try again later, or end one")]
@@ -57,7 +59,12 @@ pub(super) struct Launcher {
 
 impl Launcher {
     /// For this command.
-    pub(super) fn new(command: Vec<String>, max_processes: u32, reaper: Arc<Reaper>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        command: Vec<String>,
+        max_processes: u32,
+        reaper: Arc<Reaper>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(max_processes as usize));
         Self { command, places, max_processes, reaper, metrics }
     }
@@ -93,7 +100,11 @@ impl Sessions {
 
     /// Begins a session with a process of its own. The server's answer to `initialize`, and the session's id unless
     /// that answer is an error.
-    pub(super) async fn begin(&self, initialize: Bytes, id: String) -> Result<(Bytes, Option<String>), Refused> {
+    pub(super) async fn begin(
+        &self,
+        initialize: Bytes,
+        id: String,
+    ) -> Result<(Bytes, Option<String>), Refused> {
         self.forget_ended();
         if self.by_id().len() >= MAX_SESSIONS {
             self.launcher.metrics.refuse("max_sessions");
@@ -134,7 +145,11 @@ impl Sessions {
         loop {
             tokio::time::sleep(pause).await;
             self.forget_ended();
-            let sessions: Vec<_> = self.by_id().iter().map(|(id, session)| (id.clone(), Arc::clone(session))).collect();
+            let sessions: Vec<_> = self
+                .by_id()
+                .iter()
+                .map(|(id, session)| (id.clone(), Arc::clone(session)))
+                .collect();
             for (id, session) in sessions {
                 if session.idle(idle_timeout) >= idle_timeout + FORGOTTEN {
                     self.end(&id);

@@ -92,7 +92,8 @@ impl Asking {
             Ok((_, Err(wait))) => return Err(self.not_asked(Error::BreakerOpen(wait))),
             Err(error) => return Err(self.not_asked(error)),
         };
-        let under_way = UnderWay { asking: self, leave: Some(leave), patience, begun: Instant::now() };
+        let under_way =
+            UnderWay { asking: self, leave: Some(leave), patience, begun: Instant::now() };
         let answer = async {
             let said = self.tries(question, patience, deadline).await?;
             read(&said).map_err(Error::Answer)
@@ -128,7 +129,8 @@ impl Asking {
                 Patience::Caller => self.endpoint.ask(question, &spent).await,
                 Patience::Background => {
                     let most = self.timeout.saturating_mul(BACKGROUND);
-                    let asked = tokio::time::timeout(most, self.endpoint.ask(question, &spent)).await;
+                    let asked =
+                        tokio::time::timeout(most, self.endpoint.ask(question, &spent)).await;
                     asked.unwrap_or(Err(Error::TimedOut(most)))
                 }
             }
@@ -161,7 +163,11 @@ impl Asking {
         let now = breaker.state();
         if now != before {
             self.metrics.breaker(now);
-            tracing::info!(before = before.word(), now = now.word(), "circuit breaker of the language model");
+            tracing::info!(
+                before = before.word(),
+                now = now.word(),
+                "circuit breaker of the language model"
+            );
         }
         done
     }
@@ -186,9 +192,9 @@ struct Place<'a>(&'a Asking);
 impl<'a> Place<'a> {
     fn take(asking: &'a Asking) -> Result<Self, Error> {
         let most = asking.most_waiting;
-        let taken = asking
-            .waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < most).then_some(waiting + 1));
+        let taken = asking.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+            (waiting < most).then_some(waiting + 1)
+        });
         taken.map_err(|_| Error::QueueFull(most))?;
         asking.metrics.queue.inc();
         Ok(Self(asking))
@@ -207,7 +213,9 @@ impl UnderWay<'_> {
         let Some(leave) = self.leave.take() else { return };
         self.asking.breaker(|breaker, now| match error {
             // All that it was asked about is one server's text, which must not cut callers off.
-            Some(Error::Answer(_)) if self.patience == Patience::Background => breaker.succeeded(&leave),
+            Some(Error::Answer(_)) if self.patience == Patience::Background => {
+                breaker.succeeded(&leave)
+            }
             Some(error) if error.trips() => breaker.failed(&leave, now),
             _ => breaker.succeeded(&leave),
         });

@@ -39,7 +39,13 @@ impl Expiry<Key, Answer> for ByAge {
     }
 
     // Without it a new answer in the place of one that is over, and not gone yet, would be over at once.
-    fn expire_after_update(&self, key: &Key, answer: &Answer, at: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        key: &Key,
+        answer: &Answer,
+        at: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         self.expire_after_create(key, answer, at)
     }
 }
@@ -63,7 +69,11 @@ impl Cache {
             metrics.misses.inc();
             Ok(Answer { made: now(), value: ask.await?.into() })
         };
-        let answer = self.answers.try_get_with(key, make).await.map_err(|error: Arc<Error>| (*error).clone())?;
+        let answer = self
+            .answers
+            .try_get_with(key, make)
+            .await
+            .map_err(|error: Arc<Error>| (*error).clone())?;
         if !asked.load(Ordering::Relaxed) {
             metrics.hits.inc();
         }
@@ -82,8 +92,11 @@ impl Cache {
 
     /// The newest answers as bytes.
     pub(super) fn export(&self, most: usize) -> Vec<u8> {
-        let entry =
-            |(key, answer): (Arc<Key>, Answer)| Entry { key: *key, made: answer.made, value: answer.value.to_vec() };
+        let entry = |(key, answer): (Arc<Key>, Answer)| Entry {
+            key: *key,
+            made: answer.made,
+            value: answer.value.to_vec(),
+        };
         kept::write(self.answers.iter().map(entry).collect(), most)
     }
 
@@ -91,12 +104,16 @@ impl Cache {
     pub(super) async fn import(&self, bytes: &[u8]) -> usize {
         let now = now();
         let mut taken = 0;
-        for entry in kept::read(bytes).into_iter().take(usize::try_from(MOST).unwrap_or(usize::MAX)) {
+        for entry in kept::read(bytes).into_iter().take(usize::try_from(MOST).unwrap_or(usize::MAX))
+        {
             let age = Duration::from_secs(now.saturating_sub(entry.made));
-            let newer = self.answers.get(&entry.key).await.is_none_or(|known| known.made < entry.made);
+            let newer =
+                self.answers.get(&entry.key).await.is_none_or(|known| known.made < entry.made);
             // From the future: some clock is wrong, and the answer would never leave.
             if newer && age < self.ttl && entry.made <= now + 60 {
-                self.answers.insert(entry.key, Answer { made: entry.made, value: entry.value.into() }).await;
+                self.answers
+                    .insert(entry.key, Answer { made: entry.made, value: entry.value.into() })
+                    .await;
                 taken += 1;
             }
         }
@@ -106,10 +123,9 @@ impl Cache {
     #[allow(clippy::cast_precision_loss)] // a few megabytes
     pub(super) fn stats(&self, metrics: &Metrics) -> CacheStats {
         // Counted, because what the cache says of itself lags behind.
-        let (size, bytes) = self
-            .answers
-            .iter()
-            .fold((0, 0), |(size, bytes), (_, answer)| (size + 1, bytes + ENTRY_BYTES + answer.value.len() as u64));
+        let (size, bytes) = self.answers.iter().fold((0, 0), |(size, bytes), (_, answer)| {
+            (size + 1, bytes + ENTRY_BYTES + answer.value.len() as u64)
+        });
         let (hits, misses) = (metrics.hits.get(), metrics.misses.get());
         CacheStats {
             size,
@@ -136,10 +152,14 @@ mod tests {
         let ttl = ByAge(Duration::from_hours(24));
         let answer = |age: u64| Answer { made: now() - age, value: Arc::new([0_u8]) };
         let over = Some(Duration::ZERO);
-        let left = ttl.expire_after_update(&Key([0; 16]), &answer(0), Instant::now(), over).unwrap();
+        let left =
+            ttl.expire_after_update(&Key([0; 16]), &answer(0), Instant::now(), over).unwrap();
         assert!(left > Duration::from_mins(24 * 60 - 1), "{left:?}");
         let left = ttl.expire_after_create(&Key([0; 16]), &answer(3_600), Instant::now()).unwrap();
-        assert!(left <= Duration::from_hours(23), "what comes from elsewhere is as old as it is: {left:?}");
+        assert!(
+            left <= Duration::from_hours(23),
+            "what comes from elsewhere is as old as it is: {left:?}"
+        );
         assert_eq!(ttl.expire_after_create(&Key([0; 16]), &answer(1 << 20), Instant::now()), over);
     }
 }

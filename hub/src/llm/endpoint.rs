@@ -39,7 +39,10 @@ type KeyDigest = [u8; 32];
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("provider", &self.provider).field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("provider", &self.provider)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +58,9 @@ impl Endpoint {
         // The image may have no system certificates, which are an error to load and needless for plain HTTP.
         let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
         Ok(Self {
-            client: builder.build().map_err(|error| Error::Unaskable(format!("no HTTP client: {error}")))?,
+            client: builder
+                .build()
+                .map_err(|error| Error::Unaskable(format!("no HTTP client: {error}")))?,
             url,
             provider: llm.provider,
             model: llm.model.clone(),
@@ -66,7 +71,11 @@ impl Endpoint {
     }
 
     /// Asks once. Models that refuse one style of structured output are asked in the next.
-    pub(super) async fn ask(&self, question: &Question, spent: &impl Fn(Usage)) -> Result<Said, Error> {
+    pub(super) async fn ask(
+        &self,
+        question: &Question,
+        spent: &impl Fn(Usage),
+    ) -> Result<Said, Error> {
         let styles = wire::styles(self.provider);
         let first = self.style.load(Ordering::Relaxed);
         let mut refused = None;
@@ -108,12 +117,14 @@ impl Endpoint {
         let answer = whole(&mut response).await;
         if status != StatusCode::OK {
             // Of a broken error the status is enough.
-            let problem = wire::problem(self.provider, status.as_u16(), &answer.unwrap_or_default(), &key);
+            let problem =
+                wire::problem(self.provider, status.as_u16(), &answer.unwrap_or_default(), &key);
             return Err(refusal(status, &headers, problem, &self.key));
         }
         let response = wire::response(self.provider, &answer?);
         spent(response.usage);
-        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), digest(&key)));
+        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), digest(&key)));
         Ok(response.said)
     }
 
@@ -125,7 +136,8 @@ impl Endpoint {
         }
         if !key.is_empty() {
             let (name, prefix) = wire::key_header(self.provider);
-            let mut value = HeaderValue::from_str(&format!("{prefix}{key}")).map_err(|_| unsendable())?;
+            let mut value =
+                HeaderValue::from_str(&format!("{prefix}{key}")).map_err(|_| unsendable())?;
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -160,12 +172,19 @@ impl Endpoint {
 /// Where the key is, in the words of who put it there.
 fn place(key: &config::HeaderValue) -> String {
     let config::HeaderValue::File(path) = key else { return "apiKey in the config".into() };
-    let mounted = path.strip_prefix(SECRETS_DIR).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
-    mounted.map_or_else(|| format!("in {path}"), |(secret, key)| format!("key {key} of Secret {secret}"))
+    let mounted =
+        path.strip_prefix(SECRETS_DIR).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
+    mounted.map_or_else(
+        || format!("in {path}"),
+        |(secret, key)| format!("key {key} of Secret {secret}"),
+    )
 }
 
 fn unsendable() -> Error {
-    Error::Unaskable("the key of filtering.llm has characters that no header can carry; put the bare key there".into())
+    Error::Unaskable(
+        "the key of filtering.llm has characters that no header can carry; put the bare key there"
+            .into(),
+    )
 }
 
 fn digest(key: &str) -> KeyDigest {
@@ -183,7 +202,12 @@ async fn whole(response: &mut reqwest::Response) -> Result<Vec<u8>, Error> {
     Ok(whole)
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, problem: Problem, asked_with: &config::HeaderValue) -> Error {
+fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    problem: Problem,
+    asked_with: &config::HeaderValue,
+) -> Error {
     let Problem { code, key, spent, wait } = problem;
     let wait = retry_after(headers).or(wait);
     let status_code = status.as_u16();
@@ -215,7 +239,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn address(llm: &config::Llm) -> Result<Url, Error> {
     let wrong = |what: &str| Error::Unaskable(format!("baseUrl of filtering.llm {what}"));
     let base = llm.base_url.as_deref().or_else(|| wire::address(llm.provider));
-    let base = base.ok_or_else(|| wrong("is missing; OpenAICompatible needs it, like https://llm.example.com/v1"))?;
+    let base = base.ok_or_else(|| {
+        wrong("is missing; OpenAICompatible needs it, like https://llm.example.com/v1")
+    })?;
     let mut url = Url::parse(base).map_err(|error| wrong(&format!("is no address: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("must begin with https:// or http://"));
@@ -225,9 +251,11 @@ fn address(llm: &config::Llm) -> Result<Url, Error> {
     }
     url.set_fragment(None);
     let (version, path) = wire::path(llm.provider, &llm.model);
-    let last = url.path_segments().and_then(|mut segments| segments.rfind(|segment| !segment.is_empty()));
-    let versioned =
-        last.is_some_and(|last| last.starts_with('v') && last.as_bytes().get(1).is_some_and(u8::is_ascii_digit));
+    let last =
+        url.path_segments().and_then(|mut segments| segments.rfind(|segment| !segment.is_empty()));
+    let versioned = last.is_some_and(|last| {
+        last.starts_with('v') && last.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+    });
     // As in the vendors' own libraries: OpenAI's want the version in the address, the others add it.
     let unversioned = match llm.provider {
         Provider::OpenAI | Provider::OpenAICompatible => last.is_none(),
@@ -262,14 +290,38 @@ mod tests {
 
     #[rstest]
     #[case(Provider::OpenAI, None, "https://api.openai.com/v1/chat/completions")]
-    #[case(Provider::OpenAI, Some("https://eu.api.openai.com/v1/"), "https://eu.api.openai.com/v1/chat/completions")]
-    #[case(Provider::OpenAICompatible, Some("http://ollama:11434"), "http://ollama:11434/v1/chat/completions")]
-    #[case(Provider::OpenAICompatible, Some("https://a/openai?x=1"), "https://a/openai/chat/completions?x=1")]
+    #[case(
+        Provider::OpenAI,
+        Some("https://eu.api.openai.com/v1/"),
+        "https://eu.api.openai.com/v1/chat/completions"
+    )]
+    #[case(
+        Provider::OpenAICompatible,
+        Some("http://ollama:11434"),
+        "http://ollama:11434/v1/chat/completions"
+    )]
+    #[case(
+        Provider::OpenAICompatible,
+        Some("https://a/openai?x=1"),
+        "https://a/openai/chat/completions?x=1"
+    )]
     #[case(Provider::Anthropic, None, "https://api.anthropic.com/v1/messages")]
-    #[case(Provider::Anthropic, Some("https://gateway/anthropic"), "https://gateway/anthropic/v1/messages")]
-    #[case(Provider::Gemini, None, "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent")]
+    #[case(
+        Provider::Anthropic,
+        Some("https://gateway/anthropic"),
+        "https://gateway/anthropic/v1/messages"
+    )]
+    #[case(
+        Provider::Gemini,
+        None,
+        "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent"
+    )]
     #[case(Provider::Gemini, Some("https://g/v1"), "https://g/v1/models/m:generateContent")]
-    fn where_questions_go(#[case] provider: Provider, #[case] base: Option<&str>, #[case] expected: &str) {
+    fn where_questions_go(
+        #[case] provider: Provider,
+        #[case] base: Option<&str>,
+        #[case] expected: &str,
+    ) {
         assert_eq!(address(&llm(provider, base)).unwrap().as_str(), expected);
     }
 

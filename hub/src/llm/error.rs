@@ -159,7 +159,11 @@ impl Error {
     pub(super) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited { .. } | Self::Http { .. } | Self::NotConnected(_) | Self::Cut(_) | Self::TimedOut(_)
+            Self::RateLimited { .. }
+                | Self::Http { .. }
+                | Self::NotConnected(_)
+                | Self::Cut(_)
+                | Self::TimedOut(_)
         )
     }
 
@@ -174,7 +178,12 @@ impl Error {
     /// Whether asking others makes no sense either. One prompt that is refused, or answered at too great a length, says
     /// nothing about the next.
     pub(super) fn trips(&self) -> bool {
-        !matches!(self, Self::Answer(Failure::Refused | Failure::Truncated) | Self::QueueFull(_) | Self::BreakerOpen(_))
+        !matches!(
+            self,
+            Self::Answer(Failure::Refused | Failure::Truncated)
+                | Self::QueueFull(_)
+                | Self::BreakerOpen(_)
+        )
     }
 
     /// URLs stay out of it: they may hold tokens.

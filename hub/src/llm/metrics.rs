@@ -11,7 +11,8 @@ use mcphub_core::outcome::Outcome;
 use mcphub_wire::config::Provider;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 use serde::Serialize;
 
@@ -128,29 +129,47 @@ impl Metrics {
         let provider = label(provider);
         let all = Registering { registry, collectors: RefCell::default() };
         let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_llm_{name}"), help);
-        let counters = |name: &str, help: &str, labels: &[&str]| all.add(IntCounterVec::new(opts(name, help), labels)?);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            all.add(IntCounterVec::new(opts(name, help), labels)?)
+        };
         let plain = |name: &str, help: &str| all.add(IntCounter::with_opts(opts(name, help))?);
-        let requests =
-            counters("requests_total", "Questions to the language model by how they ended", &["provider", "outcome"])?;
-        let failures =
-            counters("failures_total", "Questions without an answer by what went wrong", &["provider", "reason"])?;
+        let requests = counters(
+            "requests_total",
+            "Questions to the language model by how they ended",
+            &["provider", "outcome"],
+        )?;
+        let failures = counters(
+            "failures_total",
+            "Questions without an answer by what went wrong",
+            &["provider", "reason"],
+        )?;
         for reason in Error::CATEGORIES {
             failures.with_label_values(&[provider, reason]);
         }
-        let tokens = counters("tokens_total", "Tokens that the provider counted", &["provider", "kind"])?;
-        let duration = HistogramOpts::from(opts("request_duration_seconds", "Time that callers waited, all tries"));
+        let tokens =
+            counters("tokens_total", "Tokens that the provider counted", &["provider", "kind"])?;
+        let duration = HistogramOpts::from(opts(
+            "request_duration_seconds",
+            "Time that callers waited, all tries",
+        ));
         let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &["provider"])?;
         let breaker = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
         let breaker = all.add(IntGaugeVec::new(breaker, &["server"])?)?;
         let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for their turn"))?;
         Ok(Self {
-            outcomes: Outcome::ALL.map(|outcome| requests.with_label_values(&[provider, outcome.label()])),
+            outcomes: Outcome::ALL
+                .map(|outcome| requests.with_label_values(&[provider, outcome.label()])),
             failures,
             provider,
             duration: all.add(duration)?.with_label_values(&[provider]),
-            tokens: ["input", "cached", "output"].map(|kind| tokens.with_label_values(&[provider, kind])),
-            retries: counters("retries_total", "Tries after the first", &["provider"])?.with_label_values(&[provider]),
-            fallbacks: plain("fallbacks_total", "Prompts for which the embedded selector stood in")?,
+            tokens: ["input", "cached", "output"]
+                .map(|kind| tokens.with_label_values(&[provider, kind])),
+            retries: counters("retries_total", "Tries after the first", &["provider"])?
+                .with_label_values(&[provider]),
+            fallbacks: plain(
+                "fallbacks_total",
+                "Prompts for which the embedded selector stood in",
+            )?,
             queue: all.add(queue)?,
             breaker: breaker.with_label_values(&["llm"]),
             hits: plain("cache_hits_total", "Questions that a kept answer was there for")?,
@@ -277,7 +296,10 @@ mod tests {
     #[test]
     fn percentiles_are_measured_ones() {
         let latencies: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
-        assert_eq!((percentile(&latencies, 95), percentile(&latencies, 99)), (Some(95.0), Some(99.0)));
+        assert_eq!(
+            (percentile(&latencies, 95), percentile(&latencies, 99)),
+            (Some(95.0), Some(99.0))
+        );
         assert_eq!(percentile(&latencies[..1], 99), Some(1.0));
         assert_eq!((percentile(&[], 95), mean(&[])), (None, None));
     }

@@ -94,7 +94,12 @@ impl Llm {
 
     /// Positions of the candidates that fit the prompt, best first; none when nothing fits. Of more candidates than
     /// [`MAX_CANDIDATES`] the later ones are left out.
-    pub async fn rank(&self, prompt: &str, candidates: &[Candidate<'_>], limit: usize) -> Result<Vec<usize>, Error> {
+    pub async fn rank(
+        &self,
+        prompt: &str,
+        candidates: &[Candidate<'_>],
+        limit: usize,
+    ) -> Result<Vec<usize>, Error> {
         let candidates = candidates.get(..MAX_CANDIDATES).unwrap_or(candidates);
         let limit = limit.min(candidates.len());
         if limit == 0 || prompt.trim().is_empty() {
@@ -104,13 +109,18 @@ impl Llm {
         let key = question::rank_key(&self.identity, prompt, candidates, limit);
         let asked = async {
             let question = question::rank(prompt, candidates, limit);
-            let ids: Vec<&str> = order.iter().filter_map(|&at| Some(candidates.get(at)?.id)).collect();
+            let ids: Vec<&str> =
+                order.iter().filter_map(|&at| Some(candidates.get(at)?.id)).collect();
             let read = |said: &_| answer::ranked(said, &ids, limit);
             let chosen = self.asking.ask(&question, Patience::Caller, read).await?;
             Ok(chosen.into_iter().filter_map(|place| u8::try_from(place).ok()).collect())
         };
         let metrics = &self.asking.metrics;
-        let kept = self.cache.answer(key, metrics, asked).await.inspect_err(|_| metrics.fallbacks.inc())?;
+        let kept = self
+            .cache
+            .answer(key, metrics, asked)
+            .await
+            .inspect_err(|_| metrics.fallbacks.inc())?;
         let mut chosen = Vec::new();
         for position in kept.iter().filter_map(|&place| order.get(usize::from(place))).copied() {
             // What is kept may have come from elsewhere.
@@ -122,7 +132,11 @@ impl Llm {
     }
 
     /// What was said of each tool, as far as it is kept; asks nothing.
-    pub async fn known(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Vec<Option<Verdict>> {
+    pub async fn known(
+        &self,
+        tools: &[Candidate<'_>],
+        categories: &[&str],
+    ) -> Vec<Option<Verdict>> {
         let mut known = Vec::with_capacity(tools.len());
         for tool in tools {
             known.push(self.known_category(tool, categories).await);
@@ -146,12 +160,14 @@ impl Llm {
         }
         let _one_run = self.categorising.lock().await;
         let mut found = self.known(tools, categories).await;
-        let missing: Vec<usize> = (0..tools.len()).filter(|&at| found.get(at) == Some(&None)).collect();
+        let missing: Vec<usize> =
+            (0..tools.len()).filter(|&at| found.get(at) == Some(&None)).collect();
         self.asking.metrics.misses.inc_by(count(missing.len()));
         let mut failed = Ok(());
         let mut batches: Vec<&[usize]> = missing.chunks(BATCH).rev().collect();
         while let Some(batch) = batches.pop() {
-            let asked: Vec<Candidate<'_>> = batch.iter().filter_map(|&at| tools.get(at)).copied().collect();
+            let asked: Vec<Candidate<'_>> =
+                batch.iter().filter_map(|&at| tools.get(at)).copied().collect();
             match self.categories(&asked, categories).await {
                 Ok(given) => {
                     for (&at, verdict) in batch.iter().zip(given) {
@@ -174,7 +190,11 @@ impl Llm {
     }
 
     /// One question, and its answers kept.
-    async fn categories(&self, tools: &[Candidate<'_>], categories: &[&str]) -> Result<Vec<Verdict>, Error> {
+    async fn categories(
+        &self,
+        tools: &[Candidate<'_>],
+        categories: &[&str],
+    ) -> Result<Vec<Verdict>, Error> {
         let ids: Vec<&str> = tools.iter().map(|tool| tool.id).collect();
         let read = |said: &_| answer::categories(said, &ids, categories);
         let question = question::categorise(tools, categories);
@@ -182,7 +202,9 @@ impl Llm {
         let mut verdicts = Vec::with_capacity(tools.len());
         for (tool, category) in tools.iter().zip(given) {
             let place = category.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_CATEGORY);
-            self.cache.keep(question::category_key(&self.identity, tool, categories), vec![place]).await;
+            self.cache
+                .keep(question::category_key(&self.identity, tool, categories), vec![place])
+                .await;
             verdicts.push(category.map_or(Verdict::Unfit, Verdict::Category));
         }
         Ok(verdicts)
@@ -205,7 +227,8 @@ impl Llm {
         let question = question::rank("What is in the file notes.txt?", &tools, 1);
         let timeout = self.asking.timeout();
         let asked = self.asking.tries(&question, Patience::Caller, Instant::now() + timeout);
-        let said = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::TimedOut(timeout)))?;
+        let said =
+            tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::TimedOut(timeout)))?;
         answer::ranked(&said, &tools.map(|tool| tool.id), 1)?;
         Ok(())
     }

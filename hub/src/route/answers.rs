@@ -20,10 +20,16 @@ pub(super) fn bare(status: StatusCode) -> Response<Full<Bytes>> {
 pub(super) fn rejected(reason: Rejected) -> Response<Full<Bytes>> {
     match reason {
         Rejected::TooMany => unavailable("too many requests at a time; ask again"),
-        Rejected::NoWeight => unavailable("the hub has not passed its first self-check yet; ask again"),
+        Rejected::NoWeight => {
+            unavailable("the hub has not passed its first self-check yet; ask again")
+        }
         Rejected::NoPod => unavailable("no pod of the hub is ready; ask again"),
-        Rejected::UnknownSession => session_gone("unknown session; initialize again without a session id"),
-        Rejected::RevisionFailed => session_gone("the session's revision was rolled back; initialize again"),
+        Rejected::UnknownSession => {
+            session_gone("unknown session; initialize again without a session id")
+        }
+        Rejected::RevisionFailed => {
+            session_gone("the session's revision was rolled back; initialize again")
+        }
         Rejected::PodGone => session_gone("the session's pod is gone; initialize again"),
     }
 }
@@ -47,6 +53,8 @@ fn json_rpc_error(status: StatusCode, code: i32, message: &str) -> Response<Full
     let error = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
     let mut response = Response::new(Full::from(error.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -90,7 +90,11 @@ struct Refusal {
 
 impl Forwarder {
     /// Forwards by this table.
-    pub(super) fn new(table: Arc<ArcSwap<Table>>, keys: watch::Receiver<Arc<KeyRing>>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        table: Arc<ArcSwap<Table>>,
+        keys: watch::Receiver<Arc<KeyRing>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let mut connector = HttpConnector::new();
         // Without it a stateful SSE answer costs 44 ms (delayed ACK).
         connector.set_nodelay(true);
@@ -114,13 +118,18 @@ impl Forwarder {
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let response = self.forwarded(request, peer).await.unwrap_or_else(|refusal| {
-            self.metrics.reject(refusal.reason, refusal.blamed.as_deref().map(|live| &live.metrics));
+            self.metrics
+                .reject(refusal.reason, refusal.blamed.as_deref().map(|live| &live.metrics));
             answers::rejected(refusal.reason).map(Either::Left)
         });
         Ok(response)
     }
 
-    async fn forwarded(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<ResponseBody>, Refusal> {
+    async fn forwarded(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<ResponseBody>, Refusal> {
         let started = Instant::now();
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Rejected::TooMany)?;
         let place = Place::new(permit, self.metrics.in_flight.clone());
@@ -136,7 +145,10 @@ impl Forwarder {
     fn session(&self, headers: &HeaderMap) -> Result<Option<SessionClaims>, Rejected> {
         let Some(id) = headers.get(SESSION_ID) else { return Ok(None) };
         let keys = Arc::clone(&self.keys.borrow());
-        let opened = id.to_str().map_err(|_| session_id::Error::Malformed).and_then(|id| session_id::open(&keys, id));
+        let opened = id
+            .to_str()
+            .map_err(|_| session_id::Error::Malformed)
+            .and_then(|id| session_id::open(&keys, id));
         match opened {
             Ok(claims) => Ok(Some(claims)),
             Err(_) if is_modern(headers) => Ok(None),
@@ -157,28 +169,31 @@ impl Forwarder {
                 Some(claims) => routing::Request::Session(claims),
                 None => routing::Request::Fresh { affinity: request.affinity.as_deref() },
             };
-            let reason = match routing::decide(&table.dataplane, &table.pods, facts, draw, &unreachable) {
-                Decision::Forward { revision, pod, failover } => {
-                    let Some(live) = table.live.get(revision) else { return Err(Rejected::NoPod.into()) };
-                    match self.sent(request, revision, pod, Arc::clone(live)).await {
-                        Ok(response) => {
-                            self.metrics.failovers.inc_by(failover.into());
-                            return Ok(response);
+            let reason =
+                match routing::decide(&table.dataplane, &table.pods, facts, draw, &unreachable) {
+                    Decision::Forward { revision, pod, failover } => {
+                        let Some(live) = table.live.get(revision) else {
+                            return Err(Rejected::NoPod.into());
+                        };
+                        match self.sent(request, revision, pod, Arc::clone(live)).await {
+                            Ok(response) => {
+                                self.metrics.failovers.inc_by(failover.into());
+                                return Ok(response);
+                            }
+                            Err(unsent) => request = unsent,
                         }
-                        Err(unsent) => request = unsent,
+                        // That a terminating pod ends its sessions in the end is no error of its revision.
+                        blamed = pod.ready.then(|| Arc::clone(live));
+                        if request.session.is_some() && attempt == 1 {
+                            tokio::time::sleep(SESSION_RETRY).await;
+                        } else {
+                            unreachable.push(pod.name.clone());
+                        }
+                        continue;
                     }
-                    // That a terminating pod ends its sessions in the end is no error of its revision.
-                    blamed = pod.ready.then(|| Arc::clone(live));
-                    if request.session.is_some() && attempt == 1 {
-                        tokio::time::sleep(SESSION_RETRY).await;
-                    } else {
-                        unreachable.push(pod.name.clone());
-                    }
-                    continue;
-                }
-                Decision::SessionGone(gone) => gone.into(),
-                Decision::Unavailable(why) => why.into(),
-            };
+                    Decision::SessionGone(gone) => gone.into(),
+                    Decision::Unavailable(why) => why.into(),
+                };
             return Err(Refusal { reason, blamed });
         }
         Err(Refusal { reason: Rejected::NoPod, blamed })
@@ -192,7 +207,8 @@ impl Forwarder {
         pod: &Upstream,
         live: Arc<Live>,
     ) -> Result<Response<ResponseBody>, Pending> {
-        let mut ticket = Ticket::new(live, Arc::clone(&pod.in_flight), request.started, &request.head.method);
+        let mut ticket =
+            Ticket::new(live, Arc::clone(&pod.in_flight), request.started, &request.head.method);
         let cut = ticket.live().cut.clone();
         let Some(outgoing) = outgoing(&request, pod) else {
             ticket.end(Outcome::CallerError);
@@ -271,7 +287,8 @@ fn to_pod(head: &mut Parts, peer: IpAddr) {
     strip_hop_by_hop(&mut head.headers);
     // HTTP/2 has the host in the URI only; the hub checks it (DNS rebinding).
     if !head.headers.contains_key(header::HOST)
-        && let Some(host) = head.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+        && let Some(host) =
+            head.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
     {
         head.headers.insert(header::HOST, host);
     }
@@ -295,7 +312,9 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Handshake revisions are dates up to 2025-11-25; later ones have no sessions.
 fn is_modern(headers: &HeaderMap) -> bool {
-    headers.get(PROTOCOL_VERSION).is_some_and(|version| version.as_bytes() > b"2025-11-25".as_slice())
+    headers
+        .get(PROTOCOL_VERSION)
+        .is_some_and(|version| version.as_bytes() > b"2025-11-25".as_slice())
 }
 
 /// What keeps the requests of one caller on one revision. Legacy requests without a session have no such thing: their

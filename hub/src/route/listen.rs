@@ -46,7 +46,11 @@ pub(super) struct Edge {
 
 impl Edge {
     /// Serves until `stop` ends, then closes what is idle and waits a little for the rest.
-    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
@@ -92,7 +96,8 @@ impl Edge {
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS);
-        let serving = watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
+        let serving =
+            watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         if let Err(error) = serving.await {
             tracing::debug!(error, "connection broke");
         }
@@ -108,7 +113,8 @@ impl Edge {
         let mut response = match request.uri().path() {
             "/health" => answers::bare(StatusCode::OK).map(Either::Left),
             "/ready" => {
-                let status = if (self.ready)() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let status =
+                    if (self.ready)() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 answers::bare(status).map(Either::Left)
             }
             _ => self.forwarder.answer(request, peer).await?,

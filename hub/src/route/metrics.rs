@@ -7,14 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mcphub_wire::dataplane::Revision;
 use prometheus::core::{Collector, GenericGauge};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry,
 };
 
 /// Value of the label `revision` of answers that no revision made.
 const NO_REVISION: &str = "none";
 /// Seconds. Fine where the default latency rules look (100 and 500 ms).
-const BUCKETS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+];
 
 /// How a request ended, as far as one can tell who reads no bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,19 +83,26 @@ pub(super) struct OfRevision {
 impl Metrics {
     /// Registers everything, with the constant labels of a hub.
     pub(super) fn new(namespace: &str, hub: &str) -> prometheus::Result<Self> {
-        let labels = HashMap::from([("namespace".into(), namespace.into()), ("hub".into(), hub.into())]);
+        let labels =
+            HashMap::from([("namespace".into(), namespace.into()), ("hub".into(), hub.into())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let gauge = |name: &str, help: &str| registered(&registry, GenericGauge::new(name, help)?);
-        let requests =
-            counter("mcp_router_requests_total", "Requests by revision and outcome.", &["revision", "outcome"])?;
+        let requests = counter(
+            "mcp_router_requests_total",
+            "Requests by revision and outcome.",
+            &["revision", "outcome"],
+        )?;
         for outcome in [Outcome::Ok, Outcome::CallerError, Outcome::HubError] {
             requests.with_label_values(&[NO_REVISION, outcome.label()]);
         }
-        let rejected =
-            counter("mcp_router_rejected_total", "Requests that the router itself turned away.", &["reason"])?;
+        let rejected = counter(
+            "mcp_router_rejected_total",
+            "Requests that the router itself turned away.",
+            &["reason"],
+        )?;
         for reason in Rejected::ALL {
             rejected.with_label_values(&[reason.label()]);
         }
@@ -107,7 +117,10 @@ impl Metrics {
         Ok(Self {
             requests,
             rejected,
-            duration: registered(&registry, HistogramVec::new(duration.buckets(BUCKETS.into()), &["revision"])?)?,
+            duration: registered(
+                &registry,
+                HistogramVec::new(duration.buckets(BUCKETS.into()), &["revision"])?,
+            )?,
             sessions: counter("mcp_router_sessions_total", "Sessions begun.", &["revision"])?,
             connect_failures: counter(
                 "mcp_router_connect_failures_total",
@@ -124,7 +137,10 @@ impl Metrics {
             )?,
             in_flight: gauge("mcp_router_requests_in_flight", "Requests and streams under way.")?,
             connections: gauge("mcp_router_connections", "Open connections of clients.")?,
-            generation: gauge("mcp_router_generation", "Generation of the data plane state in force.")?,
+            generation: gauge(
+                "mcp_router_generation",
+                "Generation of the data plane state in force.",
+            )?,
             registry,
         })
     }
@@ -137,7 +153,8 @@ impl Metrics {
     /// The series of a revision; makes them, as 0, if there are none yet.
     pub(super) fn of_revision(&self, revision: &Revision) -> OfRevision {
         let label = revision.as_str();
-        let requests = |outcome: Outcome| self.requests.with_label_values(&[label, outcome.label()]);
+        let requests =
+            |outcome: Outcome| self.requests.with_label_values(&[label, outcome.label()]);
         OfRevision {
             ok: requests(Outcome::Ok),
             caller_error: requests(Outcome::CallerError),
@@ -160,7 +177,12 @@ impl Metrics {
     }
 
     /// A generation is in force: its number, and no series of revisions that were live before and are not now.
-    pub(super) fn obey<T>(&self, generation: u64, before: &BTreeMap<Revision, T>, now: &BTreeMap<Revision, T>) {
+    pub(super) fn obey<T>(
+        &self,
+        generation: u64,
+        before: &BTreeMap<Revision, T>,
+        now: &BTreeMap<Revision, T>,
+    ) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for gone in before.keys().filter(|revision| !now.contains_key(*revision)) {
             let label = gone.as_str();
@@ -192,7 +214,9 @@ impl OfRevision {
 
     /// A request is about to be forwarded: what a rollback's reaction time is measured by.
     pub(super) fn forwarding(&self) {
-        self.last_forward.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()));
+        self.last_forward.set(
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
+        );
     }
 }
 
@@ -207,8 +231,14 @@ impl Outcome {
 }
 
 impl Rejected {
-    const ALL: [Self; 6] =
-        [Self::TooMany, Self::NoWeight, Self::NoPod, Self::UnknownSession, Self::RevisionFailed, Self::PodGone];
+    const ALL: [Self; 6] = [
+        Self::TooMany,
+        Self::NoWeight,
+        Self::NoPod,
+        Self::UnknownSession,
+        Self::RevisionFailed,
+        Self::PodGone,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -229,7 +259,10 @@ impl Rejected {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

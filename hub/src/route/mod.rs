@@ -56,15 +56,22 @@ pub struct Parts {
 /// Routes until SIGTERM or SIGINT, and then until nothing is under way.
 pub async fn run(args: args::Route) -> anyhow::Result<()> {
     let client = runtime::in_cluster();
-    let watched =
-        client.clone().map(|client| Watched { client, namespace: args.namespace.clone(), hub: args.hub.clone() });
+    let watched = client.clone().map(|client| Watched {
+        client,
+        namespace: args.namespace.clone(),
+        hub: args.hub.clone(),
+    });
     let runtime = Runtime::start(Some(&args.runtime), watched);
-    let bind = async |address| TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+    let bind = async |address| {
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    };
     let parts = Parts {
         dataplane: runtime.subscribe(),
         keys: keys::follow(&args.keys)?,
-        discovery: client
-            .map_or(Discovery::None, |client| Discovery::Cluster { client, namespace: args.namespace.clone() }),
+        discovery: client.map_or(Discovery::None, |client| Discovery::Cluster {
+            client,
+            namespace: args.namespace.clone(),
+        }),
         names: Names { hub: args.hub, namespace: args.namespace },
         listener: bind(args.listen).await?,
         admin_listener: bind(args.admin_listen).await?,

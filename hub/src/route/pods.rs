@@ -92,20 +92,37 @@ impl Discovery {
 }
 
 /// The pods of the live revisions. Counters of requests under way are taken over from `before`.
-pub fn of_live(dataplane: &Dataplane, listed: &Listed, address: &Names, before: &Pods<Upstream>) -> Pods<Upstream> {
+pub fn of_live(
+    dataplane: &Dataplane,
+    listed: &Listed,
+    address: &Names,
+    before: &Pods<Upstream>,
+) -> Pods<Upstream> {
     let endpoints = |revision: &Revision| {
         let service = address.service(revision);
         match listed {
-            None => Endpoints::Service(Upstream::new(service.clone(), address.authority(&service), true)),
-            Some(by_service) => Endpoints::Pods(by_service.get(&service).cloned().unwrap_or_default()),
+            None => Endpoints::Service(Upstream::new(
+                service.clone(),
+                address.authority(&service),
+                true,
+            )),
+            Some(by_service) => {
+                Endpoints::Pods(by_service.get(&service).cloned().unwrap_or_default())
+            }
         }
     };
-    let mut pods: Pods<Upstream> =
-        dataplane.revisions.keys().map(|revision| (revision.clone(), endpoints(revision))).collect();
+    let mut pods: Pods<Upstream> = dataplane
+        .revisions
+        .keys()
+        .map(|revision| (revision.clone(), endpoints(revision)))
+        .collect();
     for (revision, endpoints) in &mut pods {
         let known = before.get(revision).map(each).unwrap_or_default();
         for pod in each_mut(endpoints) {
-            if let Some(same) = known.iter().find(|known| known.name == pod.name && known.authority == pod.authority) {
+            if let Some(same) = known
+                .iter()
+                .find(|known| known.name == pod.name && known.authority == pod.authority)
+            {
                 pod.in_flight = Arc::clone(&same.in_flight);
             }
         }
@@ -150,7 +167,8 @@ impl Names {
 /// included.
 async fn follow(client: Client, namespace: String, hub: String, sender: watch::Sender<Listed>) {
     let api: Api<EndpointSlice> = Api::namespaced(client, &namespace);
-    let config = watcher::Config::default().labels(&format!("mcphub.dev/hub={hub}")).timeout(WATCH_SECONDS);
+    let config =
+        watcher::Config::default().labels(&format!("mcphub.dev/hub={hub}")).timeout(WATCH_SECONDS);
     let (store, writer) = reflector::store();
     let mut events = reflector(writer, watcher(api, config).backoff(Retry::default())).boxed();
     let mut complete = false;
@@ -158,7 +176,9 @@ async fn follow(client: Client, namespace: String, hub: String, sender: watch::S
         match event {
             Ok(watcher::Event::InitDone) => complete = true,
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "EndpointSlices cannot be watched; the last list of pods is used"),
+            Err(error) => {
+                tracing::warn!(%error, "EndpointSlices cannot be watched; the last list of pods is used")
+            }
         }
         if complete {
             let slices = store.state();
@@ -170,7 +190,9 @@ async fn follow(client: Client, namespace: String, hub: String, sender: watch::S
     }
 }
 
-fn by_service<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> BTreeMap<String, Vec<Upstream>> {
+fn by_service<'a>(
+    slices: impl Iterator<Item = &'a EndpointSlice>,
+) -> BTreeMap<String, Vec<Upstream>> {
     let mut services: BTreeMap<String, Vec<Upstream>> = BTreeMap::new();
     for slice in slices {
         let Some(service) = slice.labels().get("kubernetes.io/service-name") else { continue };
@@ -215,7 +237,11 @@ mod tests {
         .unwrap()
     }
 
-    fn endpoint(pod: &str, ip: &str, [ready, serving, terminating]: [bool; 3]) -> serde_json::Value {
+    fn endpoint(
+        pod: &str,
+        ip: &str,
+        [ready, serving, terminating]: [bool; 3],
+    ) -> serde_json::Value {
         serde_json::json!({
             "addresses": [ip], "targetRef": {"kind": "Pod", "name": pod},
             "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
@@ -251,7 +277,8 @@ mod tests {
     #[test]
     fn a_pod_in_two_slices_is_known_once_and_keeps_its_counter_in_later_lists() {
         let one = |ip: &str| serde_json::json!([endpoint("pod", ip, [true, true, false])]);
-        let slices = [slice("h-r-aaaaaaaa", &one("10.0.0.1")), slice("h-r-aaaaaaaa", &one("fd00::1"))];
+        let slices =
+            [slice("h-r-aaaaaaaa", &one("10.0.0.1")), slice("h-r-aaaaaaaa", &one("fd00::1"))];
         let dataplane: Dataplane = serde_json::from_str(
             r#"{"schema":1,"generation":1,"revisions":{"aaaaaaaa":{"role":"stable","weight":100}}}"#,
         )
@@ -274,7 +301,9 @@ mod tests {
         .unwrap();
         let names = Names { hub: "h".into(), namespace: "ns".into() };
         let pods = of_live(&dataplane, &None, &names, &Pods::new());
-        let Endpoints::Service(service) = &pods[&"aaaaaaaa".parse().unwrap()] else { panic!("not by service") };
+        let Endpoints::Service(service) = &pods[&"aaaaaaaa".parse().unwrap()] else {
+            panic!("not by service")
+        };
         assert_eq!(service.authority, "h-r-aaaaaaaa.ns.svc:7000");
     }
 }

@@ -66,9 +66,16 @@ impl Table {
 
 impl Keeper {
     /// Makes a new table whenever state or pods change, until there will be no other state.
-    pub(super) async fn keep(self, mut states: watch::Receiver<Arc<Dataplane>>, mut listed: watch::Receiver<Listed>) {
+    pub(super) async fn keep(
+        self,
+        mut states: watch::Receiver<Arc<Dataplane>>,
+        mut listed: watch::Receiver<Listed>,
+    ) {
         loop {
-            self.renew(Arc::clone(&states.borrow_and_update()), &listed.borrow_and_update().clone());
+            self.renew(
+                Arc::clone(&states.borrow_and_update()),
+                &listed.borrow_and_update().clone(),
+            );
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
                 // A source of pods that is gone (no cluster) leaves the last list in force.

@@ -51,7 +51,12 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Counts the request as under way to the pod with this counter.
-    pub(super) fn new(live: Arc<Live>, load: Arc<AtomicUsize>, started: Instant, method: &Method) -> Self {
+    pub(super) fn new(
+        live: Arc<Live>,
+        load: Arc<AtomicUsize>,
+        started: Instant,
+        method: &Method,
+    ) -> Self {
         load.fetch_add(1, Ordering::Relaxed);
         live.metrics.forwarding();
         Self { live, load, started, listens: method == Method::GET, done: false }
@@ -104,9 +109,16 @@ pub(super) struct Cut;
 
 impl Answer {
     /// Wraps the body of an answer with this head.
-    pub(super) fn new(inner: Incoming, status: StatusCode, headers: &HeaderMap, ticket: Ticket, place: Place) -> Self {
-        let is_stream =
-            headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    pub(super) fn new(
+        inner: Incoming,
+        status: StatusCode,
+        headers: &HeaderMap,
+        ticket: Ticket,
+        place: Place,
+    ) -> Self {
+        let is_stream = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let cut = Box::pin(ticket.live.cut.clone().cancelled_owned());
         let outcome = match status.as_u16() {
             ..400 => Outcome::Ok,
@@ -130,7 +142,10 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.end_if_complete();

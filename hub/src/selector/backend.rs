@@ -48,7 +48,10 @@ impl Backend {
         *now = wanted.map(|config| {
             let llm = Llm::start(config, &self.registry).map_err(|error| error.to_string());
             if let Err(error) = &llm {
-                tracing::error!(error, "the language model cannot be asked; the hub's own models and words answer");
+                tracing::error!(
+                    error,
+                    "the language model cannot be asked; the hub's own models and words answer"
+                );
             }
             Running { config: config.clone(), ranks, llm }
         });
@@ -57,7 +60,9 @@ impl Backend {
     /// The language model, where it chooses tools.
     pub(super) fn ranking(&self) -> Option<Arc<Llm>> {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.as_ref().filter(|running| running.ranks).and_then(|running| running.llm.as_ref().ok().cloned())
+        now.as_ref()
+            .filter(|running| running.ranks)
+            .and_then(|running| running.llm.as_ref().ok().cloned())
     }
 
     /// The language model; `None` where there is none, or it could not start.
@@ -86,14 +91,23 @@ pub(super) async fn choose(
     hits: &[Hit],
     limit: usize,
 ) -> Result<Vec<Hit>, Error> {
-    let tools: Vec<_> = hits.iter().filter_map(|hit| Some((*hit, sight.tools.get(hit.position)?))).collect();
+    let tools: Vec<_> =
+        hits.iter().filter_map(|hit| Some((*hit, sight.tools.get(hit.position)?))).collect();
     let digests: Vec<[u8; 8]> = tools.iter().map(|(_, tool)| tool.digest.to_be_bytes()).collect();
     let candidates: Vec<Candidate<'_>> = tools
         .iter()
         .zip(&digests)
-        .map(|((_, tool), digest)| Candidate { id: &tool.exposed, description: &tool.description, digest })
+        .map(|((_, tool), digest)| Candidate {
+            id: &tool.exposed,
+            description: &tool.description,
+            digest,
+        })
         .collect();
     let chosen = llm.rank(prompt, &candidates, limit).await?;
     // Checked here again: nothing that was not among the candidates may come out.
-    Ok(chosen.into_iter().filter_map(|place| tools.get(place).map(|(hit, _)| *hit)).take(limit).collect())
+    Ok(chosen
+        .into_iter()
+        .filter_map(|place| tools.get(place).map(|(hit, _)| *hit))
+        .take(limit)
+        .collect())
 }

@@ -60,7 +60,11 @@ pub(super) async fn keep(hub: Arc<Hub>) {
     loop {
         state.due.notified().await;
         let live = hub.live();
-        let golden = if live.config.filtering.golden_questions.is_empty() { None } else { ask_all(&hub, &live).await };
+        let golden = if live.config.filtering.golden_questions.is_empty() {
+            None
+        } else {
+            ask_all(&hub, &live).await
+        };
         hub.selector.metrics.recall(golden.as_ref().map(|golden| golden.recall));
         let mut last = state.last.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != golden {
@@ -88,8 +92,12 @@ async fn ask_all(hub: &Hub, live: &Live) -> Option<Golden> {
         missed.extend((found < 1.0).then(|| question.query.clone()));
     }
     let exists = |tool: &&String| sight.tools.iter().any(|known| known.exposed == **tool);
-    let mut unknown: Vec<String> =
-        questions.iter().flat_map(|question| &question.tools).filter(|tool| !exists(tool)).cloned().collect();
+    let mut unknown: Vec<String> = questions
+        .iter()
+        .flat_map(|question| &question.tools)
+        .filter(|tool| !exists(tool))
+        .cloned()
+        .collect();
     unknown.sort();
     unknown.dedup();
     #[allow(clippy::cast_precision_loss)] // a config has no 2^53 questions
@@ -115,8 +123,9 @@ async fn found(hub: &Hub, sight: &Arc<Sight>, question: &GoldenQuestion) -> Resu
             counted: false,
         })
         .await?;
-    let chosen: HashSet<&str> =
-        chosen(&ranking, rules).filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.as_str())).collect();
+    let chosen: HashSet<&str> = chosen(&ranking, rules)
+        .filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.as_str()))
+        .collect();
     let hits = question.tools.iter().filter(|tool| chosen.contains(tool.as_str())).count();
     #[allow(clippy::cast_precision_loss)] // a handful
     Ok(hits as f64 / question.tools.len() as f64)

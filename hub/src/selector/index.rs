@@ -30,7 +30,12 @@ pub(super) struct Indexed {
 
 /// What is searched of a tool.
 fn doc(tool: &Tool) -> Doc<'_> {
-    Doc { server: &tool.server_name, name: &tool.bare, description: &tool.description, schema: tool.input_schema() }
+    Doc {
+        server: &tool.server_name,
+        name: &tool.bare,
+        description: &tool.description,
+        schema: tool.input_schema(),
+    }
 }
 
 /// Tells tools apart by all that is searched of them.
@@ -53,7 +58,8 @@ impl Indexed {
         let docs: Vec<Doc<'_>> = sight.tools.iter().map(|tool| doc(tool)).collect();
         let index = Index::build(&docs, models);
         let digests = index.digests().to_vec();
-        let built = Self { key, tools: sight.tools.clone(), digests, index: ArcSwap::from_pointee(index) };
+        let built =
+            Self { key, tools: sight.tools.clone(), digests, index: ArcSwap::from_pointee(index) };
         if built.digests.iter().any(|digest| vectors.contains_key(digest)) {
             built.improve(vectors);
         }
@@ -62,8 +68,10 @@ impl Indexed {
 
     /// Takes in the vectors that have come.
     pub(super) fn improve(&self, vectors: &Vectors) {
-        let better =
-            self.index.load().with_vectors(|digest| vectors.get(digest).map(|vector| Arc::clone(vector.value())));
+        let better = self
+            .index
+            .load()
+            .with_vectors(|digest| vectors.get(digest).map(|vector| Arc::clone(vector.value())));
         self.index.store(Arc::new(better));
     }
 
@@ -74,13 +82,16 @@ impl Indexed {
 
     /// Positions of tools without vector, at most so many.
     pub(super) fn missing(&self, vectors: &Vectors, most: usize) -> Vec<usize> {
-        let missing = self.digests.iter().enumerate().filter(|(_, digest)| !vectors.contains_key(*digest));
+        let missing =
+            self.digests.iter().enumerate().filter(|(_, digest)| !vectors.contains_key(*digest));
         missing.map(|(position, _)| position).take(most).collect()
     }
 
     /// Makes the vectors of these tools.
     pub(super) fn encode(&self, positions: &[usize], models: &Models, vectors: &Vectors) {
-        let at = |position: &usize| Some((doc(self.tools.get(*position)?), *self.digests.get(*position)?));
+        let at = |position: &usize| {
+            Some((doc(self.tools.get(*position)?), *self.digests.get(*position)?))
+        };
         let (docs, digests): (Vec<Doc<'_>>, Vec<Digest>) = positions.iter().filter_map(at).unzip();
         for (digest, vector) in digests.into_iter().zip(models.encode_docs(&docs)) {
             vectors.insert(digest, Arc::new(vector));
@@ -126,7 +137,8 @@ impl Indexes {
     pub(super) fn keep(&self, keys: &[u64], vectors: &Vectors) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|indexed| keys.contains(&indexed.key));
-        let used: HashSet<Digest> = all.iter().flat_map(|indexed| indexed.digests.iter().copied()).collect();
+        let used: HashSet<Digest> =
+            all.iter().flat_map(|indexed| indexed.digests.iter().copied()).collect();
         vectors.retain(|digest, _| used.contains(digest));
     }
 }

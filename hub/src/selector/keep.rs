@@ -63,7 +63,10 @@ async fn obey(selector: &Selector, live: &Live) {
 /// The sights that everybody has: the whole, and each view.
 fn sights(live: &Live) -> Vec<Arc<Sight>> {
     let views = live.config.filtering.views.iter().map(|view| Some(view.name.as_str()));
-    std::iter::once(None).chain(views).filter_map(|view| live.sight(view, &Caller::anonymous())).collect()
+    std::iter::once(None)
+        .chain(views)
+        .filter_map(|view| live.sight(view, &Caller::anonymous()))
+        .collect()
 }
 
 /// Makes the vectors that are missing whenever there may be some.
@@ -93,7 +96,8 @@ async fn batch(selector: &Arc<Selector>) -> Option<usize> {
     };
     let (indexed, positions) = selector.indexes.all().iter().find_map(missing)?;
     let (began, vectors, made) = (Instant::now(), Arc::clone(&selector.vectors), positions.len());
-    let encoded = tokio::task::spawn_blocking(move || indexed.encode(&positions, &models, &vectors)).await;
+    let encoded =
+        tokio::task::spawn_blocking(move || indexed.encode(&positions, &models, &vectors)).await;
     if let Err(error) = encoded {
         tracing::error!(%error, "tools could not be encoded; they are found by their words only");
         return None;

@@ -1,7 +1,9 @@
 //! What is measured of selection.
 
 use prometheus::core::Collector;
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// What ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,8 @@ impl Outcome {
 }
 
 /// From 50 us, for words in a small catalogue, to the longest wait for a language model.
-const BUCKETS: [f64; 12] = [0.000_05, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0];
+const BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0];
 
 /// What is measured of selection.
 pub(super) struct Metrics {
@@ -76,16 +79,22 @@ impl Metrics {
                 selections.with_label_values(&[backend.label(), outcome.label()]);
             }
         }
-        let tools =
-            IntGaugeVec::new(opts("tools", "Tools that search knows: all, and those with a vector"), &["state"])?;
+        let tools = IntGaugeVec::new(
+            opts("tools", "Tools that search knows: all, and those with a vector"),
+            &["state"],
+        )?;
         for state in ["indexed", "encoded"] {
             tools.with_label_values(&[state]);
         }
-        let duration = HistogramOpts::from(opts("duration_seconds", "Time of one selection")).buckets(BUCKETS.to_vec());
+        let duration = HistogramOpts::from(opts("duration_seconds", "Time of one selection"))
+            .buckets(BUCKETS.to_vec());
         // Without questions there is no series: 0 would be a recall.
         let recall = GaugeVec::new(opts("recall", "Mean recall of the golden questions"), &[])?;
         let queue = IntGauge::with_opts(opts("queue", "Selections that wait for a place"))?;
-        let learned = prometheus::IntCounter::with_opts(opts("learned_total", "Calls that taught the selector"))?;
+        let learned = prometheus::IntCounter::with_opts(opts(
+            "learned_total",
+            "Calls that taught the selector",
+        ))?;
         Ok(Self {
             selections: register(registry, selections)?,
             duration: register(registry, Histogram::with_opts(duration)?)?,
@@ -117,7 +126,10 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -157,7 +157,8 @@ impl Selector {
                 Ok(_) => Outcome::NothingFits,
                 Err(_) => Outcome::Failed,
             };
-            self.metrics.count(ranked.as_ref().map_or(RankedBy::Embedded, |ranking| ranking.by), outcome);
+            self.metrics
+                .count(ranked.as_ref().map_or(RankedBy::Embedded, |ranking| ranking.by), outcome);
             self.metrics.duration.observe(began.elapsed().as_secs_f64());
         }
         let ranking = ranked?;
@@ -174,13 +175,18 @@ impl Selector {
         let indexed = self.indexed(ask.sight, &models).await?;
         let limit = if llm.is_some() { backend::candidates(ask.limit) } else { ask.limit };
         let ranked = self.embedded(ask, limit, place, models, &indexed).await?;
-        let mut hits: Vec<Hit> =
-            ranked.hits.into_iter().map(|hit| Hit { position: hit.doc, score: hit.score }).collect();
+        let mut hits: Vec<Hit> = ranked
+            .hits
+            .into_iter()
+            .map(|hit| Hit { position: hit.doc, score: hit.score })
+            .collect();
         let id = format!("{:016x}", rand::random::<u64>());
         if let Some(llm) = llm.filter(|_| !hits.is_empty()) {
             let prompt = beginning(ask.prompt, PROMPT_BYTES);
             match backend::choose(&llm, prompt, ask.sight, &hits, ask.limit).await {
-                Ok(hits) => return Ok(Ranking { fits: !hits.is_empty(), hits, by: RankedBy::Llm, id }),
+                Ok(hits) => {
+                    return Ok(Ranking { fits: !hits.is_empty(), hits, by: RankedBy::Llm, id });
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the language model did not answer; the embedded ranking does");
                     if ask.counted {
@@ -211,8 +217,15 @@ impl Selector {
             let of_server = |server: &str, position: usize| {
                 sight.tools.get(position).is_some_and(|tool| *tool.server_name == *server)
             };
-            let visible = |position: usize| server.as_deref().is_none_or(|server| of_server(server, position));
-            let ask = mcphub_select::Ask { prompt: &prompt, visible: &visible, limit, memory: memory.as_deref() };
+            let visible = |position: usize| {
+                server.as_deref().is_none_or(|server| of_server(server, position))
+            };
+            let ask = mcphub_select::Ask {
+                prompt: &prompt,
+                visible: &visible,
+                limit,
+                memory: memory.as_deref(),
+            };
             index.rank(&models, &ask)
         });
         ranking.await.map_err(|error| {
@@ -233,7 +246,11 @@ impl Selector {
     }
 
     /// The index of a sight, built first where there is none.
-    async fn indexed(&self, sight: &Arc<Sight>, models: &Arc<Models>) -> Result<Arc<Indexed>, Error> {
+    async fn indexed(
+        &self,
+        sight: &Arc<Sight>,
+        models: &Arc<Models>,
+    ) -> Result<Arc<Indexed>, Error> {
         let key = index::key_of(sight);
         if let Some(indexed) = self.indexes.get(key) {
             return Ok(indexed);
@@ -242,8 +259,11 @@ impl Selector {
         if let Some(indexed) = self.indexes.get(key) {
             return Ok(indexed);
         }
-        let (sight, models, vectors) = (Arc::clone(sight), Arc::clone(models), Arc::clone(&self.vectors));
-        let built = tokio::task::spawn_blocking(move || Indexed::build(key, &sight, &models, &vectors)).await;
+        let (sight, models, vectors) =
+            (Arc::clone(sight), Arc::clone(models), Arc::clone(&self.vectors));
+        let built =
+            tokio::task::spawn_blocking(move || Indexed::build(key, &sight, &models, &vectors))
+                .await;
         let built = Arc::new(built.map_err(|error| {
             tracing::error!(%error, "the tools could not be indexed");
             Error::Bug
@@ -288,7 +308,9 @@ impl Selector {
 
     /// Learns that the prompt of this selection led to this tool, which answered.
     pub fn learn(self: &Arc<Self>, id: &str, principal: [u8; 32], tool: Arc<Tool>) {
-        let (Some(selection), Some(models)) = (self.selections.take(id, principal), self.models.ready()) else {
+        let (Some(selection), Some(models)) =
+            (self.selections.take(id, principal), self.models.ready())
+        else {
             return;
         };
         let selector = Arc::clone(self);
@@ -344,7 +366,9 @@ impl Selector {
 /// The hits that a prompt adds.
 pub fn chosen<'a>(ranking: &'a Ranking, rules: &PromptBased) -> impl Iterator<Item = &'a Hit> {
     #[allow(clippy::cast_possible_truncation)] // 0 to 1
-    let least = rules.min_score.map_or(if ranking.fits { 0.0 } else { f32::INFINITY }, |least| least as f32);
+    let least = rules
+        .min_score
+        .map_or(if ranking.fits { 0.0 } else { f32::INFINITY }, |least| least as f32);
     ranking.hits.iter().filter(move |hit| hit.score >= least).take(rules.max_tools as usize)
 }
 

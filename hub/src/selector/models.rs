@@ -84,7 +84,9 @@ impl Loader {
     pub(super) async fn get(&self) -> Result<Arc<Models>, Error> {
         self.want(true);
         let mut state = self.0.subscribe();
-        let loaded = tokio::time::timeout(LOADING, state.wait_for(|state| !matches!(state, State::Loading))).await;
+        let loaded =
+            tokio::time::timeout(LOADING, state.wait_for(|state| !matches!(state, State::Loading)))
+                .await;
         let state = match loaded {
             Ok(Ok(state)) => state.clone(),
             _ => return Err(Error::Loading),

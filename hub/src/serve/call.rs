@@ -69,7 +69,9 @@ pub async fn answer(
     if seen.exposure.dispatcher(&name).is_some() {
         return meta::hierarchy::answer(&name, hub, ctx, headers, request, seen, measured).await;
     }
-    let Some(position) = seen.sight.find(&name) else { return unknown(ctx, request, measured, &name) };
+    let Some(position) = seen.sight.find(&name) else {
+        return unknown(ctx, request, measured, &name);
+    };
     if let (Some(session), Some(tool)) = (&ctx.session, seen.sight.tools.get(position)) {
         let additions = hub.additions(session);
         // What is called is wanted: it comes into the list, and stays there while others go.
@@ -110,7 +112,9 @@ pub async fn direct(
     let Direct { seen, position, dispatched, selection, correction } = what;
     let tool = seen.sight.tools.get(position);
     let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
-    let teaches = |id: &str| Some(Teaches { hub: Arc::clone(hub), id: id.to_owned(), tool: Arc::clone(tool?) });
+    let teaches = |id: &str| {
+        Some(Teaches { hub: Arc::clone(hub), id: id.to_owned(), tool: Arc::clone(tool?) })
+    };
     let mut calling = Calling {
         server: String::new(),
         id: request.id.to_owned(),
@@ -151,16 +155,26 @@ pub fn unknown(ctx: &Ctx, request: &Request<'_>, measured: Measured, name: &str)
     refused(ctx, request, measured, &format!("Unknown tool: {name}"))
 }
 
-async fn send(seen: &Seen, position: usize, ctx: &Ctx, request: &Request<'_>, mut calling: Calling) -> Answer {
+async fn send(
+    seen: &Seen,
+    position: usize,
+    ctx: &Ctx,
+    request: &Request<'_>,
+    mut calling: Calling,
+) -> Answer {
     // The sight was made of these servers, so both are there.
     let Some(tool) = seen.sight.tools.get(position) else { return calling.bug() };
     let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else {
         return calling.bug();
     };
     calling.server.clone_from(&upstream.server.name);
-    let caller = Caller { principal: anonymous(), session: ctx.session.as_ref().map(|session| session.unique) };
+    let caller = Caller {
+        principal: anonymous(),
+        session: ctx.session.as_ref().map(|session| session.unique),
+    };
     let call = Call { tool, params: &request.params, progress: calling.progress_token.is_some() };
-    let cancelled = calling.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
+    let cancelled =
+        calling.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
     let began = Instant::now();
     let asked = tokio::select! {
         asked = upstream.call(caller, call) => asked,
@@ -196,7 +210,8 @@ impl Calling {
     }
 
     async fn next(&mut self, exchange: &mut Exchange) -> Next {
-        let cancelled = self.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
+        let cancelled =
+            self.under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
         loop {
             let began = Instant::now();
             let event = tokio::select! {
@@ -208,7 +223,9 @@ impl Calling {
                 Ok(Event::Progress(params)) => {
                     let ours = exchange.id();
                     let token = self.progress_token.as_deref();
-                    if let Some(params) = token.and_then(|token| rewrite::progress_params(&params, ours, token)) {
+                    if let Some(params) =
+                        token.and_then(|token| rewrite::progress_params(&params, ours, token))
+                    {
                         return Next::Progress(format!(
                             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#
                         ));
@@ -237,8 +254,12 @@ impl Calling {
         if let Some(Teaches { hub, id, tool }) = self.teaches.take().filter(|_| !head.is_error) {
             hub.selector.learn(&id, anonymous(), tool);
         }
-        let told = (!self.corrections.is_empty()).then(|| correction::told(result, &self.corrections));
-        Answer::result(&self.id, &rewrite::result_for(self.era, told.as_deref().unwrap_or(result), &head))
+        let told =
+            (!self.corrections.is_empty()).then(|| correction::told(result, &self.corrections));
+        Answer::result(
+            &self.id,
+            &rewrite::result_for(self.era, told.as_deref().unwrap_or(result), &head),
+        )
     }
 
     /// A tool error that tells the model what happened.

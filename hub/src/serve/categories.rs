@@ -103,7 +103,8 @@ pub async fn keep(hub: Arc<Hub>) {
         let now = Arc::clone(&live.borrow_and_update());
         reads.mark_unchanged();
         let filtering = &now.config.filtering;
-        let (before, llm) = (std::mem::replace(&mut source, Source::of(filtering)), hub.selector.llm());
+        let (before, llm) =
+            (std::mem::replace(&mut source, Source::of(filtering)), hub.selector.llm());
         if before != source {
             pause = Pause::none();
         }
@@ -192,14 +193,23 @@ impl Run<'_> {
     }
 
     /// Of the tools of one server: what is kept, or what the model says.
-    async fn ask(&self, tools: &[&Arc<Tool>], asks: bool) -> (Vec<Option<Verdict>>, Result<(), Error>) {
+    async fn ask(
+        &self,
+        tools: &[&Arc<Tool>],
+        asks: bool,
+    ) -> (Vec<Option<Verdict>>, Result<(), Error>) {
         let categories: Vec<&str> = self.source.categories.iter().map(String::as_str).collect();
-        let digest = |tool: &&Arc<Tool>| [&tool.digest.to_be_bytes(), tool.server_name.as_bytes()].concat();
+        let digest =
+            |tool: &&Arc<Tool>| [&tool.digest.to_be_bytes(), tool.server_name.as_bytes()].concat();
         let digests: Vec<Vec<u8>> = tools.iter().map(digest).collect();
         let candidates: Vec<Candidate<'_>> = tools
             .iter()
             .zip(&digests)
-            .map(|(tool, digest)| Candidate { id: &tool.exposed, description: &tool.description, digest })
+            .map(|(tool, digest)| Candidate {
+                id: &tool.exposed,
+                description: &tool.description,
+                digest,
+            })
             .collect();
         if asks {
             self.llm.categorise(&candidates, &categories).await

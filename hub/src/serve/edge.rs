@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
+    VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
@@ -50,7 +51,10 @@ async fn check_caller(State(hub): State<Arc<Hub>>, request: Request, next: Next)
     let headers = request.headers();
     let host = host(headers, request.uri());
     if hub.loopback_only && !host.as_deref().is_some_and(is_this_machine) {
-        return refusal(StatusCode::FORBIDDEN, "this Host is not served: the hub listens for this machine only");
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "this Host is not served: the hub listens for this machine only",
+        );
     }
     let Some(origin) = headers.get(ORIGIN) else { return next.run(request).await };
     let text = origin.to_str().unwrap_or_default();
@@ -68,13 +72,16 @@ async fn check_caller(State(hub): State<Arc<Hub>>, request: Request, next: Next)
 /// cookie means anything here.
 async fn shared_with(origin: HeaderValue, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let asks_first = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let asks_first =
+        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if asks_first {
         let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = StatusCode::NO_CONTENT.into_response();
         // All that it asks for: what is read of headers is checked like that of any client.
         response.headers_mut().extend(wanted.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
-        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        response
+            .headers_mut()
+            .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
         response.headers_mut().insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         response
     } else {
@@ -107,11 +114,15 @@ pub async fn read_body(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Str
         essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
     });
     if !json {
-        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"));
+        return Err(refusal(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        ));
     }
     let max = usize::try_from(hub.live().config.limits.max_request_bytes).unwrap_or(usize::MAX);
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await;
-    let read = read.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
+    let read =
+        read.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
     let bytes = read.map_err(|error| {
         if error.is::<LengthLimitError>() {
             refusal(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {max} bytes"))
@@ -122,14 +133,18 @@ pub async fn read_body(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Str
     String::from_utf8(bytes.to_bytes().into()).map_err(|_| {
         json_response(
             StatusCode::BAD_REQUEST,
-            rewrite::error_response(None, &rewrite::error(-32700, "Parse error: the body is not UTF-8")),
+            rewrite::error_response(
+                None,
+                &rewrite::error(-32700, "Parse error: the body is not UTF-8"),
+            ),
         )
     })
 }
 
 /// A refusal that is no answer to a message.
 pub fn refusal(status: StatusCode, message: &str) -> Response {
-    let mut response = json_response(status, rewrite::error_response(None, &rewrite::error(-32600, message)));
+    let mut response =
+        json_response(status, rewrite::error_response(None, &rewrite::error(-32600, message)));
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -143,7 +158,10 @@ pub fn json_response(status: StatusCode, text: String) -> Response {
 
 /// For paths that know only some methods.
 pub fn method_not_allowed(allowed: &'static str, method: &Method, reason: &str) -> Response {
-    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("{method} is not answered here: {reason}"));
+    let mut response = refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &format!("{method} is not answered here: {reason}"),
+    );
     response.headers_mut().insert(axum::http::header::ALLOW, HeaderValue::from_static(allowed));
     response
 }

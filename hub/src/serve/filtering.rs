@@ -34,7 +34,8 @@ impl CategoryCache {
     }
 
     fn hit_rate(&self) -> Option<f64> {
-        let (hits, misses) = (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
+        let (hits, misses) =
+            (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
         ratio(hits, hits + misses)
     }
 }

@@ -186,7 +186,12 @@ impl Hub {
     }
 
     /// A new session of this version for a client that said this of itself.
-    pub fn open_session(&self, ctx: &Ctx, version: &'static str, params: &Params<'_>) -> Arc<Session> {
+    pub fn open_session(
+        &self,
+        ctx: &Ctx,
+        version: &'static str,
+        params: &Params<'_>,
+    ) -> Arc<Session> {
         let json = |text: Option<&str>| text.and_then(|text| Json::parse(text.to_owned()).ok());
         let claims = SessionClaims {
             unique: rand::random(),
@@ -348,7 +353,10 @@ pub fn anonymous() -> [u8; 32] {
 fn slots(config: &HubConfig, before: &[Slot], changed: &Arc<Notify>) -> Vec<Slot> {
     let kept = |server: &Server| {
         let running = before.iter().filter_map(Slot::upstream);
-        running.into_iter().find(|upstream| upstream.is_for(server, &config.connection_pool)).cloned()
+        running
+            .into_iter()
+            .find(|upstream| upstream.is_for(server, &config.connection_pool))
+            .cloned()
     };
     let start = |server: &Server| {
         let base = match server.isolation {

@@ -48,12 +48,19 @@ impl Judging {
             let opts = Opts::new(format!("mcp_hub_{name}"), help);
             let all = IntCounterVec::new(opts, &[label])?;
             registry.register(Box::new(all.clone()))?;
-            Ok::<_, prometheus::Error>(values.iter().map(|value| (*value, all.with_label_values(&[value]))).collect())
+            Ok::<_, prometheus::Error>(
+                values.iter().map(|value| (*value, all.with_label_values(&[value]))).collect(),
+            )
         };
         let kinds = Kind::ALL.map(Kind::label);
         Ok(Self {
             schemas: Mutex::new(Schemas::of(MAX_SCHEMAS)),
-            outcomes: counters("validation_total", "Calls validated against the tool's schema", "outcome", &OUTCOMES)?,
+            outcomes: counters(
+                "validation_total",
+                "Calls validated against the tool's schema",
+                "outcome",
+                &OUTCOMES,
+            )?,
             corrections: counters("corrections_total", "Corrections of arguments", "kind", &kinds)?,
         })
     }
@@ -86,7 +93,10 @@ impl Judging {
 impl Hub {
     /// Judges the arguments of a call of this tool, as the flags say.
     pub fn judge(&self, tool: &Tool, given: Option<&str>) -> Judged {
-        let rules = Rules { validate: self.flag(ENUM_DESCRIPTIONS_VALIDATION), correct: self.flag(AUTO_CORRECTION) };
+        let rules = Rules {
+            validate: self.flag(ENUM_DESCRIPTIONS_VALIDATION),
+            correct: self.flag(AUTO_CORRECTION),
+        };
         if rules == Rules::default() {
             return Judged::Passed;
         }
@@ -104,11 +114,13 @@ impl Hub {
                 }
                 Judged::Corrected { arguments, corrections }
             }
-            Verdict::Invalid(problems) if rules.validate => Judged::Refused(if self.flag(ENHANCED_ERROR_MESSAGES) {
-                explain::message(&tool.exposed, schema, given, &problems)
-            } else {
-                problem::message(&tool.exposed, &problems)
-            }),
+            Verdict::Invalid(problems) if rules.validate => {
+                Judged::Refused(if self.flag(ENHANCED_ERROR_MESSAGES) {
+                    explain::message(&tool.exposed, schema, given, &problems)
+                } else {
+                    problem::message(&tool.exposed, &problems)
+                })
+            }
             Verdict::Valid | Verdict::Invalid(_) | Verdict::Unusable => Judged::Passed,
         }
     }

@@ -87,7 +87,10 @@ pub async fn keep(hub: Arc<Hub>) {
     let mut live = hub.subscribe();
     loop {
         let (sight, counter) = (live.borrow_and_update().anonymous(), Arc::clone(&hub));
-        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&sight)).await.is_err() {
+        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&sight))
+            .await
+            .is_err()
+        {
             tracing::error!("counting tokens failed");
         }
         if live.changed().await.is_err() {

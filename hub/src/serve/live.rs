@@ -74,8 +74,10 @@ impl Live {
         before: Option<&Self>,
         metrics: &Metrics,
     ) -> Self {
-        let lists: Vec<_> =
-            servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
+        let lists: Vec<_> = servers
+            .iter()
+            .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
+            .collect();
         let mut catalogue = Catalogue::of(&config, &lists);
         if let Some(before) = before {
             catalogue = catalogue.keeping(&before.visibility.catalogue);
@@ -84,11 +86,16 @@ impl Live {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
-        let known = before.map_or(0, |before| categorised(&catalogue, before.visibility.categories.given()));
+        let known = before
+            .map_or(0, |before| categorised(&catalogue, before.visibility.categories.given()));
         let visibility = Visibility::with(Arc::clone(&config), catalogue, shape);
-        metrics.category_cache.wanted(known, categorised(&visibility.catalogue, visibility.categories.given()));
-        let up: Vec<bool> = servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
-        let listed: Vec<usize> = lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
+        metrics
+            .category_cache
+            .wanted(known, categorised(&visibility.catalogue, visibility.categories.given()));
+        let up: Vec<bool> =
+            servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
+        let listed: Vec<usize> =
+            lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
         let tool_metrics = metrics.tools(&visibility, &up, &listed);
         Self { config, servers, listed, visibility, tool_metrics, sights: Mutex::default() }
     }

@@ -77,7 +77,11 @@ impl Answer {
 
     /// An error. The modern protocol shows some of them in the HTTP status.
     pub fn error(era: Era, id: &str, error: &str, code: i64) -> Self {
-        Self::One { status: modern::status(era, code), text: rewrite::error_response(Some(id), error), session: None }
+        Self::One {
+            status: modern::status(era, code),
+            text: rewrite::error_response(Some(id), error),
+            session: None,
+        }
     }
 }
 
@@ -111,7 +115,8 @@ impl Drop for Measured {
     fn drop(&mut self) {
         let unsaid = if std::thread::panicking() { Ending::Bug } else { Ending::Cancelled };
         if self.counted {
-            let (outcome, took) = (outcome::of(self.ending.unwrap_or(unsaid)), self.began.elapsed());
+            let (outcome, took) =
+                (outcome::of(self.ending.unwrap_or(unsaid)), self.began.elapsed());
             self.hub.metrics.request(self.method, outcome, took, self.upstream);
             let (took, upstream) = (took.as_secs_f64(), self.upstream.as_secs_f64());
             tracing::debug!(method = ?self.method, outcome = outcome.label(), took, upstream, "request");
@@ -125,7 +130,11 @@ pub async fn endpoint(State(hub): State<Arc<Hub>>, request: Request) -> Response
 }
 
 /// Any request to `/mcp/v/<name>`. A view that is not there looks like any path that is not there.
-pub async fn view(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: Request) -> Response {
+pub async fn view(
+    State(hub): State<Arc<Hub>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     if hub.live().config.filtering.views.iter().any(|view| view.name == name) {
         any(&hub, Some(name), request).await
     } else {
@@ -138,14 +147,19 @@ async fn any(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response
         Method::POST => post(hub, view, request).await,
         Method::GET => stream(hub, view.as_deref(), request.headers()),
         Method::DELETE => delete(hub, view.as_deref(), request.headers()),
-        ref other => edge::method_not_allowed("GET, POST, DELETE", other, "send messages with POST"),
+        ref other => {
+            edge::method_not_allowed("GET, POST, DELETE", other, "send messages with POST")
+        }
     }
 }
 
 async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response {
     let Some(place) = hub.places.take(hub.live().config.limits.max_concurrent) else {
         refused(hub);
-        return edge::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again");
+        return edge::refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests at a time; try again",
+        );
     };
     let (parts, body) = request.into_parts();
     let text = match edge::read_body(hub, &parts.headers, body).await {
@@ -161,7 +175,10 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
         }
         Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => {
             refused(hub);
-            edge::refusal(StatusCode::BAD_REQUEST, &format!("a batch has at most {MAX_BATCH} messages; send several"))
+            edge::refusal(
+                StatusCode::BAD_REQUEST,
+                &format!("a batch has at most {MAX_BATCH} messages; send several"),
+            )
         }
         Ok(Parsed::Batch(messages)) => batch(hub, view.as_deref(), &parts.headers, &messages).await,
         Err(error) => {
@@ -171,7 +188,12 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
     }
 }
 
-async fn one(hub: &Arc<Hub>, view: Option<String>, headers: &HeaderMap, message: Message<'_>) -> Answer {
+async fn one(
+    hub: &Arc<Hub>,
+    view: Option<String>,
+    headers: &HeaderMap,
+    message: Message<'_>,
+) -> Answer {
     let ctx = match context(hub, view, headers, &message) {
         Ok(ctx) => ctx,
         Err(answer) => {
@@ -197,15 +219,25 @@ async fn one(hub: &Arc<Hub>, view: Option<String>, headers: &HeaderMap, message:
 }
 
 /// Era and session of a message.
-fn context(hub: &Hub, view: Option<String>, headers: &HeaderMap, message: &Message<'_>) -> Result<Ctx, Answer> {
+fn context(
+    hub: &Hub,
+    view: Option<String>,
+    headers: &HeaderMap,
+    message: &Message<'_>,
+) -> Result<Ctx, Answer> {
     let (id, method, meta) = match message {
-        Message::Request(request) => (Some(request.id), &*request.method, request.params.meta.as_ref()),
-        Message::Notification(notification) => (None, &*notification.method, notification.params.meta.as_ref()),
+        Message::Request(request) => {
+            (Some(request.id), &*request.method, request.params.meta.as_ref())
+        }
+        Message::Notification(notification) => {
+            (None, &*notification.method, notification.params.meta.as_ref())
+        }
         Message::Response => (None, "", None),
     };
     let initialize = method == "initialize";
     let session_id = header(headers, SESSION_ID.as_str()).filter(|_| !initialize);
-    let session = session_id.and_then(|id| hub.sessions.get(id, view.as_deref(), anonymous(), Instant::now()));
+    let session = session_id
+        .and_then(|id| hub.sessions.get(id, view.as_deref(), anonymous(), Instant::now()));
     let meta_version = meta.and_then(|meta| meta.protocol_version.as_deref());
     let signs = Signs {
         initialize,
@@ -215,7 +247,11 @@ fn context(hub: &Hub, view: Option<String>, headers: &HeaderMap, message: &Messa
     };
     let era = era::of(signs).map_err(|unsupported| modern::unsupported(id, &unsupported))?;
     let refuse = |status, message: &str| {
-        Err(Answer::One { status, text: rewrite::error_response(id, &rewrite::error(-32600, message)), session: None })
+        Err(Answer::One {
+            status,
+            text: rewrite::error_response(id, &rewrite::error(-32600, message)),
+            session: None,
+        })
     };
     if let Era::Legacy(_) = era
         && session.is_none()
@@ -225,26 +261,39 @@ fn context(hub: &Hub, view: Option<String>, headers: &HeaderMap, message: &Messa
             return refuse(StatusCode::NOT_FOUND, "Session not found; send initialize again");
         }
         if hub.live().config.sessions.require_id {
-            return refuse(StatusCode::BAD_REQUEST, "Mcp-Session-Id is missing; send initialize first");
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "Mcp-Session-Id is missing; send initialize first",
+            );
         }
     }
     Ok(Ctx { era, session, view, streams: accepts(headers).events, counted: true })
 }
 
 /// A batch of 2025-03-26: each message on its own, one array of responses.
-async fn batch(hub: &Arc<Hub>, view: Option<&str>, headers: &HeaderMap, messages: &[&str]) -> Response {
+async fn batch(
+    hub: &Arc<Hub>,
+    view: Option<&str>,
+    headers: &HeaderMap,
+    messages: &[&str],
+) -> Response {
     let headers = &without_streams(headers);
     let answers = messages.iter().map(|text| async move {
         match message::parse(text) {
             Ok(Message::Request(request)) if request.method == "initialize" => {
                 refused(hub);
-                let error = rewrite::error(-32600, "Invalid request: initialize must not be in a batch");
+                let error =
+                    rewrite::error(-32600, "Invalid request: initialize must not be in a batch");
                 Answer::error(Era::Legacy(era::UNSAID), request.id, &error, -32600)
             }
             Ok(message) => one(hub, view.map(str::to_owned), headers, message).await,
             Err(error) => {
                 refused(hub);
-                Answer::One { status: StatusCode::BAD_REQUEST, text: malformed(&error), session: None }
+                Answer::One {
+                    status: StatusCode::BAD_REQUEST,
+                    text: malformed(&error),
+                    session: None,
+                }
             }
         }
     });
@@ -274,7 +323,12 @@ fn malformed(error: &message::Error) -> String {
 
 /// Counts a request that was refused before it had a method.
 fn refused(hub: &Arc<Hub>) {
-    hub.metrics.request(metrics::Method::Other, outcome::of(Ending::Refused), Duration::ZERO, Duration::ZERO);
+    hub.metrics.request(
+        metrics::Method::Other,
+        outcome::of(Ending::Refused),
+        Duration::ZERO,
+        Duration::ZERO,
+    );
 }
 
 /// The answer as HTTP. One that streams holds the request's place until its end.
@@ -301,7 +355,11 @@ fn respond(answer: Answer, accepts: Accepts, place: Place) -> Response {
 fn event_stream(events: impl futures::Stream<Item = String> + Send + 'static) -> Response {
     let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    let headers = [(CONTENT_TYPE, EVENT_STREAM), (CACHE_CONTROL, HeaderValue::from_static("no-cache")), unbuffered];
+    let headers = [
+        (CONTENT_TYPE, EVENT_STREAM),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        unbuffered,
+    ];
     (headers, body).into_response()
 }
 
@@ -313,8 +371,12 @@ struct Accepts {
 }
 
 fn accepts(headers: &HeaderMap) -> Accepts {
-    let names =
-        |what: &str| headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|value| value.contains(what)));
+    let names = |what: &str| {
+        headers
+            .get_all(ACCEPT)
+            .iter()
+            .any(|value| value.to_str().is_ok_and(|value| value.contains(what)))
+    };
     let events = names("text/event-stream");
     Accepts { json: !events || names("application/json") || names("*/*"), events }
 }
@@ -327,7 +389,10 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// GET: the stream on which a session hears that its list has changed.
 fn stream(hub: &Arc<Hub>, view: Option<&str>, headers: &HeaderMap) -> Response {
     if !accepts(headers).events {
-        return edge::refusal(StatusCode::NOT_ACCEPTABLE, "GET opens an event stream; accept text/event-stream");
+        return edge::refusal(
+            StatusCode::NOT_ACCEPTABLE,
+            "GET opens an event stream; accept text/event-stream",
+        );
     }
     let Some(id) = header(headers, SESSION_ID.as_str()) else {
         return edge::method_not_allowed(

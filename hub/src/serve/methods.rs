@@ -16,12 +16,18 @@ use super::seen::Seen;
 use super::sessions::Session;
 
 /// Who answers, as JSON.
-const SERVER_INFO: &str = concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+const SERVER_INFO: &str =
+    concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 /// How long a list holds where no server says it: changes come by notification only in sessions.
 const DEFAULT_TTL_MS: u64 = 30_000;
 
 /// Answers a request.
-pub async fn answer(hub: &Arc<Hub>, ctx: &Ctx, headers: &HeaderMap, request: Request<'_>) -> Answer {
+pub async fn answer(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: Request<'_>,
+) -> Answer {
     let measured = Measured::begin(hub, &request.method, ctx);
     if ctx.counted {
         hub.categories.want();
@@ -68,7 +74,9 @@ async fn initialize(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer 
         r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}}}},"serverInfo":{SERVER_INFO},"instructions":{instructions}}}"#
     );
     match Answer::result(request.id, &result) {
-        Answer::One { status, text, .. } => Answer::One { status, text, session: Some(session.id.clone()) },
+        Answer::One { status, text, .. } => {
+            Answer::One { status, text, session: Some(session.id.clone()) }
+        }
         other => other,
     }
 }
@@ -87,15 +95,20 @@ async fn discover(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer {
 /// What the client's model is told first, as JSON.
 async fn instructions(hub: &Hub, ctx: &Ctx, session: Option<&Session>) -> String {
     let live = if ctx.counted { hub.live_for_handshake().await } else { hub.live() };
-    let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), session) else { return "\"\"".into() };
+    let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), session) else {
+        return "\"\"".into();
+    };
     let said: Vec<(String, Arc<str>)> = seen
         .live
         .servers
         .iter()
         .filter_map(Slot::upstream)
-        .filter_map(|upstream| Some((upstream.server.name.clone(), upstream.state().instructions.clone()?)))
+        .filter_map(|upstream| {
+            Some((upstream.server.name.clone(), upstream.state().instructions.clone()?))
+        })
         .collect();
-    let said: Vec<(&str, &str)> = said.iter().map(|(name, text)| (name.as_str(), &**text)).collect();
+    let said: Vec<(&str, &str)> =
+        said.iter().map(|(name, text)| (name.as_str(), &**text)).collect();
     object::quoted(&instructions::instructions(&seen.sight, &seen.exposure, &said))
 }
 
@@ -111,8 +124,10 @@ async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measur
     let cursor = cursor.map(|cursor| object::unquoted(cursor).unwrap_or_default());
     let Some((page, next)) = seen.exposure.page(cursor.as_deref()) else {
         measured.end(Ending::Refused);
-        let error =
-            rewrite::error(-32602, "Invalid params: this cursor is not of the current list; begin again without");
+        let error = rewrite::error(
+            -32602,
+            "Invalid params: this cursor is not of the current list; begin again without",
+        );
         return Answer::error(ctx.era, request.id, &error, -32602);
     };
     if ctx.counted && cursor.is_none() {

@@ -15,7 +15,8 @@ use mcphub_wire::config::HubConfig;
 use mcphub_wire::flags::PERFORMANCE_MONITORING;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 use super::filtering::CategoryCache;
@@ -25,8 +26,8 @@ use super::vendors::Vendors;
 
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
 const BUCKETS: [f64; 18] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 60.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
 const STATES: [&str; 3] = ["exposed", "unlisted", "denied"];
@@ -66,7 +67,10 @@ impl Method {
 
     /// The method of this name.
     pub fn of(name: &str) -> Self {
-        Self::ALL.into_iter().find(|(_, label)| *label == name).map_or(Self::Other, |(method, _)| method)
+        Self::ALL
+            .into_iter()
+            .find(|(_, label)| *label == name)
+            .map_or(Self::Other, |(method, _)| method)
     }
 }
 
@@ -134,20 +138,32 @@ impl Metrics {
     pub fn new(labels: HashMap<String, String>) -> prometheus::Result<Self> {
         let registry = Registry::new_custom(None, Some(labels))?;
         let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_{name}"), help);
-        let histogram = |name: &str, help: &str| HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec());
-        let info = register(&registry, IntGaugeVec::new(opts("info", "1, with the hub's version"), &["version"])?)?;
+        let histogram = |name: &str, help: &str| {
+            HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec())
+        };
+        let info = register(
+            &registry,
+            IntGaugeVec::new(opts("info", "1, with the hub's version"), &["version"])?,
+        )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let requests =
-            IntCounterVec::new(opts("requests_total", "MCP requests by how they ended"), &["method", "outcome"])?;
+        let requests = IntCounterVec::new(
+            opts("requests_total", "MCP requests by how they ended"),
+            &["method", "outcome"],
+        )?;
         let requests = register(&registry, requests)?;
-        let duration =
-            HistogramVec::new(histogram("request_duration_seconds", "Time to answer, the whole"), &["method"])?;
+        let duration = HistogramVec::new(
+            histogram("request_duration_seconds", "Time to answer, the whole"),
+            &["method"],
+        )?;
         let duration = register(&registry, duration)?;
-        let overhead =
-            HistogramVec::new(histogram("overhead_seconds", "Time to answer without upstream"), &["method"])?;
+        let overhead = HistogramVec::new(
+            histogram("overhead_seconds", "Time to answer without upstream"),
+            &["method"],
+        )?;
         let overhead = register(&registry, overhead)?;
         let methods = Method::ALL.iter().map(|(_, label)| MethodMetrics {
-            outcomes: Outcome::ALL.map(|outcome| requests.with_label_values(&[*label, outcome.label()])),
+            outcomes: Outcome::ALL
+                .map(|outcome| requests.with_label_values(&[*label, outcome.label()])),
             duration: duration.with_label_values(&[label]),
             overhead: overhead.with_label_values(&[label]),
         });
@@ -155,16 +171,23 @@ impl Metrics {
             opts("tool_calls_total", "Tool calls by how they ended"),
             &["server", "tool", "outcome"],
         )?;
-        let tool_call_duration =
-            HistogramVec::new(histogram("tool_call_duration_seconds", "Time of tool calls"), &["server"])?;
-        let gauges =
-            |name: &str, help: &str, labels: &[&str]| register(&registry, IntGaugeVec::new(opts(name, help), labels)?);
+        let tool_call_duration = HistogramVec::new(
+            histogram("tool_call_duration_seconds", "Time of tool calls"),
+            &["server"],
+        )?;
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(opts(name, help), labels)?)
+        };
         Ok(Self {
             methods: methods.collect(),
             tool_calls: register(&registry, tool_calls)?,
             tool_call_duration: register(&registry, tool_call_duration)?,
             tool_times: Arc::new(ToolTimes::register(&registry)?),
-            upstream_up: gauges("upstream_up", "1 while the server's tools can be listed", &["server"])?,
+            upstream_up: gauges(
+                "upstream_up",
+                "1 while the server's tools can be listed",
+                &["server"],
+            )?,
             tools: gauges(
                 "tools",
                 "Tools of a server: exposed (in the list), unlisted (found by search) or denied",
@@ -174,7 +197,10 @@ impl Metrics {
             flags: gauges("feature_flag", "1 while the flag is on", &["flag"])?,
             generation: register(
                 &registry,
-                Gauge::with_opts(opts("config_generation", "Generation of the data plane state in force"))?,
+                Gauge::with_opts(opts(
+                    "config_generation",
+                    "Generation of the data plane state in force",
+                ))?,
             )?,
             list_cost: ListCost::register(&registry)?,
             vendors: Vendors::register(&registry)?,
@@ -196,24 +222,36 @@ impl Metrics {
 
     /// The counters of every tool of the catalogue that somebody may know of, in its order. Those of tools and
     /// servers that are gone are removed. `listing` is how many tools each server lists.
-    pub fn tools(&self, visibility: &Arc<Visibility>, up: &[bool], listing: &[usize]) -> Vec<Option<ToolMetrics>> {
+    pub fn tools(
+        &self,
+        visibility: &Arc<Visibility>,
+        up: &[bool],
+        listing: &[usize],
+    ) -> Vec<Option<ToolMetrics>> {
         let sight = visibility.whole(&Caller::anonymous());
         let exposure = sight.exposure(Asker::Stateless);
         let config = &visibility.config;
-        let listed = sight.tools.iter().enumerate().filter(|(position, _)| exposure.lists(*position));
+        let listed =
+            sight.tools.iter().enumerate().filter(|(position, _)| exposure.lists(*position));
         let exposed = by_server(listed.map(|(_, tool)| tool), config);
         let known = by_server(sight.tools.iter(), config);
         let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut servers = HashSet::new();
         let mut tools = HashSet::new();
-        for (position, server) in config.servers.iter().enumerate().filter(|(_, server)| !server.disabled) {
+        for (position, server) in
+            config.servers.iter().enumerate().filter(|(_, server)| !server.disabled)
+        {
             let name = server.name.as_str();
             let of = |counts: &[usize]| counts.get(position).copied().unwrap_or_default();
             let (listing, known, exposed) = (of(listing), of(&known), of(&exposed));
-            self.upstream_up.with_label_values(&[name]).set(i64::from(up.get(position).copied().unwrap_or_default()));
+            self.upstream_up
+                .with_label_values(&[name])
+                .set(i64::from(up.get(position).copied().unwrap_or_default()));
             self.tools.with_label_values(&[name, "exposed"]).set(count(exposed));
             self.tools.with_label_values(&[name, "unlisted"]).set(count(known - exposed));
-            self.tools.with_label_values(&[name, "denied"]).set(count(listing.saturating_sub(known)));
+            self.tools
+                .with_label_values(&[name, "denied"])
+                .set(count(listing.saturating_sub(known)));
             self.tool_call_duration.with_label_values(&[name]);
             // A server's own 0, for as long as nothing is known of its tools.
             self.outcomes(name, "");
@@ -238,7 +276,9 @@ impl Metrics {
         self.tool_times.keep(&tools);
         for (server, tool) in labelled.tools.difference(&tools) {
             for outcome in Outcome::ALL {
-                self.tool_calls.remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()]).ok();
+                self.tool_calls
+                    .remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()])
+                    .ok();
             }
         }
         for server in labelled.servers.difference(&servers) {
@@ -268,11 +308,15 @@ impl Metrics {
     }
 
     fn outcomes(&self, server: &str, tool: &str) -> [IntCounter; 5] {
-        Outcome::ALL.map(|outcome| self.tool_calls.with_label_values(&[server, tool, outcome.label()]))
+        Outcome::ALL
+            .map(|outcome| self.tool_calls.with_label_values(&[server, tool, outcome.label()]))
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

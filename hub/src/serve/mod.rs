@@ -109,9 +109,11 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         None => watch::channel(Arc::new(KeyRing::of(HubKey::new(1, rand::random())))).1,
     };
     let watched = match (&identity.hub, &identity.namespace) {
-        (Some(hub), Some(namespace)) => {
-            runtime::in_cluster().map(|client| Watched { client, namespace: namespace.clone(), hub: hub.clone() })
-        }
+        (Some(hub), Some(namespace)) => runtime::in_cluster().map(|client| Watched {
+            client,
+            namespace: namespace.clone(),
+            hub: hub.clone(),
+        }),
         _ => None,
     };
     let shared = watched.as_ref().map(|watched| Shared {
@@ -123,9 +125,16 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
     let runtime = Runtime::start(args.runtime.as_deref(), watched);
     let ip = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let listener = bind(args.listen.unwrap_or(SocketAddr::new(ip.into(), PORT))).await?;
-    let admin_listener = bind(args.admin_listen.unwrap_or(SocketAddr::new(ip.into(), ADMIN_PORT))).await?;
+    let admin_listener =
+        bind(args.admin_listen.unwrap_or(SocketAddr::new(ip.into(), ADMIN_PORT))).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let hub = Hub::start(identity, config, keys.clone(), runtime.subscribe(), address.ip().is_loopback())?;
+    let hub = Hub::start(
+        identity,
+        config,
+        keys.clone(),
+        runtime.subscribe(),
+        address.ip().is_loopback(),
+    )?;
     match shared {
         Some(shared) => drop(tokio::spawn(shared.keep(Arc::clone(&hub.selector)))),
         None => hub.selector.shared_is_read(),
@@ -134,7 +143,11 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         tokio::spawn(follow(args.config, known, Arc::clone(&hub)));
     }
     let admin = admin_of(&hub, keys, &runtime);
-    let admin = admin::router(admin, self_check::router(Arc::clone(&hub), address), why::router(Arc::clone(&hub)));
+    let admin = admin::router(
+        admin,
+        self_check::router(Arc::clone(&hub), address),
+        why::router(Arc::clone(&hub)),
+    );
     // The admin port answers as long as the process lives: metrics of the last requests are wanted too.
     tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
     let listener = listener.tap_io(|stream| {
@@ -142,7 +155,8 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         stream.set_nodelay(true).ok();
     });
     let stopping = hub.stopping.clone().cancelled_owned();
-    let server = axum::serve(listener, edge::router(Arc::clone(&hub))).with_graceful_shutdown(stopping);
+    let server =
+        axum::serve(listener, edge::router(Arc::clone(&hub))).with_graceful_shutdown(stopping);
     let server = tokio::spawn(async move { server.await });
     tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
     Ok(Serving { hub, address, admin_address, server, _runtime: runtime })
@@ -173,26 +187,39 @@ impl Serving {
 
 /// The config of a file, or what is wrong with it.
 pub fn read(file: &Path, standalone: bool) -> anyhow::Result<HubConfig> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))?;
     parsed(&text, standalone).map_err(|problems| {
         let count = problems.0.len();
-        anyhow::anyhow!("{}: {count} problem{}\n{problems}", file.display(), if count == 1 { "" } else { "s" })
+        anyhow::anyhow!(
+            "{}: {count} problem{}\n{problems}",
+            file.display(),
+            if count == 1 { "" } else { "s" }
+        )
     })
 }
 
 fn parsed(text: &str, standalone: bool) -> Result<HubConfig, config::Problems> {
     // What the operator compiled must mean the same in every pod, whatever its environment.
-    if standalone { config::parse(text, &|name| std::env::var(name).ok()) } else { config::compiled(text) }
+    if standalone {
+        config::parse(text, &|name| std::env::var(name).ok())
+    } else {
+        config::compiled(text)
+    }
 }
 
 /// Puts every good new content of the file in force.
 async fn follow(file: PathBuf, known: Option<Vec<u8>>, hub: Arc<Hub>) {
-    mounted::follow(file, known, move |content| match parsed(&String::from_utf8_lossy(content), true) {
-        Ok(config) => {
-            tracing::info!(servers = config.servers.len(), "config read again");
-            hub.reload(config);
+    mounted::follow(file, known, move |content| {
+        match parsed(&String::from_utf8_lossy(content), true) {
+            Ok(config) => {
+                tracing::info!(servers = config.servers.len(), "config read again");
+                hub.reload(config);
+            }
+            Err(problems) => tracing::error!(
+                "the new config is not served, the last good one stays:\n{problems}"
+            ),
         }
-        Err(problems) => tracing::error!("the new config is not served, the last good one stays:\n{problems}"),
     })
     .await;
 }

@@ -18,7 +18,9 @@ const INVALID_PARAMS: i32 = -32602;
 /// The HTTP status of an error.
 pub fn status(era: Era, code: i64) -> StatusCode {
     match (era, code) {
-        (Era::Modern, HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        (Era::Modern, HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION) => {
+            StatusCode::BAD_REQUEST
+        }
         (Era::Modern, METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     }
@@ -43,7 +45,10 @@ pub fn check(headers: &HeaderMap, request: &Request<'_>) -> Result<(), Answer> {
     let Some(version) = version else {
         return Err(invalid(request, "_meta lacks io.modelcontextprotocol/protocolVersion"));
     };
-    if meta.and_then(|meta| meta.client_capabilities).is_none_or(|capabilities| !capabilities.starts_with('{')) {
+    if meta
+        .and_then(|meta| meta.client_capabilities)
+        .is_none_or(|capabilities| !capabilities.starts_with('{'))
+    {
         return Err(invalid(request, "_meta lacks io.modelcontextprotocol/clientCapabilities"));
     }
     agree(request, "MCP-Protocol-Version", header(headers, "mcp-protocol-version"), version)?;
@@ -69,10 +74,18 @@ pub fn check_mirrored(headers: &HeaderMap, tool: &Tool, params: &Params<'_>) -> 
 
 /// The error object of headers that do not agree.
 fn mismatch(name: &str) -> String {
-    rewrite::error(-32020, &format!("Header mismatch: {name} is missing or does not match the body"))
+    rewrite::error(
+        -32020,
+        &format!("Header mismatch: {name} is missing or does not match the body"),
+    )
 }
 
-fn agree(request: &Request<'_>, name: &str, header: Option<&str>, body: &str) -> Result<(), Answer> {
+fn agree(
+    request: &Request<'_>,
+    name: &str,
+    header: Option<&str>,
+    body: &str,
+) -> Result<(), Answer> {
     if header == Some(body) {
         return Ok(());
     }

@@ -82,7 +82,9 @@ fn states(live: &Live) -> Vec<Value> {
     let state = |(position, slot): (usize, &Slot)| {
         let (status, message) = match slot.status() {
             None => ("disabled", None),
-            Some(Status::Starting(message)) => ("connecting", Some(message).filter(|message| !message.is_empty())),
+            Some(Status::Starting(message)) => {
+                ("connecting", Some(message).filter(|message| !message.is_empty()))
+            }
             Some(Status::Connected) => ("connected", None),
             Some(Status::Down(message)) => ("disconnected", Some(message)),
         };
@@ -99,14 +101,28 @@ fn states(live: &Live) -> Vec<Value> {
 }
 
 async fn other(State(hub): State<Arc<Hub>>, method: Method, uri: Uri) -> Response {
-    let changes = ["/api/servers/start", "/api/servers/stop", "/api/servers/refresh", "/api/refresh", "/api/restart"];
+    let changes = [
+        "/api/servers/start",
+        "/api/servers/stop",
+        "/api/servers/refresh",
+        "/api/refresh",
+        "/api/restart",
+    ];
     let known = ["/api/health", "/api/servers", "/api/tools", "/api/filtering/stats"];
     if known.contains(&uri.path()) {
         edge::method_not_allowed("GET", &method, "it only reads")
     } else if changes.contains(&uri.path()) && hub.identity.hub.is_some() {
-        edge::method_not_allowed("", &method, "the operator owns this hub; change the McpHub instead")
+        edge::method_not_allowed(
+            "",
+            &method,
+            "the operator owns this hub; change the McpHub instead",
+        )
     } else if changes.contains(&uri.path()) {
-        edge::method_not_allowed("", &method, "not supported yet; the config file is read again when it changes")
+        edge::method_not_allowed(
+            "",
+            &method,
+            "not supported yet; the config file is read again when it changes",
+        )
     } else {
         edge::refusal(
             StatusCode::NOT_FOUND,

@@ -24,7 +24,12 @@ pub struct Seen {
 
 impl Seen {
     /// What a caller on this path sees, with the additions of its session. `None`: the view is gone.
-    pub fn of(hub: &Hub, live: Arc<Live>, view: Option<&str>, session: Option<&Session>) -> Option<Self> {
+    pub fn of(
+        hub: &Hub,
+        live: Arc<Live>,
+        view: Option<&str>,
+        session: Option<&Session>,
+    ) -> Option<Self> {
         let sight = live.sight(view, &Caller::anonymous())?;
         let exposure = match session {
             None => sight.exposure(Asker::Stateless),

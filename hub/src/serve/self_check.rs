@@ -62,7 +62,11 @@ fn check(name: &str, outcome: Result<String, String>) -> Check {
 
 async fn is_listening(address: SocketAddr) -> Result<String, String> {
     let loopback = if address.is_ipv6() { "::1" } else { "127.0.0.1" };
-    let ip = if address.ip().is_unspecified() { loopback.parse().unwrap_or(address.ip()) } else { address.ip() };
+    let ip = if address.ip().is_unspecified() {
+        loopback.parse().unwrap_or(address.ip())
+    } else {
+        address.ip()
+    };
     let target = SocketAddr::new(ip, address.port());
     match tokio::net::TcpStream::connect(target).await {
         Ok(_) => Ok(format!("on {address}")),
@@ -117,8 +121,11 @@ async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
 
 /// The list in force is what config and servers give now.
 fn filtering(live: &Live) -> Result<String, String> {
-    let lists: Vec<_> =
-        live.servers.iter().map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone())).collect();
+    let lists: Vec<_> = live
+        .servers
+        .iter()
+        .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
+        .collect();
     let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
     let expected = Visibility::with(Arc::clone(&live.config), catalogue, live.visibility.shape());
     let expected = expected.whole(&Caller::anonymous());
@@ -136,7 +143,8 @@ fn filtering(live: &Live) -> Result<String, String> {
 async fn selection(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
     hub.selector.verify().await?;
     let golden = hub.selector.golden().map(|golden| {
-        let unknown = if golden.unknown.is_empty() { "all exist".into() } else { golden.unknown.join(", ") };
+        let unknown =
+            if golden.unknown.is_empty() { "all exist".into() } else { golden.unknown.join(", ") };
         format!("; golden questions: recall {:.2}, unknown tools: {unknown}", golden.recall)
     });
     let golden = golden.unwrap_or_default();
@@ -149,10 +157,17 @@ async fn selection(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
 
 /// Analyse prompt, then list; where sessions have no prompts, search.
 async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<String, String> {
-    let session = hub.sessions.get(session, None, anonymous(), Instant::now()).ok_or("the session is gone at once")?;
+    let session = hub
+        .sessions
+        .get(session, None, anonymous(), Instant::now())
+        .ok_or("the session is gone at once")?;
     let before = seen(hub, live, Some(&session))?;
-    let wanted = |tool: &Arc<Tool>| format!("{} {}", tool.bare, tool.description).chars().take(200).collect::<String>();
-    let Some(prompt) = before.sight.tools.first().map(wanted) else { return Ok("there are no tools to search".into()) };
+    let wanted = |tool: &Arc<Tool>| {
+        format!("{} {}", tool.bare, tool.description).chars().take(200).collect::<String>()
+    };
+    let Some(prompt) = before.sight.tools.first().map(wanted) else {
+        return Ok("there are no tools to search".into());
+    };
     let ctx = Ctx { session: Some(Arc::clone(&session)), ..internal(Era::Legacy(LEGACY[0])) };
     let prompt = object::quoted(&prompt);
     let (tool, arguments) = if before.exposure.has(MetaTool::AnalyzePrompt) {
@@ -168,12 +183,14 @@ async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<Str
     if result["isError"] == true {
         return Err(format!("{}: {text}", tool.name()));
     }
-    let chosen: Value = serde_json::from_str(text).map_err(|error| format!("{}: {error}", tool.name()))?;
+    let chosen: Value =
+        serde_json::from_str(text).map_err(|error| format!("{}: {error}", tool.name()))?;
     let chosen = chosen["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let (list, _) = ask_as(hub, &ctx, "tools/list", "{}").await?;
     let listed = list["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let missing = chosen.iter().filter(|chosen| chosen["listed"] == true).find(|chosen| {
-        list.get("nextCursor").is_none() && !listed.iter().any(|listed| listed["name"] == chosen["name"])
+        list.get("nextCursor").is_none()
+            && !listed.iter().any(|listed| listed["name"] == chosen["name"])
     });
     match missing {
         Some(tool) => Err(format!("{} was chosen and is not in the list", tool["name"])),
@@ -182,11 +199,15 @@ async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<Str
 }
 
 fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, String> {
-    Seen::of(hub, Arc::clone(live), None, session).ok_or_else(|| "the hub shows nothing to anybody".into())
+    Seen::of(hub, Arc::clone(live), None, session)
+        .ok_or_else(|| "the hub shows nothing to anybody".into())
 }
 
 fn servers(live: &Live) -> Vec<ServerState> {
-    let state = |(position, ((server, slot), &tools)): (usize, ((&mcphub_wire::config::Server, &Slot), &usize))| {
+    let state = |(position, ((server, slot), &tools)): (
+        usize,
+        ((&mcphub_wire::config::Server, &Slot), &usize),
+    )| {
         let status = slot.status()?;
         let connected = status == Status::Connected;
         let message = match status {
@@ -201,7 +222,14 @@ fn servers(live: &Live) -> Vec<ServerState> {
             message,
         })
     };
-    live.config.servers.iter().zip(&live.servers).zip(&live.listed).enumerate().filter_map(state).collect()
+    live.config
+        .servers
+        .iter()
+        .zip(&live.servers)
+        .zip(&live.listed)
+        .enumerate()
+        .filter_map(state)
+        .collect()
 }
 
 /// Nobody: counted nowhere.
@@ -210,14 +238,28 @@ fn internal(era: Era) -> Ctx {
 }
 
 /// Asks through the path that callers take, uncounted. Gives the result and the session that was opened.
-async fn ask(hub: &Arc<Hub>, era: Era, method: &str, params: &str) -> Result<(Value, Option<String>), String> {
+async fn ask(
+    hub: &Arc<Hub>,
+    era: Era,
+    method: &str,
+    params: &str,
+) -> Result<(Value, Option<String>), String> {
     ask_as(hub, &internal(era), method, params).await
 }
 
-async fn ask_as(hub: &Arc<Hub>, ctx: &Ctx, method: &str, params: &str) -> Result<(Value, Option<String>), String> {
+async fn ask_as(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    method: &str,
+    params: &str,
+) -> Result<(Value, Option<String>), String> {
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-    let Ok(Message::Request(request)) = parse(&text) else { return Err("the request is none".into()) };
-    let Answer::One { text, session, .. } = methods::answer(hub, ctx, &HeaderMap::new(), request).await else {
+    let Ok(Message::Request(request)) = parse(&text) else {
+        return Err("the request is none".into());
+    };
+    let Answer::One { text, session, .. } =
+        methods::answer(hub, ctx, &HeaderMap::new(), request).await
+    else {
         return Err("the answer is no response".into());
     };
     let answer: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;

@@ -110,7 +110,9 @@ impl Session {
         if self.has_stream() {
             return Duration::ZERO; // an open stream is use
         }
-        now.saturating_duration_since(self.began + Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
+        now.saturating_duration_since(
+            self.began + Duration::from_millis(self.used_ms.load(Ordering::Relaxed)),
+        )
     }
 
     /// Notes which list the client has.
@@ -184,7 +186,13 @@ impl Sessions {
     }
 
     /// The session of this id, which is used now. On the path of another view, or for somebody else, there is none.
-    pub fn get(&self, id: &str, view: Option<&str>, principal: [u8; 32], now: Instant) -> Option<Arc<Session>> {
+    pub fn get(
+        &self,
+        id: &str,
+        view: Option<&str>,
+        principal: [u8; 32],
+        now: Instant,
+    ) -> Option<Arc<Session>> {
         let session = Arc::clone(&*self.0.get(id)?);
         let bound = session.view.as_deref() == view && session.principal == principal;
         bound.then(|| session.touch(now))?;
@@ -192,7 +200,12 @@ impl Sessions {
     }
 
     /// Adds one. Gives those that had to go for it: the ones idle longest.
-    pub fn add(&self, session: Arc<Session>, bounds: &config::Sessions, now: Instant) -> Vec<Arc<Session>> {
+    pub fn add(
+        &self,
+        session: Arc<Session>,
+        bounds: &config::Sessions,
+        now: Instant,
+    ) -> Vec<Arc<Session>> {
         let max = bounds.max as usize;
         let mut gone = Vec::new();
         if self.0.len() >= max {
@@ -216,8 +229,12 @@ impl Sessions {
 
     /// Ends those that were idle for too long.
     pub fn expire(&self, ttl: Duration, now: Instant) -> Vec<Arc<Session>> {
-        let old: Vec<String> =
-            self.0.iter().filter(|entry| entry.idle(now) > ttl).map(|entry| entry.id.clone()).collect();
+        let old: Vec<String> = self
+            .0
+            .iter()
+            .filter(|entry| entry.idle(now) > ttl)
+            .map(|entry| entry.id.clone())
+            .collect();
         old.iter().filter_map(|id| self.end(id)).collect()
     }
 }

@@ -30,7 +30,8 @@ impl ToolTimes {
     /// Off, and without tools.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let help = "Time of calls by tool, while performanceMonitoring is on";
-        let opts = HistogramOpts::new("mcp_hub_tool_call_duration_by_tool_seconds", help).buckets(BUCKETS.to_vec());
+        let opts = HistogramOpts::new("mcp_hub_tool_call_duration_by_tool_seconds", help)
+            .buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(opts, &["server", "tool"])?;
         registry.register(Box::new(durations.clone()))?;
         Ok(Self { durations, kept: Mutex::default() })
@@ -58,7 +59,9 @@ impl ToolTimes {
     pub fn called(&self, of: &(String, String), took: Duration) {
         let kept = self.lock();
         if kept.on && kept.tools.contains(of) {
-            self.durations.with_label_values(&[of.0.as_str(), of.1.as_str()]).observe(took.as_secs_f64());
+            self.durations
+                .with_label_values(&[of.0.as_str(), of.1.as_str()])
+                .observe(took.as_secs_f64());
         }
     }
 

@@ -33,7 +33,8 @@ struct Said {
 impl Vendors {
     /// Without a server.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let opts = Opts::new("mcp_hub_vendor_breaches", "Tools of a server that a vendor's API refuses");
+        let opts =
+            Opts::new("mcp_hub_vendor_breaches", "Tools of a server that a vendor's API refuses");
         let refused = IntGaugeVec::new(opts, &["server", "vendor"])?;
         registry.register(Box::new(refused.clone()))?;
         Ok(Self { refused, said: Mutex::default() })
@@ -43,8 +44,11 @@ impl Vendors {
     fn look(&self, live: &Live) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *said);
-        for (position, server) in live.config.servers.iter().enumerate().filter(|(_, server)| !server.disabled) {
-            let tools: Vec<&Tool> = shown(live, position).filter(|tool| !tool.breaches().is_empty()).collect();
+        for (position, server) in
+            live.config.servers.iter().enumerate().filter(|(_, server)| !server.disabled)
+        {
+            let tools: Vec<&Tool> =
+                shown(live, position).filter(|tool| !tool.breaches().is_empty()).collect();
             for (vendor, label) in Vendor::EACH {
                 let count = tools.iter().filter(|tool| vendor::refuses(vendor, tool)).count();
                 self.refused
@@ -52,7 +56,8 @@ impl Vendors {
                     .set(i64::try_from(count).unwrap_or(i64::MAX));
             }
             let key = |tool: &Tool| (tool.exposed.clone(), tool.digest);
-            let new: Vec<&Tool> = tools.iter().copied().filter(|tool| !before.tools.contains(&key(tool))).collect();
+            let new: Vec<&Tool> =
+                tools.iter().copied().filter(|tool| !before.tools.contains(&key(tool))).collect();
             for tool in new.iter().take(NAMED) {
                 tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %vendor::told(tool), "vendors refuse this tool, and requests that list it");
             }
@@ -74,7 +79,9 @@ impl Vendors {
 /// The tools of the server at this position that somebody may know of.
 fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
     let tools = live.visibility.catalogue.tools.iter().enumerate();
-    tools.filter(move |(place, tool)| tool.server == server && live.visibility.shows(*place)).map(|(_, tool)| &**tool)
+    tools
+        .filter(move |(place, tool)| tool.server == server && live.visibility.shows(*place))
+        .map(|(_, tool)| &**tool)
 }
 
 /// What is refused of the tools of a server, in a sentence. For whoever operates the hub.

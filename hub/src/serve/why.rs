@@ -31,9 +31,12 @@ pub fn router(hub: Arc<Hub>) -> Router {
     Router::new().route(WHY_PATH, get(answer)).with_state(hub)
 }
 
-async fn answer(State(hub): State<Arc<Hub>>, Query(asked): Query<Asked>) -> Result<String, (StatusCode, String)> {
-    let caller =
-        why::caller(asked.caller.as_deref()).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error:#}")))?;
+async fn answer(
+    State(hub): State<Arc<Hub>>,
+    Query(asked): Query<Asked>,
+) -> Result<String, (StatusCode, String)> {
+    let caller = why::caller(asked.caller.as_deref())
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error:#}")))?;
     let live = hub.live();
     let view = asked.view.as_deref();
     let picked = match &asked.prompt {
@@ -65,6 +68,9 @@ async fn picked(
     let (memory, principal) = (rules.memory, anonymous());
     let ask = Ask { prompt, sight: &sight, server: None, limit, memory, principal, counted: false };
     let ranking = hub.selector.rank(ask).await;
-    let ranking = ranking.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("the search {error}")))?;
-    Ok(chosen(&ranking, rules).filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.clone())).collect())
+    let ranking = ranking
+        .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("the search {error}")))?;
+    Ok(chosen(&ranking, rules)
+        .filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.clone()))
+        .collect())
 }

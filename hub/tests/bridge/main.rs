@@ -63,9 +63,11 @@ async fn each_session_has_a_server_of_its_own_and_delete_ends_it() {
 async fn payloads_pass_as_they_were_written_and_line_ends_between_tokens_do_no_harm() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
-    let pretty = "{\n \"jsonrpc\": \"2.0\",\r\n \"id\": \"\\u0061\",\n \"method\": \"tools/call\",\n
+    let pretty =
+        "{\n \"jsonrpc\": \"2.0\",\r\n \"id\": \"\\u0061\",\n \"method\": \"tools/call\",\n
         \"params\": {\"name\": \"echo\", \"arguments\": {\"text\": \"a\\nb\"}}\n}";
-    let request = bridge.http.post(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let request =
+        bridge.http.post(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
     let answer: Value = request.body(pretty).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["id"], "a");
     assert_eq!(answer["result"]["content"][0]["text"], r#"{"text":"a\nb"}"#);
@@ -134,7 +136,10 @@ async fn whatever_a_server_started_ends_with_it() {
     bridge.delete(&deleted).await;
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     // Their parent here is init, which may take its time to wait for them: a zombie counts as ended.
-    let runs = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let runs = |pid: i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    };
     until("no child of a server runs", || !left.iter().any(|pid| runs(*pid))).await;
 }
 
@@ -142,12 +147,17 @@ async fn whatever_a_server_started_ends_with_it() {
 #[tokio::test]
 async fn as_process_1_it_waits_for_orphans() {
     let unshare = ["--pid", "--mount-proc", "--fork", "--kill-child", "--"];
-    let possible = Command::new("unshare").args(unshare).arg("true").output().is_ok_and(|o| o.status.success());
+    let possible = Command::new("unshare")
+        .args(unshare)
+        .arg("true")
+        .output()
+        .is_ok_and(|o| o.status.success());
     if !possible {
         eprintln!("skipped: no new process namespace can be made here (unshare --pid needs root)");
         return;
     }
-    let bridge = Bridge::of(Command::new("unshare").args(unshare).arg(mcp_hub()).arg("bridge"), &[]);
+    let bridge =
+        Bridge::of(Command::new("unshare").args(unshare).arg(mcp_hub()).arg("bridge"), &[]);
     let session = bridge.initialize().await;
     let server = bridge.pid(&session).await;
     assert!(server < 100, "not in a namespace of its own: pid {server}");
@@ -166,7 +176,9 @@ fn children_of(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|children| children.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .flat_map(|children| {
+            children.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -175,10 +187,16 @@ async fn beyond_the_most_processes_a_session_is_503_and_says_why() {
     let bridge = Bridge::start(&["--max-processes", "2"]);
     let (one, _two) = (bridge.initialize().await, bridge.initialize().await);
     let refused = bridge.try_initialize().await;
-    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
     let answer: Value = refused.json().await.unwrap();
     assert_eq!(answer["id"], 0);
-    assert!(answer["error"]["message"].as_str().unwrap().starts_with("all 2 server processes"), "{answer}");
+    assert!(
+        answer["error"]["message"].as_str().unwrap().starts_with("all 2 server processes"),
+        "{answer}"
+    );
     bridge.delete(&one).await;
     // A place is free when the process has ended, not when it is told to.
     while bridge.try_initialize().await.status() != 200 {}
@@ -223,7 +241,8 @@ async fn an_idle_server_is_stopped_and_a_call_starts_it_again_in_the_same_sessio
 async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
-    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let listening =
+        bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
     let _stream = listening.send().await.unwrap();
     let list = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"cursor": "changed"}});
     let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
@@ -252,11 +271,14 @@ async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
 async fn a_list_that_has_changed_is_asked_of_a_sleeping_server_again() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
-    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let listening =
+        bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
     let _stream = listening.send().await.unwrap();
-    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "changed"}});
+    let list =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "changed"}});
     let name = async || {
-        let answer: Value = bridge.post(Some(&session), &list).send().await.unwrap().json().await.unwrap();
+        let answer: Value =
+            bridge.post(Some(&session), &list).send().await.unwrap().json().await.unwrap();
         answer["result"]["tools"][0]["name"].clone()
     };
     let pid = bridge.pid(&session).await;
@@ -285,7 +307,8 @@ async fn progress_comes_on_the_stream_of_its_call_before_the_answer() {
 async fn requests_of_the_server_reach_the_listener_and_answers_the_server() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
-    let listening = bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
+    let listening =
+        bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
     let mut stream = listening.send().await.unwrap().bytes_stream();
     assert_eq!(bridge.text(&session, "ask", json!({})).await, "asked");
     let event = messages(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
@@ -311,11 +334,15 @@ async fn what_is_no_request_of_a_session_is_refused_with_a_reason() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
-    let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+    let status =
+        async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
     assert_eq!(status(bridge.post(None, &list)).await, 400);
     assert_eq!(status(bridge.post(Some("another"), &list)).await, 404);
     assert_eq!(status(bridge.post(Some(&session), &json!([list]))).await, 400);
-    assert_eq!(status(bridge.post(Some(&session), &list).header("origin", "http://evil.example")).await, 403);
+    assert_eq!(
+        status(bridge.post(Some(&session), &list).header("origin", "http://evil.example")).await,
+        403
+    );
     assert_eq!(status(bridge.post(Some(&session), &list)).await, 200);
     for path in ["/health", "/ready"] {
         assert_eq!(status(bridge.http.get(format!("{}{path}", bridge.url))).await, 200);
@@ -337,14 +364,20 @@ async fn sigterm_lets_calls_finish_and_leaves_no_process() {
     until("the bridge has ended", || bridge.child.try_wait().unwrap().is_some()).await;
     assert!(bridge.child.wait().unwrap().success());
     // The server ignores the end of its stdin, so SIGTERM ended it after two seconds.
-    assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(10)).contains(&since.elapsed()),
+        "{:?}",
+        since.elapsed()
+    );
     assert!(!exists(pid));
 }
 
 #[test]
 fn a_command_that_is_not_there_is_said_at_the_start() {
-    let output =
-        Command::new(mcp_hub()).args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"]).output().unwrap();
+    let output = Command::new(mcp_hub())
+        .args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"])
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("no-such-server: no such program in this container"), "{log}");

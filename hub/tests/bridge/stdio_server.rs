@@ -22,27 +22,36 @@ pub fn serve() {
         match (id, method) {
             (Some(id), Some("initialize")) => {
                 let version = &message["params"]["protocolVersion"];
-                let info = json!({"name": "stdio-server", "version": "1", "pid": std::process::id()});
+                let info =
+                    json!({"name": "stdio-server", "version": "1", "pid": std::process::id()});
                 let capabilities = json!({"tools": {}});
-                answer(id, &json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}));
+                answer(
+                    id,
+                    &json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}),
+                );
             }
             (Some(id), Some("tools/call")) => {
                 calls += 1;
                 call(id, &message["params"], calls);
             }
             (Some(id), Some("tools/list")) if message["params"]["cursor"] == "changed" => {
-                let now = json!({"name": format!("after-{calls}"), "inputSchema": {"type": "object"}});
+                let now =
+                    json!({"name": format!("after-{calls}"), "inputSchema": {"type": "object"}});
                 answer(id, &json!({"tools": [now]}));
             }
             (Some(id), Some("tools/list")) => answer(id, &json!({"tools": []})),
             (Some(id), Some("ping")) => answer(id, &json!({})),
             (Some(id), Some(_)) => {
-                say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}));
+                say(
+                    &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}),
+                );
             }
             // The client's answer to a request of ours: shown, so that the test sees that it came.
             (Some(_), None) => say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
                 "params": {"level": "info", "data": message}})),
-            (None, Some("notifications/cancelled")) => eprintln!("cancelled {}", message["params"]["requestId"]),
+            (None, Some("notifications/cancelled")) => {
+                eprintln!("cancelled {}", message["params"]["requestId"])
+            }
             (None, _) => {}
         }
     }
@@ -58,7 +67,9 @@ fn call(id: &Value, params: &Value, calls: u32) {
         "echo" => text(id, &arguments.to_string()),
         "count" => text(id, &calls.to_string()),
         "pid" => text(id, &std::process::id().to_string()),
-        "big" => text(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap()).unwrap())),
+        "big" => {
+            text(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap()).unwrap()))
+        }
         "hang" => eprintln!("hanging on {id}"),
         "slow" => {
             eprintln!("slow call");
@@ -74,7 +85,9 @@ fn call(id: &Value, params: &Value, calls: u32) {
             let token = &params["_meta"]["progressToken"];
             for step in 1..=3 {
                 let progress = json!({"progressToken": token, "progress": step});
-                say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
+                say(
+                    &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}),
+                );
             }
             text(id, "done");
         }

@@ -39,7 +39,8 @@ impl Bridge {
         let server = std::env::current_exe().unwrap();
         let run_it = ["--ignored", "--exact", "stdio_server", "--nocapture"];
         command.args(["--listen", "127.0.0.1:0", "--"]).arg(server).args(run_it);
-        let command = command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let command =
+            command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -72,7 +73,8 @@ impl Bridge {
 
     pub async fn try_initialize(&self) -> reqwest::Response {
         let client = json!({"name": "test", "version": "1"});
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+        let params =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         let message = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         self.post(None, &message).send().await.unwrap()
     }
@@ -82,7 +84,10 @@ impl Bridge {
         let response = self.try_initialize().await;
         assert_eq!(response.status(), 200);
         let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-        assert_eq!(response.json::<Value>().await.unwrap()["result"]["protocolVersion"], "2025-11-25");
+        assert_eq!(
+            response.json::<Value>().await.unwrap()["result"]["protocolVersion"],
+            "2025-11-25"
+        );
         let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         assert_eq!(self.post(Some(&session), &initialized).send().await.unwrap().status(), 202);
         session
@@ -98,7 +103,10 @@ impl Bridge {
     pub async fn text(&self, session: &str, tool: &str, arguments: Value) -> String {
         let (status, message) = self.call(session, tool, arguments).await;
         assert_eq!(status, 200, "{message}");
-        message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned()
+        message["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{message}"))
+            .to_owned()
     }
 
     /// Process id of the session's server.
@@ -107,13 +115,23 @@ impl Bridge {
     }
 
     pub async fn delete(&self, session: &str) -> u16 {
-        let request = self.http.delete(format!("{}/mcp", self.url)).header("mcp-session-id", session);
+        let request =
+            self.http.delete(format!("{}/mcp", self.url)).header("mcp-session-id", session);
         request.send().await.unwrap().status().as_u16()
     }
 
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        let text = self
+            .http
+            .get(format!("{}/metrics", self.url))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
@@ -139,7 +157,8 @@ impl Drop for Bridge {
 }
 
 pub fn call(id: i32, tool: &str, arguments: Value) -> Value {
-    let mut message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool}});
+    let mut message =
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool}});
     message["params"]["arguments"] = arguments;
     message
 }

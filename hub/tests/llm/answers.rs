@@ -61,12 +61,16 @@ async fn a_model_that_refuses_one_style_is_asked_in_the_next_and_from_then_on_in
     #[case] place: &'static str,
     #[case] styles: &'static [&'static str],
 ) {
-    let style =
-        move |body: &serde_json::Value| body.pointer(place).and_then(|word| word.as_str()).unwrap_or("").to_owned();
+    let style = move |body: &serde_json::Value| {
+        body.pointer(place).and_then(|word| word.as_str()).unwrap_or("").to_owned()
+    };
     let last = *styles.last().unwrap();
     let server = Scripted::start(move |seen| {
         if style(&seen.body) != last {
-            return json_answer(400, json!({"error": {"type": "invalid_request_error", "message": "no such thing"}}));
+            return json_answer(
+                400,
+                json!({"error": {"type": "invalid_request_error", "message": "no such thing"}}),
+            );
         }
         let mut answer = says(provider, &json!({"tools": ["web__fetch"]}));
         if provider == Provider::Anthropic {
@@ -87,7 +91,10 @@ async fn a_model_that_refuses_one_style_is_asked_in_the_next_and_from_then_on_in
 async fn a_compatible_model_without_structure_may_think_and_talk() {
     let text = "<think>[\"mail__send\"]?</think>Here you are:\n```json\n{\"tools\": [\"files__read\"]}\n```";
     let server = Scripted::start(move |_| {
-        json_answer(200, json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
+        json_answer(
+            200,
+            json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}),
+        )
     })
     .await;
     assert_eq!(server.llm(Provider::OpenAICompatible).rank("p").await, Ok(vec![0]));

@@ -26,7 +26,8 @@ async fn all_is_zero_and_every_ratio_null_before_the_first_question() {
     for outcome in ["ok", "caller_error", "tool_error", "upstream_error", "hub_error"] {
         assert_eq!(asked.metric("requests_total", &["openai", outcome]), 0);
     }
-    for name in ["queue_depth 0", "cache_hits_total 0", "cache_misses_total 0", "fallbacks_total 0"] {
+    for name in ["queue_depth 0", "cache_hits_total 0", "cache_misses_total 0", "fallbacks_total 0"]
+    {
         assert!(text.contains(&format!("\nmcp_hub_llm_{name}\n")), "{name} in {text}");
     }
     assert_eq!(asked.metric("request_duration_seconds_count", &["openai"]), 0);
@@ -45,7 +46,10 @@ async fn all_is_zero_and_every_ratio_null_before_the_first_question() {
         })
     );
     let disabled = serde_json::to_value(Stats::disabled()).unwrap();
-    assert_eq!((&disabled["llm"]["enabled"], &disabled["llm"]["provider"]), (&json!(false), &json!(null)));
+    assert_eq!(
+        (&disabled["llm"]["enabled"], &disabled["llm"]["provider"]),
+        (&json!(false), &json!(null))
+    );
 }
 
 #[tokio::test]
@@ -111,8 +115,10 @@ async fn no_more_than_max_concurrent_are_asked_at_a_time_and_a_full_queue_refuse
 async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
-    let server =
-        Scripted::start(move |_| if is_up.load(Ordering::Relaxed) { chooses(P, &[]) } else { raw(500, &[], "") }).await;
+    let server = Scripted::start(move |_| {
+        if is_up.load(Ordering::Relaxed) { chooses(P, &[]) } else { raw(500, &[], "") }
+    })
+    .await;
     let asked = server.llm_with(P, |llm| {
         llm.retry.max_retries = 0;
         llm.circuit_breaker.failure_threshold = 2;
@@ -124,7 +130,10 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
     assert_eq!(asked.rank("c").await.unwrap_err().category(), "breaker_open");
     assert_eq!((server.seen().len(), breaker(&asked)), (2, '2'));
     let stats = asked.llm.stats().llm;
-    assert_eq!((stats.circuit_breaker_state, stats.circuit_breaker_trips, stats.failed_calls), (Some("open"), 1, 3));
+    assert_eq!(
+        (stats.circuit_breaker_state, stats.circuit_breaker_trips, stats.failed_calls),
+        (Some("open"), 1, 3)
+    );
     assert_eq!(stats.fallbacks_used, 3);
     up.store(true, Ordering::Relaxed);
     let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
@@ -132,7 +141,10 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
         assert!(tokio::time::Instant::now() < patience, "found again");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert_eq!((asked.llm.stats().llm.circuit_breaker_state, breaker(&asked)), (Some("closed"), '0'));
+    assert_eq!(
+        (asked.llm.stats().llm.circuit_breaker_state, breaker(&asked)),
+        (Some("closed"), '0')
+    );
 }
 
 #[tokio::test]
@@ -143,7 +155,9 @@ async fn a_caller_that_goes_away_is_counted_as_such_and_frees_its_turn() {
     let gone = tokio::spawn(async move { other.rank("p").await });
     asked.until("it arrives", |_| server.seen().len() == 1).await;
     gone.abort();
-    asked.until("it is counted", |asked| asked.metric("requests_total", &["caller_error"]) == 1).await;
+    asked
+        .until("it is counted", |asked| asked.metric("requests_total", &["caller_error"]) == 1)
+        .await;
     server.open(2);
     assert_eq!(asked.rank("p").await, Ok(vec![]));
 }

@@ -28,7 +28,9 @@ fn tools(ids: &[String]) -> Vec<Candidate<'_>> {
 }
 
 fn ids() -> Vec<String> {
-    (0..100).map(|number| format!("{}__{number}", if number % 2 == 0 { "fs" } else { "x" })).collect()
+    (0..100)
+        .map(|number| format!("{}__{number}", if number % 2 == 0 { "fs" } else { "x" }))
+        .collect()
 }
 
 async fn categorise(asked: &Asked, ids: &[String]) -> Vec<Option<Verdict>> {
@@ -43,8 +45,9 @@ async fn tools_are_asked_about_in_batches_once() {
         let server = server(provider).await;
         let asked = server.llm(provider);
         let ids = ids();
-        let expected: Vec<_> =
-            (0..100).map(|number| Some(if number % 2 == 0 { Verdict::Category(0) } else { Verdict::Unfit })).collect();
+        let expected: Vec<_> = (0..100)
+            .map(|number| Some(if number % 2 == 0 { Verdict::Category(0) } else { Verdict::Unfit }))
+            .collect();
         assert_eq!(asked.llm.known(&tools(&ids), &CATEGORIES).await, vec![None; 100]);
         assert_eq!(categorise(&asked, &ids).await, expected);
         assert_eq!(server.seen().len(), 3);
@@ -68,7 +71,8 @@ async fn what_was_learned_before_a_failure_stays_known_and_the_rest_is_asked_for
         }
         let question = question(seen);
         let tools = question["tools"].as_array().unwrap();
-        let given: Vec<Value> = tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
+        let given: Vec<Value> =
+            tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
         json_answer(200, says(Provider::Anthropic, &json!({"tools": given})))
     })
     .await;
@@ -90,8 +94,12 @@ async fn an_answer_of_no_use_for_some_tools_does_not_keep_the_others_from_theirs
         let question = question(seen);
         let tools = question["tools"].as_array().unwrap();
         let poisoned = tools.iter().any(|tool| tool["id"] == "fs__0");
-        let given: Vec<Value> = tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
-        json_answer(200, says(Provider::OpenAI, &if poisoned { json!("no") } else { json!({"tools": given}) }))
+        let given: Vec<Value> =
+            tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
+        json_answer(
+            200,
+            says(Provider::OpenAI, &if poisoned { json!("no") } else { json!({"tools": given}) }),
+        )
     })
     .await;
     let asked = server.llm(Provider::OpenAI);
@@ -106,7 +114,8 @@ async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
     let server = Scripted::start(|seen| {
         let question = question(seen);
         let tools = question["tools"].as_array().unwrap();
-        let given: Vec<Value> = tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
+        let given: Vec<Value> =
+            tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
         let mut answer = says(Provider::OpenAI, &json!({"tools": given}));
         if tools.len() > 10 {
             answer["choices"][0]["finish_reason"] = json!("length");
@@ -116,7 +125,11 @@ async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
     .await;
     let asked = server.llm(Provider::OpenAI);
     assert_eq!(categorise(&asked, &ids()).await, vec![Some(Verdict::Category(1)); 100]);
-    assert_eq!(server.seen().len(), 7 + 7 + 3, "40, 20, 10, 10, 20, 10, 10, the same again, then 20, 10, 10");
+    assert_eq!(
+        server.seen().len(),
+        7 + 7 + 3,
+        "40, 20, 10, 10, 20, 10, 10, the same again, then 20, 10, 10"
+    );
 }
 
 // Rollouts are judged by how long callers wait.

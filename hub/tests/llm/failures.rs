@@ -36,10 +36,15 @@ async fn once(
 #[case::overloaded(Box::new(|| json_answer(529, json!({"type": "error", "error": {"type": "overloaded_error"}}))))]
 #[case::cut(Box::new(cut))]
 #[tokio::test]
-async fn what_is_transient_is_asked_again(#[case] failure: Box<dyn Fn() -> axum::response::Response + Send + Sync>) {
+async fn what_is_transient_is_asked_again(
+    #[case] failure: Box<dyn Fn() -> axum::response::Response + Send + Sync>,
+) {
     let (result, questions, asked) = once(failure).await;
     assert_eq!((result, questions), (Ok(vec![1]), 2));
-    assert_eq!((asked.metric("retries_total", &[]), asked.metric("requests_total", &["ok"])), (1, 1));
+    assert_eq!(
+        (asked.metric("retries_total", &[]), asked.metric("requests_total", &["ok"])),
+        (1, 1)
+    );
     let stats = asked.llm.stats().llm;
     assert_eq!((stats.total_calls, stats.successful_calls, stats.total_retries), (1, 1, 1));
 }
@@ -89,7 +94,10 @@ fn says_text(text: &str) -> axum::response::Response {
 #[case(Provider::Anthropic, json!({"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 11}}))]
 #[case(Provider::OpenAI, json!({"choices": [{"message": {"refusal": "I'm sorry."}}], "usage": {"prompt_tokens": 11}}))]
 #[tokio::test]
-async fn a_refusal_is_the_prompt_s_doing_and_costs_all_the_same(#[case] provider: Provider, #[case] answer: Value) {
+async fn a_refusal_is_the_prompt_s_doing_and_costs_all_the_same(
+    #[case] provider: Provider,
+    #[case] answer: Value,
+) {
     let server = Scripted::start(move |_| json_answer(200, answer.clone())).await;
     let asked = server.llm_with(provider, |llm| llm.circuit_breaker.failure_threshold = 1);
     for prompt in ["one", "two"] {
@@ -102,8 +110,7 @@ async fn a_refusal_is_the_prompt_s_doing_and_costs_all_the_same(#[case] provider
 
 #[tokio::test]
 async fn a_wrong_key_of_gemini_is_one_though_it_says_400() {
-    let body =
-        json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let body = json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
     let server = Scripted::start(move |_| json_answer(400, body.clone())).await;
     assert_eq!(server.llm(Provider::Gemini).rank("p").await.unwrap_err().category(), "key_refused");
     assert_eq!(server.seen().len(), 1, "another style would not help");
@@ -139,12 +146,18 @@ async fn a_slow_provider_is_given_up_in_time() {
 #[case::beyond_the_timeout(5_000, 1_000_000_000)]
 #[case::beyond_the_longest_delay(1_000_000_000, 5_000)]
 #[tokio::test]
-async fn a_provider_that_wants_to_be_left_alone_for_too_long_is(#[case] timeout_ms: u64, #[case] max_delay_ms: u64) {
+async fn a_provider_that_wants_to_be_left_alone_for_too_long_is(
+    #[case] timeout_ms: u64,
+    #[case] max_delay_ms: u64,
+) {
     let server = Scripted::start(|_| raw(429, &[("retry-after", "9000")], "")).await;
     let asked = server.llm_with(P, |llm| {
         llm.timeout_ms = timeout_ms;
         llm.retry.max_delay_ms = max_delay_ms;
     });
-    assert_eq!(asked.rank("p").await, Err(Error::RateLimited { wait: Some(Duration::from_mins(150)) }));
+    assert_eq!(
+        asked.rank("p").await,
+        Err(Error::RateLimited { wait: Some(Duration::from_mins(150)) })
+    );
     assert_eq!(server.seen().len(), 1);
 }

@@ -14,7 +14,10 @@ async fn what_one_pod_was_told_another_need_not_ask() {
     let (one, other) = (server.llm(P), server.llm(P));
     one.rank("secret project").await.unwrap();
     let bytes = one.llm.export(100_000);
-    assert!(!String::from_utf8_lossy(&bytes).contains("secret"), "prompts stay where they were asked");
+    assert!(
+        !String::from_utf8_lossy(&bytes).contains("secret"),
+        "prompts stay where they were asked"
+    );
     assert!(!String::from_utf8_lossy(&bytes).contains("web"));
     let shared = merge([bytes.as_slice(), &other.llm.export(100_000)], 100_000);
     assert_eq!(other.llm.import(&shared).await, 1);
@@ -36,7 +39,11 @@ async fn categories_that_one_pod_was_told_another_need_not_ask_for() {
     assert_eq!(other.llm.known(&tools(), &["other", "web"]).await, verdicts);
     assert_eq!(other.llm.categorise(&tools(), &["other", "web"]).await, (verdicts, Ok(())));
     assert_eq!(server.seen().len(), 1);
-    assert_eq!(other.llm.known(&tools(), &["web", "other"]).await, [None; 3], "a position of other categories");
+    assert_eq!(
+        other.llm.known(&tools(), &["web", "other"]).await,
+        [None; 3],
+        "a position of other categories"
+    );
 }
 
 #[tokio::test]

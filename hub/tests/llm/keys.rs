@@ -47,7 +47,9 @@ async fn a_rotated_key_is_used_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");
     let server = Scripted::start(|_| chooses(Provider::Anthropic, &[])).await;
-    let asked = server.llm_with(Provider::Anthropic, |llm| llm.api_key = HeaderValue::File(file.display().to_string()));
+    let asked = server.llm_with(Provider::Anthropic, |llm| {
+        llm.api_key = HeaderValue::File(file.display().to_string())
+    });
     let missing = asked.rank("p").await.unwrap_err();
     assert!(missing.is_setup() && missing.to_string().contains("cannot be read"), "{missing}");
     std::fs::write(&file, "  \n").unwrap();
@@ -56,15 +58,20 @@ async fn a_rotated_key_is_used_at_once() {
         std::fs::write(&file, key).unwrap();
         asked.rank(&format!("with {key}")).await.unwrap();
     }
-    let keys: Vec<_> =
-        server.seen().iter().map(|seen| seen.headers["x-api-key"].to_str().unwrap().to_owned()).collect();
+    let keys: Vec<_> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.headers["x-api-key"].to_str().unwrap().to_owned())
+        .collect();
     assert_eq!(keys, ["one", "two"]);
 }
 
 #[tokio::test]
 async fn a_model_of_one_s_own_may_want_no_key() {
     let server = Scripted::start(|_| chooses(Provider::OpenAICompatible, &[])).await;
-    let asked = server.llm_with(Provider::OpenAICompatible, |llm| llm.api_key = HeaderValue::Value(String::new()));
+    let asked = server.llm_with(Provider::OpenAICompatible, |llm| {
+        llm.api_key = HeaderValue::Value(String::new())
+    });
     asked.rank("p").await.unwrap();
     assert_eq!(server.seen()[0].headers.get("authorization"), None);
 }
@@ -73,12 +80,19 @@ async fn a_model_of_one_s_own_may_want_no_key() {
 async fn a_key_that_is_refused_is_found_before_the_first_caller() {
     for provider in PROVIDERS {
         for status in [401, 403] {
-            let server = Scripted::start(move |_| json_answer(status, json!({"error": {"code": "no_access"}}))).await;
+            let server = Scripted::start(move |_| {
+                json_answer(status, json!({"error": {"code": "no_access"}}))
+            })
+            .await;
             let asked = server.llm(provider);
             let error = asked.llm.verify().await.unwrap_err();
             assert_eq!(
                 error,
-                Error::KeyRefused { place: "apiKey in the config".into(), status, code: Some("no_access".into()) }
+                Error::KeyRefused {
+                    place: "apiKey in the config".into(),
+                    status,
+                    code: Some("no_access".into())
+                }
             );
             assert!(error.is_setup());
             assert_eq!(asked.llm.stats().llm.total_calls, 0, "a self-check is no traffic");
@@ -92,7 +106,9 @@ async fn a_key_that_was_accepted_is_not_tried_again_until_it_changes() {
     let file = dir.path().join("key");
     std::fs::write(&file, "one").unwrap();
     let server = Scripted::start(|_| chooses(Provider::OpenAI, &["files__read"])).await;
-    let asked = server.llm_with(Provider::OpenAI, |llm| llm.api_key = HeaderValue::File(file.display().to_string()));
+    let asked = server.llm_with(Provider::OpenAI, |llm| {
+        llm.api_key = HeaderValue::File(file.display().to_string())
+    });
     for _ in 0..3 {
         asked.llm.verify().await.unwrap();
     }
@@ -108,7 +124,8 @@ async fn a_provider_in_trouble_is_no_wrong_setup() {
     let server = Scripted::start(|_| raw(503, &[], "")).await;
     let error = server.llm(Provider::Gemini).llm.verify().await.unwrap_err();
     assert!(!error.is_setup(), "{error}");
-    let error = Asked::of(Provider::OpenAI, "http://127.0.0.1:1", |_| {}).llm.verify().await.unwrap_err();
+    let error =
+        Asked::of(Provider::OpenAI, "http://127.0.0.1:1", |_| {}).llm.verify().await.unwrap_err();
     assert!(!error.is_setup(), "{error}");
 }
 

@@ -51,7 +51,8 @@ impl Scripted {
 
     /// Answers nothing but what it is opened for.
     pub async fn gated(script: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
-        let inner = Inner { seen: Mutex::default(), script: Box::new(script), gate: Semaphore::new(0) };
+        let inner =
+            Inner { seen: Mutex::default(), script: Box::new(script), gate: Semaphore::new(0) };
         let inner = Arc::new(inner);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -88,8 +89,14 @@ impl Scripted {
     }
 }
 
-async fn answer(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let seen = Seen { path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap() };
+async fn answer(
+    State(inner): State<Arc<Inner>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let seen =
+        Seen { path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap() };
     inner.seen.lock().unwrap().push(seen.clone());
     if let Ok(permit) = inner.gate.acquire().await {
         permit.forget();
@@ -126,7 +133,12 @@ impl Asked {
             line.starts_with(&format!("mcp_hub_llm_{name}"))
                 && labels.iter().all(|label| line.contains(&format!("\"{label}\"")))
         });
-        line.unwrap_or_else(|| panic!("no {name} {labels:?} in {text}")).rsplit_once(' ').unwrap().1.parse().unwrap()
+        line.unwrap_or_else(|| panic!("no {name} {labels:?} in {text}"))
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .parse()
+            .unwrap()
     }
 
     pub fn metrics(&self) -> String {
@@ -152,7 +164,12 @@ pub fn config(provider: Provider, url: &str) -> config::Llm {
         base_url: Some(url.into()),
         api_key: config::HeaderValue::Value(KEY.into()),
         timeout_ms: 10_000,
-        retry: config::Retry { max_retries: 3, initial_delay_ms: 1, max_delay_ms: 5_000, backoff_multiplier: 2 },
+        retry: config::Retry {
+            max_retries: 3,
+            initial_delay_ms: 1,
+            max_delay_ms: 5_000,
+            backoff_multiplier: 2,
+        },
         circuit_breaker: config::CircuitBreaker::default(),
         cache: config::Cache::default(),
         max_concurrent: 5,
@@ -160,15 +177,22 @@ pub fn config(provider: Provider, url: &str) -> config::Llm {
 }
 
 pub fn tools() -> [Candidate<'static>; 3] {
-    [("files__read", "Reads a file."), ("web__fetch", "Fetches a page."), ("mail__send", "Sends a mail.")]
-        .map(|(id, description)| Candidate { id, description, digest: b"1" })
+    [
+        ("files__read", "Reads a file."),
+        ("web__fetch", "Fetches a page."),
+        ("mail__send", "Sends a mail."),
+    ]
+    .map(|(id, description)| Candidate { id, description, digest: b"1" })
 }
 
 /// The question in a body, whatever the provider.
 pub fn question(seen: &Seen) -> Value {
     let body = &seen.body;
-    let texts =
-        [&body["messages"][1]["content"], &body["messages"][0]["content"], &body["contents"][0]["parts"][0]["text"]];
+    let texts = [
+        &body["messages"][1]["content"],
+        &body["messages"][0]["content"],
+        &body["contents"][0]["parts"][0]["text"],
+    ];
     serde_json::from_str(texts.iter().find_map(|text| text.as_str()).unwrap()).unwrap()
 }
 

@@ -64,11 +64,17 @@ impl ApiServer {
     }
 }
 
-async fn list_or_watch(State(api): State<ApiServer>, Query(query): Query<HashMap<String, String>>) -> Response {
-    let selector = query.get("fieldSelector").or(query.get("labelSelector")).expect("a selector").clone();
+async fn list_or_watch(
+    State(api): State<ApiServer>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let selector =
+        query.get("fieldSelector").or(query.get("labelSelector")).expect("a selector").clone();
     if query.get("watch").is_none_or(|watch| watch != "true") {
-        let items: Vec<_> = api.objects.lock().unwrap().get(&selector).cloned().into_iter().collect();
-        let version = items.first().map_or(json!("1"), |item| item["metadata"]["resourceVersion"].clone());
+        let items: Vec<_> =
+            api.objects.lock().unwrap().get(&selector).cloned().into_iter().collect();
+        let version =
+            items.first().map_or(json!("1"), |item| item["metadata"]["resourceVersion"].clone());
         return Json(
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
         )
@@ -77,9 +83,14 @@ async fn list_or_watch(State(api): State<ApiServer>, Query(query): Query<HashMap
     // What changed between the list and this watch comes first, as its resourceVersion asks for.
     let seen: u64 = query["resourceVersion"].parse().unwrap();
     let changes = api.changes.subscribe();
-    let missed = api.objects.lock().unwrap().get(&selector).filter(|object| version(object) > seen).cloned();
-    let later = futures::stream::unfold(changes, async |mut changes| Some((changes.recv().await.ok()?, changes)));
-    let later = later.filter_map(move |(changed, object)| std::future::ready((changed == selector).then_some(object)));
+    let missed =
+        api.objects.lock().unwrap().get(&selector).filter(|object| version(object) > seen).cloned();
+    let later = futures::stream::unfold(changes, async |mut changes| {
+        Some((changes.recv().await.ok()?, changes))
+    });
+    let later = later.filter_map(move |(changed, object)| {
+        std::future::ready((changed == selector).then_some(object))
+    });
     let events = futures::stream::iter(missed).chain(later).map(|object| {
         let event = json!({"type": "MODIFIED", "object": object});
         Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n")))
@@ -129,9 +140,14 @@ async fn the_higher_generation_of_file_and_watch_is_in_force() {
     let runtime = Runtime::start(Some(mounted.path()), Some(watched));
     let mut in_force = runtime.subscribe();
     let first = in_force.borrow_and_update().generation;
-    assert!((1..=2).contains(&first), "the file is in force at once, or the watch was as quick: {first}");
+    assert!(
+        (1..=2).contains(&first),
+        "the file is in force at once, or the watch was as quick: {first}"
+    );
     let mut becomes = async |generation| {
-        let found = tokio::time::timeout(SOON, in_force.wait_for(|state| state.generation == generation)).await;
+        let found =
+            tokio::time::timeout(SOON, in_force.wait_for(|state| state.generation == generation))
+                .await;
         found.unwrap_or_else(|_| panic!("generation {generation} is not in force")).unwrap();
     };
     becomes(2).await;
@@ -161,7 +177,8 @@ async fn an_api_server_that_goes_away_leaves_the_last_state_and_is_obeyed_again_
     api.set(RUNTIME, config_map(3), 3);
     assert_eq!(in_force.borrow_and_update().generation, 2);
     let (_, _up) = api.serve(address).await;
-    let back = tokio::time::timeout(SOON * 6, in_force.wait_for(|state| state.generation == 3)).await;
+    let back =
+        tokio::time::timeout(SOON * 6, in_force.wait_for(|state| state.generation == 3)).await;
     back.expect("obeyed within the longest pause between tries").unwrap();
 }
 
@@ -183,11 +200,13 @@ async fn pods_come_from_endpoint_slices_and_change_with_them() {
     let discovery = Discovery::Cluster { client: client(address), namespace: "ns".into() };
     let mut listed = discovery.start("demo").await;
     let names = |listed: &mcphub_hub::route::pods::Listed| -> Vec<String> {
-        let pods = listed.as_ref().expect("listed before the router serves")["demo-r-aaaaaaaa"].iter();
+        let pods =
+            listed.as_ref().expect("listed before the router serves")["demo-r-aaaaaaaa"].iter();
         pods.map(|pod| pod.name.clone()).collect()
     };
     assert_eq!(names(&listed.borrow_and_update()), ["one"]);
     api.set(SLICES, slice(&["one", "two"]), 3);
-    let changed = tokio::time::timeout(SOON, listed.wait_for(|listed| names(listed) == ["one", "two"])).await;
+    let changed =
+        tokio::time::timeout(SOON, listed.wait_for(|listed| names(listed) == ["one", "two"])).await;
     assert!(changed.is_ok(), "a new pod is not known within a second");
 }

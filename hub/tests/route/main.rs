@@ -26,10 +26,15 @@ const REQUESTS: &str = "mcp_router_requests_total";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rising_weight_moves_no_session_and_new_sessions_follow_the_weight() {
     let (_old, _new, pods) = two_revisions().await;
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 90), (NEW, "canary", 10)]), pods).await;
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 90), (NEW, "canary", 10)]), pods).await;
     let mut sessions = Vec::new();
-    for (generation, weight, bounds) in [(2, 10, 50..=150), (3, 50, 420..=580), (4, 100, 1000..=1000)] {
-        router.set(dataplane(generation, &[(OLD, "stable", 100 - weight), (NEW, "canary", weight)])).await;
+    for (generation, weight, bounds) in
+        [(2, 10, 50..=150), (3, 50, 420..=580), (4, 100, 1000..=1000)]
+    {
+        router
+            .set(dataplane(generation, &[(OLD, "stable", 100 - weight), (NEW, "canary", weight)]))
+            .await;
         let mut begun = Vec::new();
         for _ in 0..1000 {
             begun.push(router.initialize().await);
@@ -46,7 +51,8 @@ async fn a_rising_weight_moves_no_session_and_new_sessions_follow_the_weight() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_revision_gets_nothing_and_its_sessions_begin_again_elsewhere() {
     let (_old, new, pods) = two_revisions().await;
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
     let (id, pod) = router.initialize().await;
     assert_eq!(pod, "new-0");
     router.set(dataplane(2, &[(OLD, "stable", 100), (NEW, "failed", 0)])).await;
@@ -66,9 +72,11 @@ async fn a_failed_revision_gets_nothing_and_its_sessions_begin_again_elsewhere()
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_and_streams_on_a_failed_revision_end_after_the_grace() {
     let (_old, _new, pods) = two_revisions().await;
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
     let slow = tokio::spawn(router.http.post(router.url("/slow")).send());
-    let of_session = router.http.post(router.url("/slow")).header("mcp-session-id", session_of(NEW, "new-0"));
+    let of_session =
+        router.http.post(router.url("/slow")).header("mcp-session-id", session_of(NEW, "new-0"));
     let of_session = tokio::spawn(of_session.send());
     let stream = router.http.get(router.url("/stream")).send().await.unwrap();
     router.counts("mcp_router_requests_in_flight", &[], 3.0).await;
@@ -109,9 +117,13 @@ async fn when_no_pod_takes_a_connection_a_new_request_is_told_to_come_again_and_
         pod.serving.abort();
         pod.serving.await.unwrap_err();
     }
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), listed(&[(OLD, pods)])).await;
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), listed(&[(OLD, pods)])).await;
     let response = router.http.post(router.url("/mcp")).body("{}").send().await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()),
+        (503, "1")
+    );
     router.counts(REQUESTS, &[OLD, "hub_error"], 1.0).await;
     router.counts("mcp_router_rejected_total", &["no_pod"], 1.0).await;
 }
@@ -119,8 +131,11 @@ async fn when_no_pod_takes_a_connection_a_new_request_is_told_to_come_again_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drawn_revision_without_pods_is_replaced_and_that_is_counted() {
     let (_old, _new, pods) = two_revisions().await;
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods.clone()).await;
-    let only_old = Some(pods.unwrap().into_iter().filter(|(service, _)| service.contains(OLD)).collect());
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods.clone())
+            .await;
+    let only_old =
+        Some(pods.unwrap().into_iter().filter(|(service, _)| service.contains(OLD)).collect());
     router.pods.send_replace(only_old);
     while router.initialize().await.1 != "old-0" {}
     assert!(router.metric("mcp_router_failovers_total", &[]).await.unwrap() >= 1.0);
@@ -137,7 +152,8 @@ async fn a_drawn_revision_without_pods_is_replaced_and_that_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminating_pod_keeps_its_sessions() {
-    let (leaving, staying) = (HubPod::start(OLD, "leaving").await, HubPod::start(OLD, "staying").await);
+    let (leaving, staying) =
+        (HubPod::start(OLD, "leaving").await, HubPod::start(OLD, "staying").await);
     let pods = listed(&[(OLD, vec![leaving.upstream(false), staying.upstream(true)])]);
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let id = session_of(OLD, "leaving");
@@ -215,7 +231,11 @@ async fn bodies_pass_byte_by_byte_and_hop_by_hop_headers_do_not() {
     let (_old, _new, pods) = two_revisions().await;
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let big: Vec<u8> = (0..20_000_000u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
-    let request = router.http.post(router.url("/echo?x=1")).header("x-mine", "1").header("connection", "x-hop");
+    let request = router
+        .http
+        .post(router.url("/echo?x=1"))
+        .header("x-mine", "1")
+        .header("connection", "x-hop");
     let echoed = request.header("x-hop", "1").body(big.clone()).send().await.unwrap();
     assert_eq!(echoed.headers()["x-seen"], "20000000");
     let echoed = echoed.bytes().await.unwrap();
@@ -229,7 +249,8 @@ async fn bodies_pass_byte_by_byte_and_hop_by_hop_headers_do_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn modern_callers_stay_on_one_revision_and_nobody_leaves_the_canary_as_it_grows() {
     let (_old, _new, pods) = two_revisions().await;
-    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 80), (NEW, "canary", 20)]), pods).await;
+    let router =
+        TestRouter::start(dataplane(1, &[(OLD, "stable", 80), (NEW, "canary", 20)]), pods).await;
     let of_caller = async |caller: usize| {
         let request = router.http.post(router.url("/mcp")).bearer_auth(format!("key-{caller}"));
         let response = request.header("mcp-protocol-version", "2026-07-28").send().await.unwrap();
@@ -254,7 +275,9 @@ async fn modern_callers_stay_on_one_revision_and_nobody_leaves_the_canary_as_it_
 async fn health_is_answered_here_and_readiness_needs_a_state_and_a_pod() {
     let (old, _new, _) = two_revisions().await;
     let router = TestRouter::start(dataplane(0, &[]), Some(BTreeMap::new())).await;
-    let status = async |path: &str| router.http.get(router.url(path)).send().await.unwrap().status().as_u16();
+    let status = async |path: &str| {
+        router.http.get(router.url(path)).send().await.unwrap().status().as_u16()
+    };
     assert_eq!((status("/health").await, status("/ready").await), (200, 503));
     router.set(dataplane(1, &[(OLD, "stable", 100)])).await;
     assert_eq!(status("/ready").await, 503);

@@ -29,7 +29,10 @@ impl Router {
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let addresses = log.by_ref().map_while(Result::ok).find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            Some((line["listen"].as_str()?.parse().unwrap(), line["admin"].as_str()?.parse().unwrap()))
+            Some((
+                line["listen"].as_str()?.parse().unwrap(),
+                line["admin"].as_str()?.parse().unwrap(),
+            ))
         });
         std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         mcphub_hub::telemetry::start();
@@ -39,12 +42,19 @@ impl Router {
     }
 
     async fn status(&self, path: &str) -> u16 {
-        self.http.get(format!("http://{}{path}", self.address)).send().await.unwrap().status().as_u16()
+        self.http
+            .get(format!("http://{}{path}", self.address))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     }
 
     async fn obeys(&self, generation: u64, token: &str) -> bool {
         let request = self.http.get(format!("http://{}/generation", self.admin)).bearer_auth(token);
-        request.send().await.unwrap().text().await.unwrap() == format!("{{\"generation\":{generation}}}")
+        request.send().await.unwrap().text().await.unwrap()
+            == format!("{{\"generation\":{generation}}}")
     }
 }
 
@@ -93,7 +103,11 @@ async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_wi
     // Until the other nodes know that this pod leaves it waits, with nothing under way.
     let since = Instant::now();
     assert!(drain("1m"));
-    assert!((Duration::from_secs(2)..Duration::from_secs(20)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(20)).contains(&since.elapsed()),
+        "{:?}",
+        since.elapsed()
+    );
     assert_eq!((router.status("/health").await, router.status("/ready").await), (200, 503));
 
     kill(Pid::from_raw(i32::try_from(router.child.id()).unwrap()), Signal::SIGTERM).unwrap();

@@ -66,8 +66,12 @@ async fn answer_of_pod(revision: &'static str, pod: String, request: Request) ->
         "/echo" => {
             let headers = request.headers().clone();
             let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
-            let shown: Vec<_> = headers.iter().map(|(k, v)| format!("{k}: {}\n", v.to_str().unwrap())).collect();
-            ([("x-seen", body.len().to_string())], [shown.concat().into_bytes(), body.to_vec()].concat())
+            let shown: Vec<_> =
+                headers.iter().map(|(k, v)| format!("{k}: {}\n", v.to_str().unwrap())).collect();
+            (
+                [("x-seen", body.len().to_string())],
+                [shown.concat().into_bytes(), body.to_vec()].concat(),
+            )
                 .into_response()
         }
         "/slow" => std::future::pending().await,
@@ -152,7 +156,8 @@ impl TestRouter {
         mcphub_hub::telemetry::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, admin) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
+        let (address, admin) =
+            (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
         let (dataplane, states) = watch::channel(state);
         let (pods, lists) = watch::channel(pods);
         let (keys, rings) = watch::channel(Arc::new(ring()));
@@ -169,7 +174,8 @@ impl TestRouter {
             stopped.await.ok();
         }));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let router = Self { address, admin, dataplane, pods, _keys: keys, stop: Some(stop), running, http };
+        let router =
+            Self { address, admin, dataplane, pods, _keys: keys, stop: Some(stop), running, http };
         let generation = router.dataplane.borrow().generation;
         router.obeys(generation).await;
         router
@@ -190,7 +196,12 @@ impl TestRouter {
         let token = ring().current().admin_token();
         let expected = format!("{{\"generation\":{generation}}}");
         let obeyed = async {
-            let ask = || self.http.get(format!("http://{}/generation", self.admin)).bearer_auth(&token).send();
+            let ask = || {
+                self.http
+                    .get(format!("http://{}/generation", self.admin))
+                    .bearer_auth(&token)
+                    .send()
+            };
             while ask().await.unwrap().text().await.unwrap() != expected {}
         };
         tokio::time::timeout(PATIENCE, obeyed).await.expect("the generation is obeyed");
@@ -211,14 +222,22 @@ impl TestRouter {
     }
 
     pub async fn metrics(&self) -> String {
-        self.http.get(format!("http://{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+        self.http
+            .get(format!("http://{}/metrics", self.admin))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 
     /// Value of the series with this name whose labels contain all of these.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
         let text = self.metrics().await;
         let line = text.lines().find(|line| {
-            line.split(['{', ' ']).next() == Some(name) && labels.iter().all(|label| line.contains(label))
+            line.split(['{', ' ']).next() == Some(name)
+                && labels.iter().all(|label| line.contains(label))
         })?;
         line.rsplit(' ').next()?.parse().ok()
     }

@@ -6,15 +6,19 @@ use crate::scripted::{Scripted, id_of, json as answer_json};
 use crate::support::{TestHub, names, servers, text_of};
 
 const READ: &str = r#"{"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"path":{"type":"string"},"mode":{"enum":["text","binary"],"enumDescriptions":["as UTF-8","as base64"]},"lines":{"type":"integer"}},"required":["path"],"additionalProperties":false}}"#;
-const ERASE: &str = r#"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"dict"}}"#;
+const ERASE: &str =
+    r#"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"dict"}}"#;
 const RESULT: &str = r#"{"content":[{"type":"text","text":"done"}],"n":1.0e400}"#;
 
 async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
-    let server = Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
+    let server =
+        Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
     let mut config = servers(&[("s", &server.url)]);
     let plain = config.clone();
     // One that begins with ! is off.
-    let set = |flag: &&str| (flag.trim_start_matches('!').to_owned(), Value::Bool(!flag.starts_with('!')));
+    let set = |flag: &&str| {
+        (flag.trim_start_matches('!').to_owned(), Value::Bool(!flag.starts_with('!')))
+    };
     config["flags"] = flags.iter().map(set).collect();
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 2.0).await;
@@ -26,7 +30,11 @@ async fn called(hub: &TestHub, server: &Scripted, params: &str) -> (Option<Strin
     let before = server.seen("tools/call").len();
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
     let answer = hub.post(body, &[]).await;
-    assert!(answer.text.ends_with(r#""n":1.0e400}}"#) || answer.text.contains("isError"), "{}", answer.text);
+    assert!(
+        answer.text.ends_with(r#""n":1.0e400}}"#) || answer.text.contains("isError"),
+        "{}",
+        answer.text
+    );
     let seen = server.seen("tools/call").get(before).map(|seen| {
         let (_, params) = seen.body.split_once(r#""params":"#).unwrap();
         params.strip_suffix('}').unwrap().to_owned()
@@ -47,13 +55,19 @@ async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
     let (hub, server, _) = hub_with(&["autoCorrection"]).await;
     let params = r#"{ "x":1.50,"name" : "s__read","arguments": {"Path":"\u0061" ,"lines":"3"} }"#;
     let (seen, answer) = called(&hub, &server, params).await;
-    assert_eq!(seen.as_deref(), Some(r#"{ "x":1.50,"name" : "read","arguments": {"path":"\u0061" ,"lines":3} }"#));
+    assert_eq!(
+        seen.as_deref(),
+        Some(r#"{ "x":1.50,"name" : "read","arguments": {"path":"\u0061" ,"lines":3} }"#)
+    );
     let told = &answer["result"]["_meta"]["mcphub.dev/corrections"];
     assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
     for kind in ["key", "number"] {
         assert_eq!(hub.metric("mcp_hub_corrections_total", &[("kind", kind)]).await, Some(1.0));
     }
-    assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "corrected")]).await, Some(1.0));
+    assert_eq!(
+        hub.metric("mcp_hub_validation_total", &[("outcome", "corrected")]).await,
+        Some(1.0)
+    );
     // What cannot be corrected is the server's to judge while validation is off.
     let (seen, _) = called(&hub, &server, r#"{"name":"s__read","arguments":{"path":7}}"#).await;
     assert_eq!(seen.as_deref(), Some(r#"{"name":"read","arguments":{"path":7}}"#));
@@ -61,11 +75,17 @@ async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_write() {
-    for (enhanced, expected) in [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")] {
+    for (enhanced, expected) in
+        [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")]
+    {
         let flags: &[&str] = &["enumDescriptionsValidation", "!enhancedErrorMessages"];
         let (hub, server, _) = hub_with(if enhanced { &flags[..1] } else { flags }).await;
-        let (seen, answer) =
-            called(&hub, &server, r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#).await;
+        let (seen, answer) = called(
+            &hub,
+            &server,
+            r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#,
+        )
+        .await;
         assert_eq!(seen, None);
         let (is_error, text) = text_of(&answer);
         assert!(is_error && text.contains(expected), "{text}");
@@ -93,14 +113,18 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
 
     let inner = r#"{ "path" : "\u00e9","lines":1e2 }"#;
     let direct = format!(r#"{{"x":1.0, "name":"s__read","arguments":{inner}}}"#);
-    let dispatched = format!(r#"{{"x":1.0, "name":"s__do","arguments":{{"arguments": {inner} ,"action":"read"}}}}"#);
+    let dispatched = format!(
+        r#"{{"x":1.0, "name":"s__do","arguments":{{"arguments": {inner} ,"action":"read"}}}}"#
+    );
     let (as_direct, _) = called(&hub, &server, &direct).await;
     let (as_dispatched, _) = called(&hub, &server, &dispatched).await;
     assert!(as_direct.is_some());
     assert_eq!(as_dispatched, as_direct, "what is dispatched is the direct call");
 
     let ask = async |arguments: Value| {
-        text_of(&hub.ask("tools/call", json!({"name": "s__do", "arguments": arguments})).await.json())
+        text_of(
+            &hub.ask("tools/call", json!({"name": "s__do", "arguments": arguments})).await.json(),
+        )
     };
     let (is_error, help) = ask(json!({"action": "help", "arguments": {"action": "read"}})).await;
     assert!(!is_error && help == READ.replace("\"read\"", "\"s__read\""), "{help}");
@@ -110,8 +134,10 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
     // With the flag off the tools are back at once, and the dispatching tool was never there.
     hub.write(&plain);
     hub.list_becomes(&["s__erase", "s__read"]).await;
-    let gone = hub.ask("tools/call", json!({"name": "s__do", "arguments": {"action": "read"}})).await;
-    let never = hub.ask("tools/call", json!({"name": "s__da", "arguments": {"action": "read"}})).await;
+    let gone =
+        hub.ask("tools/call", json!({"name": "s__do", "arguments": {"action": "read"}})).await;
+    let never =
+        hub.ask("tools/call", json!({"name": "s__da", "arguments": {"action": "read"}})).await;
     assert_eq!(gone.text.replace("s__do", "s__da"), never.text);
 }
 
@@ -122,7 +148,8 @@ async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_serve
         let definitions = names.map(definition).join(",");
         Scripted::start(&definitions, |seen| answer_json(&id_of(seen), RESULT)).await
     };
-    let (disk, nas) = (start(["read_file", "move_file"]).await, start(["read_file", "copy_file"]).await);
+    let (disk, nas) =
+        (start(["read_file", "move_file"]).await, start(["read_file", "copy_file"]).await);
     let mut config = servers(&[("disk", &disk.url), ("nas", &nas.url)]);
     config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]}});
     config["flags"] = json!({"hierarchicalTools": true});
@@ -131,7 +158,8 @@ async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_serve
         hub.metric_becomes("mcp_hub_tools", &[("server", server), ("state", "exposed")], 2.0).await;
     }
     assert_eq!(hub.tool_names().await, ["filesystem__do"]);
-    for (server, name, action) in [(&disk, "disk__read_file", "disk__read_file"), (&nas, "nas__copy_file", "copy_file")]
+    for (server, name, action) in
+        [(&disk, "disk__read_file", "disk__read_file"), (&nas, "nas__copy_file", "copy_file")]
     {
         let inner = r#"{ "path" : "\u00e9","lines":1e2 }"#;
         let direct = format!(r#"{{"x":1.0, "name":"{name}","arguments":{inner}}}"#);

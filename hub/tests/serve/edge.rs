@@ -42,9 +42,14 @@ async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other
     config["allowedOrigins"] = json!(["https://app.example"]);
     let hub = TestHub::start(config).await;
     let ask_first = async |origin: &str, path: &str| {
-        let request = hub.http.request(reqwest::Method::OPTIONS, hub.url(path)).header("origin", origin);
+        let request =
+            hub.http.request(reqwest::Method::OPTIONS, hub.url(path)).header("origin", origin);
         let request = request.header("access-control-request-method", "POST");
-        request.header("access-control-request-headers", "content-type,mcp-session-id").send().await.unwrap()
+        request
+            .header("access-control-request-headers", "content-type,mcp-session-id")
+            .send()
+            .await
+            .unwrap()
     };
     for path in ["/mcp", "/api/tools"] {
         let allowed = ask_first("https://app.example", path).await;
@@ -64,8 +69,17 @@ async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other
     let answer = hub.post(request("ping", json!({})), &[("origin", "https://app.example")]).await;
     assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example");
     let exposed = answer.headers["access-control-expose-headers"].to_str().unwrap();
-    assert!(exposed.contains("Mcp-Session-Id") && exposed.contains("Mcp-Hub-Revision"), "{exposed}");
-    let tools = hub.http.get(hub.url("/api/tools")).header("origin", "https://app.example").send().await.unwrap();
+    assert!(
+        exposed.contains("Mcp-Session-Id") && exposed.contains("Mcp-Hub-Revision"),
+        "{exposed}"
+    );
+    let tools = hub
+        .http
+        .get(hub.url("/api/tools"))
+        .header("origin", "https://app.example")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(tools.headers()["access-control-allow-origin"], "https://app.example");
     let other = hub.post(request("ping", json!({})), &[]).await;
     assert!(!other.headers.contains_key("access-control-allow-origin"), "{:?}", other.headers);
@@ -79,7 +93,11 @@ async fn in_a_cluster_any_host_is_served() {
     })
     .await;
     let url = format!("http://127.0.0.1:{}/mcp", hub.serving.address.port());
-    let post = hub.http.post(url).header("host", "demo.default.svc").header("content-type", "application/json");
+    let post = hub
+        .http
+        .post(url)
+        .header("host", "demo.default.svc")
+        .header("content-type", "application/json");
     assert_eq!(post.body(request("ping", json!({}))).send().await.unwrap().status(), 200);
 }
 
@@ -123,7 +141,8 @@ async fn over_the_bound_requests_are_told_to_come_again() {
         _ = hub.ask("tools/call", json!({"name": "s__hang"})) => panic!("hang does not end"),
     };
     assert_eq!((refused.status, refused.headers["retry-after"].to_str().unwrap()), (503, "1"));
-    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200).await;
+    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200)
+        .await;
 }
 
 // Else a caller that asks for progress opens as many calls as it likes, whatever the bound says.
@@ -142,12 +161,14 @@ async fn a_call_that_streams_its_answer_holds_its_place_until_the_end() {
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__slow"]).await;
     let call = hub.http.post(hub.url("/mcp")).header("content-type", "application/json");
-    let body = request("tools/call", json!({"name": "s__slow", "_meta": {"progressToken": "mine"}}));
+    let body =
+        request("tools/call", json!({"name": "s__slow", "_meta": {"progressToken": "mine"}}));
     let mut streaming = call.header("accept", "text/event-stream").body(body).send().await.unwrap();
     assert!(streaming.chunk().await.unwrap().is_some(), "the first progress is there");
     assert_eq!(hub.ask("ping", json!({})).await.status, 503);
     drop(streaming);
-    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200).await;
+    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200)
+        .await;
 }
 
 // A batch takes one place, so its length must be bounded too.
@@ -164,7 +185,10 @@ async fn a_batch_over_100_messages_is_refused_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_is_null_is_none() {
     let hub = TestHub::start(servers(&[])).await;
-    assert_eq!(hub.ask("tools/list", json!({"cursor": null})).await.json()["result"]["tools"], json!([]));
+    assert_eq!(
+        hub.ask("tools/list", json!({"cursor": null})).await.json()["result"]["tools"],
+        json!([])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,11 +212,19 @@ async fn rest_tells_of_servers_and_tools_and_changes_nothing() {
         .iter()
         .map(|server| (&server["name"], &server["status"], &server["exposedTools"]))
         .collect();
-    assert_eq!(states, [(&json!("off"), &json!("disabled"), &json!(0)), (&json!("s"), &json!("connected"), &json!(1))]);
+    assert_eq!(
+        states,
+        [
+            (&json!("off"), &json!("disabled"), &json!(0)),
+            (&json!("s"), &json!("connected"), &json!(1))
+        ]
+    );
     assert_eq!(hub.get(hub.url("/api/nothing")).await.status, 404);
     let restart = hub.http.post(hub.url("/api/restart")).send().await.unwrap();
     assert_eq!(restart.status(), 405);
-    for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 404), ("/self-check", 404)] {
+    for (path, status) in
+        [("/health", 200), ("/ready", 200), ("/metrics", 404), ("/self-check", 404)]
+    {
         let answer = hub.get(hub.url(path)).await;
         assert_eq!((answer.status, answer.text.as_str()), (status, ""), "{path}");
     }

@@ -20,7 +20,8 @@ use crate::support::{TestHub, eventually, servers};
 /// A server that lists these tools.
 async fn listing(tools: &[Value]) -> Scripted {
     let definitions: Vec<String> = tools.iter().map(Value::to_string).collect();
-    Scripted::start(&definitions.join(","), |seen| answered(&id_of(seen), r#"{"content":[]}"#)).await
+    Scripted::start(&definitions.join(","), |seen| answered(&id_of(seen), r#"{"content":[]}"#))
+        .await
 }
 
 fn tool(name: &str) -> Value {
@@ -45,9 +46,16 @@ async fn before_anything_happened_counts_are_0_and_ratios_are_null() {
     let null = ["filterRate", "cacheHitRate", "llmCacheHitRate"];
     assert!(null.iter().all(|key| stats.get(key) == Some(&Value::Null)), "{stats}");
     assert_eq!((&stats["enabled"], &stats["mode"]), (&json!(false), &json!("None")));
-    assert_eq!((&stats["serverFilterMode"], &stats["llm"]["enabled"]), (&json!("none"), &json!(false)));
-    assert_eq!((&stats["llm"]["successRate"], &stats["llmCache"]["hitRate"]), (&Value::Null, &Value::Null));
-    for name in ["mcp_hub_list_tokens", "mcp_hub_tokens_saved_total", "mcp_hub_hidden_calls_total"] {
+    assert_eq!(
+        (&stats["serverFilterMode"], &stats["llm"]["enabled"]),
+        (&json!("none"), &json!(false))
+    );
+    assert_eq!(
+        (&stats["llm"]["successRate"], &stats["llmCache"]["hitRate"]),
+        (&Value::Null, &Value::Null)
+    );
+    for name in ["mcp_hub_list_tokens", "mcp_hub_tokens_saved_total", "mcp_hub_hidden_calls_total"]
+    {
         assert_eq!(hub.metric(name, &[]).await, Some(0.0), "{name}");
     }
 }
@@ -90,7 +98,8 @@ fn catalogue() -> Option<Vec<Vec<Value>>> {
     let servers: Vec<Value> = serde_json::from_str(&text).ok()?;
     let definition = |tool: &Value| {
         let parameters = tool["parameter"].as_object().into_iter().flatten();
-        let properties: Value = parameters.map(|(name, said)| (name.clone(), json!({"description": said}))).collect();
+        let properties: Value =
+            parameters.map(|(name, said)| (name.clone(), json!({"description": said}))).collect();
         json!({"name": tool["name"], "description": tool["description"], "inputSchema": {"type": "object", "properties": properties}})
     };
     let of_server = |server: &Value| {
@@ -103,7 +112,8 @@ fn catalogue() -> Option<Vec<Vec<Value>>> {
 
 /// What a definition costs under the name that clients see.
 fn cost(server: usize, tool: &Value) -> u64 {
-    let name = mcphub_core::names::exposed(Some(&format!("s{server}")), tool["name"].as_str().unwrap());
+    let name =
+        mcphub_core::names::exposed(Some(&format!("s{server}")), tool["name"].as_str().unwrap());
     let description = tool["description"].as_str().unwrap_or_default();
     tokens::of_definition(&name, description, &tool["inputSchema"].to_string()).into()
 }
@@ -120,7 +130,8 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
         started.push(listing(tools).await);
     }
     let names: Vec<String> = (0..catalogue.len()).map(|n| format!("s{n}")).collect();
-    let list: Vec<(&str, &str)> = names.iter().zip(&started).map(|(name, s)| (name.as_str(), s.url.as_str())).collect();
+    let list: Vec<(&str, &str)> =
+        names.iter().zip(&started).map(|(name, s)| (name.as_str(), s.url.as_str())).collect();
     let mut config = servers(&list);
     let shown: Vec<usize> = (0..catalogue.len()).filter(|n| n % 7 == 0).collect();
     let allow: Vec<&String> = shown.iter().map(|&n| &names[n]).collect();
@@ -130,7 +141,8 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
 
     let total: usize = catalogue.iter().map(Vec::len).sum();
     eventually("all servers have listed", async || stats(&hub).await["totalTools"] == total).await;
-    let exists = |server: usize, tool: &&Value| server != 0 || !tool["name"].as_str().unwrap().contains('e');
+    let exists =
+        |server: usize, tool: &&Value| server != 0 || !tool["name"].as_str().unwrap().contains('e');
     let kept = |server: usize| catalogue[server].iter().filter(move |tool| exists(server, tool));
     let exposed: usize = shown.iter().map(|&server| kept(server).count()).sum();
     let stats = stats(&hub).await;
@@ -140,18 +152,28 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
         (&json!(exposed), &json!(total - exposed)),
         "{stats}"
     );
-    assert!((stats["filterRate"].as_f64().unwrap() - (total - exposed) as f64 / total as f64).abs() < 1e-12);
+    assert!(
+        (stats["filterRate"].as_f64().unwrap() - (total - exposed) as f64 / total as f64).abs()
+            < 1e-12
+    );
     for server in [0, 1, 7, 300] {
         let of = if shown.contains(&server) { kept(server).count() } else { 0 };
         let labels = |state| [("server", names[server].as_str()), ("state", state)];
-        assert_eq!(hub.metric("mcp_hub_tools", &labels("exposed")).await, Some(of as f64), "{server}");
+        assert_eq!(
+            hub.metric("mcp_hub_tools", &labels("exposed")).await,
+            Some(of as f64),
+            "{server}"
+        );
         assert_eq!(hub.metric("mcp_hub_tools", &labels("unlisted")).await, Some(0.0));
         let denied = (catalogue[server].len() - of) as f64;
         assert_eq!(hub.metric("mcp_hub_tools", &labels("denied")).await, Some(denied), "{server}");
     }
 
-    let whole: u64 = (0..catalogue.len()).flat_map(|server| kept(server).map(move |tool| cost(server, tool))).sum();
-    let listed: u64 = shown.iter().flat_map(|&server| kept(server).map(move |tool| cost(server, tool))).sum();
+    let whole: u64 = (0..catalogue.len())
+        .flat_map(|server| kept(server).map(move |tool| cost(server, tool)))
+        .sum();
+    let listed: u64 =
+        shown.iter().flat_map(|&server| kept(server).map(move |tool| cost(server, tool))).sum();
     hub.metric_becomes("mcp_hub_list_tokens", &[], listed as f64).await;
     let before = metric(&hub, "mcp_hub_tokens_saved_total").await;
     assert_eq!(hub.tool_names().await.len(), exposed);
@@ -188,8 +210,11 @@ fn why_names_the_rule_that_hides_a_tool() {
     let (config, catalogue) = (dir.path().join("hub.json"), dir.path().join("tools.json"));
     let text = r#"{"mcpServers":{"files":{"url":"http://127.0.0.1:1/mcp"}},"filtering":{"mode":"Category","categories":{"expose":["web"]}}}"#;
     std::fs::write(&config, text).unwrap();
-    std::fs::write(&catalogue, r#"{"files":{"tools":[{"name":"read_file","inputSchema":{"type":"object"}}]}}"#)
-        .unwrap();
+    std::fs::write(
+        &catalogue,
+        r#"{"files":{"tools":[{"name":"read_file","inputSchema":{"type":"object"}}]}}"#,
+    )
+    .unwrap();
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-hub"))
         .args(["why", "files__read_file", "--config"])
         .arg(&config)
@@ -199,7 +224,10 @@ fn why_names_the_rule_that_hides_a_tool() {
         .unwrap();
     let answer = String::from_utf8(run.stdout).unwrap();
     assert!(run.status.success() && answer.starts_with("files__read_file: denied\n"), "{answer}");
-    assert!(answer.contains("category filesystem (built in) is not in filtering.categories.expose"), "{answer}");
+    assert!(
+        answer.contains("category filesystem (built in) is not in filtering.categories.expose"),
+        "{answer}"
+    );
 }
 
 // What somebody wonders about is the hub that runs, not the file on a desk.
@@ -207,8 +235,7 @@ fn why_names_the_rule_that_hides_a_tool() {
 async fn a_running_hub_says_why_to_who_is_in_its_pod() {
     let server = listing(&[tool("read_file"), tool("send_mail")]).await;
     let mut config = servers(&[("files", &server.url)]);
-    config["filtering"] =
-        json!({"mode": "Category", "categories": {"expose": ["filesystem"]}, "views": [{"name": "v"}]});
+    config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]}, "views": [{"name": "v"}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["files__read_file"]).await;
     let why = async |arguments: &'static [&'static str]| {
@@ -222,12 +249,19 @@ async fn a_running_hub_says_why_to_who_is_in_its_pod() {
     };
     let (good, text) = why(&["files__send_mail", "--as", r#"{"sub": "ann"}"#]).await;
     assert!(good && text.starts_with("files__send_mail: denied\n"), "{text}");
-    assert!(text.contains("category communication (built in) is not in filtering.categories.expose"), "{text}");
-    let (good, text) = why(&["read_file", "--view", "v"]).await;
     assert!(
-        good && text.contains("files__read_file: listed\n") && text.contains("filtering.views.v: has it"),
+        text.contains("category communication (built in) is not in filtering.categories.expose"),
         "{text}"
     );
-    assert!(!why(&["read_file", "--prompt", "read a file"]).await.0, "without search no prompt chooses");
+    let (good, text) = why(&["read_file", "--view", "v"]).await;
+    assert!(
+        good && text.contains("files__read_file: listed\n")
+            && text.contains("filtering.views.v: has it"),
+        "{text}"
+    );
+    assert!(
+        !why(&["read_file", "--prompt", "read a file"]).await.0,
+        "without search no prompt chooses"
+    );
     assert!(!why(&["read_file", "--as", "ann"]).await.0, "what is no caller is refused");
 }

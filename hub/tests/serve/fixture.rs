@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -51,7 +52,11 @@ impl Fixture {
         Self::start(tools, MODERN, "127.0.0.1:0").await
     }
 
-    pub async fn start(tools: &[&str], versions: &'static [ProtocolVersion], address: &str) -> Self {
+    pub async fn start(
+        tools: &[&str],
+        versions: &'static [ProtocolVersion],
+        address: &str,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         *shared.tools.lock().unwrap() = tools.iter().map(|&tool| tool.to_owned()).collect();
         let stop = CancellationToken::new();
@@ -70,7 +75,10 @@ impl Fixture {
         let app = axum::Router::new().nest_service("/mcp", service);
         let stopped = stop.clone();
         tokio::spawn(async move {
-            axum::serve(listener, app).with_graceful_shutdown(stopped.cancelled_owned()).await.unwrap();
+            axum::serve(listener, app)
+                .with_graceful_shutdown(stopped.cancelled_owned())
+                .await
+                .unwrap();
         });
         Self { url, shared, stop }
     }
@@ -102,8 +110,10 @@ impl Drop for Fixture {
 
 impl ServerHandler for Toolbox {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
-            .with_server_info(Implementation::new("toolbox", "1.0.0"))
+        ServerConfig::new(
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build(),
+        )
+        .with_server_info(Implementation::new("toolbox", "1.0.0"))
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
@@ -131,7 +141,8 @@ impl ServerHandler for Toolbox {
         };
         // Two tools a page: every page must be read.
         let all = self.shared.tools.lock().unwrap().clone();
-        let from: usize = request.and_then(|request| request.cursor).map_or(0, |cursor| cursor.parse().unwrap());
+        let from: usize =
+            request.and_then(|request| request.cursor).map_or(0, |cursor| cursor.parse().unwrap());
         let page = all.iter().skip(from).take(2).map(tool).collect();
         let mut result = ListToolsResult::with_all_items(page);
         result.next_cursor = (from + 2 < all.len()).then(|| (from + 2).to_string());
@@ -158,7 +169,8 @@ impl ServerHandler for Toolbox {
             "progress" => {
                 if let Some(token) = context.meta.get_progress_token() {
                     for step in [1.0, 2.0] {
-                        let params = ProgressNotificationParam::new(token.clone(), step).with_total(2.0);
+                        let params =
+                            ProgressNotificationParam::new(token.clone(), step).with_total(2.0);
                         context.peer.notify_progress(params).await.ok();
                     }
                 }

@@ -21,21 +21,31 @@ fn set(mounted: &tempfile::TempDir, generation: u64, flags: &Value) {
 
 /// A session on this path that has had its list.
 async fn session(hub: &TestHub, path: &str) -> String {
-    let initialize = request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+    let initialize =
+        request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
     let session = hub.post_to(path, initialize, &[]).await.session();
     list(hub, path, &session).await;
     session
 }
 
 async fn list(hub: &TestHub, path: &str, session: &str) -> Vec<String> {
-    names(&hub.post_to(path, request("tools/list", json!({})), &[("mcp-session-id", session)]).await.json())
+    names(
+        &hub.post_to(path, request("tools/list", json!({})), &[("mcp-session-id", session)])
+            .await
+            .json(),
+    )
 }
 
 /// The stream on which a session is told of changes.
 async fn stream(hub: &TestHub, path: &str, session: &str) -> Events {
-    let request = hub.http.get(hub.url(path)).header("accept", "text/event-stream").header("mcp-session-id", session);
+    let request = hub
+        .http
+        .get(hub.url(path))
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", session);
     let stream = request.send().await.unwrap().bytes_stream();
-    let mut stream = Box::pin(stream.map(|bytes| String::from_utf8(bytes.unwrap().to_vec()).unwrap()));
+    let mut stream =
+        Box::pin(stream.map(|bytes| String::from_utf8(bytes.unwrap().to_vec()).unwrap()));
     assert_eq!(stream.next().await.as_deref(), Some(":\n\n"));
     stream
 }
@@ -53,7 +63,8 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     config["filtering"] = json!({"views": [{"name": "one", "tools": ["s__a"]}]});
     let (hub, mounted) = pod(config).await;
     hub.list_becomes(&["s__a", "s__b"]).await;
-    let (streaming, silent, other) = (session(&hub, "/mcp").await, session(&hub, "/mcp").await, "/mcp/v/one");
+    let (streaming, silent, other) =
+        (session(&hub, "/mcp").await, session(&hub, "/mcp").await, "/mcp/v/one");
     let viewing = session(&hub, other).await;
     let mut events = stream(&hub, "/mcp", &streaming).await;
     let mut seen_there = stream(&hub, other, &viewing).await;
@@ -67,7 +78,11 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     assert_eq!(answer.text.matches("list_changed").count(), 1, "{}", answer.text);
     assert_eq!(list(&hub, "/mcp", &silent).await, ["s__do"]);
     let exposed = [("server", "s"), ("state", "exposed")];
-    assert_eq!(hub.metric("mcp_hub_tools", &exposed).await, Some(2.0), "both are in the list, as actions");
+    assert_eq!(
+        hub.metric("mcp_hub_tools", &exposed).await,
+        Some(2.0),
+        "both are in the list, as actions"
+    );
 
     set(&mounted, 5, &json!({"hierarchicalTools": false}));
     told(&mut events).await;
@@ -76,7 +91,8 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     // The list of the view was the same all the time: it hears of this change only.
     server.set_tools(&["b"]).await;
     let mut heard = told(&mut seen_there).await;
-    let ended = hub.http.delete(hub.url(other)).header("mcp-session-id", &viewing).send().await.unwrap();
+    let ended =
+        hub.http.delete(hub.url(other)).header("mcp-session-id", &viewing).send().await.unwrap();
     assert_eq!(ended.status(), 204);
     heard.extend(seen_there.collect::<Vec<_>>().await);
     assert_eq!(heard.matches("list_changed").count(), 1, "{heard}");

@@ -16,11 +16,19 @@ async fn a_changed_file_is_served_and_a_broken_one_is_not() {
     let before = call(&client, "a__whoami", json!({})).await;
     hub.write(&servers(&[("a", &a.url), ("b", &b.url)]));
     hub.list_becomes(&["a__whoami", "b__echo"]).await;
-    assert_eq!(call(&client, "a__whoami", json!({})).await, before, "a server that did not change keeps its sessions");
+    assert_eq!(
+        call(&client, "a__whoami", json!({})).await,
+        before,
+        "a server that did not change keeps its sessions"
+    );
     hub.write(&json!({"mcpServers": {"a": {"url": "${NOT_SET_ANYWHERE}"}}}));
     hub.write(&servers(&[("b", &b.url)]));
     hub.list_becomes(&["b__echo"]).await;
-    assert_eq!(hub.metric("mcp_hub_upstream_up", &[("server", "a")]).await, None, "series of removed servers go");
+    assert_eq!(
+        hub.metric("mcp_hub_upstream_up", &[("server", "a")]).await,
+        None,
+        "series of removed servers go"
+    );
     client.cancel().await.unwrap();
 }
 
@@ -35,7 +43,8 @@ async fn limits_of_a_changed_file_count_from_then_on() {
         hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
         config["limits"] = json!({"maxConcurrent": 1});
         hub.write(&config);
-        eventually("there is one place", async || hub.ask("ping", json!({})).await.status == 503).await;
+        eventually("there is one place", async || hub.ask("ping", json!({})).await.status == 503)
+            .await;
         config["limits"] = json!({"maxConcurrent": 2, "maxRequestBytes": 100});
         hub.write(&config);
         eventually("there are two", async || hub.ask("ping", json!({})).await.status == 200).await;
@@ -56,7 +65,10 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
     let session = hub.session().await;
     let headers = [("mcp-session-id", session.as_str())];
     let drained = hub.http.post(hub.admin_url("/drain")).send().await.unwrap();
-    assert_eq!((drained.status().as_u16(), drained.text().await.unwrap().as_str()), (202, r#"{"left":1}"#));
+    assert_eq!(
+        (drained.status().as_u16(), drained.text().await.unwrap().as_str()),
+        (202, r#"{"left":1}"#)
+    );
     // Kubernetes takes a terminating pod out of new traffic by itself; one that is not ready besides is no longer
     // "serving", and routers would take its sessions for lost.
     assert_eq!(hub.get(hub.url("/ready")).await.status, 200);
@@ -81,15 +93,24 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
     }
     assert!(!stopping.is_finished());
     http.delete(&url).header("mcp-session-id", &session).send().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), stopping).await.expect("stopped in time").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), stopping)
+        .await
+        .expect("stopped in time")
+        .unwrap()
+        .unwrap();
     assert!(ping().await.is_err());
 }
 
 // Routers learn late that a pod is leaving: one that closes its connections at once answers them with nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_without_sessions_is_not_drained_before_routers_have_heard_of_it() {
-    let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| args.hub = Some("demo".into())).await;
-    let drain = || async { hub.http.post(hub.admin_url("/drain")).send().await.unwrap().text().await.unwrap() };
+    let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
+        args.hub = Some("demo".into())
+    })
+    .await;
+    let drain = || async {
+        hub.http.post(hub.admin_url("/drain")).send().await.unwrap().text().await.unwrap()
+    };
     assert_eq!(drain().await, r#"{"left":1}"#);
     eventually("nothing is left", async || drain().await == r#"{"left":0}"#).await;
 }
@@ -98,7 +119,10 @@ async fn a_pod_without_sessions_is_not_drained_before_routers_have_heard_of_it()
 async fn a_standalone_hub_stops_at_once_but_lets_calls_under_way_finish() {
     let server = crate::scripted::Scripted::start(r#"{"name":"t","inputSchema":{}}"#, |seen| {
         std::thread::sleep(Duration::from_millis(500)); // the work of a call, in a server of its own
-        crate::scripted::json(&crate::scripted::id_of(seen), r#"{"content":[{"type":"text","text":"done"}]}"#)
+        crate::scripted::json(
+            &crate::scripted::id_of(seen),
+            r#"{"content":[{"type":"text","text":"done"}]}"#,
+        )
     })
     .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
@@ -107,7 +131,10 @@ async fn a_standalone_hub_stops_at_once_but_lets_calls_under_way_finish() {
     let post = hub.http.post(hub.url("/mcp")).header("content-type", "application/json");
     let calling = tokio::spawn(post.body(request("tools/call", json!({"name": "s__t"}))).send());
     eventually("the call is under way", async || !server.seen("tools/call").is_empty()).await;
-    tokio::time::timeout(Duration::from_secs(5), hub.serving.stop()).await.expect("stopped in time").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), hub.serving.stop())
+        .await
+        .expect("stopped in time")
+        .unwrap();
     assert_eq!(calling.await.unwrap().unwrap().status(), 200);
 }
 
@@ -119,7 +146,10 @@ async fn the_session_table_is_bounded() {
     let first = hub.session().await;
     let (_second, _third) = (hub.session().await, hub.session().await);
     assert_eq!(hub.metric("mcp_hub_sessions", &[]).await, Some(2.0));
-    assert_eq!(hub.post(request("ping", json!({})), &[("mcp-session-id", &first)]).await.status, 404);
+    assert_eq!(
+        hub.post(request("ping", json!({})), &[("mcp-session-id", &first)]).await.status,
+        404
+    );
 }
 
 // A pod sees to sessions of its own only, for now: what another pod of the hub sealed is unknown to it.
@@ -127,5 +157,8 @@ async fn the_session_table_is_bounded() {
 async fn a_session_of_another_pod_is_unknown() {
     let (one, other) = (TestHub::start(servers(&[])).await, TestHub::start(servers(&[])).await);
     let session = one.session().await;
-    assert_eq!(other.post(request("ping", json!({})), &[("mcp-session-id", &session)]).await.status, 404);
+    assert_eq!(
+        other.post(request("ping", json!({})), &[("mcp-session-id", &session)]).await.status,
+        404
+    );
 }

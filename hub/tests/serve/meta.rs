@@ -10,8 +10,13 @@ use crate::fixture::Fixture;
 use crate::scripted::{self, Scripted, id_of};
 use crate::support::{Answer, TestHub, eventually, modern_meta, names, request, servers, text_of};
 
-const META: [&str; 5] =
-    ["hub__analyze_prompt", "hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
+const META: [&str; 5] = [
+    "hub__analyze_prompt",
+    "hub__find_tools",
+    "hub__call_read",
+    "hub__call_write",
+    "hub__call_destructive",
+];
 pub const FILES: &str = r#"{"name":"read_file","description":"Read the contents of a file from disk","inputSchema":{ "type" : "object","properties":{"path":{"type":"string"}}},"annotations":{"readOnlyHint":true}},
     {"name":"write_file","description":"Write text into a file on disk","inputSchema":{"type":"object","properties":{"path":{"type":"string"}}},"annotations":{"readOnlyHint":false,"destructiveHint":false}},
     {"name":"delete_file","description":"Delete a file from disk for good","inputSchema":{"type":"object"},"annotations":{"destructiveHint":true}}"#;
@@ -42,7 +47,11 @@ pub async fn filtered(filtering: Value) -> (TestHub, [Scripted; 2]) {
 
 /// Asks in a session, as a client that takes JSON only.
 async fn ask(hub: &TestHub, session: &str, method: &str, params: Value) -> Answer {
-    hub.post(request(method, params), &[("mcp-session-id", session), ("accept", "application/json")]).await
+    hub.post(
+        request(method, params),
+        &[("mcp-session-id", session), ("accept", "application/json")],
+    )
+    .await
 }
 
 async fn list(hub: &TestHub, session: &str) -> Vec<String> {
@@ -51,7 +60,8 @@ async fn list(hub: &TestHub, session: &str) -> Vec<String> {
 
 /// The answer of a meta-tool, which is JSON in a text.
 pub async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
-    let answer = ask(hub, session, "tools/call", json!({"name": tool, "arguments": arguments})).await.json();
+    let answer =
+        ask(hub, session, "tools/call", json!({"name": tool, "arguments": arguments})).await.json();
     let (failed, text) = text_of(&answer);
     assert!(!failed, "{text}");
     serde_json::from_str(&text).unwrap()
@@ -74,9 +84,13 @@ async fn a_session_begins_with_meta_tools_and_a_prompt_brings_those_that_fit() {
     assert_eq!(answer["tools"][0]["listed"], true);
     assert!(answer["next"].as_str().unwrap().contains("tools/list"));
     let listed = list(&hub, &session).await;
-    assert!(listed.contains(&"files__read_file".to_owned()) && listed.len() == META.len() + chosen(&answer).len());
+    assert!(
+        listed.contains(&"files__read_file".to_owned())
+            && listed.len() == META.len() + chosen(&answer).len()
+    );
     // Another task adds; nothing that the session uses goes away under it.
-    meta(&hub, &session, META[0], json!({"prompt": "weather forecast", "context": "for Paris"})).await;
+    meta(&hub, &session, META[0], json!({"prompt": "weather forecast", "context": "for Paris"}))
+        .await;
     let listed = list(&hub, &session).await;
     for tool in ["files__read_file", "others__forecast"] {
         assert!(listed.contains(&tool.to_owned()), "{tool} in {listed:?}");
@@ -101,19 +115,38 @@ async fn an_open_stream_hears_that_the_list_has_changed_and_hears_it_once() {
     let (hub, _servers) = prompted(json!({"maxTools": 1})).await;
     let session = hub.session().await;
     list(&hub, &session).await;
-    let stream = hub.http.get(hub.url("/mcp")).header("accept", "text/event-stream").header("mcp-session-id", &session);
+    let stream = hub
+        .http
+        .get(hub.url("/mcp"))
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &session);
     let mut stream = stream.send().await.unwrap().bytes_stream();
     assert_eq!(&stream.next().await.unwrap().unwrap()[..], b":\n\n");
-    let body = request("tools/call", json!({"name": META[0], "arguments": {"prompt": "read a file"}}));
+    let body =
+        request("tools/call", json!({"name": META[0], "arguments": {"prompt": "read a file"}}));
     let answer = hub.post(body, &[("mcp-session-id", &session)]).await;
-    assert_eq!(answer.headers["content-type"], "application/json", "it is told in the stream, not here too");
-    let event = tokio::time::timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap().unwrap();
-    assert!(std::str::from_utf8(&event).unwrap().contains("notifications/tools/list_changed"), "{event:?}");
+    assert_eq!(
+        answer.headers["content-type"], "application/json",
+        "it is told in the stream, not here too"
+    );
+    let event = tokio::time::timeout(Duration::from_secs(5), stream.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(
+        std::str::from_utf8(&event).unwrap().contains("notifications/tools/list_changed"),
+        "{event:?}"
+    );
     // The same choice again changes nothing, and a change after it is told.
     meta(&hub, &session, META[0], json!({"prompt": "read a file"})).await;
     list(&hub, &session).await;
     ask(&hub, &session, "tools/call", json!({"name": "others__send_email"})).await;
-    let event = tokio::time::timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap().unwrap();
+    let event = tokio::time::timeout(Duration::from_secs(5), stream.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert!(std::str::from_utf8(&event).unwrap().contains("list_changed"), "{event:?}");
 }
 
@@ -123,7 +156,8 @@ async fn without_a_stream_the_answer_itself_tells_that_the_list_has_changed() {
     let (hub, _servers) = prompted(json!({})).await;
     let session = hub.session().await;
     list(&hub, &session).await;
-    let body = request("tools/call", json!({"name": META[0], "arguments": {"prompt": "read a file"}}));
+    let body =
+        request("tools/call", json!({"name": META[0], "arguments": {"prompt": "read a file"}}));
     let answer = hub.post(body, &[("mcp-session-id", &session)]).await;
     let messages: Vec<Value> = answer
         .text
@@ -140,7 +174,11 @@ async fn search_gives_definitions_as_they_are_in_a_list_with_scores_and_the_way_
     let (hub, _servers) = prompted(json!({})).await;
     for modern in [false, true] {
         let params = json!({"name": META[1], "arguments": {"query": "delete a file", "limit": 2}});
-        let answer = if modern { hub.modern("tools/call", params).await } else { hub.ask("tools/call", params).await };
+        let answer = if modern {
+            hub.modern("tools/call", params).await
+        } else {
+            hub.ask("tools/call", params).await
+        };
         let (failed, text) = text_of(&answer.json());
         assert!(!failed, "{text}");
         let found: Value = serde_json::from_str(&text).unwrap();
@@ -148,9 +186,13 @@ async fn search_gives_definitions_as_they_are_in_a_list_with_scores_and_the_way_
         assert_eq!(found["tools"][0]["definition"]["name"], "files__delete_file", "{text}");
         assert_eq!(found["tools"][0]["callWith"], "hub__call_destructive");
         assert!(found["tools"].as_array().unwrap().len() <= 2);
-        let only = json!({"name": META[1], "arguments": {"query": "read a file", "server": "files"}});
+        let only =
+            json!({"name": META[1], "arguments": {"query": "read a file", "server": "files"}});
         let (_, text) = text_of(&hub.ask("tools/call", only).await.json());
-        assert!(text.contains(r#""inputSchema":{ "type" : "object","properties""#), "byte for byte: {text}");
+        assert!(
+            text.contains(r#""inputSchema":{ "type" : "object","properties""#),
+            "byte for byte: {text}"
+        );
         assert!(!text.contains("others__"), "{text}");
     }
 }
@@ -176,9 +218,15 @@ async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
     eventually("search is there", async || hub.serving.hub.selector.is_loaded()).await;
     let session = hub.session().await;
     assert_eq!(list(&hub, &session).await, META);
-    for (tool, arguments) in [(META[0], json!({"prompt": "read a file"})), (META[1], json!({"query": "read a file"}))] {
+    for (tool, arguments) in
+        [(META[0], json!({"prompt": "read a file"})), (META[1], json!({"query": "read a file"}))]
+    {
         let answer = meta(&hub, &session, tool, arguments).await;
-        assert_eq!(answer, json!({"tools": [], "message": "There are no tools behind this hub now."}), "{tool}");
+        assert_eq!(
+            answer,
+            json!({"tools": [], "message": "There are no tools behind this hub now."}),
+            "{tool}"
+        );
     }
 }
 
@@ -206,7 +254,8 @@ async fn bad_arguments_are_a_tool_error_that_says_what_to_write(
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "files")], 1.0).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "others")], 1.0).await;
     let session = hub.session().await;
-    let answer = ask(&hub, &session, "tools/call", json!({"name": tool, "arguments": arguments})).await;
+    let answer =
+        ask(&hub, &session, "tools/call", json!({"name": tool, "arguments": arguments})).await;
     let (failed, text) = text_of(&answer.json());
     assert!(failed && text.contains(says), "{text}");
 }
@@ -240,7 +289,11 @@ async fn a_dispatcher_calls_what_its_class_admits(#[case] tool: &str, #[case] ad
         assert!(admitted || text.contains("with the same arguments"), "{text}");
     }
     let calls: usize = upstreams.iter().map(|server| server.seen("tools/call").len()).sum();
-    assert_eq!(calls, admitted.iter().filter(|admitted| **admitted).count(), "what is refused never leaves the hub");
+    assert_eq!(
+        calls,
+        admitted.iter().filter(|admitted| **admitted).count(),
+        "what is refused never leaves the hub"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,11 +311,16 @@ async fn a_dispatched_call_goes_up_and_comes_back_byte_for_byte_like_a_direct_on
     assert_eq!((one.status, &one.text), (other.status, &other.text));
     assert!(one.text.contains(RESULT), "{}", one.text);
     let seen = files.seen("tools/call");
-    let params = |position: usize| seen[position].body.split_once("\"params\":").unwrap().1.to_owned();
+    let params =
+        |position: usize| seen[position].body.split_once("\"params\":").unwrap().1.to_owned();
     assert_eq!(params(0), params(1));
     assert!(params(1).contains(arguments));
     let outcome = [("tool", "files__read_file"), ("outcome", "ok")];
-    assert_eq!(hub.metric("mcp_hub_tool_calls_total", &outcome).await, Some(2.0), "it counts as the tool's own");
+    assert_eq!(
+        hub.metric("mcp_hub_tool_calls_total", &outcome).await,
+        Some(2.0),
+        "it counts as the tool's own"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,8 +332,7 @@ async fn progress_and_cancellation_pass_through_a_dispatcher() {
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
     let session = hub.session().await;
     let dispatch = |id: u32, tool: &str| {
-        let params =
-            json!({"name": META[4], "arguments": {"name": tool, "arguments": {}}, "_meta": {"progressToken": "mine"}});
+        let params = json!({"name": META[4], "arguments": {"name": tool, "arguments": {}}, "_meta": {"progressToken": "mine"}});
         json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
     };
     let answer = hub.post(dispatch(1, "s__progress"), &[("mcp-session-id", &session)]).await;
@@ -284,7 +341,8 @@ async fn progress_and_cancellation_pass_through_a_dispatcher() {
     let headers = [("mcp-session-id", session.as_str())];
     let cancel = async {
         hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
-        let body = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#;
+        let body =
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#;
         hub.post(body, &headers).await
     };
     let (answer, _) = tokio::join!(hub.post(dispatch(2, "s__hang"), &headers), cancel);
@@ -302,13 +360,24 @@ async fn a_modern_dispatch_computes_the_mirrored_headers_of_the_resolved_tool() 
     // The SDK server refuses a call whose Mcp-Name or Mcp-Param headers are not those of its body.
     let params = json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {"region": "eu ü"}}});
     let (failed, text) = text_of(&hub.modern("tools/call", params).await.json());
-    assert_eq!((failed, text.as_str()), (false, r#"{"arguments":{"region":"eu ü"},"tool":"mirror"}"#));
+    assert_eq!(
+        (failed, text.as_str()),
+        (false, r#"{"arguments":{"region":"eu ü"},"tool":"mirror"}"#)
+    );
     let body = request(
         "tools/call",
         json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {}}, "_meta": modern_meta()}),
     );
-    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "s__mirror")];
-    assert_eq!(hub.post(body, &headers).await.status, 400, "downstream headers are those of the dispatcher");
+    let headers = [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "s__mirror"),
+    ];
+    assert_eq!(
+        hub.post(body, &headers).await.status,
+        400,
+        "downstream headers are those of the dispatcher"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,7 +403,8 @@ async fn a_direct_call_of_an_unlisted_tool_works_and_puts_it_on_the_list_of_that
 async fn over_the_budget_the_tool_used_longest_ago_leaves_the_list() {
     let (files, others) = (server(FILES).await, server(OTHERS).await);
     let mut config = servers(&[("files", &files.url), ("others", &others.url)]);
-    config["filtering"] = json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}});
+    config["filtering"] =
+        json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}});
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "files")], 1.0).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "others")], 1.0).await;
@@ -344,8 +414,15 @@ async fn over_the_budget_the_tool_used_longest_ago_leaves_the_list() {
         call(tool).await;
     }
     let listed = list(&hub, &session).await;
-    assert_eq!(listed[META.len()..], ["files__read_file", "others__forecast"], "write_file was used longest ago");
-    assert!(call("files__write_file").await.text.contains(RESULT), "what left the list can be called still");
+    assert_eq!(
+        listed[META.len()..],
+        ["files__read_file", "others__forecast"],
+        "write_file was used longest ago"
+    );
+    assert!(
+        call("files__write_file").await.text.contains(RESULT),
+        "what left the list can be called still"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,7 +432,8 @@ async fn where_everything_is_listed_there_are_no_meta_tools() {
     hub.list_becomes(&["files__delete_file", "files__read_file", "files__write_file"]).await;
     let unknown = hub.ask("tools/call", json!({"name": "files__never"})).await;
     for tool in META {
-        let answer = hub.ask("tools/call", json!({"name": tool, "arguments": {"query": "a"}})).await;
+        let answer =
+            hub.ask("tools/call", json!({"name": tool, "arguments": {"query": "a"}})).await;
         assert_eq!(answer.text, unknown.text.replace("files__never", tool));
     }
 }
@@ -364,7 +442,8 @@ async fn where_everything_is_listed_there_are_no_meta_tools() {
 async fn modern_clients_and_those_without_a_session_have_no_prompts_to_analyse() {
     let (hub, _servers) = prompted(json!({})).await;
     let params = || json!({"name": META[0], "arguments": {"prompt": "read a file"}});
-    for answer in [hub.ask("tools/call", params()).await, hub.modern("tools/call", params()).await] {
+    for answer in [hub.ask("tools/call", params()).await, hub.modern("tools/call", params()).await]
+    {
         assert_eq!(answer.json()["error"]["message"], "Unknown tool: hub__analyze_prompt");
     }
 }

@@ -16,7 +16,9 @@ const SHOWN: [&str; 2] = ["files__*", "others__*"];
 async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
     // Too long for any budget here.
     let long = "Old mail goes to the archive. ".repeat(200);
-    let others = format!(r#"{OTHERS},{{"name":"archive","description":"{long}","inputSchema":{{"type":"object"}}}}"#);
+    let others = format!(
+        r#"{OTHERS},{{"name":"archive","description":"{long}","inputSchema":{{"type":"object"}}}}"#
+    );
     let upstreams = [server(FILES).await, server(&others).await, server(secret).await];
     let names = ["files", "others", "ops"];
     let list: Vec<(&str, &str)> =
@@ -33,7 +35,9 @@ async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
         hub.metric_becomes("mcp_hub_upstream_up", &[("server", name)], 1.0).await;
     }
     // Scores move while vectors come, and answers are compared.
-    let tools = async |state: &str| hub.metric("mcp_hub_selection_tools", &[("state", state)]).await.unwrap();
+    let tools = async |state: &str| {
+        hub.metric("mcp_hub_selection_tools", &[("state", state)]).await.unwrap()
+    };
     eventually("all tools are encoded", async || {
         let indexed = tools("indexed").await;
         indexed > 4.0 && tools("encoded").await >= indexed
@@ -44,7 +48,9 @@ async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
 
 /// The answers to every way, without what is chance in them.
 async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
-    let legacy = |method: &str, params: Value| (format!("{method} {params}"), request(method, params), false);
+    let legacy = |method: &str, params: Value| {
+        (format!("{method} {params}"), request(method, params), false)
+    };
     let modern = |method: &str, mut params: Value| {
         let what = format!("modern {method} {params}");
         params["_meta"] = modern_meta();
@@ -62,7 +68,8 @@ async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
         asked.push(legacy("tools/call", call(tool, json!({}))));
         asked.push(modern("tools/call", call(tool, json!({}))));
         for class in ["read", "write", "destructive"] {
-            let dispatch = call(&format!("hub__call_{class}"), json!({"name": tool, "arguments": {"a": 1}}));
+            let dispatch =
+                call(&format!("hub__call_{class}"), json!({"name": tool, "arguments": {"a": 1}}));
             asked.push(legacy("tools/call", dispatch.clone()));
             asked.push(modern("tools/call", dispatch));
         }
@@ -81,13 +88,17 @@ async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
         answers.push(sent(hub, path, what, body, modern, None).await);
     }
     // In a session, where a prompt adds.
-    let initialize = request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+    let initialize =
+        request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
     let session = hub.post_to(path, initialize, &[]).await.session();
     for (what, body, modern) in [
         legacy("tools/list", json!({})),
         legacy(
             "tools/call",
-            call("hub__analyze_prompt", json!({"prompt": "launch the rocket, then the weather forecast"})),
+            call(
+                "hub__analyze_prompt",
+                json!({"prompt": "launch the rocket, then the weather forecast"}),
+            ),
         ),
         legacy("tools/list", json!({"after": "prompt"})),
         legacy("tools/call", call("ops__launch", json!({}))),
@@ -124,7 +135,9 @@ fn without_chance(text: &str) -> String {
     let mark = r#"\"selectionId\":\""#;
     text.split_once(mark).map_or_else(
         || text.to_owned(),
-        |(before, rest)| format!("{before}{mark}ID{}", rest.trim_start_matches(|c: char| c.is_ascii_hexdigit())),
+        |(before, rest)| {
+            format!("{before}{mark}ID{}", rest.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
+        },
     )
 }
 
@@ -190,6 +203,10 @@ async fn a_tool_that_is_unlisted(#[case] config: Value) {
     let before = hub.tool_names().await;
     hub.post(request("tools/call", json!({"name": "ops__launch"})), &headers).await;
     let listed = hub.post(request("tools/list", json!({})), &headers).await;
-    assert!(crate::support::names(&listed.json()).contains(&"ops__launch".into()), "{}", listed.text);
+    assert!(
+        crate::support::names(&listed.json()).contains(&"ops__launch".into()),
+        "{}",
+        listed.text
+    );
     assert_eq!(hub.tool_names().await, before);
 }

@@ -34,26 +34,41 @@ pub async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
 
 pub async fn self_check(hub: &TestHub) -> SelfCheck {
     let token = MasterKey::new([9; 32]).ring("uid", 1).current().admin_token();
-    let answer = hub.http.get(hub.admin_url("/self-check")).bearer_auth(token).send().await.unwrap();
+    let answer =
+        hub.http.get(hub.admin_url("/self-check")).bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.json().await.unwrap()
 }
 
 pub fn compiled(servers: &[(&str, &str)]) -> Value {
-    let servers: Vec<Value> =
-        servers.iter().map(|(name, url)| json!({"name": name, "prefix": name, "url": url})).collect();
+    let servers: Vec<Value> = servers
+        .iter()
+        .map(|(name, url)| json!({"name": name, "prefix": name, "url": url}))
+        .collect();
     json!({"schema": 1, "servers": servers, "startupTimeoutMs": 500, "flags": {"autoCorrection": false, "enhancedErrorMessages": true}})
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_self_check_passes_tells_of_every_server_and_is_counted_nowhere() {
     let server = Fixture::legacy(&["echo", "b", "c"]).await;
-    let (hub, _mounted) = pod(compiled(&[("good", &server.url), ("dead", "http://127.0.0.1:1/mcp")])).await;
+    let (hub, _mounted) =
+        pod(compiled(&[("good", &server.url), ("dead", "http://127.0.0.1:1/mcp")])).await;
     eventually("ready", async || hub.get(hub.url("/ready")).await.status == 200).await;
     let check = self_check(&hub).await;
     assert!(check.passed, "{check:?}");
     let names: Vec<&str> = check.checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(names, ["listening", "generation", "initialize", "discover", "tools/list", "filtering", "selection"]);
+    assert_eq!(
+        names,
+        [
+            "listening",
+            "generation",
+            "initialize",
+            "discover",
+            "tools/list",
+            "filtering",
+            "selection"
+        ]
+    );
     let [good, dead] = check.servers.as_slice() else { panic!("two servers") };
     assert_eq!((good.connected, good.tools, good.message.as_str()), (true, 3, ""));
     assert!(!dead.connected && dead.message.contains("cannot be reached"), "{dead:?}");
@@ -86,9 +101,13 @@ async fn live_flags_win_over_the_config_and_change_without_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_id_says_where_it_belongs() {
     let (hub, _mounted) = pod(compiled(&[])).await;
-    let claims = session_id::open(&MasterKey::new([9; 32]).ring("uid", 1), &hub.session().await).unwrap();
+    let claims =
+        session_id::open(&MasterKey::new([9; 32]).ring("uid", 1), &hub.session().await).unwrap();
     assert_eq!(claims.revision.unwrap().as_str(), REVISION);
-    assert_eq!((claims.pod.as_str(), claims.protocol_version.as_str()), ("demo-r-0a1b2c3d-x", "2025-11-25"));
+    assert_eq!(
+        (claims.pod.as_str(), claims.protocol_version.as_str()),
+        ("demo-r-0a1b2c3d-x", "2025-11-25")
+    );
     assert_eq!(claims.client_info.unwrap().get(), r#"{"name":"t","version":"1"}"#);
 }
 
@@ -100,17 +119,39 @@ async fn every_bounded_series_is_there_as_zero_with_the_labels_of_the_pod() {
     let labels = [("namespace", "default"), ("hub", "demo"), ("revision", REVISION)];
     assert_eq!(hub.metric("mcp_hub_info", &labels).await, Some(1.0));
     for outcome in ["ok", "caller_error", "tool_error", "upstream_error", "hub_error"] {
-        for method in ["initialize", "ping", "server/discover", "tools/list", "tools/call", "other"] {
-            let found =
-                hub.metric("mcp_hub_requests_total", &[("method", method), ("outcome", outcome), labels[2]]).await;
+        for method in ["initialize", "ping", "server/discover", "tools/list", "tools/call", "other"]
+        {
+            let found = hub
+                .metric(
+                    "mcp_hub_requests_total",
+                    &[("method", method), ("outcome", outcome), labels[2]],
+                )
+                .await;
             assert_eq!(found, Some(0.0), "{method} {outcome}");
         }
-        assert_eq!(hub.metric("mcp_hub_tool_calls_total", &[("server", "s"), ("outcome", outcome)]).await, Some(0.0));
-        hub.metric_becomes("mcp_hub_tool_calls_total", &[("tool", "s__echo"), ("outcome", outcome)], 0.0).await;
+        assert_eq!(
+            hub.metric("mcp_hub_tool_calls_total", &[("server", "s"), ("outcome", outcome)]).await,
+            Some(0.0)
+        );
+        hub.metric_becomes(
+            "mcp_hub_tool_calls_total",
+            &[("tool", "s__echo"), ("outcome", outcome)],
+            0.0,
+        )
+        .await;
     }
-    assert_eq!(hub.metric("mcp_hub_request_duration_seconds_count", &[("method", "tools/call")]).await, Some(0.0));
-    assert_eq!(hub.metric("mcp_hub_overhead_seconds_count", &[("method", "tools/call")]).await, Some(0.0));
-    assert_eq!(hub.metric("mcp_hub_tool_call_duration_seconds_count", &[("server", "s")]).await, Some(0.0));
+    assert_eq!(
+        hub.metric("mcp_hub_request_duration_seconds_count", &[("method", "tools/call")]).await,
+        Some(0.0)
+    );
+    assert_eq!(
+        hub.metric("mcp_hub_overhead_seconds_count", &[("method", "tools/call")]).await,
+        Some(0.0)
+    );
+    assert_eq!(
+        hub.metric("mcp_hub_tool_call_duration_seconds_count", &[("server", "s")]).await,
+        Some(0.0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +163,8 @@ async fn requests_count_by_how_they_ended() {
         hub.ask("tools/call", json!({"name": tool})).await;
     }
     let requests = async |outcome: &str| {
-        hub.metric("mcp_hub_requests_total", &[("method", "tools/call"), ("outcome", outcome)]).await
+        hub.metric("mcp_hub_requests_total", &[("method", "tools/call"), ("outcome", outcome)])
+            .await
     };
     assert_eq!(requests("ok").await, Some(1.0));
     assert_eq!(requests("tool_error").await, Some(2.0), "explode and fail");
@@ -135,7 +177,8 @@ async fn requests_count_by_how_they_ended() {
     hub.post("{", &[]).await;
     hub.ask("no/such/method", json!({})).await;
     assert_eq!(
-        hub.metric("mcp_hub_requests_total", &[("method", "other"), ("outcome", "caller_error")]).await,
+        hub.metric("mcp_hub_requests_total", &[("method", "other"), ("outcome", "caller_error")])
+            .await,
         Some(2.0)
     );
     hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 4.0).await;
@@ -155,12 +198,18 @@ async fn a_denied_tool_answers_byte_for_byte_like_one_that_never_was() {
         (answer.status, answer.text.replace(name, "NAME"))
     };
     let never = ask("s__never").await;
-    assert_eq!(never.1, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: NAME"}}"#);
+    assert_eq!(
+        never.1,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: NAME"}}"#
+    );
     for denied in ["s__deny1", "s__hide2", "s__echo", "deny1", "hide2"] {
         assert_eq!(ask(denied).await, never, "{denied}");
     }
     let listed = hub.ask("tools/list", json!({})).await.json();
     assert_eq!(listed["result"]["tools"][0]["description"], "Says it.");
     assert!(ask("s__say").await.1.contains(r#"\"tool\":\"echo\""#));
-    assert!(ask("say").await.1.contains(r#"\"tool\":\"echo\""#), "a bare name that is unique resolves");
+    assert!(
+        ask("say").await.1.contains(r#"\"tool\":\"echo\""#),
+        "a bare name that is unique resolves"
+    );
 }

@@ -8,8 +8,7 @@ use crate::support::{TestHub, modern_meta, servers};
 /// Big numbers, unknown keys, escapes, white space, key order: all that models of SDKs normalise away.
 const DEFINITION: &str = "{ \"zzz\": {\"b\":1.50,\"a\":123456789012345678901234567890}, \"name\" : \"odd\",\"description\":\"\\u00e9 \\ud83d\\ude00\",\n\"inputSchema\":{\"type\":\"object\",\"properties\":{\"name\":{}},\"x-unknown\":[1e-7, 1E400]},\"_meta\":{\"k\":null} }";
 const RESULT: &str = "{ \"structuredContent\" : {\"n\":0.1000,\"big\":123456789012345678901234567890,\"s\":\"\\u0041\\/\"},\"content\":[{\"type\":\"text\",\"text\":\"a\\nb\"}],\"unknown\":[1e400 , null]}";
-const ARGUMENTS: &str =
-    "{ \"z\":1.0,\"a\":[98765432109876543210987654321 ,1e400],\"s\":\"\\u00e9\\ud83d\\ude00\\/\", \"name\":\"x\" }";
+const ARGUMENTS: &str = "{ \"z\":1.0,\"a\":[98765432109876543210987654321 ,1e400],\"s\":\"\\u00e9\\ud83d\\ude00\\/\", \"name\":\"x\" }";
 
 fn params(name: &str) -> String {
     format!("{{ \"unknown\": 1.10, \"name\" : \"{name}\",\"arguments\":{ARGUMENTS} }}")
@@ -21,15 +20,23 @@ async fn a_definition_changes_in_its_name_only() {
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     let answer = hub.post(r#"{"jsonrpc":"2.0","id":"i","method":"tools/list"}"#, &[]).await;
     let expected = DEFINITION.replace("\"odd\"", "\"s__odd\"");
-    assert_eq!(answer.text, format!(r#"{{"jsonrpc":"2.0","id":"i","result":{{"tools":[{expected}]}}}}"#));
+    assert_eq!(
+        answer.text,
+        format!(r#"{{"jsonrpc":"2.0","id":"i","result":{{"tools":[{expected}]}}}}"#)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_legacy_call_changes_in_its_name_and_id_only_and_its_result_not_at_all() {
     for as_events in [false, true] {
         let server = Scripted::start(DEFINITION, move |seen| {
-            let text = format!("{{\"result\":{RESULT},\"id\":{},\"jsonrpc\":\"2.0\"}}", id_of(seen));
-            if as_events { events(&format!("id: 1\ndata:\n\nid: 2\ndata: {text}\n\n")) } else { json_text(&text) }
+            let text =
+                format!("{{\"result\":{RESULT},\"id\":{},\"jsonrpc\":\"2.0\"}}", id_of(seen));
+            if as_events {
+                events(&format!("id: 1\ndata:\n\nid: 2\ndata: {text}\n\n"))
+            } else {
+                json_text(&text)
+            }
         })
         .await;
         let hub = TestHub::start(servers(&[("s", &server.url)])).await;
@@ -39,12 +46,18 @@ async fn a_legacy_call_changes_in_its_name_and_id_only_and_its_result_not_at_all
             params("s__odd")
         );
         let answer = hub.post(call, &[]).await;
-        assert_eq!(answer.text, format!("{{\"jsonrpc\":\"2.0\",\"id\":\"\\u0069\",\"result\":{RESULT}}}"));
+        assert_eq!(
+            answer.text,
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":\"\\u0069\",\"result\":{RESULT}}}")
+        );
         let seen = &server.seen("tools/call")[0];
         let id = id_of(seen);
         assert_eq!(
             seen.body,
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{}}}", params("odd"))
+            format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{}}}",
+                params("odd")
+            )
         );
     }
 }
@@ -56,20 +69,31 @@ async fn a_modern_call_to_a_legacy_server_leaves_its_hop_keys_behind_and_gets_a_
     hub.metric_becomes("mcp_hub_tools", &[("server", "s"), ("state", "exposed")], 1.0).await;
     let mut meta = modern_meta().to_string();
     meta.insert_str(1, "\"com.example/k\" : 1.50,");
-    let with_meta = |name: &str, meta: &str| params(name).replacen('{', &format!("{{\"_meta\":{meta},"), 1);
-    let call =
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{}}}", with_meta("s__odd", &meta));
-    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "s__odd")];
+    let with_meta =
+        |name: &str, meta: &str| params(name).replacen('{', &format!("{{\"_meta\":{meta},"), 1);
+    let call = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{}}}",
+        with_meta("s__odd", &meta)
+    );
+    let headers = [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "s__odd"),
+    ];
     let answer = hub.post(call, &headers).await;
     let typed = RESULT.replacen('{', "{\"resultType\":\"complete\",", 1);
     assert_eq!(answer.text, format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{typed}}}"));
     let seen = &server.seen("tools/call")[0];
     assert!(
-        seen.body.ends_with(&format!("\"params\":{}}}", with_meta("odd", "{\"com.example/k\" : 1.50}"))),
+        seen.body
+            .ends_with(&format!("\"params\":{}}}", with_meta("odd", "{\"com.example/k\" : 1.50}"))),
         "{}",
         seen.body
     );
-    assert_eq!(seen.headers["mcp-protocol-version"], "2025-06-18", "the version of the session upstream");
+    assert_eq!(
+        seen.headers["mcp-protocol-version"], "2025-06-18",
+        "the version of the session upstream"
+    );
     assert!(!seen.headers.contains_key("mcp-method"));
 }
 

@@ -14,10 +14,12 @@ use crate::support::{TestHub, call, modern_meta, names, request, servers, text_o
 async fn sdk_clients_of_both_eras_list_and_call_through_servers_of_both_eras(
     #[values(false, true)] modern_client: bool,
 ) {
-    let (old, new) = (Fixture::legacy(&["echo", "a", "b"]).await, Fixture::modern(&["echo", "mirror"]).await);
+    let (old, new) =
+        (Fixture::legacy(&["echo", "a", "b"]).await, Fixture::modern(&["echo", "mirror"]).await);
     let hub = TestHub::start(servers(&[("old", &old.url), ("new", &new.url)])).await;
     let client = if modern_client { hub.modern_client().await } else { hub.legacy_client().await };
-    let listed: Vec<String> = client.list_all_tools().await.unwrap().iter().map(|tool| tool.name.to_string()).collect();
+    let listed: Vec<String> =
+        client.list_all_tools().await.unwrap().iter().map(|tool| tool.name.to_string()).collect();
     assert_eq!(listed, ["new__echo", "new__mirror", "old__a", "old__b", "old__echo"]);
     for tool in ["old__echo", "new__echo"] {
         let text = call(&client, tool, json!({"n": 1})).await;
@@ -35,33 +37,55 @@ async fn sdk_clients_of_both_eras_list_and_call_through_servers_of_both_eras(
 async fn a_legacy_session_begins_is_used_and_ends() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
-    for (asked, given) in
-        [("2024-11-05", "2024-11-05"), ("2025-06-18", "2025-06-18"), ("2026-07-28", "2025-11-25"), ("x", "2025-11-25")]
-    {
-        let answer = hub.ask("initialize", json!({"protocolVersion": asked, "capabilities": {}})).await;
+    for (asked, given) in [
+        ("2024-11-05", "2024-11-05"),
+        ("2025-06-18", "2025-06-18"),
+        ("2026-07-28", "2025-11-25"),
+        ("x", "2025-11-25"),
+    ] {
+        let answer =
+            hub.ask("initialize", json!({"protocolVersion": asked, "capabilities": {}})).await;
         assert_eq!(answer.json()["result"]["protocolVersion"], given);
-        assert_eq!(answer.json()["result"]["capabilities"], json!({"tools": {"listChanged": true}}));
+        assert_eq!(
+            answer.json()["result"]["capabilities"],
+            json!({"tools": {"listChanged": true}})
+        );
     }
     let session = hub.session().await;
     let headers = [("mcp-session-id", session.as_str())];
-    let initialized = hub.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, &headers).await;
+    let initialized =
+        hub.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, &headers).await;
     assert_eq!((initialized.status, initialized.text.as_str()), (202, ""));
     assert_eq!(hub.post(request("ping", json!({})), &headers).await.json()["result"], json!({}));
-    assert_eq!(names(&hub.post(request("tools/list", json!({})), &headers).await.json()), ["s__echo"]);
-    let ended = hub.http.delete(hub.url("/mcp")).header("mcp-session-id", &session).send().await.unwrap();
+    assert_eq!(
+        names(&hub.post(request("tools/list", json!({})), &headers).await.json()),
+        ["s__echo"]
+    );
+    let ended =
+        hub.http.delete(hub.url("/mcp")).header("mcp-session-id", &session).send().await.unwrap();
     assert_eq!(ended.status(), 204);
     // 404 is what makes clients initialize again; 400 makes them give up.
     assert_eq!(hub.post(request("tools/list", json!({})), &headers).await.status, 404);
-    assert_eq!(hub.post(request("ping", json!({})), &[("mcp-session-id", "made up")]).await.status, 404);
+    assert_eq!(
+        hub.post(request("ping", json!({})), &[("mcp-session-id", "made up")]).await.status,
+        404
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn initialize_is_legacy_whatever_its_headers_say() {
     let hub = TestHub::start(servers(&[])).await;
-    let body =
-        request("initialize", json!({"protocolVersion": "2026-07-28", "capabilities": {}, "_meta": modern_meta()}));
-    let answer = hub.post(body, &[("mcp-protocol-version", "2026-07-28"), ("mcp-session-id", "old one")]).await;
-    assert_eq!((answer.status, &answer.json()["result"]["protocolVersion"]), (200, &json!("2025-11-25")));
+    let body = request(
+        "initialize",
+        json!({"protocolVersion": "2026-07-28", "capabilities": {}, "_meta": modern_meta()}),
+    );
+    let answer = hub
+        .post(body, &[("mcp-protocol-version", "2026-07-28"), ("mcp-session-id", "old one")])
+        .await;
+    assert_eq!(
+        (answer.status, &answer.json()["result"]["protocolVersion"]),
+        (200, &json!("2025-11-25"))
+    );
     assert!(!answer.session().is_empty());
 }
 
@@ -78,7 +102,11 @@ async fn without_a_session_id_legacy_requests_are_served_unless_it_is_required(
     config["sessions"] = json!({"requireId": require});
     let hub = TestHub::start(config).await;
     assert_eq!(hub.ask("tools/list", json!({})).await.status, status);
-    assert_eq!(hub.modern("tools/list", json!({})).await.status, 200, "the modern protocol has no sessions");
+    assert_eq!(
+        hub.modern("tools/list", json!({})).await.status,
+        200,
+        "the modern protocol has no sessions"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,12 +130,23 @@ async fn modern_answers_have_what_the_specification_wants() {
     let discovered = hub.modern("server/discover", json!({})).await.json()["result"].clone();
     assert_eq!(discovered["resultType"], "complete");
     assert_eq!(discovered["supportedVersions"][0], "2026-07-28");
-    assert_eq!(discovered["capabilities"], json!({"tools": {}}), "no subscriptions yet, so no listChanged");
+    assert_eq!(
+        discovered["capabilities"],
+        json!({"tools": {}}),
+        "no subscriptions yet, so no listChanged"
+    );
     let listed = hub.modern("tools/list", json!({})).await.json()["result"].clone();
-    assert_eq!((&listed["resultType"], &listed["cacheScope"]), (&json!("complete"), &json!("public")));
+    assert_eq!(
+        (&listed["resultType"], &listed["cacheScope"]),
+        (&json!("complete"), &json!("public"))
+    );
     assert!(listed["ttlMs"].is_u64());
     let called = hub.modern("tools/call", json!({"name": "s__echo"})).await;
-    assert_eq!(called.json()["result"]["resultType"], "complete", "a legacy server's result has none");
+    assert_eq!(
+        called.json()["result"]["resultType"],
+        "complete",
+        "a legacy server's result has none"
+    );
     assert!(!called.headers.contains_key("mcp-session-id"));
 }
 
@@ -132,7 +171,11 @@ async fn modern_requests_that_contradict_themselves_are_refused(
 ) {
     let hub = TestHub::start(servers(&[])).await;
     let answer = hub.post(request("tools/list", json!({"_meta": meta})), headers).await;
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (status, &json!(code)),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +183,10 @@ async fn a_modern_call_whose_headers_name_another_tool_or_argument_is_refused() 
     let server = Fixture::modern(&["mirror", "echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__echo", "s__mirror"]).await;
-    let body =
-        request("tools/call", json!({"name": "s__mirror", "arguments": {"region": "eu"}, "_meta": modern_meta()}));
+    let body = request(
+        "tools/call",
+        json!({"name": "s__mirror", "arguments": {"region": "eu"}, "_meta": modern_meta()}),
+    );
     let base = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call")];
     for (name, region, status) in [
         ("s__echo", Some("eu"), 400),
@@ -161,12 +206,25 @@ async fn a_modern_call_whose_headers_name_another_tool_or_argument_is_refused() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_built_yet_is_no_capability_and_no_method() {
     let hub = TestHub::start(servers(&[])).await;
-    for method in ["resources/list", "prompts/list", "completion/complete", "logging/setLevel", "subscriptions/listen"]
-    {
+    for method in [
+        "resources/list",
+        "prompts/list",
+        "completion/complete",
+        "logging/setLevel",
+        "subscriptions/listen",
+    ] {
         let legacy = hub.ask(method, json!({})).await;
-        assert_eq!((legacy.status, &legacy.json()["error"]["code"]), (200, &json!(-32601)), "{method}");
+        assert_eq!(
+            (legacy.status, &legacy.json()["error"]["code"]),
+            (200, &json!(-32601)),
+            "{method}"
+        );
         let modern = hub.modern(method, json!({})).await;
-        assert_eq!((modern.status, &modern.json()["error"]["code"]), (404, &json!(-32601)), "{method}");
+        assert_eq!(
+            (modern.status, &modern.json()["error"]["code"]),
+            (404, &json!(-32601)),
+            "{method}"
+        );
     }
 }
 
@@ -176,7 +234,10 @@ async fn progress_comes_back_under_the_callers_token_before_the_result() {
         let hub = TestHub::start(servers(&[("s", &server.url)])).await;
         hub.list_becomes(&["s__progress"]).await;
         let session = hub.session().await;
-        let body = request("tools/call", json!({"name": "s__progress", "_meta": {"progressToken": "mine"}}));
+        let body = request(
+            "tools/call",
+            json!({"name": "s__progress", "_meta": {"progressToken": "mine"}}),
+        );
         let answer = hub.post(body, &[("mcp-session-id", &session)]).await;
         assert_eq!(answer.headers["content-type"], "text/event-stream");
         let messages: Vec<Value> = answer
@@ -201,12 +262,19 @@ async fn a_session_hears_of_a_changed_list_once_and_gets_the_new_one() {
     hub.list_becomes(&["s__echo"]).await;
     let session = hub.session().await;
     hub.post(request("tools/list", json!({})), &[("mcp-session-id", &session)]).await;
-    let stream = hub.http.get(hub.url("/mcp")).header("accept", "text/event-stream").header("mcp-session-id", &session);
+    let stream = hub
+        .http
+        .get(hub.url("/mcp"))
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &session);
     let mut stream = stream.send().await.unwrap().bytes_stream();
     assert_eq!(&stream.next().await.unwrap().unwrap()[..], b":\n\n");
     server.set_tools(&["echo", "more"]).await;
-    let event =
-        tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("told in time").unwrap().unwrap();
+    let event = tokio::time::timeout(Duration::from_secs(5), stream.next())
+        .await
+        .expect("told in time")
+        .unwrap()
+        .unwrap();
     assert_eq!(
         &event[..],
         b"event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
@@ -214,7 +282,16 @@ async fn a_session_hears_of_a_changed_list_once_and_gets_the_new_one() {
     let listed = hub.post(request("tools/list", json!({})), &[("mcp-session-id", &session)]).await;
     assert_eq!(names(&listed.json()), ["s__echo", "s__more"]);
     // A second stream of the session takes the place of the first, or every message would come twice.
-    let second = hub.http.get(hub.url("/mcp")).header("accept", "text/event-stream").header("mcp-session-id", &session);
+    let second = hub
+        .http
+        .get(hub.url("/mcp"))
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &session);
     let _second = second.send().await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("ended in time").is_none());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(5), stream.next())
+            .await
+            .expect("ended in time")
+            .is_none()
+    );
 }

@@ -34,7 +34,10 @@ struct Script {
 
 impl Scripted {
     /// A legacy server with this tool definition, that answers `tools/call` so.
-    pub async fn start(definition: &str, call: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+    pub async fn start(
+        definition: &str,
+        call: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> Self {
         Self::with_stream(StatusCode::METHOD_NOT_ALLOWED, definition, call).await
     }
 
@@ -45,7 +48,12 @@ impl Scripted {
         call: impl Fn(&Seen) -> Response + Send + Sync + 'static,
     ) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script = Script { seen: Arc::clone(&seen), call: Box::new(call), definition: definition.into(), stream };
+        let script = Script {
+            seen: Arc::clone(&seen),
+            call: Box::new(call),
+            definition: definition.into(),
+            stream,
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let app = Router::new().fallback(any(answer)).with_state(Arc::new(script));
@@ -56,7 +64,13 @@ impl Scripted {
     /// Requests that had this method in their body, in their order.
     pub fn seen(&self, method: &str) -> Vec<Seen> {
         let wanted = format!("\"method\":\"{method}\"");
-        self.seen.lock().unwrap().iter().filter(|seen| seen.body.contains(&wanted)).cloned().collect()
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|seen| seen.body.contains(&wanted))
+            .cloned()
+            .collect()
     }
 }
 
@@ -68,13 +82,23 @@ async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Byt
             let result = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"s","version":"1"}}"#;
             ([("mcp-session-id", "one")], json(&id_of(&seen), result)).into_response()
         }
-        Some("tools/list") => json(&id_of(&seen), &format!("{{\"tools\":[{}]}}", script.definition)),
+        Some("tools/list") => {
+            json(&id_of(&seen), &format!("{{\"tools\":[{}]}}", script.definition))
+        }
         Some("tools/call") => (script.call)(&seen),
-        Some(notification) if notification.starts_with("notifications/") => StatusCode::ACCEPTED.into_response(),
-        _ => match seen.headers.get("last-event-id").map(|id| id.to_str().unwrap().replace("call-", "")) {
+        Some(notification) if notification.starts_with("notifications/") => {
+            StatusCode::ACCEPTED.into_response()
+        }
+        _ => match seen
+            .headers
+            .get("last-event-id")
+            .map(|id| id.to_str().unwrap().replace("call-", ""))
+        {
             Some(id) => {
                 let result = r#"{"content":[{"type":"text","text":"resumed"}]}"#;
-                events(&format!("id: last\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"))
+                events(&format!(
+                    "id: last\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"
+                ))
             }
             None => script.stream.into_response(),
         },

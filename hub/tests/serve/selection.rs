@@ -24,7 +24,11 @@ async fn without_search_everything_is_zero_and_nothing_is_loaded() {
     for backend in ["embedded", "llm"] {
         for outcome in ["found", "nothing_fits", "failed"] {
             let labels = [("backend", backend), ("outcome", outcome)];
-            assert_eq!(hub.metric("mcp_hub_selection_total", &labels).await, Some(0.0), "{labels:?}");
+            assert_eq!(
+                hub.metric("mcp_hub_selection_total", &labels).await,
+                Some(0.0),
+                "{labels:?}"
+            );
         }
     }
     for name in ["mcp_hub_selection_queue", "mcp_hub_selection_learned_total"] {
@@ -45,9 +49,15 @@ async fn without_search_everything_is_zero_and_nothing_is_loaded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn search_works_at_once_and_vectors_come_for_every_tool() {
     let (hub, _servers) = prompted(json!({})).await;
-    assert_eq!(find(&hub, "weather forecast").await["tools"][0]["definition"]["name"], "others__forecast");
+    assert_eq!(
+        find(&hub, "weather forecast").await["tools"][0]["definition"]["name"],
+        "others__forecast"
+    );
     hub.metric_becomes("mcp_hub_selection_tools", &[("state", "encoded")], 5.0).await;
-    assert_eq!(find(&hub, "is it going to rain").await["tools"][0]["definition"]["name"], "others__forecast");
+    assert_eq!(
+        find(&hub, "is it going to rain").await["tools"][0]["definition"]["name"],
+        "others__forecast"
+    );
     assert_eq!(hub.metric("mcp_hub_selection_total", &FOUND).await, Some(2.0));
     find(&hub, "qqqq zzzz xxxx").await;
     let nothing = [FOUND[0], ("outcome", "nothing_fits")];
@@ -68,14 +78,21 @@ async fn recall_of_golden_questions_is_measured_and_follows_the_config() {
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.75).await;
     let golden = hub.serving.hub.selector.golden().unwrap();
     assert_eq!(golden.unknown, ["others__gone"]);
-    assert_eq!(hub.metric("mcp_hub_selection_total", &FOUND).await, Some(0.0), "the hub's own questions do not count");
+    assert_eq!(
+        hub.metric("mcp_hub_selection_total", &FOUND).await,
+        Some(0.0),
+        "the hub's own questions do not count"
+    );
     // A worse filter is seen by it.
     config["mcpServers"]["others"]["tools"] = json!({"deny": ["forecast"]});
     hub.write(&config);
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.25).await;
     config["filtering"] = json!({"mode": "PromptBased"});
     hub.write(&config);
-    eventually("no question, no series", async || hub.metric("mcp_hub_selection_recall", &[]).await.is_none()).await;
+    eventually("no question, no series", async || {
+        hub.metric("mcp_hub_selection_recall", &[]).await.is_none()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +101,8 @@ async fn a_successful_call_that_names_its_selection_teaches_once() {
     let selection = find(&hub, "weather forecast").await["selectionId"].clone();
     let learned = async || hub.metric("mcp_hub_selection_learned_total", &[]).await;
     let call = async |selection: &Value| {
-        let arguments = json!({"name": "others__forecast", "arguments": {}, "selectionId": selection});
+        let arguments =
+            json!({"name": "others__forecast", "arguments": {}, "selectionId": selection});
         let params = json!({"name": "hub__call_destructive", "arguments": arguments});
         assert!(!text_of(&hub.ask("tools/call", params).await.json()).0);
     };

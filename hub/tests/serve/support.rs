@@ -104,7 +104,12 @@ impl TestHub {
     }
 
     /// The same to another path.
-    pub async fn post_to(&self, path: &str, body: impl Into<String>, headers: &[(&str, &str)]) -> Answer {
+    pub async fn post_to(
+        &self,
+        path: &str,
+        body: impl Into<String>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut all = HeaderMap::new();
         all.insert("content-type", HeaderValue::from_static("application/json"));
         all.insert("accept", HeaderValue::from_static("application/json, text/event-stream"));
@@ -125,8 +130,7 @@ impl TestHub {
 
     /// A legacy session.
     pub async fn session(&self) -> String {
-        let params =
-            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let answer = self.ask("initialize", params).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.session()
@@ -155,7 +159,9 @@ impl TestHub {
     /// An SDK client of the modern protocol.
     pub async fn modern_client(&self) -> RunningService<RoleClient, ClientConfig> {
         let transport = StreamableHttpClientTransport::from_uri(self.url("/mcp"));
-        let mode = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+        let mode = ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+        };
         ClientConfig::default().serve_with_lifecycle(transport, mode).await.unwrap()
     }
 
@@ -165,20 +171,26 @@ impl TestHub {
         text.lines().find_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let (found, rest) = series.split_once('{').unwrap_or((series, ""));
-            let all = labels.iter().all(|(label, value)| rest.contains(&format!("{label}=\"{value}\"")));
+            let all =
+                labels.iter().all(|(label, value)| rest.contains(&format!("{label}=\"{value}\"")));
             (found == name && all).then(|| value.parse().unwrap())
         })
     }
 
     /// Waits until the series has the value.
     pub async fn metric_becomes(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        eventually(&format!("{name}{labels:?} is {value}"), async || self.metric(name, labels).await == Some(value))
-            .await;
+        eventually(&format!("{name}{labels:?} is {value}"), async || {
+            self.metric(name, labels).await == Some(value)
+        })
+        .await;
     }
 
     /// Waits until the list is this.
     pub async fn list_becomes(&self, expected: &[&str]) {
-        eventually(&format!("the list is {expected:?}"), async || self.tool_names().await == expected).await;
+        eventually(&format!("the list is {expected:?}"), async || {
+            self.tool_names().await == expected
+        })
+        .await;
     }
 }
 
@@ -211,19 +223,26 @@ pub fn names(list: &Value) -> Vec<String> {
 /// The text of a call's result, with whether it is an error.
 pub fn text_of(answer: &Value) -> (bool, String) {
     let result = &answer["result"];
-    let text = result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("text, not {answer}"));
+    let text =
+        result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("text, not {answer}"));
     (result["isError"] == true, text.to_owned())
 }
 
 /// The text that an SDK client gets from a tool.
-pub async fn call(client: &RunningService<RoleClient, ClientConfig>, tool: &'static str, arguments: Value) -> String {
+pub async fn call(
+    client: &RunningService<RoleClient, ClientConfig>,
+    tool: &'static str,
+    arguments: Value,
+) -> String {
     let Value::Object(arguments) = arguments else { panic!("an object") };
-    let result = client.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await.unwrap();
+    let result =
+        client.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await.unwrap();
     result.content[0].as_text().unwrap().text.clone()
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
+    let response =
+        tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, text: response.text().await.unwrap() }
 }

@@ -20,7 +20,8 @@ async fn a_hung_and_a_dead_server_delay_nobody_else() {
     let good = Fixture::legacy(&["echo", "hang"]).await;
     let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(); // accepts and says nothing
     let hung_url = format!("http://{}/mcp", hung.local_addr().unwrap());
-    let mut config = servers(&[("good", &good.url), ("hung", &hung_url), ("dead", "http://127.0.0.1:1/mcp")]);
+    let mut config =
+        servers(&[("good", &good.url), ("hung", &hung_url), ("dead", "http://127.0.0.1:1/mcp")]);
     config["startupTimeoutMs"] = json!(500);
     let began = Instant::now();
     let hub = TestHub::start(config).await;
@@ -66,8 +67,16 @@ async fn a_server_that_fails_a_call_is_told_of_in_a_tool_error(
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__t"]).await;
     let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;
-    assert_eq!((answer.status, text_of(&answer.json())), (200, (true, format!("Server \"s\" {expected}."))));
-    hub.metric_becomes("mcp_hub_tool_calls_total", &[("tool", "s__t"), ("outcome", "upstream_error")], 1.0).await;
+    assert_eq!(
+        (answer.status, text_of(&answer.json())),
+        (200, (true, format!("Server \"s\" {expected}.")))
+    );
+    hub.metric_becomes(
+        "mcp_hub_tool_calls_total",
+        &[("tool", "s__t"), ("outcome", "upstream_error")],
+        1.0,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +90,9 @@ async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_mean
     assert_eq!(hub.tool_names().await, ["s__echo"]);
     let (is_error, text) = text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json());
     assert!(is_error && text.contains("cannot be reached"), "{text}");
-    let _again = Fixture::start(&["echo", "new"], &[rmcp::model::ProtocolVersion::V_2025_11_25], &address).await;
+    let _again =
+        Fixture::start(&["echo", "new"], &[rmcp::model::ProtocolVersion::V_2025_11_25], &address)
+            .await;
     hub.list_becomes(&["s__echo", "s__new"]).await;
     assert!(!text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json()).0);
 }
@@ -114,21 +125,30 @@ async fn an_expired_upstream_session_is_renewed_once_and_the_call_is_made(#[case
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
     let before = server.seen("initialize").len();
-    assert_eq!(text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json()), (false, "done".into()));
+    assert_eq!(
+        text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json()),
+        (false, "done".into())
+    );
     assert_eq!((server.seen("initialize").len() - before, calls.load(Ordering::Relaxed)), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_400_that_answers_the_call_itself_costs_no_session() {
     let server = Scripted::start(TOOL, |seen| {
-        let error = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32602,"message":"bad"}}}}"#, id_of(seen));
+        let error = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32602,"message":"bad"}}}}"#,
+            id_of(seen)
+        );
         (StatusCode::BAD_REQUEST, json_text(&error)).into_response()
     })
     .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
     let before = server.seen("initialize").len();
-    assert_eq!(hub.ask("tools/call", json!({"name": "s__t"})).await.json()["error"]["message"], "bad");
+    assert_eq!(
+        hub.ask("tools/call", json!({"name": "s__t"})).await.json()["error"]["message"],
+        "bad"
+    );
     assert_eq!(server.seen("initialize").len(), before);
 }
 
@@ -137,7 +157,10 @@ async fn a_400_that_answers_the_call_itself_costs_no_session() {
 #[case::per_principal("PerPrincipal", true)]
 #[case::per_session("PerSession", false)]
 #[tokio::test(flavor = "multi_thread")]
-async fn isolation_decides_who_shares_an_upstream_session(#[case] isolation: &str, #[case] shared: bool) {
+async fn isolation_decides_who_shares_an_upstream_session(
+    #[case] isolation: &str,
+    #[case] shared: bool,
+) {
     let server = Fixture::legacy(&["whoami"]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["mcpServers"]["s"]["isolation"] = json!(isolation);
@@ -145,8 +168,12 @@ async fn isolation_decides_who_shares_an_upstream_session(#[case] isolation: &st
     hub.list_becomes(&["s__whoami"]).await;
     let (a, b) = (hub.session().await, hub.session().await);
     let whoami = async |session: &str| {
-        let answer =
-            hub.post(request("tools/call", json!({"name": "s__whoami"})), &[("mcp-session-id", session)]).await;
+        let answer = hub
+            .post(
+                request("tools/call", json!({"name": "s__whoami"})),
+                &[("mcp-session-id", session)],
+            )
+            .await;
         text_of(&answer.json()).1
     };
     let (first, second, again) = (whoami(&a).await, whoami(&b).await, whoami(&a).await);
@@ -164,8 +191,12 @@ async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_ses
     hub.list_becomes(&["s__whoami"]).await;
     let (a, b) = (hub.session().await, hub.session().await);
     let whoami = async |session: &str| {
-        let answer =
-            hub.post(request("tools/call", json!({"name": "s__whoami"})), &[("mcp-session-id", session)]).await;
+        let answer = hub
+            .post(
+                request("tools/call", json!({"name": "s__whoami"})),
+                &[("mcp-session-id", session)],
+            )
+            .await;
         text_of(&answer.json())
     };
     assert!(!whoami(&a).await.0);
@@ -179,7 +210,9 @@ async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_ses
 #[case::notified(true)]
 #[case::disconnected(false)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the_callers(#[case] notified: bool) {
+async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the_callers(
+    #[case] notified: bool,
+) {
     let server = Fixture::legacy(&["hang"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__hang"]).await;
@@ -190,7 +223,8 @@ async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the
     let give_up = async {
         hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
         if notified {
-            let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+            let cancel =
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
             assert_eq!(hub.post(cancel, &headers).await.status, 202);
         }
     };
@@ -204,8 +238,16 @@ async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the
         }
     }
     let cancelled = hanging.wait_for(|(_, cancelled)| *cancelled == 1);
-    tokio::time::timeout(Duration::from_secs(5), cancelled).await.expect("the server is told").unwrap();
-    hub.metric_becomes("mcp_hub_requests_total", &[("method", "tools/call"), ("outcome", "caller_error")], 1.0).await;
+    tokio::time::timeout(Duration::from_secs(5), cancelled)
+        .await
+        .expect("the server is told")
+        .unwrap();
+    hub.metric_becomes(
+        "mcp_hub_requests_total",
+        &[("method", "tools/call"), ("outcome", "caller_error")],
+        1.0,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +264,10 @@ async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
     std::fs::write(&file, "Bearer two\n").unwrap();
     eventually("the new token is sent", async || {
         hub.ask("tools/call", json!({"name": "s__t"})).await;
-        server.seen("tools/call").last().is_some_and(|seen| seen.headers["authorization"] == "Bearer two")
+        server
+            .seen("tools/call")
+            .last()
+            .is_some_and(|seen| seen.headers["authorization"] == "Bearer two")
     })
     .await;
 }
@@ -230,7 +275,10 @@ async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
 // Servers of 2025-11-25 may close a stream to save connections; the response is then on the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_ends_early_is_asked_for_again_from_its_last_event() {
-    let server = Scripted::start(TOOL, |seen| events(&format!("id: call-{}\nretry: 20\ndata:\n\n", id_of(seen)))).await;
+    let server = Scripted::start(TOOL, |seen| {
+        events(&format!("id: call-{}\nretry: 20\ndata:\n\n", id_of(seen)))
+    })
+    .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
     let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;

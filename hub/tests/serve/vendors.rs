@@ -25,8 +25,12 @@ async fn refused(hub: &TestHub, vendor: &str) -> Option<f64> {
 async fn a_tool_that_vendors_refuse_is_named_in_metrics_in_rest_and_to_the_operator() {
     let server = server().await;
     let (hub, _mounted) = pod(compiled(&[("s", &server.url)])).await;
-    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "gemini")], 2.0).await;
-    assert_eq!((refused(&hub, "openai").await, refused(&hub, "anthropic").await), (Some(1.0), Some(1.0)));
+    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "gemini")], 2.0)
+        .await;
+    assert_eq!(
+        (refused(&hub, "openai").await, refused(&hub, "anthropic").await),
+        (Some(1.0), Some(1.0))
+    );
     let state = &hub.get(hub.url("/api/servers")).await.json()["servers"][0];
     assert_eq!(
         state["vendorBreaches"],
@@ -38,7 +42,11 @@ async fn a_tool_that_vendors_refuse_is_named_in_metrics_in_rest_and_to_the_opera
     let check = self_check(&hub).await;
     let [state] = check.servers.as_slice() else { panic!("one server") };
     assert!(check.passed && state.connected, "it is served all the same: {check:?}");
-    assert!(state.message.starts_with("2 of 3 tools are refused by OpenAI, Anthropic, Gemini"), "{}", state.message);
+    assert!(
+        state.message.starts_with("2 of 3 tools are refused by OpenAI, Anthropic, Gemini"),
+        "{}",
+        state.message
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,21 +54,28 @@ async fn a_tool_that_nobody_may_know_of_is_refused_by_nobody() {
     let server = server().await;
     let mut config = servers(&[("s", &server.url)]);
     let hub = TestHub::start(config.clone()).await;
-    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "gemini")], 2.0).await;
+    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "gemini")], 2.0)
+        .await;
     config["filtering"] = json!({"mode": "Static", "staticTools": ["*__numbers"]});
     hub.write(&config);
-    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "openai")], 0.0).await;
+    hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "openai")], 0.0)
+        .await;
     assert_eq!(refused(&hub, "gemini").await, Some(1.0));
     let text = hub.get(hub.url("/api/servers")).await.text;
     assert!(text.contains("s__numbers") && !text.contains("composed"), "{text}");
     config["mcpServers"] = json!({});
     config["filtering"] = json!({});
     hub.write(&config);
-    eventually("a server that is gone has no series", async || refused(&hub, "gemini").await.is_none()).await;
+    eventually("a server that is gone has no series", async || {
+        refused(&hub, "gemini").await.is_none()
+    })
+    .await;
 }
 
 async fn check(arguments: Vec<std::ffi::OsString>) -> (bool, String) {
-    let run = move || Command::new(env!("CARGO_BIN_EXE_mcp-hub")).arg("check").args(arguments).output().unwrap();
+    let run = move || {
+        Command::new(env!("CARGO_BIN_EXE_mcp-hub")).arg("check").args(arguments).output().unwrap()
+    };
     let Output { status, stdout, stderr } = tokio::task::spawn_blocking(run).await.unwrap();
     let log = String::from_utf8(stderr).unwrap();
     let problems = log.lines().filter(|line| !line.starts_with('{')).collect::<Vec<_>>().join("\n");
@@ -78,11 +93,17 @@ async fn check_names_what_vendors_refuse_of_the_tools_that_it_asks_for_or_is_giv
     let asked = check(vec![(&config).into(), "--connect".into()]).await;
     let given = check(vec![(&config).into(), "--catalogue".into(), (&tools).into()]).await;
     for (good, text) in [asked, given] {
-        assert!(good && text.contains("hub.json: good, 1 server\n") && text.contains(named), "{text}");
+        assert!(
+            good && text.contains("hub.json: good, 1 server\n") && text.contains(named),
+            "{text}"
+        );
         assert!(text.contains("s__composed") && !text.contains("s__good"), "{text}");
     }
     let (good, text) = check(vec![(&config).into()]).await;
-    assert!(good && text.ends_with("hub.json: good, 1 server\n"), "without being told to it asks nobody: {text}");
+    assert!(
+        good && text.ends_with("hub.json: good, 1 server\n"),
+        "without being told to it asks nobody: {text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,7 @@ use crate::support::{Answer, TestHub, names, request, servers};
 async fn hub() -> (TestHub, [Fixture; 2]) {
     let (a, b) = (Fixture::legacy(&["get", "put"]).await, Fixture::legacy(&["get"]).await);
     let mut config = servers(&[("a", &a.url), ("b", &b.url)]);
-    config["filtering"] =
-        json!({"views": [{"name": "small", "tools": ["*__get"]}, {"name": "onlyb", "servers": ["b"]}]});
+    config["filtering"] = json!({"views": [{"name": "small", "tools": ["*__get"]}, {"name": "onlyb", "servers": ["b"]}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["a__get", "a__put", "b__get"]).await;
     (hub, [a, b])
@@ -39,7 +38,10 @@ async fn a_view_shows_and_calls_its_subset_and_nothing_else() {
     assert_eq!(call("/mcp/v/small", "a__put").await, never);
     assert_eq!(call("/mcp/v/small", "put").await, never);
     assert!(call("/mcp", "a__put").await.1.contains("\"content\""));
-    assert!(call("/mcp/v/onlyb", "get").await.1.contains("\"content\""), "the name is unique in this view");
+    assert!(
+        call("/mcp/v/onlyb", "get").await.1.contains("\"content\""),
+        "the name is unique in this view"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,10 +67,21 @@ async fn a_session_is_not_there_on_another_path(#[case] made: &str, #[case] used
     let headers = [("mcp-session-id", session.as_str())];
     assert_eq!(list(&hub, made, &headers).await.status, 200);
     assert_eq!(list(&hub, used, &headers).await.status, 404);
-    let get = hub.http.get(hub.url(used)).header("accept", "text/event-stream").header("mcp-session-id", &session);
+    let get = hub
+        .http
+        .get(hub.url(used))
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &session);
     assert_eq!(get.send().await.unwrap().status(), 404);
     let delete = async |path: &str| {
-        hub.http.delete(hub.url(path)).header("mcp-session-id", &session).send().await.unwrap().status().as_u16()
+        hub.http
+            .delete(hub.url(path))
+            .header("mcp-session-id", &session)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     };
     assert_eq!((delete(used).await, delete(made).await), (404, 204));
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use crate::filtering::{
-    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering, GoldenQuestion,
-    HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
+    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering,
+    GoldenQuestion, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
 };
 
 /// Version of [`HubConfig`]'s layout.

@@ -31,7 +31,11 @@ impl FromStr for Revision {
     type Err = NotARevision;
     fn from_str(text: &str) -> Result<Self, NotARevision> {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-        if text.len() == 8 && text.bytes().all(hex) { Ok(Self(text.into())) } else { Err(NotARevision(text.into())) }
+        if text.len() == 8 && text.bytes().all(hex) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotARevision(text.into()))
+        }
     }
 }
 
@@ -61,7 +65,9 @@ impl fmt::Debug for Revision {
 }
 
 /// Share of new sessions (legacy protocol) and of principals (modern protocol), in percent: 0 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Weight(u8);
 

@@ -236,7 +236,12 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max_retries: 3, initial_delay_ms: 1_000, max_delay_ms: 30_000, backoff_multiplier: 5 }
+        Self {
+            max_retries: 3,
+            initial_delay_ms: 1_000,
+            max_delay_ms: 30_000,
+            backoff_multiplier: 5,
+        }
     }
 }
 

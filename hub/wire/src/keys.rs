@@ -142,7 +142,10 @@ impl TryFrom<Vec<Entry>> for KeyRing {
 
 impl From<KeyRing> for Vec<Entry> {
     fn from(ring: KeyRing) -> Self {
-        ring.0.iter().map(|key| Entry { serial: key.serial, key: STANDARD.encode(key.bytes) }).collect()
+        ring.0
+            .iter()
+            .map(|key| Entry { serial: key.serial, key: STANDARD.encode(key.bytes) })
+            .collect()
     }
 }
 
@@ -168,7 +171,10 @@ mod tests {
     fn derivations_are_pinned() {
         let key = MasterKey::new([7; KEY_BYTES]).hub_key("0d9f6a52-0000-0000-0000-000000000000", 1);
         assert_eq!(key.admin_token(), "Yp89jpsfQFZmTvcHFHTVVSRJQVAd5K9vrOffdPWZAo8");
-        assert_eq!(STANDARD.encode(key.sealing_key("session")), "dF7RQ9KKmbpe6ftdkfY9wjTSjofIR7M6kARhBYhXtOw=");
+        assert_eq!(
+            STANDARD.encode(key.sealing_key("session")),
+            "dF7RQ9KKmbpe6ftdkfY9wjTSjofIR7M6kARhBYhXtOw="
+        );
     }
 
     #[test]
@@ -191,6 +197,9 @@ mod tests {
     #[test]
     fn debug_output_of_keys_shows_no_key() {
         let master = MasterKey::new([7; KEY_BYTES]);
-        assert_eq!(format!("{master:?} {:?}", master.ring("a", 1)), "MasterKey(…) KeyRing([HubKey(serial 1)])");
+        assert_eq!(
+            format!("{master:?} {:?}", master.ring("a", 1)),
+            "MasterKey(…) KeyRing([HubKey(serial 1)])"
+        );
     }
 }

@@ -157,9 +157,17 @@ fn ours(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
 }
 
 fn labels(name: &ObjectName, value: &Value) -> Result<(), Flaw> {
-    let paths = ["/metadata/labels", "/spec/template/metadata/labels", "/spec/selector/matchLabels", "/spec/selector"];
-    for label in paths.iter().filter_map(|path| value.pointer(path)?.as_object()).flat_map(|map| map.keys()) {
-        let known = ["mcphub.dev/hub", "mcphub.dev/revision", "mcphub.dev/server"].contains(&label.as_str());
+    let paths = [
+        "/metadata/labels",
+        "/spec/template/metadata/labels",
+        "/spec/selector/matchLabels",
+        "/spec/selector",
+    ];
+    for label in
+        paths.iter().filter_map(|path| value.pointer(path)?.as_object()).flat_map(|map| map.keys())
+    {
+        let known = ["mcphub.dev/hub", "mcphub.dev/revision", "mcphub.dev/server"]
+            .contains(&label.as_str());
         if label.starts_with("mcphub.dev/") && !known {
             return Err(Flaw::Label { object: words(name), label: label.clone() });
         }
@@ -174,7 +182,9 @@ fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw>
         "ConfigMap" => ("config", "/data"),
         _ => return Ok(()),
     };
-    let Some(revision) = hub.snapshot.children.controller_revisions.get(&name.name) else { return Ok(()) };
+    let Some(revision) = hub.snapshot.children.controller_revisions.get(&name.name) else {
+        return Ok(());
+    };
     let data = revision.data.as_ref().map(|data| &data.0);
     let recorded = data.and_then(|data| data.get(kind)?.pointer(field));
     if recorded != value.pointer(field) {
@@ -184,12 +194,16 @@ fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw>
 }
 
 fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
-    let live = hub.snapshot.children.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
+    let live =
+        hub.snapshot.children.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
     let before = live.and_then(|live| live.spec.as_ref()?.replicas).map(i64::from);
     let after = value.pointer("/spec/replicas").and_then(Value::as_i64);
     let fewer = before.zip(after).is_some_and(|(before, after)| after < before);
     if fewer && text(value, "/metadata/resourceVersion").is_empty() {
-        return Err(Flaw::Precondition { object: words(name), what: "its resourceVersion (it is scaled down)" });
+        return Err(Flaw::Precondition {
+            object: words(name),
+            what: "its resourceVersion (it is scaled down)",
+        });
     }
     Ok(())
 }
@@ -200,18 +214,29 @@ fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
     let there = hub.snapshot.children.config_maps.get(&name.name);
     match there.and_then(|there| there.metadata.resource_version.as_deref()) {
         Some(version) if text(&value, "/metadata/resourceVersion") != version => {
-            return Err(Flaw::Precondition { object: words(&name), what: "the resourceVersion that was seen" });
+            return Err(Flaw::Precondition {
+                object: words(&name),
+                what: "the resourceVersion that was seen",
+            });
         }
         None if there.is_none() && write != Write::Create => {
-            return Err(Flaw::Precondition { object: words(&name), what: "that it does not exist yet" });
+            return Err(Flaw::Precondition {
+                object: words(&name),
+                what: "that it does not exist yet",
+            });
         }
         _ => {}
     }
     let parse = |file: &str| {
-        value.pointer("/data")?.get(file)?.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+        value
+            .pointer("/data")?
+            .get(file)?
+            .as_str()
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
     };
     let own = hub.snapshot.operator.term;
-    let found = parse("engine.json").and_then(|engine| engine.get("term")?.as_u64()).unwrap_or_default();
+    let found =
+        parse("engine.json").and_then(|engine| engine.get("term")?.as_u64()).unwrap_or_default();
     if found != own {
         return Err(Flaw::Term { found, own });
     }
@@ -225,8 +250,11 @@ fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
 fn weights(dataplane: &Value) -> Result<(), Flaw> {
     let revisions = dataplane.get("revisions").and_then(Value::as_object);
     let weight = |state: &Value| state.get("weight").and_then(Value::as_u64).unwrap_or(u64::MAX);
-    let all: Vec<(&str, u64)> =
-        revisions.into_iter().flatten().map(|(_, state)| (text(state, "/role"), weight(state))).collect();
+    let all: Vec<(&str, u64)> = revisions
+        .into_iter()
+        .flatten()
+        .map(|(_, state)| (text(state, "/role"), weight(state)))
+        .collect();
     let sum = all.iter().fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight));
     if sum != 100 && sum != 0 {
         return Err(Flaw::Weights(format!("they sum to {sum}")));
@@ -241,7 +269,8 @@ fn weights(dataplane: &Value) -> Result<(), Flaw> {
 }
 
 fn generation(before: &Value, after: &Value) -> Result<(), Flaw> {
-    let number = |value: &Value| value.get("generation").and_then(Value::as_u64).unwrap_or_default();
+    let number =
+        |value: &Value| value.get("generation").and_then(Value::as_u64).unwrap_or_default();
     let (old, new) = (number(before), number(after));
     if new < old {
         return Err(Flaw::Generation(format!("{new} comes after {old}")));
@@ -254,10 +283,15 @@ fn generation(before: &Value, after: &Value) -> Result<(), Flaw> {
 
 fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
     let runtime = format!("{}-runtime", hub.name);
-    let live = plan.objects.iter().find(|object| object.child.name() == runtime && object.child.kind() == "ConfigMap");
+    let live = plan
+        .objects
+        .iter()
+        .find(|object| object.child.name() == runtime && object.child.kind() == "ConfigMap");
     let live = live.and_then(|object| {
         let value = object.child.to_value();
-        let dataplane = serde_json::from_str::<Value>(value.pointer("/data")?.get("dataplane.json")?.as_str()?).ok()?;
+        let dataplane =
+            serde_json::from_str::<Value>(value.pointer("/data")?.get("dataplane.json")?.as_str()?)
+                .ok()?;
         Some(dataplane.get("revisions")?.as_object()?.keys().cloned().collect::<BTreeSet<String>>())
     });
     let live = live.unwrap_or_default();
@@ -287,7 +321,12 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
 /// A Deployment that somebody made anew with another selector: it cannot be mended in place.
 fn reselected(hub: &Hub<'_>, name: &str) -> bool {
     let selector = hub.snapshot.children.deployments.get(name).and_then(|live| live.spec.as_ref());
-    let recorded = hub.snapshot.children.controller_revisions.get(name).and_then(|object| object.data.as_ref());
+    let recorded = hub
+        .snapshot
+        .children
+        .controller_revisions
+        .get(name)
+        .and_then(|object| object.data.as_ref());
     let recorded = recorded.and_then(|data| data.0.pointer("/deployment/spec/selector"));
     let live = selector.and_then(|spec| serde_json::to_value(&spec.selector).ok());
     recorded.is_some() && live.as_ref() != recorded
@@ -296,12 +335,19 @@ fn reselected(hub: &Hub<'_>, name: &str) -> bool {
 /// The hub's keys, as they stand in its Secret.
 fn key_material(snapshot: &Snapshot) -> Vec<String> {
     let uid = snapshot.hub.metadata.uid.as_deref().unwrap_or_default();
-    let engine = snapshot.children.config_maps.values().find_map(|map| map.data.as_ref()?.get("engine.json").cloned());
+    let engine = snapshot
+        .children
+        .config_maps
+        .values()
+        .find_map(|map| map.data.as_ref()?.get("engine.json").cloned());
     let engine = engine.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     let serial = engine.and_then(|engine| engine.get("keySerial")?.as_u64()).unwrap_or(1);
     let ring = snapshot.operator.master_key.ring(uid, u32::try_from(serial).unwrap_or(1));
     let tokens: Vec<String> = ring.iter().map(mcphub_wire::keys::HubKey::admin_token).collect();
     let value = serde_json::to_value(&ring).unwrap_or_default();
     let entries = value.as_array().into_iter().flatten();
-    entries.filter_map(|entry| entry.get("key")?.as_str().map(ToOwned::to_owned)).chain(tokens).collect()
+    entries
+        .filter_map(|entry| entry.get("key")?.as_str().map(ToOwned::to_owned))
+        .chain(tokens)
+        .collect()
 }

@@ -12,7 +12,8 @@ use mcphub_crds::remote::{Remote, RemoteTransport};
 use mcphub_crds::servers::{Isolation as SpecIsolation, Server as SpecServer};
 use mcphub_crds::{McpHubSpec, values};
 use mcphub_wire::config::{
-    self, ConnectionPool, Header, HeaderValue, HubConfig, Isolation, Limits, Server, Sessions, ToolRules, Transport,
+    self, ConnectionPool, Header, HeaderValue, HubConfig, Isolation, Limits, Server, Sessions,
+    ToolRules, Transport,
 };
 use mcphub_wire::flags::DEFAULTS;
 use mcphub_wire::paths::SECRETS_DIR;
@@ -20,7 +21,10 @@ use mcphub_wire::paths::SECRETS_DIR;
 use crate::accept::{MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidRevision, ValidServer};
 
 /// The config of a revision. `endpoint` says where a container server listens.
-pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> String) -> HubConfig {
+pub fn compile(
+    revision: &ValidRevision,
+    endpoint: impl Fn(&ValidContainer) -> String,
+) -> HubConfig {
     let spec = &revision.spec;
     HubConfig {
         schema: config::SCHEMA,
@@ -39,7 +43,8 @@ pub fn compile(revision: &ValidRevision, endpoint: impl Fn(&ValidContainer) -> S
 
 /// Every known flag, and those of `custom`.
 pub fn flags(spec: &McpHubSpec) -> BTreeMap<String, bool> {
-    let mut flags: BTreeMap<_, _> = DEFAULTS.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut flags: BTreeMap<_, _> =
+        DEFAULTS.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     flags.extend(spec.feature_flags.as_ref().map(FeatureFlags::set).unwrap_or_default());
     flags
 }
@@ -89,7 +94,8 @@ fn compile_server(valid: &ValidServer, endpoint: &impl Fn(&ValidContainer) -> St
     let timeout = timeout.as_ref().map(values::Duration::get);
     let mut server = Server {
         name: name.clone(),
-        prefix: Some(tool_prefix.clone().unwrap_or_else(|| name.clone())).filter(|prefix| !prefix.is_empty()),
+        prefix: Some(tool_prefix.clone().unwrap_or_else(|| name.clone()))
+            .filter(|prefix| !prefix.is_empty()),
         url: String::new(),
         transport: Transport::StreamableHttp,
         headers: Vec::new(),
@@ -145,7 +151,8 @@ fn compile_remote(server: &mut Server, remote: &Remote) {
         })
         .collect();
     server.ca_file = tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()).map(file);
-    server.insecure_skip_verify = tls.as_ref().and_then(|tls| tls.insecure_skip_verify).unwrap_or_default();
+    server.insecure_skip_verify =
+        tls.as_ref().and_then(|tls| tls.insecure_skip_verify).unwrap_or_default();
 }
 
 fn tool_rules(server: &SpecServer) -> ToolRules {
@@ -155,7 +162,11 @@ fn tool_rules(server: &SpecServer) -> ToolRules {
         deny: rules.deny,
         rename: rules.rename,
         describe: rules.describe,
-        timeout_ms: rules.timeout.iter().map(|(tool, timeout)| (tool.clone(), millis(timeout))).collect(),
+        timeout_ms: rules
+            .timeout
+            .iter()
+            .map(|(tool, timeout)| (tool.clone(), millis(timeout)))
+            .collect(),
     }
 }
 
@@ -173,7 +184,10 @@ fn limits(spec: &McpHubSpec) -> Limits {
     let defaults = Limits::default();
     let Some(limits) = &spec.limits else { return defaults };
     Limits {
-        max_request_bytes: limits.max_request_bytes.as_ref().map_or(defaults.max_request_bytes, values::ByteSize::get),
+        max_request_bytes: limits
+            .max_request_bytes
+            .as_ref()
+            .map_or(defaults.max_request_bytes, values::ByteSize::get),
         max_concurrent: limits.max_concurrent.unwrap_or(defaults.max_concurrent),
     }
 }

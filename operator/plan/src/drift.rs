@@ -39,11 +39,16 @@ pub fn unpatchable(live: &Child, ours: &Child) -> bool {
     match (live, ours) {
         (Child::ConfigMap(live), Child::ConfigMap(ours)) => {
             live.immutable == Some(true)
-                && (live.data != ours.data || live.binary_data != ours.binary_data || ours.immutable != Some(true))
+                && (live.data != ours.data
+                    || live.binary_data != ours.binary_data
+                    || ours.immutable != Some(true))
         }
-        (Child::ControllerRevision(live), Child::ControllerRevision(ours)) => live.data != ours.data,
+        (Child::ControllerRevision(live), Child::ControllerRevision(ours)) => {
+            live.data != ours.data
+        }
         (Child::Deployment(live), Child::Deployment(ours)) => {
-            let selector = |spec: &k8s_openapi::api::apps::v1::DeploymentSpec| spec.selector.clone();
+            let selector =
+                |spec: &k8s_openapi::api::apps::v1::DeploymentSpec| spec.selector.clone();
             live.spec.as_ref().map(selector) != ours.spec.as_ref().map(selector)
         }
         (Child::RoleBinding(live), Child::RoleBinding(ours)) => live.role_ref != ours.role_ref,
@@ -77,16 +82,23 @@ fn covers(live: &Value, ours: &Value, field: &str) -> bool {
         // An immutable blob: all of it, not only what we set.
         (live, ours) if field == "data" && ours.get("schema").is_some() => live == ours,
         // One value, not a map of fields: a label more would select other pods.
-        (live, ours) if matches!(field, "selector" | "matchLabels" | "nodeSelector") && is_texts(ours) => live == ours,
+        (live, ours)
+            if matches!(field, "selector" | "matchLabels" | "nodeSelector") && is_texts(ours) =>
+        {
+            live == ours
+        }
         (Value::Object(live), Value::Object(ours)) => ours.iter().all(|(key, ours)| {
             let live = live.get(key).unwrap_or(&Value::Null);
             if is_quantities(field) { same_quantity(live, ours) } else { covers(live, ours, key) }
         }),
         (Value::Array(live), Value::Array(ours)) => match merge_keys(field) {
-            Some(keys) => {
-                ours.iter().all(|ours| live.iter().any(|live| same_entry(live, ours, keys) && covers(live, ours, "")))
+            Some(keys) => ours.iter().all(|ours| {
+                live.iter().any(|live| same_entry(live, ours, keys) && covers(live, ours, ""))
+            }),
+            None => {
+                live.len() == ours.len()
+                    && live.iter().zip(ours).all(|(live, ours)| covers(live, ours, ""))
             }
-            None => live.len() == ours.len() && live.iter().zip(ours).all(|(live, ours)| covers(live, ours, "")),
         },
         (live, ours) => live == ours,
     }
@@ -103,11 +115,16 @@ fn is_quantities(field: &str) -> bool {
 /// The API server writes quantities its own way: `0.5` becomes `500m`, `1024Mi` becomes `1Gi`.
 fn same_quantity(live: &Value, ours: &Value) -> bool {
     let read = |value: &Value| value.as_str().and_then(quantity);
-    live == ours || read(live).zip(read(ours)).is_some_and(|(live, ours)| (live - ours).abs() <= ours.abs() * 1e-12)
+    live == ours
+        || read(live)
+            .zip(read(ours))
+            .is_some_and(|(live, ours)| (live - ours).abs() <= ours.abs() * 1e-12)
 }
 
 fn quantity(text: &str) -> Option<f64> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'))
+        .unwrap_or(text.len());
     // `E` is exa as well as exponent: at the end it is exa.
     let split = if text.ends_with('E') { text.len() - 1 } else { split };
     let (number, unit) = text.split_at(split);
@@ -158,14 +175,19 @@ fn pod_strays(live: &Value, ours: &Value, spec: &str, removals: &mut Vec<String>
     for list in ["containers", "initContainers"] {
         let path = format!("{spec}/{list}");
         for (at, name) in names(live, &path) {
-            let Some(mine) = names(ours, &path).into_iter().find(|(_, mine)| *mine == name).map(|(mine, _)| mine)
+            let Some(mine) = names(ours, &path)
+                .into_iter()
+                .find(|(_, mine)| *mine == name)
+                .map(|(mine, _)| mine)
             else {
                 continue;
             };
             for inner in ["env", "ports", "volumeMounts"] {
                 let there = live.pointer(&format!("{path}/{at}/{inner}"));
                 let wanted = ours.pointer(&format!("{path}/{mine}/{inner}"));
-                removals.extend(extra(there, wanted, inner).map(|extra| format!("{path}/{at}/{inner}/{extra}")));
+                removals.extend(
+                    extra(there, wanted, inner).map(|extra| format!("{path}/{at}/{inner}/{extra}")),
+                );
             }
         }
         list_strays(live, ours, &path, list, removals);
@@ -176,7 +198,9 @@ fn pod_strays(live: &Value, ours: &Value, spec: &str, removals: &mut Vec<String>
 fn names<'a>(object: &'a Value, path: &str) -> Vec<(usize, &'a str)> {
     let list = object.pointer(path).and_then(Value::as_array);
     let named = list.into_iter().flatten().enumerate();
-    named.map(|(at, entry)| (at, entry.get("name").and_then(Value::as_str).unwrap_or_default())).collect()
+    named
+        .map(|(at, entry)| (at, entry.get("name").and_then(Value::as_str).unwrap_or_default()))
+        .collect()
 }
 
 fn list_strays(live: &Value, ours: &Value, path: &str, list: &str, removals: &mut Vec<String>) {
@@ -185,7 +209,11 @@ fn list_strays(live: &Value, ours: &Value, path: &str, list: &str, removals: &mu
 }
 
 /// Positions of entries that are not ours, last first.
-fn extra<'a>(live: Option<&'a Value>, ours: Option<&'a Value>, list: &'a str) -> impl Iterator<Item = usize> + 'a {
+fn extra<'a>(
+    live: Option<&'a Value>,
+    ours: Option<&'a Value>,
+    list: &'a str,
+) -> impl Iterator<Item = usize> + 'a {
     let live = live.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let ours = ours.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let known = move |entry: &Value| match merge_keys(list) {

@@ -21,7 +21,8 @@ const UNREADY: Duration = Duration::from_secs(30);
 const STARTING: Duration = Duration::from_mins(10);
 /// What a container that is not Ready for so long waits for in vain. Not before: a registry that hiccups must not roll a
 /// canary back that gets one pod more.
-const STUCK: [&str; 4] = ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"];
+const STUCK: [&str; 4] =
+    ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"];
 /// A container that was started so many times again is broken, even if it runs just now.
 const RESTARTS: u32 = 2;
 
@@ -40,9 +41,10 @@ pub fn revisions(
     let facts = |(revision, kept): (&Revision, &Kept)| {
         let recorded = kept.recorded.as_ref()?;
         let deployment = snapshot.children.deployments.get(&names::revision(hub, revision));
-        let made = deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
-        let replicas =
-            deployment.map(|deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
+        let made =
+            deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
+        let replicas = deployment
+            .map(|deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
         let pods: Vec<_> = pods_of(&snapshot.children, revision).collect();
         let ready: Vec<_> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
         let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
@@ -56,7 +58,8 @@ pub fn revisions(
             ready_since: ready.iter().min().copied(),
             broken: pods.iter().filter_map(|pod| broken(pod, before, snapshot.now)).collect(),
             restarts: pods.iter().flat_map(|pod| restarts(pod)).collect(),
-            unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count()).unwrap_or(u32::MAX),
+            unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count())
+                .unwrap_or(u32::MAX),
             self_check: self_check(snapshot, &pods, compared),
         };
         Some((revision.clone(), facts))
@@ -68,19 +71,25 @@ pub fn revisions(
 pub fn routers(snapshot: &Snapshot) -> RouterFacts {
     let ready = ready_routers(&snapshot.children);
     let answers = &snapshot.answers.generations;
-    let generations = ready.iter().map(|pod| answers.get(name(pod)).and_then(|answer| answer.as_ref().ok()).copied());
+    let generations = ready
+        .iter()
+        .map(|pod| answers.get(name(pod)).and_then(|answer| answer.as_ref().ok()).copied());
     let obeyed = generations.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().min());
     RouterFacts { ready: u32::try_from(ready.len()).unwrap_or(u32::MAX), obeyed }
 }
 
 /// Router pods that take traffic.
 pub fn ready_routers(children: &Children) -> Vec<&Pod> {
-    let routers = children.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
+    let routers =
+        children.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
     routers.filter(|pod| ready_since(pod).is_some()).collect()
 }
 
 /// Pods of a revision that take traffic, in the order of their names.
-pub fn ready_pods<'a>(children: &'a Children, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
+pub fn ready_pods<'a>(
+    children: &'a Children,
+    revision: &'a Revision,
+) -> impl Iterator<Item = &'a Pod> {
     pods_of(children, revision).filter(|pod| ready_since(pod).is_some())
 }
 
@@ -92,9 +101,14 @@ pub fn address(pod: &Pod) -> Option<(String, String)> {
 /// Pods of a revision that are not on their way out.
 fn pods_of<'a>(children: &'a Children, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
     let of = move |pod: &&Pod| {
-        component(pod) == Some(Component::Hub.as_str()) && label(pod, labels::REVISION) == Some(revision.as_str())
+        component(pod) == Some(Component::Hub.as_str())
+            && label(pod, labels::REVISION) == Some(revision.as_str())
     };
-    children.pods.values().filter(of).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !ended(pod))
+    children
+        .pods
+        .values()
+        .filter(of)
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && !ended(pod))
 }
 
 fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
@@ -121,21 +135,23 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
 
 /// Since when a pod is Ready; `None` if it is not, or on its way out.
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    let ready =
-        condition(pod, "Ready").filter(|ready| ready.status == "True" && pod.metadata.deletion_timestamp.is_none())?;
+    let ready = condition(pod, "Ready")
+        .filter(|ready| ready.status == "True" && pod.metadata.deletion_timestamp.is_none())?;
     Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }
 
 /// Waits for a node, or lost it.
 fn homeless(pod: &Pod) -> bool {
-    let unscheduled = condition(pod, "PodScheduled").is_some_and(|scheduled| scheduled.status == "False");
+    let unscheduled =
+        condition(pod, "PodScheduled").is_some_and(|scheduled| scheduled.status == "False");
     unscheduled || node_lost(pod)
 }
 
 /// The node's controller sets Ready to False when kubelet is silent; the containers' own state stays as it was last
 /// reported.
 fn node_lost(pod: &Pod) -> bool {
-    let is = |kind, status| condition(pod, kind).is_some_and(|condition| condition.status == status);
+    let is =
+        |kind, status| condition(pod, kind).is_some_and(|condition| condition.status == status);
     let reason = pod.status.as_ref().and_then(|status| status.reason.as_deref());
     reason == Some("NodeLost") || (is("ContainersReady", "True") && !is("Ready", "True"))
 }
@@ -143,13 +159,18 @@ fn node_lost(pod: &Pod) -> bool {
 /// States and names of all containers.
 fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
     let status = pod.status.iter();
-    let all = status.flat_map(|status| [&status.container_statuses, &status.init_container_statuses]);
-    all.flatten().flatten().map(|container| (format!("{}/{}", name(pod), container.name), container))
+    let all =
+        status.flat_map(|status| [&status.container_statuses, &status.init_container_statuses]);
+    all.flatten()
+        .flatten()
+        .map(|container| (format!("{}/{}", name(pod), container.name), container))
 }
 
 /// Restarts of its containers in their life, where there were any.
 fn restarts(pod: &Pod) -> impl Iterator<Item = (String, u32)> {
-    containers(pod).map(|(name, container)| (name, restart_count(container))).filter(|(_, count)| *count > 0)
+    containers(pod)
+        .map(|(name, container)| (name, restart_count(container)))
+        .filter(|(_, count)| *count > 0)
 }
 
 fn restart_count(container: &ContainerStatus) -> u32 {
@@ -172,11 +193,13 @@ fn crashed(container: &ContainerStatus, before: u32) -> Option<String> {
     let restarts = restart_count(container).saturating_sub(before);
     // What the last start ended with is told for ever: without a new one it is an old story.
     let last = container.last_state.as_ref().filter(|_| before == 0 || restarts > 0);
-    let mut ended = container.state.iter().chain(last).filter_map(|state| state.terminated.as_ref());
+    let mut ended =
+        container.state.iter().chain(last).filter_map(|state| state.terminated.as_ref());
     if ended.any(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
         return Some(format!("container {} ran out of memory", container.name));
     }
-    (restarts >= RESTARTS).then(|| format!("container {} was restarted {restarts} times", container.name))
+    (restarts >= RESTARTS)
+        .then(|| format!("container {} was restarted {restarts} times", container.name))
 }
 
 /// What the container waits for, if it is one of these.
@@ -198,14 +221,17 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
     }
     let stuck = containers(pod).find_map(|(_, container)| waits(container, &STUCK));
     // One that pulls its image or is in its startup probe has harmed nobody yet.
-    let unstarted = |container: &ContainerStatus| container.started == Some(false) && container.restart_count == 0;
+    let unstarted = |container: &ContainerStatus| {
+        container.started == Some(false) && container.restart_count == 0
+    };
     let starting = length < STARTING && containers(pod).any(|(_, container)| unstarted(container));
     stuck.or_else(|| (!starting).then(|| format!("not Ready for {} s", length.as_secs())))
 }
 
 /// Servers that stable is connected to, as far as it was asked.
 fn connected(snapshot: &Snapshot, stable: &Revision) -> Vec<String> {
-    let checks = pods_of(&snapshot.children, stable).filter_map(|pod| answer(snapshot, pod)?.as_ref().ok());
+    let checks =
+        pods_of(&snapshot.children, stable).filter_map(|pod| answer(snapshot, pod)?.as_ref().ok());
     let servers = checks.flat_map(|check| &check.servers).filter(|server| server.connected);
     servers.map(|server| server.name.clone()).collect()
 }
@@ -215,8 +241,11 @@ fn answer<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Option<&'a Result<SelfCheck,
 }
 
 fn self_check(snapshot: &Snapshot, pods: &[&Pod], connected: &[String]) -> SelfCheckFact {
-    let answers: Vec<_> = pods.iter().filter_map(|pod| Some((name(pod), answer(snapshot, pod)?))).collect();
-    let failed = answers.iter().find_map(|(pod, answer)| Some(format!("{pod}: {}", failure(answer, connected)?)));
+    let answers: Vec<_> =
+        pods.iter().filter_map(|pod| Some((name(pod), answer(snapshot, pod)?))).collect();
+    let failed = answers
+        .iter()
+        .find_map(|(pod, answer)| Some(format!("{pod}: {}", failure(answer, connected)?)));
     match failed {
         Some(words) => SelfCheckFact::Failed(words),
         None if answers.is_empty() => SelfCheckFact::Unknown,
@@ -236,6 +265,9 @@ fn failure(answer: &Result<SelfCheck, String>, connected: &[String]) -> Option<S
         return Some("the self-check did not pass".into());
     }
     // Removed and disabled servers are not in the canary's answer, and do not count.
-    let lost = check.servers.iter().find(|server| !server.connected && connected.contains(&server.name))?;
+    let lost = check
+        .servers
+        .iter()
+        .find(|server| !server.connected && connected.contains(&server.name))?;
     Some(format!("server \"{}\" is connected on stable but not here: {}", lost.name, lost.message))
 }

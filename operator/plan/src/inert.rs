@@ -18,9 +18,10 @@ fn each_text(value: Value, change: &impl Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(change(&text)),
         Value::Array(list) => list.into_iter().map(|value| each_text(value, change)).collect(),
-        Value::Object(map) => {
-            map.into_iter().map(|(key, value)| (change(&key), each_text(value, change))).collect::<Value>()
-        }
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (change(&key), each_text(value, change)))
+            .collect::<Value>(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }

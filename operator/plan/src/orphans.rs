@@ -21,7 +21,9 @@ pub(crate) fn orphans(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) ->
     let orphan = |child: &Child| {
         let revision = names::revision_of(scene.owner.hub, child.name());
         match (child, revision) {
-            (Child::ControllerRevision(_), revision) => revision.is_some_and(|revision| forgotten.contains(&revision)),
+            (Child::ControllerRevision(_), revision) => {
+                revision.is_some_and(|revision| forgotten.contains(&revision))
+            }
             (_, Some(revision)) => !outcome.live.contains_key(&revision),
             (_, None) if child.name().starts_with(&servers) => {
                 needed.as_ref().is_some_and(|needed| !needed.contains(child.name()))
@@ -53,13 +55,22 @@ fn needed_servers(scene: &Scene<'_>, outcome: &Outcome) -> Option<BTreeSet<Strin
 
 /// Revisions whose ControllerRevision goes: the oldest beyond the limit. Never a live one, never the one that the spec
 /// asks for: with its record gone, a rolled-back revision would be tried again.
-pub(crate) fn forgotten(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> BTreeSet<Revision> {
+pub(crate) fn forgotten(
+    scene: &Scene<'_>,
+    live: &ValidLive,
+    outcome: &Outcome,
+) -> BTreeSet<Revision> {
     let limit = usize::try_from(live.policy.history_limit).unwrap_or(usize::MAX);
     let asked = outcome.state.asked.as_ref().map(|asked| &asked.revision);
-    let pinned = outcome.state.pinned.iter().flat_map(|pinned| [&pinned.revision, &pinned.instead_of]);
-    let spared: BTreeSet<&Revision> = asked.into_iter().chain(pinned).chain(scene.desired.as_ref()).collect();
-    let mut all: Vec<(&Revision, &Kept)> = scene.kept.iter().filter(|(_, kept)| kept.created.is_some()).collect();
+    let pinned =
+        outcome.state.pinned.iter().flat_map(|pinned| [&pinned.revision, &pinned.instead_of]);
+    let spared: BTreeSet<&Revision> =
+        asked.into_iter().chain(pinned).chain(scene.desired.as_ref()).collect();
+    let mut all: Vec<(&Revision, &Kept)> =
+        scene.kept.iter().filter(|(_, kept)| kept.created.is_some()).collect();
     all.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.number));
     let old = all.into_iter().skip(limit).map(|(revision, _)| revision);
-    old.filter(|revision| !outcome.live.contains_key(*revision) && !spared.contains(revision)).cloned().collect()
+    old.filter(|revision| !outcome.live.contains_key(*revision) && !spared.contains(revision))
+        .cloned()
+        .collect()
 }

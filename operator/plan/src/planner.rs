@@ -14,7 +14,9 @@ use crate::accept::{Problem, ValidLive};
 use crate::children::router_deployment::Inputs;
 use crate::children::runtime::RouterPin;
 use crate::children::server::ServerObjects;
-use crate::children::{access, disruption_budget, hub_service, key_secret, learned, router_deployment};
+use crate::children::{
+    access, disruption_budget, hub_service, key_secret, learned, router_deployment,
+};
 use crate::drift;
 use crate::labels::{self, Component};
 use crate::names;
@@ -46,7 +48,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         return take_over(&scene, draft);
     }
     let events = problems(&scene);
-    let (true, Some(seen), Some(live)) = (scene.has_begun(), scene.observation(), &scene.live) else {
+    let (true, Some(seen), Some(live)) = (scene.has_begun(), scene.observation(), &scene.live)
+    else {
         let draft = draft.refused(&scene);
         return Plan { events, ..nothing(draft, "the spec is not accepted, and nothing runs yet") };
     };
@@ -70,7 +73,11 @@ fn nothing(draft: Draft, why: &str) -> Plan {
 /// A new leader writes its term before it acts: from then on no write of an older one takes effect here.
 fn take_over(scene: &Scene<'_>, draft: Draft) -> Plan {
     let operator = &scene.snapshot.operator;
-    let mut child = Child::ConfigMap(scene.runtime.with_term(scene.owner.hub, operator.term, &operator.version));
+    let mut child = Child::ConfigMap(scene.runtime.with_term(
+        scene.owner.hub,
+        operator.term,
+        &operator.version,
+    ));
     scene.owner.adopt(child.meta_mut());
     stamp(&mut child);
     Plan {
@@ -84,9 +91,12 @@ fn take_over(scene: &Scene<'_>, draft: Draft) -> Plan {
 fn problems(scene: &Scene<'_>) -> Vec<Event> {
     let Err(problems) = &scene.accepted else { return Vec::new() };
     let conditions = scene.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
-    let told: Vec<_> =
-        conditions.filter(|condition| condition.type_ == "Accepted").map(|c| c.message.as_str()).collect();
-    let new = problems.iter().filter(|problem| !told.iter().any(|told| told.contains(&problem.message)));
+    let told: Vec<_> = conditions
+        .filter(|condition| condition.type_ == "Accepted")
+        .map(|c| c.message.as_str())
+        .collect();
+    let new =
+        problems.iter().filter(|problem| !told.iter().any(|told| told.contains(&problem.message)));
     new.map(|Problem { reason, message }| Event {
         warning: true,
         reason: reason.as_str().into(),
@@ -98,7 +108,13 @@ fn problems(scene: &Scene<'_>) -> Vec<Event> {
 /// How long a server that is not connected is left alone.
 const SERVERS_AGAIN: Duration = Duration::from_secs(10);
 
-fn compose(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome, draft: Draft, events: Vec<Event>) -> Plan {
+fn compose(
+    scene: &Scene<'_>,
+    live: &ValidLive,
+    outcome: &Outcome,
+    draft: Draft,
+    events: Vec<Event>,
+) -> Plan {
     let children = &scene.snapshot.children;
     let mut plan = Plan { next: outcome.next, ..nothing(draft, &outcome.report.message) };
     plan.events.extend(events);
@@ -115,9 +131,12 @@ fn compose(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome, draft: Draft,
             there => plan.objects.push(prepare(child, there.as_ref())),
         }
     }
-    let planned: BTreeSet<_> = plan.objects.iter().map(|object| object.child.object_name()).collect();
+    let planned: BTreeSet<_> =
+        plan.objects.iter().map(|object| object.child.object_name()).collect();
     let orphans = orphans::orphans(scene, live, outcome);
-    plan.deletes.extend(orphans.iter().filter(|child| !planned.contains(&child.object_name())).filter_map(delete));
+    plan.deletes.extend(
+        orphans.iter().filter(|child| !planned.contains(&child.object_name())).filter_map(delete),
+    );
     plan.draft.expect(&plan.objects);
     if plan.next == Next::Idle && waits_for_servers(scene) {
         plan.next = Next::In(SERVERS_AGAIN);
@@ -128,12 +147,15 @@ fn compose(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome, draft: Draft,
 /// A server that comes up after its hub tells nobody: without another look status would miss it for an hour.
 fn waits_for_servers(scene: &Scene<'_>) -> bool {
     let mut checks = scene.snapshot.answers.self_checks.values();
-    checks.any(|check| check.as_ref().map_or(true, |check| check.servers.iter().any(|server| !server.connected)))
+    checks.any(|check| {
+        check.as_ref().map_or(true, |check| check.servers.iter().any(|server| !server.connected))
+    })
 }
 
 /// A new revision with a server that two pods cannot run beside each other: that one changes for everybody at once.
 fn not_canaried(scene: &Scene<'_>, outcome: &Outcome) -> Vec<Event> {
-    let kept = outcome.live.keys().filter_map(|revision| Some((revision, scene.kept.get(revision)?)));
+    let kept =
+        outcome.live.keys().filter_map(|revision| Some((revision, scene.kept.get(revision)?)));
     let new = kept.filter(|(_, kept)| kept.created.is_none() && scene.kept.len() > 1);
     let servers = new.flat_map(|(revision, kept)| {
         let servers = kept.recorded.iter().flat_map(|recorded| &recorded.servers);
@@ -177,7 +199,12 @@ fn objects(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child>
 
 /// Live revisions whose record can be read, the ones that new traffic goes to first.
 fn ranked<'a>(scene: &'a Scene<'_>, outcome: &Outcome) -> Vec<(Revision, &'a Recorded, u32)> {
-    let rank = |revision: &Revision| match outcome.dataplane.revisions.get(revision).map(|state| state.role) {
+    let rank = |revision: &Revision| match outcome
+        .dataplane
+        .revisions
+        .get(revision)
+        .map(|state| state.role)
+    {
         Some(Role::Canary) => 0,
         Some(Role::Stable) => 1,
         Some(Role::Previous) => 2,
@@ -192,21 +219,33 @@ fn ranked<'a>(scene: &'a Scene<'_>, outcome: &Outcome) -> Vec<(Revision, &'a Rec
     ranked
 }
 
-fn access_objects(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)], key_serial: u32) -> Vec<Child> {
+fn access_objects(
+    scene: &Scene<'_>,
+    ranked: &[(Revision, &Recorded, u32)],
+    key_serial: u32,
+) -> Vec<Child> {
     let (owner, operator) = (scene.owner, &scene.snapshot.operator);
     let version = &operator.version;
     let mut objects = Vec::new();
     for component in [Component::Hub, Component::Router] {
         let mut accounts = BTreeSet::from([access::account_name(owner.hub, component)]);
         if component == Component::Hub {
-            accounts.extend(ranked.iter().filter_map(|(_, recorded, _)| account(&recorded.deployment)));
+            accounts
+                .extend(ranked.iter().filter_map(|(_, recorded, _)| account(&recorded.deployment)));
         }
         objects.push(Child::ServiceAccount(access::service_account(owner.hub, component, version)));
         objects.push(Child::Role(access::role(owner.hub, component, version)));
-        let binding = access::role_binding(owner.hub, owner.namespace, component, &accounts, version);
+        let binding =
+            access::role_binding(owner.hub, owner.namespace, component, &accounts, version);
         objects.push(Child::RoleBinding(binding));
     }
-    objects.push(Child::Secret(key_secret::build(owner.hub, owner.uid, &operator.master_key, key_serial, version)));
+    objects.push(Child::Secret(key_secret::build(
+        owner.hub,
+        owner.uid,
+        &operator.master_key,
+        key_serial,
+        version,
+    )));
     objects
 }
 
@@ -218,9 +257,11 @@ fn account(deployment: &Deployment) -> Option<String> {
 /// and its state is written later.
 fn new_revisions(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)]) -> Vec<Child> {
     let hub = scene.owner.hub;
-    let new = ranked.iter().filter_map(|(revision, _, _)| Some((revision, scene.kept.get(revision)?)));
+    let new =
+        ranked.iter().filter_map(|(revision, _, _)| Some((revision, scene.kept.get(revision)?)));
     let new = new.filter(|(_, kept)| kept.created.is_none());
-    new.map(|(revision, kept)| Child::ControllerRevision(kept.object(hub, revision, None))).collect()
+    new.map(|(revision, kept)| Child::ControllerRevision(kept.object(hub, revision, None)))
+        .collect()
 }
 
 /// Servers of all live revisions, each once. Where revisions disagree about one (it is `Recreate`), the one that
@@ -234,7 +275,10 @@ fn server_objects(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)]) -> V
     for server in servers.values() {
         objects.extend(server.config_maps.iter().cloned().map(Child::ConfigMap));
         objects.push(Child::Service(server.service.clone()));
-        objects.push(Child::Deployment(with_replicas(&server.deployment, server_replicas(scene, server))));
+        objects.push(Child::Deployment(with_replicas(
+            &server.deployment,
+            server_replicas(scene, server),
+        )));
     }
     objects
 }
@@ -254,7 +298,8 @@ fn with_replicas(deployment: &Deployment, replicas: u32) -> Deployment {
 
 fn runtime(scene: &Scene<'_>, outcome: &Outcome, pin: &RouterPin) -> Child {
     let operator = &scene.snapshot.operator;
-    let now_accepted = scene.accepted.is_ok().then(|| revision::live_fields(&scene.snapshot.hub.spec));
+    let now_accepted =
+        scene.accepted.is_ok().then(|| revision::live_fields(&scene.snapshot.hub.spec));
     let accepted = now_accepted.or_else(|| scene.runtime.accepted.clone());
     let hub = scene.owner.hub;
     Child::ConfigMap(scene.runtime.with(
@@ -270,15 +315,24 @@ fn runtime(scene: &Scene<'_>, outcome: &Outcome, pin: &RouterPin) -> Child {
 /// The router as it was rendered last, unless the user changed what it is made of.
 fn router_pin(scene: &Scene<'_>, live: &ValidLive) -> RouterPin {
     let (hub, operator) = (scene.owner.hub, &scene.snapshot.operator);
-    let secrets = scene.snapshot.hub.spec.image_pull_secrets.iter().map(|secret| secret.name.clone());
-    let inputs = Inputs { resources: live.router_resources.clone(), pull_secrets: secrets.collect() };
+    let secrets =
+        scene.snapshot.hub.spec.image_pull_secrets.iter().map(|secret| secret.name.clone());
+    let inputs =
+        Inputs { resources: live.router_resources.clone(), pull_secrets: secrets.collect() };
     let hash = inputs.hash();
-    if let Some(pin) = scene.runtime.router.as_ref().filter(|pin| pin.inputs == hash || scene.accepted.is_err()) {
+    if let Some(pin) =
+        scene.runtime.router.as_ref().filter(|pin| pin.inputs == hash || scene.accepted.is_err())
+    {
         return pin.clone();
     }
     let there = scene.snapshot.children.deployments.get(&names::router(hub));
     let noted = |there: &&Deployment| {
-        there.metadata.annotations.as_ref().and_then(|all| all.get(INPUTS)).is_some_and(|noted| *noted == hash)
+        there
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(INPUTS))
+            .is_some_and(|noted| *noted == hash)
     };
     // The runtime ConfigMap was deleted by hand: what runs is what was pinned.
     let lost = there.filter(|_| scene.runtime.router.is_none()).filter(noted);
@@ -292,12 +346,19 @@ fn router_pin(scene: &Scene<'_>, live: &ValidLive) -> RouterPin {
 fn router_objects(scene: &Scene<'_>, live: &ValidLive, pin: &RouterPin) -> Vec<Child> {
     let (hub, version) = (scene.owner.hub, &scene.snapshot.operator.version);
     let mut deployment = with_replicas(&pin.deployment, live.router_replicas);
-    deployment.metadata.annotations.get_or_insert_default().insert(INPUTS.into(), pin.inputs.clone());
+    deployment
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(INPUTS.into(), pin.inputs.clone());
     let labels = labels::labels(hub, Component::Router, version);
     let budget = labels::meta(names::router(hub), labels);
     vec![
         Child::Deployment(deployment),
-        Child::PodDisruptionBudget(disruption_budget::build(budget, labels::selector(hub, Component::Router))),
+        Child::PodDisruptionBudget(disruption_budget::build(
+            budget,
+            labels::selector(hub, Component::Router),
+        )),
         Child::Service(hub_service::build(hub, &live.service, version)),
     ]
 }
@@ -310,7 +371,8 @@ fn attempts(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child
     let readable = kept.filter(|(_, kept)| kept.recorded.is_some());
     let attempted = readable.filter_map(|(revision, kept)| {
         let attempt = outcome.state.records.get(revision).or(kept.attempt.as_ref());
-        let made = kept.created.is_some() || (attempt.is_some() && outcome.live.contains_key(revision));
+        let made =
+            kept.created.is_some() || (attempt.is_some() && outcome.live.contains_key(revision));
         made.then(|| Child::ControllerRevision(kept.object(hub, revision, attempt)))
     });
     attempted.collect()

@@ -33,13 +33,17 @@ pub fn questions(snapshot: &Snapshot) -> Questions {
     let queries = rollout::queries(engine, &seen);
     let mut self_checks = BTreeMap::new();
     for revision in &wants.self_checks {
-        self_checks.extend(addresses(facts::ready_pods(&snapshot.children, revision).take(CHECKED)));
+        self_checks
+            .extend(addresses(facts::ready_pods(&snapshot.children, revision).take(CHECKED)));
     }
     // Stable shows which servers can be reached at all: a canary is not blamed for one that nobody reaches.
-    if let Some(stable) = stable(engine).filter(|_| engine.canary.is_none() || !wants.self_checks.is_empty()) {
+    if let Some(stable) =
+        stable(engine).filter(|_| engine.canary.is_none() || !wants.self_checks.is_empty())
+    {
         self_checks.extend(addresses(facts::ready_pods(&snapshot.children, stable).take(1)));
     }
-    let routers = if wants.generations { facts::ready_routers(&snapshot.children) } else { Vec::new() };
+    let routers =
+        if wants.generations { facts::ready_routers(&snapshot.children) } else { Vec::new() };
     Questions {
         names: names(snapshot),
         dry_runs: dry_runs(&scene),
@@ -70,7 +74,9 @@ fn prometheus(
 fn names(snapshot: &Snapshot) -> std::collections::BTreeSet<ObjectName> {
     let plan = planner::plan(snapshot);
     let objects = plan.objects.iter().map(|object| &object.child);
-    let new = objects.filter(|child| !matches!(child, Child::Secret(_)) && snapshot.children.get(child).is_none());
+    let new = objects.filter(|child| {
+        !matches!(child, Child::Secret(_)) && snapshot.children.get(child).is_none()
+    });
     new.map(Child::object_name).collect()
 }
 
@@ -78,7 +84,8 @@ fn names(snapshot: &Snapshot) -> std::collections::BTreeSet<ObjectName> {
 fn dry_runs(scene: &Scene<'_>) -> Vec<Child> {
     let Some(desired) = &scene.desired else { return Vec::new() };
     let kept = scene.kept.get(desired).filter(|kept| kept.created.is_none());
-    let Some(Recorded { deployment, servers, .. }) = kept.and_then(|kept| kept.recorded.as_ref()) else {
+    let Some(Recorded { deployment, servers, .. }) = kept.and_then(|kept| kept.recorded.as_ref())
+    else {
         return Vec::new();
     };
     let servers = servers.iter().map(|server| server.deployment.clone());

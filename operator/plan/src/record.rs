@@ -72,7 +72,12 @@ impl Recorded {
 
     /// The same as text.
     pub fn config_text(&self) -> &str {
-        self.config.data.as_ref().and_then(|data| data.get(CONFIG_FILE)).map(String::as_str).unwrap_or_default()
+        self.config
+            .data
+            .as_ref()
+            .and_then(|data| data.get(CONFIG_FILE))
+            .map(String::as_str)
+            .unwrap_or_default()
     }
 
     /// Feature flags as its spec had them, defaults filled in.
@@ -82,7 +87,13 @@ impl Recorded {
 }
 
 /// Renders a revision.
-pub fn render(hub: &str, namespace: &str, revision: &Revision, valid: &ValidRevision, operator: &Operator) -> Recorded {
+pub fn render(
+    hub: &str,
+    namespace: &str,
+    revision: &Revision,
+    valid: &ValidRevision,
+    operator: &Operator,
+) -> Recorded {
     let bridge_pull_policy = operator.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
     let pull_policy = valid.spec.image_pull_policy.map_or("IfNotPresent", |policy| policy.as_str());
     let around = Surroundings {
@@ -116,7 +127,10 @@ pub fn render(hub: &str, namespace: &str, revision: &Revision, valid: &ValidRevi
         image: valid.image.clone(),
         deployment: revision_deployment::build(hub, revision, valid, version),
         service: revision_service::build(hub, revision, version),
-        disruption_budget: disruption_budget::build(labels::meta(names::revision(hub, revision), labels), selector),
+        disruption_budget: disruption_budget::build(
+            labels::meta(names::revision(hub, revision), labels),
+            selector,
+        ),
         config: config_map::build(hub, revision, &config, version),
         servers: containers.map(|container| server::build(container, around)).collect(),
     }
@@ -155,31 +169,51 @@ impl Kept {
             recorded: recorded.filter(|recorded| recorded.schema <= SCHEMA),
             number: object.revision,
             attempt: attempt.and_then(|text| serde_json::from_str(text).ok()),
-            created: Some(object.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)),
+            created: Some(
+                object
+                    .metadata
+                    .creation_timestamp
+                    .as_ref()
+                    .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            ),
         }
     }
 
     /// The ControllerRevision, with this attempt written on it.
-    pub fn object(&self, hub: &str, revision: &Revision, attempt: Option<&Record>) -> ControllerRevision {
-        let version = self.recorded.as_ref().map(|recorded| recorded.version.clone()).unwrap_or_default();
+    pub fn object(
+        &self,
+        hub: &str,
+        revision: &Revision,
+        attempt: Option<&Record>,
+    ) -> ControllerRevision {
+        let version =
+            self.recorded.as_ref().map(|recorded| recorded.version.clone()).unwrap_or_default();
         let labels = revision_deployment::labels_of(hub, revision, &version);
         let mut metadata = labels::meta(names::revision(hub, revision), labels);
         // Fails only for maps whose keys are not text; there are none.
         let text = attempt.and_then(|attempt| serde_json::to_string(attempt).ok());
         metadata.annotations = text.map(|text| BTreeMap::from([(ATTEMPT.into(), text)]));
-        ControllerRevision { metadata, data: Some(RawExtension(self.data.clone())), revision: self.number }
+        ControllerRevision {
+            metadata,
+            data: Some(RawExtension(self.data.clone())),
+            revision: self.number,
+        }
     }
 }
 
 /// All revisions that are there: those with a ControllerRevision, and those whose ControllerRevision was deleted by
 /// hand while their Deployment and config still are there.
 pub fn kept(hub: &str, children: &Children) -> BTreeMap<Revision, Kept> {
-    let named = |object: &ControllerRevision| names::revision_of(hub, object.metadata.name.as_deref()?);
+    let named =
+        |object: &ControllerRevision| names::revision_of(hub, object.metadata.name.as_deref()?);
     let there = children.controller_revisions.values();
-    let mut all: BTreeMap<_, _> = there.filter_map(|object| Some((named(object)?, Kept::read(object)))).collect();
+    let mut all: BTreeMap<_, _> =
+        there.filter_map(|object| Some((named(object)?, Kept::read(object)))).collect();
     let last = all.values().map(|kept| kept.number).max().unwrap_or_default();
     for (name, deployment) in &children.deployments {
-        let Some(revision) = names::revision_of(hub, name).filter(|revision| !all.contains_key(revision)) else {
+        let Some(revision) =
+            names::revision_of(hub, name).filter(|revision| !all.contains_key(revision))
+        else {
             continue;
         };
         if let Some(recorded) = copied_back(&revision, deployment, children) {
@@ -190,7 +224,11 @@ pub fn kept(hub: &str, children: &Children) -> BTreeMap<Revision, Kept> {
 }
 
 /// What a lost ControllerRevision said, from the objects that were applied from it.
-fn copied_back(revision: &Revision, deployment: &Deployment, children: &Children) -> Option<Recorded> {
+fn copied_back(
+    revision: &Revision,
+    deployment: &Deployment,
+    children: &Children,
+) -> Option<Recorded> {
     let name = deployment.metadata.name.as_ref()?;
     let hub = deployment.metadata.labels.as_ref()?.get(labels::HUB)?;
     let version = deployment.metadata.labels.as_ref()?.get("app.kubernetes.io/version")?.clone();
@@ -201,8 +239,10 @@ fn copied_back(revision: &Revision, deployment: &Deployment, children: &Children
         server_copied_back(&server.name, host, children)
     });
     let labels = revision_deployment::labels_of(hub, revision, &version);
-    let budget =
-        disruption_budget::build(labels::meta(name.clone(), labels), revision_deployment::selector(hub, revision));
+    let budget = disruption_budget::build(
+        labels::meta(name.clone(), labels),
+        revision_deployment::selector(hub, revision),
+    );
     let containers = &deployment.spec.as_ref()?.template.spec.as_ref()?.containers;
     Some(Recorded {
         schema: SCHEMA,
@@ -233,8 +273,11 @@ fn server_copied_back(server: &str, name: &str, children: &Children) -> Option<S
         status: None,
     };
     let text = serde_json::to_string(&deployment.spec).unwrap_or_default();
-    let referred = children.config_maps.iter().filter(|(copy, _)| text.contains(&format!("\"{copy}\"")));
-    let copies = referred.filter(|(_, map)| map.immutable == Some(true)).map(|(_, map)| bare_config_map(map));
+    let referred =
+        children.config_maps.iter().filter(|(copy, _)| text.contains(&format!("\"{copy}\"")));
+    let copies = referred
+        .filter(|(_, map)| map.immutable == Some(true))
+        .map(|(_, map)| bare_config_map(map));
     Some(ServerObjects {
         server: server.to_owned(),
         deployment: bare_deployment(deployment),
@@ -245,7 +288,8 @@ fn server_copied_back(server: &str, name: &str, children: &Children) -> Option<S
 
 /// Without what the API server and other writers put on it.
 pub(crate) fn bare_meta(meta: &ObjectMeta) -> ObjectMeta {
-    let ours = |key: &String| key.starts_with(labels::DOMAIN) || key.starts_with("app.kubernetes.io/");
+    let ours =
+        |key: &String| key.starts_with(labels::DOMAIN) || key.starts_with("app.kubernetes.io/");
     let labels = meta.labels.iter().flatten().filter(|(key, _)| ours(key));
     labels::meta(
         meta.name.clone().unwrap_or_default(),

@@ -45,7 +45,8 @@ impl Content {
     #[allow(clippy::missing_panics_doc, clippy::expect_used)]
     pub fn revision(&self, render: u32) -> Revision {
         let Self { fields, config_maps } = self;
-        let all = json!({"schema": SCHEMA, "spec": fields, "configMaps": config_maps, "render": render});
+        let all =
+            json!({"schema": SCHEMA, "spec": fields, "configMaps": config_maps, "render": render});
         canonical::hash8(&all).parse().expect("eight hex digits are a revision")
     }
 }
@@ -62,7 +63,9 @@ pub fn contents(map: &ConfigMap) -> Value {
 pub fn fields(spec: &McpHubSpec) -> Value {
     let mut spec = as_value(spec);
     if let Value::Object(spec) = &mut spec {
-        for live in ["replicas", "autoscaling", "upgradePolicy", "router", "networkPolicy", "monitoring"] {
+        for live in
+            ["replicas", "autoscaling", "upgradePolicy", "router", "networkPolicy", "monitoring"]
+        {
             spec.remove(live);
         }
         keep_only(spec, "expose", "externalUrl");
@@ -116,7 +119,9 @@ fn keep_only(spec: &mut Map<String, Value>, parent: &str, child: &str) {
 pub fn referenced_config_maps(spec: &McpHubSpec) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut note = |value: Option<&Value>| {
-        names.extend(value.and_then(Value::as_str).filter(|name| !name.is_empty()).map(ToOwned::to_owned));
+        names.extend(
+            value.and_then(Value::as_str).filter(|name| !name.is_empty()).map(ToOwned::to_owned),
+        );
     };
     for container in spec.servers.iter().filter_map(|server| server.container.as_ref()) {
         for env in &container.env {

@@ -85,7 +85,8 @@ impl<'a> Scene<'a> {
 
     /// What a person asks for; not while the spec is refused, which may be what it is about.
     fn intent(&self) -> Option<Result<Intent, String>> {
-        let annotations = self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
+        let annotations =
+            self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
         let text = annotations?.get(intent::ANNOTATION)?;
         let name = intent::ANNOTATION;
         Some(text.parse().map_err(|error| format!("metadata.annotations[\"{name}\"]: {error}")))
@@ -112,17 +113,26 @@ fn desired(
     let digests = valid.content.digests();
     let same = |kept: &&Kept| {
         let recorded = kept.recorded.as_ref();
-        recorded.is_some_and(|recorded| recorded.fields == valid.content.fields && recorded.config_maps == digests)
+        recorded.is_some_and(|recorded| {
+            recorded.fields == valid.content.fields && recorded.config_maps == digests
+        })
     };
-    let render = kept.values().filter(same).filter_map(|kept| kept.recorded.as_ref()).map(|r| r.render).max();
+    let render = kept
+        .values()
+        .filter(same)
+        .filter_map(|kept| kept.recorded.as_ref())
+        .map(|r| r.render)
+        .max();
     let render = render.unwrap_or_default();
     let revision = valid.content.revision(render);
     let made = kept.get(&revision).is_some_and(|kept| kept.created.is_some());
     if made {
         return Ok(revision);
     }
-    let recorded =
-        Recorded { render, ..record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator) };
+    let recorded = Recorded {
+        render,
+        ..record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
+    };
     // Its ControllerRevision is gone, or not in the cache yet; pods run what this operator would not render any more:
     // what was copied back from them stands.
     let runs_something_else = kept.contains_key(&revision) && !runs(snapshot, &recorded);
@@ -134,7 +144,8 @@ fn desired(
         return Err(problems);
     }
     let number = kept.get(&revision).map(|kept| kept.number);
-    let number = number.unwrap_or_else(|| kept.values().map(|kept| kept.number).max().unwrap_or_default() + 1);
+    let number = number
+        .unwrap_or_else(|| kept.values().map(|kept| kept.number).max().unwrap_or_default() + 1);
     let fresh = Kept::new(recorded, number);
     let object = Child::ControllerRevision(fresh.object(owner.hub, &revision, None));
     if let Some(problem) = accept::size(&object) {
@@ -148,7 +159,10 @@ fn runs(snapshot: &Snapshot, recorded: &Recorded) -> bool {
     let name = recorded.deployment.metadata.name.as_deref().unwrap_or_default();
     let live = snapshot.children.deployments.get(name);
     live.is_some_and(|live| {
-        !drift::differs(&Child::Deployment(live.clone()), &Child::Deployment(recorded.deployment.clone()))
+        !drift::differs(
+            &Child::Deployment(live.clone()),
+            &Child::Deployment(recorded.deployment.clone()),
+        )
     })
 }
 
@@ -161,7 +175,8 @@ fn last_accepted(snapshot: &Snapshot, accepted: Option<&Value>) -> Option<ValidL
         expose: Option<Expose>,
         rollout: Option<Rollout>,
     }
-    let fields = accepted.and_then(|accepted| serde_json::from_value::<Fields>(accepted.clone()).ok());
+    let fields =
+        accepted.and_then(|accepted| serde_json::from_value::<Fields>(accepted.clone()).ok());
     let Fields { router, expose, rollout } = fields.unwrap_or_default();
     let spec = McpHubSpec {
         router,

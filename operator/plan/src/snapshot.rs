@@ -88,15 +88,21 @@ impl Children {
     pub fn get(&self, child: &Child) -> Option<Child> {
         let name = child.name();
         match child {
-            Child::ServiceAccount(_) => self.service_accounts.get(name).cloned().map(Child::ServiceAccount),
+            Child::ServiceAccount(_) => {
+                self.service_accounts.get(name).cloned().map(Child::ServiceAccount)
+            }
             Child::Role(_) => self.roles.get(name).cloned().map(Child::Role),
             Child::RoleBinding(_) => self.role_bindings.get(name).cloned().map(Child::RoleBinding),
             Child::Secret(_) => None,
-            Child::ControllerRevision(_) => self.controller_revisions.get(name).cloned().map(Child::ControllerRevision),
+            Child::ControllerRevision(_) => {
+                self.controller_revisions.get(name).cloned().map(Child::ControllerRevision)
+            }
             Child::ConfigMap(_) => self.config_maps.get(name).cloned().map(Child::ConfigMap),
             Child::Service(_) => self.services.get(name).cloned().map(Child::Service),
             Child::Deployment(_) => self.deployments.get(name).cloned().map(Child::Deployment),
-            Child::PodDisruptionBudget(_) => self.disruption_budgets.get(name).cloned().map(Child::PodDisruptionBudget),
+            Child::PodDisruptionBudget(_) => {
+                self.disruption_budgets.get(name).cloned().map(Child::PodDisruptionBudget)
+            }
         }
     }
 

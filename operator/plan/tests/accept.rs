@@ -55,17 +55,26 @@ fn container(fields: &str) -> String {
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
     "servers[0] \"a\": both remote and container are set; keep one"
 )]
-fn a_value_that_cannot_be_done_is_refused_with_what_to_write(#[case] spec: &str, #[case] message: &str) {
+fn a_value_that_cannot_be_done_is_refused_with_what_to_write(
+    #[case] spec: &str,
+    #[case] message: &str,
+) {
     assert_eq!(problems(&World::new(spec)), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
 #[rstest]
-#[case("auth: {mode: Jwt}", "auth.mode is not supported yet; put a proxy that authenticates in front, and write None")]
+#[case(
+    "auth: {mode: Jwt}",
+    "auth.mode is not supported yet; put a proxy that authenticates in front, and write None"
+)]
 #[case(
     "networkPolicy: {enabled: true}",
     "networkPolicy.enabled is not supported yet; write NetworkPolicies of your own"
 )]
-fn what_would_leave_a_hub_open_is_refused_even_by_an_older_crd(#[case] field: &str, #[case] message: &str) {
+fn what_would_leave_a_hub_open_is_refused_even_by_an_older_crd(
+    #[case] field: &str,
+    #[case] message: &str,
+) {
     let world = World::new(&format!("{SERVER}\n{field}"));
     assert_eq!(problems(&world), [(Reason::NotSupported, message.to_owned())]);
 }
@@ -75,7 +84,10 @@ fn a_wrongly_shaped_pod_field_is_named_with_its_type() {
     let world = World::new(&format!("{SERVER}\npodTemplate: {{tolerations: [{{key: 1}}]}}"));
     let [(reason, message)] = &problems(&world)[..] else { panic!("one problem") };
     assert_eq!(*reason, Reason::InvalidSpec);
-    assert!(message.starts_with("podTemplate.tolerations[0]: not a Kubernetes Toleration: "), "{message}");
+    assert!(
+        message.starts_with("podTemplate.tolerations[0]: not a Kubernetes Toleration: "),
+        "{message}"
+    );
 }
 
 #[test]
@@ -88,9 +100,11 @@ fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_n
     let mut world = World::new(&env(false));
     let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; make it, or mark the reference optional";
     assert_eq!(problems(&world), [(Reason::ConfigMapMissing, missing.to_owned())]);
-    world.snapshot.config_maps.insert("settings".into(), Some(config_map("settings", &[("B", "1")])));
-    let key =
-        "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference optional";
+    world
+        .snapshot
+        .config_maps
+        .insert("settings".into(), Some(config_map("settings", &[("B", "1")])));
+    let key = "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference optional";
     assert_eq!(problems(&world), [(Reason::ConfigMapMissing, key.to_owned())]);
     assert_eq!(problems(&World::new(&env(true))), []);
 }
@@ -98,10 +112,16 @@ fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_n
 #[test]
 fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_he_has() {
     let mut world = World::new(&format!("{SERVER}\nrollout: {{prometheus: team-b}}"));
-    let message =
-        |known| format!("rollout.prometheus is \"team-b\", but the administrator named {known}; use one of those");
+    let message = |known| {
+        format!(
+            "rollout.prometheus is \"team-b\", but the administrator named {known}; use one of those"
+        )
+    };
     assert_eq!(problems(&world), [(Reason::UnknownPrometheus, message("none"))]);
-    let server = Prometheus { scrape_interval: Duration::from_secs(30), ingest_delay: Duration::from_secs(30) };
+    let server = Prometheus {
+        scrape_interval: Duration::from_secs(30),
+        ingest_delay: Duration::from_secs(30),
+    };
     world.snapshot.operator.prometheus.insert("main".into(), server);
     assert_eq!(problems(&world), [(Reason::UnknownPrometheus, message("main"))]);
 }
@@ -110,17 +130,22 @@ fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_
 fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     let rule = "{name: e, metric: HubErrorRate, rollbackWhen: {above: '0.1', for: 10s}}";
     let mut world = World::new(&format!("{SERVER}\nrollout: {{rules: [{rule}]}}"));
-    let server = Prometheus { scrape_interval: Duration::from_secs(30), ingest_delay: Duration::from_secs(30) };
+    let server = Prometheus {
+        scrape_interval: Duration::from_secs(30),
+        ingest_delay: Duration::from_secs(30),
+    };
     world.snapshot.operator.prometheus.insert("main".into(), server);
-    let message =
-        "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m";
+    let message = "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m";
     assert_eq!(problems(&world), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
 // Pods would refuse such a config at start and crash, and nobody would know why.
 #[rstest]
 #[case("access: [{when: 'caller.sub == '}]", "access[0].when: ")]
-#[case("access: [{when: 'true', servers: [b]}]", "access[0].servers: \"b\" is no server of this hub; there are a")]
+#[case(
+    "access: [{when: 'true', servers: [b]}]",
+    "access[0].servers: \"b\" is no server of this hub; there are a"
+)]
 #[case(
     "filtering: {mode: ServerAllowlist, servers: {allow: [b]}}",
     "filtering.servers.allow: \"b\" is no server of this hub; there are a"
@@ -133,9 +158,18 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     "filtering: {views: [{name: v}, {name: v}]}",
     "filtering.views[1].name: \"v\" is there twice; give one another name"
 )]
-#[case("filtering: {selector: {backend: Llm}}", "filtering.selector: is Llm, and there is no filtering.llm")]
-#[case("filtering: {toolBudget: {maxTools: 2}}", "filtering.toolBudget.maxTools: is 2, and the hub's own tools")]
-fn what_hubs_would_refuse_is_refused_before_a_pod_starts(#[case] field: &str, #[case] message: &str) {
+#[case(
+    "filtering: {selector: {backend: Llm}}",
+    "filtering.selector: is Llm, and there is no filtering.llm"
+)]
+#[case(
+    "filtering: {toolBudget: {maxTools: 2}}",
+    "filtering.toolBudget.maxTools: is 2, and the hub's own tools"
+)]
+fn what_hubs_would_refuse_is_refused_before_a_pod_starts(
+    #[case] field: &str,
+    #[case] message: &str,
+) {
     let mut world = World::new(&format!("{SERVER}\n{field}"));
     let plan = world.plan();
     assert_eq!(plan.objects, []);
@@ -150,7 +184,10 @@ fn what_hubs_would_refuse_is_refused_before_a_pod_starts(#[case] field: &str, #[
 fn a_rule_on_recall_without_golden_questions_is_refused() {
     let rule = "{name: r, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}";
     let mut world = World::new(&format!("{SERVER}\nrollout: {{rules: [{rule}]}}"));
-    let server = Prometheus { scrape_interval: Duration::from_secs(15), ingest_delay: Duration::from_secs(15) };
+    let server = Prometheus {
+        scrape_interval: Duration::from_secs(15),
+        ingest_delay: Duration::from_secs(15),
+    };
     world.snapshot.operator.prometheus.insert("main".into(), server);
     let message = "rollout.rules[0].metric is SelectionRecall, but there are no filtering.goldenQuestions; add some, or \
                    remove the rule";
@@ -163,7 +200,10 @@ fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
     let judged = |filtering: &str| {
         let llm = "llm: {provider: Gemini, model: m, apiKeySecretRef: {name: llm, key: key}}";
         let mut world = World::new(&format!("{SERVER}\nfiltering: {{{filtering}, {llm}}}"));
-        let server = Prometheus { scrape_interval: Duration::from_secs(15), ingest_delay: Duration::from_secs(15) };
+        let server = Prometheus {
+            scrape_interval: Duration::from_secs(15),
+            ingest_delay: Duration::from_secs(15),
+        };
         world.snapshot.operator.prometheus.insert("main".into(), server);
         let Ok(hub) = accept(&world.snapshot) else { panic!("a good hub") };
         let rules = hub.live.policy.rules.iter().filter(|rule| rule.name == "llm-success-rate");
@@ -184,7 +224,10 @@ fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
     let plan = world.plan();
     let [event] = &plan.events[..] else { panic!("one event: {:?}", plan.events) };
     assert_eq!((event.reason.as_str(), event.warning), ("IntentRefused", true));
-    assert!(event.message.starts_with("metadata.annotations[\"mcphub.dev/intent\"]: \"promot\" is not"), "{event:?}");
+    assert!(
+        event.message.starts_with("metadata.annotations[\"mcphub.dev/intent\"]: \"promot\" is not"),
+        "{event:?}"
+    );
     world.apply(&plan);
     assert_eq!(world.plan().events, []);
     assert_eq!(world.condition("Accepted").0, "True");
@@ -194,7 +237,10 @@ fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
 #[test]
 fn a_revision_that_does_not_fit_in_one_object_is_refused_before_anything_is_made() {
     let mut world = World::new(&container("envFrom: [{configMapRef: {name: big}}]"));
-    world.snapshot.config_maps.insert("big".into(), Some(config_map("big", &[("A", &"x".repeat(1_000_000))])));
+    world
+        .snapshot
+        .config_maps
+        .insert("big".into(), Some(config_map("big", &[("A", &"x".repeat(1_000_000))])));
     let plan = world.plan();
     assert_eq!(plan.objects, []);
     world.apply(&plan);
@@ -205,6 +251,8 @@ fn a_revision_that_does_not_fit_in_one_object_is_refused_before_anything_is_made
 
 #[test]
 fn every_problem_is_told_at_once() {
-    let world = World::new(&format!("{SERVER}\nauth: {{mode: Jwt}}\npodTemplate: {{labels: {{mcphub.dev/x: y}}}}"));
+    let world = World::new(&format!(
+        "{SERVER}\nauth: {{mode: Jwt}}\npodTemplate: {{labels: {{mcphub.dev/x: y}}}}"
+    ));
     assert_eq!(problems(&world).len(), 2);
 }

@@ -44,12 +44,18 @@ fn state(dataplane: &mut Value) -> &mut Value {
 
 #[test]
 fn weights_that_do_not_sum_to_100_are_found() {
-    assert_eq!(flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["weight"] = json!(90))), "weights");
+    assert_eq!(
+        flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["weight"] = json!(90))),
+        "weights"
+    );
 }
 
 #[test]
 fn a_failed_revision_with_weight_is_found() {
-    assert_eq!(flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("failed"))), "weights");
+    assert_eq!(
+        flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("failed"))),
+        "weights"
+    );
 }
 
 #[test]
@@ -58,7 +64,10 @@ fn a_generation_that_stays_while_roles_change_or_that_goes_back_is_found() {
         flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("canary"))),
         "generation"
     );
-    assert_eq!(flaw(|plan, _| edit(plan, "dataplane.json", |value| value["generation"] = json!(0))), "generation");
+    assert_eq!(
+        flaw(|plan, _| edit(plan, "dataplane.json", |value| value["generation"] = json!(0))),
+        "generation"
+    );
 }
 
 #[test]
@@ -93,7 +102,10 @@ fn a_live_revision_that_is_rendered_anew_is_found() {
         other => panic!("{other:?}"),
     };
     assert_eq!(flaw(anew), "rendered");
-    assert_eq!(flaw(|plan, _| drop(data(plan, "team-r-").insert("config.json".into(), "{}".into()))), "rendered");
+    assert_eq!(
+        flaw(|plan, _| drop(data(plan, "team-r-").insert("config.json".into(), "{}".into()))),
+        "rendered"
+    );
 }
 
 #[test]
@@ -117,12 +129,20 @@ fn key_material_outside_of_a_secret_is_found() {
 
 #[test]
 fn an_object_of_another_owner_namespace_name_or_taken_is_found() {
-    assert_eq!(flaw(|plan, _| at(plan, "Service", "team").meta_mut().owner_references = None), "not_ours");
     assert_eq!(
-        flaw(|plan, _| at(plan, "Service", "team").meta_mut().namespace = Some("kube-system".into())),
+        flaw(|plan, _| at(plan, "Service", "team").meta_mut().owner_references = None),
         "not_ours"
     );
-    assert_eq!(flaw(|plan, _| at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into())), "not_ours");
+    assert_eq!(
+        flaw(
+            |plan, _| at(plan, "Service", "team").meta_mut().namespace = Some("kube-system".into())
+        ),
+        "not_ours"
+    );
+    assert_eq!(
+        flaw(|plan, _| at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into())),
+        "not_ours"
+    );
     let taken = |_: &mut Plan, snapshot: &mut Snapshot| {
         snapshot.answers.taken.insert(ObjectName { kind: "Service", name: "team".into() });
     };
@@ -132,8 +152,12 @@ fn an_object_of_another_owner_namespace_name_or_taken_is_found() {
 #[test]
 fn a_delete_of_a_live_revisions_deployment_is_found() {
     let delete = |plan: &mut Plan, snapshot: &mut Snapshot| {
-        let (name, live) =
-            snapshot.children.deployments.iter().find(|(name, _)| name.starts_with("team-r-")).expect("one");
+        let (name, live) = snapshot
+            .children
+            .deployments
+            .iter()
+            .find(|(name, _)| name.starts_with("team-r-"))
+            .expect("one");
         plan.deletes.push(Delete {
             object: ObjectName { kind: "Deployment", name: name.clone() },
             uid: live.metadata.uid.clone().expect("uid"),

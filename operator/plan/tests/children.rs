@@ -81,7 +81,10 @@ rollout: {drainTimeout: 20s}
 
 fn world() -> World {
     let mut world = World::new(SPEC);
-    world.snapshot.config_maps.insert("settings".into(), Some(config_map("settings", &[("LEVEL", "1")])));
+    world
+        .snapshot
+        .config_maps
+        .insert("settings".into(), Some(config_map("settings", &[("LEVEL", "1")])));
     world
 }
 

@@ -39,7 +39,8 @@ fn what_pods_have_learned_is_no_drift() {
     let learned = world.snapshot.children.config_maps.get_mut("team-learned").expect("planned");
     learned.data = Some([("memory".to_owned(), "1".to_owned())].into());
     let (live, plan) = (Child::ConfigMap(learned.clone()), world.plan());
-    let ours = plan.objects.iter().find(|object| object.child.name() == "team-learned").expect("planned");
+    let ours =
+        plan.objects.iter().find(|object| object.child.name() == "team-learned").expect("planned");
     assert!(!differs(&live, &ours.child));
     assert_eq!(plan.deletes, []);
     assert!(!ours.is_essential(), "a quota that refuses it must not stop a rollback");
@@ -66,10 +67,15 @@ fn what_the_api_server_fills_in_is_no_difference() {
 #[case("1Gi", "1024Mi", false)]
 #[case("1k", "1000", false)]
 #[case("1", "2", true)]
-fn quantities_are_compared_by_value(#[case] live: &str, #[case] ours: &str, #[case] different: bool) {
+fn quantities_are_compared_by_value(
+    #[case] live: &str,
+    #[case] ours: &str,
+    #[case] different: bool,
+) {
     let with = |amount: &str| {
         let (live, _) = changed(|live| {
-            live["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": amount}});
+            live["spec"]["template"]["spec"]["containers"][0]["resources"] =
+                json!({"limits": {"cpu": amount}});
         });
         live
     };
@@ -91,12 +97,12 @@ fn a_label_added_to_a_selector_is_seen() {
 #[test]
 fn a_field_that_is_not_set_any_more_is_seen_by_the_hash_of_what_was_applied() {
     let with = |annotations: &str| {
-        let mut world = World::new(&format!("{SPEC}\nexpose: {{service: {{annotations: {annotations}}}}}"));
+        let mut world =
+            World::new(&format!("{SPEC}\nexpose: {{service: {{annotations: {annotations}}}}}"));
         let plan = world.plan();
-        let service = plan
-            .objects
-            .iter()
-            .find(|object| object.child.object_name().name == "team" && object.child.kind() == "Service");
+        let service = plan.objects.iter().find(|object| {
+            object.child.object_name().name == "team" && object.child.kind() == "Service"
+        });
         service.expect("planned").child.clone()
     };
     let (live, ours) = (with("{a: b, c: d}"), with("{a: b}"));
@@ -113,7 +119,13 @@ fn the_hash_does_not_depend_on_the_hash_before() {
     let once = child.clone();
     stamp(&mut child);
     assert_eq!(child, once);
-    assert!(before.meta().annotations.as_ref().is_some_and(|all| all.contains_key("mcphub.dev/applied")));
+    assert!(
+        before
+            .meta()
+            .annotations
+            .as_ref()
+            .is_some_and(|all| all.contains_key("mcphub.dev/applied"))
+    );
 }
 
 #[test]
@@ -121,7 +133,8 @@ fn what_others_added_is_taken_out_by_one_patch_that_tests_the_version() {
     let (live, ours) = changed(|live| {
         live["metadata"]["resourceVersion"] = json!("42");
         let pod = &mut live["spec"]["template"]["spec"];
-        let push = |value: &mut Value, entry: Value| value.as_array_mut().expect("a list").push(entry);
+        let push =
+            |value: &mut Value, entry: Value| value.as_array_mut().expect("a list").push(entry);
         push(&mut pod["containers"][0]["env"], json!({"name": "LD_PRELOAD", "value": "/evil.so"}));
         push(&mut pod["containers"][0]["ports"], json!({"containerPort": 22, "protocol": "TCP"}));
         push(&mut pod["containers"], json!({"name": "sidecar", "image": "x"}));
@@ -138,7 +151,8 @@ fn what_others_added_is_taken_out_by_one_patch_that_tests_the_version() {
         "/initContainers/0",
         "/volumes/3",
     ];
-    let mut expected = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": "42"})];
+    let mut expected =
+        vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": "42"})];
     expected.extend(removals.map(|path| json!({"op": "remove", "path": format!("{spec}{path}")})));
     assert_eq!(strays(&live, &ours), Some(Value::Array(expected)));
 }
@@ -148,14 +162,20 @@ fn a_port_added_to_a_service_and_a_rule_added_to_a_role_are_taken_out() {
     let world = World::settled(SPEC);
     let ours = world.snapshot.children.services["team"].clone();
     let mut live = serde_json::to_value(&ours).expect("json");
-    live["spec"]["ports"].as_array_mut().expect("ports").push(json!({"port": 22, "protocol": "TCP"}));
+    live["spec"]["ports"]
+        .as_array_mut()
+        .expect("ports")
+        .push(json!({"port": 22, "protocol": "TCP"}));
     let live: Service = serde_json::from_value(live).expect("a Service");
     let patch = strays(&Child::Service(live), &Child::Service(ours)).expect("a patch");
     assert_eq!(patch[1], json!({"op": "remove", "path": "/spec/ports/1"}));
 
     let ours = world.snapshot.children.roles["team"].clone();
     let mut live = ours.clone();
-    live.rules.as_mut().expect("rules").insert(0, k8s_openapi::api::rbac::v1::PolicyRule::default());
+    live.rules
+        .as_mut()
+        .expect("rules")
+        .insert(0, k8s_openapi::api::rbac::v1::PolicyRule::default());
     let patch = strays(&Child::Role(live), &Child::Role(ours)).expect("a patch");
     assert_eq!(patch[1], json!({"op": "remove", "path": "/rules/0"}));
 }

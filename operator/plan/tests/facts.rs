@@ -107,11 +107,13 @@ fn a_pod_that_starts_is_not_broken_unless_it_is_stuck(
     #[case] since: &str,
     #[case] broken: &[&str],
 ) {
-    let container = json!({"name": "hub", "restartCount": restarts, "started": false, "state": state});
+    let container =
+        json!({"name": "hub", "restartCount": restarts, "started": false, "state": state});
     let unready = ready("False", &format!("2025-12-31T{since}Z"));
     let facts = with_pod(|pod| {
         pod["status"]["containerStatuses"] = json!([whole(container)]);
-        pod["status"]["conditions"] = json!([unready, {"type": "ContainersReady", "status": "False"}]);
+        pod["status"]["conditions"] =
+            json!([unready, {"type": "ContainersReady", "status": "False"}]);
     });
     assert_eq!(facts.broken.iter().map(|pod| pod.why.as_str()).collect::<Vec<_>>(), broken);
 }
@@ -130,7 +132,8 @@ fn one_failed_pull_is_not_a_stuck_pod() {
 #[test]
 fn a_scheduled_pod_that_is_not_ready_for_30_s_is_broken() {
     let facts = with_pod(|pod| {
-        pod["status"]["conditions"] = json!([ready("False", LONG_AGO), {"type": "ContainersReady", "status": "False"}]);
+        pod["status"]["conditions"] =
+            json!([ready("False", LONG_AGO), {"type": "ContainersReady", "status": "False"}]);
     });
     assert_eq!(facts.broken.len(), 1);
     assert_eq!(facts.unschedulable, 0);
@@ -147,7 +150,12 @@ fn a_pod_without_a_node_is_not_the_revisions_fault(#[case] conditions: Value) {
 
 fn check(connected: bool) -> SelfCheck {
     let line = Check { name: "tools/list".into(), passed: true, message: String::new() };
-    let server = ServerState { name: "files".into(), connected, tools: 1, message: "connection refused".into() };
+    let server = ServerState {
+        name: "files".into(),
+        connected,
+        tools: 1,
+        message: "connection refused".into(),
+    };
     SelfCheck { passed: true, checks: vec![line], servers: vec![server] }
 }
 
@@ -160,11 +168,18 @@ fn a_self_check_line_that_failed_and_a_pod_that_does_not_answer_are_told() {
     world.snapshot.answers.self_checks.insert(pod.clone(), Ok(check(true)));
     assert_eq!(facts_of(&world).self_check, SelfCheckFact::Passed);
     let mut failed = check(true);
-    (failed.passed, failed.checks[0].passed, failed.checks[0].message) = (false, false, "timed out".into());
+    (failed.passed, failed.checks[0].passed, failed.checks[0].message) =
+        (false, false, "timed out".into());
     world.snapshot.answers.self_checks.insert(pod.clone(), Ok(failed));
-    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Failed(format!("{pod}: tools/list: timed out")));
+    assert_eq!(
+        facts_of(&world).self_check,
+        SelfCheckFact::Failed(format!("{pod}: tools/list: timed out"))
+    );
     world.snapshot.answers.self_checks.insert(pod.clone(), Err("connection refused".into()));
-    assert_eq!(facts_of(&world).self_check, SelfCheckFact::Failed(format!("{pod}: connection refused")));
+    assert_eq!(
+        facts_of(&world).self_check,
+        SelfCheckFact::Failed(format!("{pod}: connection refused"))
+    );
 }
 
 // A server that is down for everybody must not keep every change from being rolled out.
@@ -184,13 +199,22 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
         checks.insert(canary.clone(), Ok(check(false)));
         let kept = record::kept("team", &world.snapshot.children);
         let since = world.snapshot.now;
-        let state = Stable { revision: stable.clone(), since, epoch: None, forced: false, flags_tried: false };
+        let state = Stable {
+            revision: stable.clone(),
+            since,
+            epoch: None,
+            forced: false,
+            flags_tried: false,
+        };
         let engine = EngineState { stable: Some(state), ..EngineState::default() };
         let all = facts::revisions(&world.snapshot, &kept, Some(&engine));
-        let revision = all.keys().find(|revision| **revision != stable).cloned().expect("the canary");
+        let revision =
+            all.keys().find(|revision| **revision != stable).cloned().expect("the canary");
         all[&revision].self_check.clone()
     };
     assert_eq!(judged(&mut world, false), SelfCheckFact::Passed);
-    let words = format!("{canary}: server \"files\" is connected on stable but not here: connection refused");
+    let words = format!(
+        "{canary}: server \"files\" is connected on stable but not here: connection refused"
+    );
     assert_eq!(judged(&mut world, true), SelfCheckFact::Failed(words));
 }

@@ -48,7 +48,8 @@ fn killed_after(writes: usize, mut world: World) -> World {
 
 // A crash loop of the operator must not end elsewhere than a quiet start.
 #[test]
-fn an_operator_killed_after_any_single_write_of_a_first_deployment_ends_where_the_undisturbed_one_does() {
+fn an_operator_killed_after_any_single_write_of_a_first_deployment_ends_where_the_undisturbed_one_does()
+ {
     let undisturbed = World::settled(SPEC).inventory();
     for writes in 1..22 {
         let world = killed_after(writes, World::new(SPEC));
@@ -79,26 +80,41 @@ fn a_changed_spec_becomes_a_second_revision_and_the_first_goes_after_the_guard()
     world.settle();
     let second = world.serving();
     assert_ne!(second, first);
-    assert!(world.snapshot.children.deployments.contains_key(&format!("team-r-{first}")), "kept warm in guard");
+    assert!(
+        world.snapshot.children.deployments.contains_key(&format!("team-r-{first}")),
+        "kept warm in guard"
+    );
     world.pass(24 * 3600);
     world.settle();
     assert_eq!(world.status().phase, Some(Phase::Healthy));
     assert!(!world.snapshot.children.deployments.contains_key(&format!("team-r-{first}")));
-    assert!(world.snapshot.children.controller_revisions.contains_key(&format!("team-r-{first}")), "to go back to");
+    assert!(
+        world.snapshot.children.controller_revisions.contains_key(&format!("team-r-{first}")),
+        "to go back to"
+    );
 }
 
 #[test]
 fn revisions_that_do_not_change_a_server_share_it_and_the_last_one_takes_it_along() {
     let mut world = World::settled(SPEC);
     let servers = |world: &World| -> Vec<String> {
-        world.snapshot.children.deployments.keys().filter(|name| name.starts_with("team-s-")).cloned().collect()
+        world
+            .snapshot
+            .children
+            .deployments
+            .keys()
+            .filter(|name| name.starts_with("team-s-"))
+            .cloned()
+            .collect()
     };
     let before = servers(&world);
     assert_eq!(before.len(), 1);
     world.set_spec(CHANGED);
     world.settle();
     assert_eq!(servers(&world), before);
-    world.set_spec("{replicas: 2, servers: [{name: github, remote: {url: 'https://mcp.example.com/v2'}}]}");
+    world.set_spec(
+        "{replicas: 2, servers: [{name: github, remote: {url: 'https://mcp.example.com/v2'}}]}",
+    );
     world.settle();
     assert_eq!(servers(&world), before, "the old revision is kept warm, and so is its server");
     world.pass(24 * 3600);
@@ -110,7 +126,9 @@ fn revisions_that_do_not_change_a_server_share_it_and_the_last_one_takes_it_alon
 fn templates(plan: &mcphub_plan::plan::Plan) -> Vec<(String, Value)> {
     let deployments = plan.objects.iter().filter(|object| object.child.kind() == "Deployment");
     deployments
-        .map(|object| (object.child.name().to_owned(), object.child.to_value()["spec"]["template"].clone()))
+        .map(|object| {
+            (object.child.name().to_owned(), object.child.to_value()["spec"]["template"].clone())
+        })
         .collect()
 }
 
@@ -138,12 +156,14 @@ fn a_revision_rendered_by_other_code_is_applied_as_it_was_rendered() {
         let revision = world.snapshot.children.controller_revisions.get_mut(&name).expect("made");
         let data = &mut revision.data.as_mut().expect("data").0;
         let deployment = data.pointer_mut(path).expect("recorded");
-        deployment["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "OLD", "value": "render"}]);
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] =
+            json!([{"name": "OLD", "value": "render"}]);
     }
     let plan = world.plan();
     let env = |name: &str| {
         let templates = templates(&plan);
-        let (_, template) = templates.iter().find(|(deployment, _)| deployment.starts_with(name)).expect("planned");
+        let (_, template) =
+            templates.iter().find(|(deployment, _)| deployment.starts_with(name)).expect("planned");
         template["spec"]["containers"][0]["env"].clone()
     };
     assert_eq!(env("team-r-"), json!([{"name": "OLD", "value": "render"}]));
@@ -155,7 +175,10 @@ fn a_user_who_changes_the_router_gets_a_new_one_and_replicas_alone_restart_none(
     let mut world = World::settled(SPEC);
     let router = |world: &mut World| {
         let plan = world.plan();
-        let object = plan.objects.iter().find(|o| o.child.kind() == "Deployment" && o.child.name() == "team-router");
+        let object = plan
+            .objects
+            .iter()
+            .find(|o| o.child.kind() == "Deployment" && o.child.name() == "team-router");
         object.expect("planned").child.to_value()["spec"].clone()
     };
     let before = router(&mut world);
@@ -166,8 +189,14 @@ fn a_user_who_changes_the_router_gets_a_new_one_and_replicas_alone_restart_none(
     assert_eq!(scaled["template"], before["template"]);
     world.set_spec(&format!("{SPEC}\nrouter: {{resources: {{limits: {{memory: 64Mi}}}}}}"));
     let changed = router(&mut world);
-    assert_eq!(changed["template"]["spec"]["containers"][0]["image"], "registry.example/mcp-hub:2.0.0");
-    assert_eq!(changed["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"], "64Mi");
+    assert_eq!(
+        changed["template"]["spec"]["containers"][0]["image"],
+        "registry.example/mcp-hub:2.0.0"
+    );
+    assert_eq!(
+        changed["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
+        "64Mi"
+    );
 }
 
 #[test]
@@ -190,7 +219,10 @@ fn a_controller_revision_deleted_by_hand_is_copied_back_from_what_runs() {
     let was = world.snapshot.children.controller_revisions[&name].data.clone();
     world.remove("ControllerRevision", &name);
     world.settle();
-    assert_eq!(world.snapshot.children.controller_revisions[&name].data, was, "the same operator: all of it");
+    assert_eq!(
+        world.snapshot.children.controller_revisions[&name].data, was,
+        "the same operator: all of it"
+    );
 
     world.remove("ControllerRevision", &name);
     world.snapshot.operator.version = "2.0.0".into();
@@ -229,7 +261,8 @@ fn a_config_that_somebody_made_anew_with_other_content_is_replaced() {
 }
 
 #[test]
-fn content_of_a_referenced_config_map_is_part_of_the_revision_and_its_pods_keep_reading_the_old_one() {
+fn content_of_a_referenced_config_map_is_part_of_the_revision_and_its_pods_keep_reading_the_old_one()
+ {
     let spec = "
 servers:
 - name: files
@@ -268,7 +301,10 @@ fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
     let questions = world.ask();
     let service = ObjectName { kind: "Service", name: "team".into() };
     assert!(questions.names.contains(&service));
-    assert!(!questions.names.iter().any(|object| object.kind == "Secret"), "the operator may not look at Secrets");
+    assert!(
+        !questions.names.iter().any(|object| object.kind == "Secret"),
+        "the operator may not look at Secrets"
+    );
     world.snapshot.answers.taken.insert(service);
     let plan = world.plan();
     assert_eq!(plan.objects, []);
@@ -286,7 +322,9 @@ fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
 fn a_spec_that_cannot_be_done_leaves_the_running_revision_alone() {
     let mut world = World::settled(&format!("{SPEC}\nrouter: {{replicas: 3}}"));
     let (before, serving) = (templates(&world.plan()), world.serving());
-    world.set_spec(&format!("{SPEC}\nrollout: {{prometheus: nobody}}\nresources: {{limits: {{memory: {{}}}}}}"));
+    world.set_spec(&format!(
+        "{SPEC}\nrollout: {{prometheus: nobody}}\nresources: {{limits: {{memory: {{}}}}}}"
+    ));
     world.settle();
     assert_eq!(templates(&world.plan()), before);
     assert_eq!(world.serving(), serving);
@@ -294,7 +332,11 @@ fn a_spec_that_cannot_be_done_leaves_the_running_revision_alone() {
     assert_eq!(world.condition("Stalled").0, "True");
     assert_eq!(world.status().observed_generation, Some(2));
     let router = &world.snapshot.children.deployments["team-router"];
-    assert_eq!(router.spec.as_ref().and_then(|spec| spec.replicas), Some(3), "as it was accepted last");
+    assert_eq!(
+        router.spec.as_ref().and_then(|spec| spec.replicas),
+        Some(3),
+        "as it was accepted last"
+    );
 }
 
 #[test]
@@ -303,7 +345,11 @@ fn what_the_dry_run_of_a_new_revisions_pods_refuses_makes_no_revision() {
     let questions = world.ask();
     let asked: Vec<_> = questions.dry_runs.iter().map(Child::object_name).collect();
     assert_eq!(asked.len(), 2, "the hub's and the server's Deployment");
-    world.snapshot.answers.refused.insert(asked[0].clone(), "spec.template.spec.tolerations[0].effect: no".into());
+    world
+        .snapshot
+        .answers
+        .refused
+        .insert(asked[0].clone(), "spec.template.spec.tolerations[0].effect: no".into());
     let plan = mcphub_plan::plan(&world.snapshot);
     assert_eq!(plan.objects, []);
     world.apply(&plan);
@@ -343,7 +389,10 @@ fn a_hub_that_is_being_deleted_gets_nothing_made_anew() {
     world.remove("Deployment", "team-router");
     let plan = world.plan();
     assert_eq!((plan.objects, plan.deletes), (Vec::new(), Vec::new()));
-    assert_eq!(mcphub_plan::questions(&world.snapshot), mcphub_plan::snapshot::Questions::default());
+    assert_eq!(
+        mcphub_plan::questions(&world.snapshot),
+        mcphub_plan::snapshot::Questions::default()
+    );
 }
 
 // A canary's failure must not be blamed on what nobody reaches, but on what only it does not.
@@ -366,8 +415,11 @@ fn a_scale_down_carries_what_was_seen_as_precondition() {
     let name = format!("team-r-{}", world.serving());
     world.set_spec(&SPEC.replace("replicas: 2", "replicas: 1"));
     let plan = world.plan();
-    let object =
-        plan.objects.iter().find(|o| o.child.kind() == "Deployment" && o.child.name() == name).expect("planned");
+    let object = plan
+        .objects
+        .iter()
+        .find(|o| o.child.kind() == "Deployment" && o.child.name() == name)
+        .expect("planned");
     let live = &world.snapshot.children.deployments[&name].metadata;
     assert_eq!(object.child.meta().resource_version, live.resource_version);
     assert_eq!(object.child.meta().uid, live.uid);
@@ -379,7 +431,10 @@ fn a_scale_down_carries_what_was_seen_as_precondition() {
 fn no_more_than_history_limit_records_are_kept() {
     let mut world = World::new(SPEC);
     for change in 0..7 {
-        world.set_spec(&format!("{SPEC}\nstartupTimeout: {}s\nrollout: {{historyLimit: 4, guard: 1s}}", 10 + change));
+        world.set_spec(&format!(
+            "{SPEC}\nstartupTimeout: {}s\nrollout: {{historyLimit: 4, guard: 1s}}",
+            10 + change
+        ));
         world.settle();
         world.pass(24 * 3600);
         world.settle();
@@ -392,19 +447,34 @@ fn no_more_than_history_limit_records_are_kept() {
 #[test]
 fn a_changed_recreate_server_is_replaced_in_place_and_that_is_said() {
     let with = |image: &str| {
-        format!("servers: [{{name: files, container: {{image: '{image}', command: [a], strategy: Recreate}}}}]")
+        format!(
+            "servers: [{{name: files, container: {{image: '{image}', command: [a], strategy: Recreate}}}}]"
+        )
     };
     let mut world = World::settled(&with("files:1"));
     world.set_spec(&with("files:2"));
     let plan = world.plan();
     let events: Vec<_> = plan.events.iter().filter(|event| event.reason == "NotCanaried").collect();
     assert_eq!(events.len(), 1);
-    assert!(events[0].message.starts_with("server \"files\" has strategy Recreate: "), "{}", events[0].message);
+    assert!(
+        events[0].message.starts_with("server \"files\" has strategy Recreate: "),
+        "{}",
+        events[0].message
+    );
     world.settle();
-    let servers: Vec<_> =
-        world.snapshot.children.deployments.iter().filter(|(name, _)| name.starts_with("team-s-")).collect();
+    let servers: Vec<_> = world
+        .snapshot
+        .children
+        .deployments
+        .iter()
+        .filter(|(name, _)| name.starts_with("team-s-"))
+        .collect();
     assert_eq!(servers.len(), 1);
-    let image = servers[0].1.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()?.containers[0].image.clone());
+    let image = servers[0]
+        .1
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref()?.containers[0].image.clone());
     assert_eq!(image.as_deref(), Some("files:2"));
 }
 

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 const PURE: [&str; 4] = ["mcphub-crds", "mcphub-wire", "mcphub-core", "mcphub-plan"];
-const IMPURE: [&str; 8] = ["tokio", "axum", "reqwest", "hyper", "kube-client", "kube-runtime", "rustls", "rand"];
+const IMPURE: [&str; 8] =
+    ["tokio", "axum", "reqwest", "hyper", "kube-client", "kube-runtime", "rustls", "rand"];
 
 // One `use tokio` in the planner, and its tests need a cluster and a clock.
 #[test]
@@ -29,8 +30,11 @@ fn pure_crates_depend_on_nothing_that_does_io() {
         assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
         let text = String::from_utf8_lossy(&tree.stdout);
         assert!(text.starts_with(package), "{text}");
-        let found: Vec<_> =
-            text.lines().filter_map(|line| line.split(' ').next()).filter(|name| IMPURE.contains(name)).collect();
+        let found: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .filter(|name| IMPURE.contains(name))
+            .collect();
         assert_eq!(found, [""; 0], "{package}");
     }
 }

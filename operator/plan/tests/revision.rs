@@ -72,14 +72,18 @@ fn an_empty_section_makes_no_revision(#[case] field: &str) {
 #[test]
 fn an_empty_object_in_a_pod_shaped_field_is_part_of_the_revision() {
     let with = |volume: &str| {
-        hash(&format!("servers: [{{name: a, container: {{image: a, command: [a], volumes: [{volume}]}}}}]"))
+        hash(&format!(
+            "servers: [{{name: a, container: {{image: a, command: [a], volumes: [{volume}]}}}}]"
+        ))
     };
     assert_ne!(with("{name: v, emptyDir: {}}"), with("{name: v}"));
 }
 
 #[test]
 fn replicas_of_a_container_server_make_no_revision_and_its_image_does() {
-    let with = |container: &str| hash(&format!("servers: [{{name: a, container: {{command: [a], {container}}}}}]"));
+    let with = |container: &str| {
+        hash(&format!("servers: [{{name: a, container: {{command: [a], {container}}}}}]"))
+    };
     assert_eq!(with("image: 'a:1', replicas: 1"), with("image: 'a:1'"));
     assert_ne!(with("image: 'a:2'"), with("image: 'a:1'"));
 }
@@ -94,9 +98,12 @@ fn the_order_of_keys_makes_no_difference_and_the_order_of_servers_does() {
 
 #[test]
 fn content_of_config_maps_and_the_render_serial_are_part_of_it() {
-    let spec =
-        spec("servers: [{name: a, container: {image: 'a:1', command: [a], envFrom: [{configMapRef: {name: m}}]}}]");
-    let of = |value: &str| Content::of(&spec, &BTreeMap::from([("m".into(), Some(config_map("m", &[("A", value)])))]));
+    let spec = spec(
+        "servers: [{name: a, container: {image: 'a:1', command: [a], envFrom: [{configMapRef: {name: m}}]}}]",
+    );
+    let of = |value: &str| {
+        Content::of(&spec, &BTreeMap::from([("m".into(), Some(config_map("m", &[("A", value)])))]))
+    };
     assert_ne!(of("1").revision(0), of("2").revision(0));
     assert_ne!(of("1").revision(0), of("1").revision(1));
     let relabelled = {
@@ -122,7 +129,10 @@ servers:
     - {name: w, projected: {sources: [{configMap: {name: four}}, {secret: {name: not}}]}}
 ",
     );
-    assert_eq!(referenced_config_maps(&spec), ["one", "two", "three", "four"].map(String::from).into());
+    assert_eq!(
+        referenced_config_maps(&spec),
+        ["one", "two", "three", "four"].map(String::from).into()
+    );
 }
 
 // A new field must be decided on: in the revision (a change of it is rolled out), or applied at once.
@@ -157,5 +167,8 @@ fn every_field_of_the_spec_is_decided_on() {
         network_policy: _,
         monitoring: _,
     } = spec(SMALL);
-    assert_eq!(fields(&spec(SMALL)), json!({"servers": [{"name": "a", "remote": {"url": "https://a.example/mcp"}}]}));
+    assert_eq!(
+        fields(&spec(SMALL)),
+        json!({"servers": [{"name": "a", "remote": {"url": "https://a.example/mcp"}}]})
+    );
 }

@@ -70,7 +70,12 @@ fn phases_and_the_three_conditions_of_kstatus_go_together() {
 fn a_transition_time_stays_while_the_condition_does() {
     let mut world = World::settled(SPEC);
     let ready = |world: &World| {
-        world.status().conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.last_transition_time.clone())
+        world
+            .status()
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "Ready")
+            .map(|c| c.last_transition_time.clone())
     };
     let since = ready(&world);
     world.pass(3600);
@@ -97,7 +102,8 @@ fn nothing_is_said_of_writes_that_were_not_acknowledged() {
             if whole { Some(2) } else { before.observed_generation },
             "{writes} writes"
         );
-        let written = acknowledged.objects.iter().any(|object| object.child.name() == "team-runtime");
+        let written =
+            acknowledged.objects.iter().any(|object| object.child.name() == "team-runtime");
         assert_eq!(status.canary.is_some(), written, "{writes} writes");
     }
 }
@@ -132,7 +138,10 @@ fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
     let plan = mcphub_plan::plan(&world.snapshot);
     world.apply(&plan);
     assert_eq!(world.status().servers_ready.as_deref(), Some("1/2"));
-    assert_eq!(world.condition("ServersReady").2, "1 of 2 servers are not connected: files; see status.servers");
+    assert_eq!(
+        world.condition("ServersReady").2,
+        "1 of 2 servers are not connected: files; see status.servers"
+    );
     assert_eq!(world.condition("Ready").0, "True");
     // A server that comes up after its hub tells nobody: status would say "1/2" until the next hourly look.
     assert_eq!(plan.next, Next::In(Duration::from_secs(10)));

@@ -68,10 +68,9 @@ impl Contest {
 
     /// Forgets all of a namespace that is over and done with.
     pub fn forget(&self, namespace: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(of, _), state| of != namespace || state.truce.is_some_and(|until| Instant::now() < until));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), state| {
+            of != namespace || state.truce.is_some_and(|until| Instant::now() < until)
+        });
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use kube::Client;
 use mcphub_plan::drift;
-use mcphub_plan::plan::{Acknowledged, Applied, Child, Event, Object, Plan, Prepared, Rejection, Write};
+use mcphub_plan::plan::{
+    Acknowledged, Applied, Child, Event, Object, Plan, Prepared, Rejection, Write,
+};
 use mcphub_plan::snapshot::ObjectName;
 use tracing::{debug, info};
 
@@ -73,8 +75,15 @@ pub struct Writer {
 impl Writer {
     /// Carries the plan out. Stops at the first failure: later objects may rest on it. A refusal (400, 403, 422) is no
     /// failure, it becomes part of the status.
-    pub async fn all(&self, stores: &Stores, hub: &HubName, plan: &Plan, metrics: &Metrics) -> Result<Done, Error> {
-        let mut done = Done { acknowledged: Acknowledged::default(), events: Vec::new(), again: None };
+    pub async fn all(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        plan: &Plan,
+        metrics: &Metrics,
+    ) -> Result<Done, Error> {
+        let mut done =
+            Done { acknowledged: Acknowledged::default(), events: Vec::new(), again: None };
         for object in &plan.objects {
             let error = match self.object(stores, hub, object, metrics, &mut done).await {
                 Ok(applied) => {
@@ -109,7 +118,9 @@ impl Writer {
         }
         match objects::send(&self.client, &hub.namespace, child, How::Read).await {
             Ok(there) => stores.acknowledge(&there),
-            Err(kube::Error::Api(status)) if status.code == 404 => stores.forget(&hub.namespace, &child.object_name()),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                stores.forget(&hub.namespace, &child.object_name())
+            }
             Err(_) => {} // the next try will conflict again
         }
     }
@@ -139,7 +150,9 @@ impl Writer {
                 self.send(stores, namespace, wanted, how, metrics).await?
             }
         };
-        let answer = self.without_strays(stores, namespace, wanted, answer, metrics, &mut done.events).await?;
+        let answer = self
+            .without_strays(stores, namespace, wanted, answer, metrics, &mut done.events)
+            .await?;
         Ok(object.clone().applied(answer))
     }
 
@@ -176,8 +189,10 @@ impl Writer {
         match self.contest.found(namespace, &object) {
             Verdict::Leave => return Ok(answer),
             Verdict::Tell => {
-                let what =
-                    format!("something else keeps adding to {} {}, against the operator", object.kind, object.name);
+                let what = format!(
+                    "something else keeps adding to {} {}, against the operator",
+                    object.kind, object.name
+                );
                 events.push(contested(&what, "a sidecar injector, a policy engine"));
                 return Ok(answer);
             }
@@ -186,10 +201,13 @@ impl Writer {
         info!(kind = object.kind, name = object.name, "taking out what others added");
         match self.send(stores, namespace, wanted, How::Patch(patch), metrics).await {
             // The code of a test that failed in a patch, too.
-            Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(DENIED) => {
+            Err(kube::Error::Api(status))
+                if status.code == 422 && status.message.contains(DENIED) =>
+            {
                 self.contest.refused(namespace, &object);
                 let (kind, name, message) = (object.kind, &object.name, &status.message);
-                let what = format!("what was added to {kind} {name} may not be taken out: {message}");
+                let what =
+                    format!("what was added to {kind} {name} may not be taken out: {message}");
                 events.push(contested(&what, "the policy"));
                 Ok(answer)
             }
@@ -202,7 +220,13 @@ impl Writer {
         }
     }
 
-    async fn deletes(&self, stores: &Stores, hub: &HubName, plan: &Plan, metrics: &Metrics) -> Result<(), Error> {
+    async fn deletes(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        plan: &Plan,
+        metrics: &Metrics,
+    ) -> Result<(), Error> {
         for delete in &plan.deletes {
             match objects::delete(&self.client, &hub.namespace, delete).await {
                 Ok(()) => {
@@ -223,12 +247,18 @@ fn contested(what: &str, who: &str) -> Event {
     Event {
         warning: true,
         reason: "DriftContested".into(),
-        message: format!("{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"),
+        message: format!(
+            "{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"
+        ),
     }
 }
 
 /// The API server's refusal of the child, if it does not like it. Nothing is stored.
-pub(crate) async fn dry_run(client: &Client, namespace: &str, child: &Child) -> Result<Option<String>, kube::Error> {
+pub(crate) async fn dry_run(
+    client: &Client,
+    namespace: &str,
+    child: &Child,
+) -> Result<Option<String>, kube::Error> {
     match objects::send(client, namespace, child, How::DryRun).await {
         Ok(_) => Ok(None),
         Err(error) => refusal(&error).map_or(Err(error), |message| Ok(Some(message))),
@@ -238,7 +268,9 @@ pub(crate) async fn dry_run(client: &Client, namespace: &str, child: &Child) -> 
 /// The words of a refusal that trying again does not mend.
 fn refusal(error: &kube::Error) -> Option<String> {
     match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Some(status.message.clone()),
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+            Some(status.message.clone())
+        }
         _ => None,
     }
 }
@@ -246,7 +278,9 @@ fn refusal(error: &kube::Error) -> Option<String> {
 fn failure(hub: &HubName, object: ObjectName, source: kube::Error) -> Error {
     let conflict = matches!(&source, kube::Error::Api(status) if status.code == 409);
     match conflict {
-        true if object.kind == "ConfigMap" && object.name == mcphub_plan::names::runtime(&hub.name) => {
+        true if object.kind == "ConfigMap"
+            && object.name == mcphub_plan::names::runtime(&hub.name) =>
+        {
             Error::RuntimeConflict(source)
         }
         true => Error::Conflict { object, source },

@@ -32,23 +32,40 @@ pub(super) enum How {
 }
 
 /// Sends one child and answers it as the server has it now.
-pub(super) async fn send(client: &Client, namespace: &str, child: &Child, how: How) -> Result<Child, kube::Error> {
+pub(super) async fn send(
+    client: &Client,
+    namespace: &str,
+    child: &Child,
+    how: How,
+) -> Result<Child, kube::Error> {
     Ok(match child {
-        Child::ServiceAccount(object) => Child::ServiceAccount(one(client, namespace, object, how).await?),
+        Child::ServiceAccount(object) => {
+            Child::ServiceAccount(one(client, namespace, object, how).await?)
+        }
         Child::Role(object) => Child::Role(one(client, namespace, object, how).await?),
-        Child::RoleBinding(object) => Child::RoleBinding(one(client, namespace, object, how).await?),
+        Child::RoleBinding(object) => {
+            Child::RoleBinding(one(client, namespace, object, how).await?)
+        }
         Child::Secret(object) => Child::Secret(one(client, namespace, object, how).await?),
-        Child::ControllerRevision(object) => Child::ControllerRevision(one(client, namespace, object, how).await?),
+        Child::ControllerRevision(object) => {
+            Child::ControllerRevision(one(client, namespace, object, how).await?)
+        }
         Child::ConfigMap(object) => Child::ConfigMap(one(client, namespace, object, how).await?),
         Child::Service(object) => Child::Service(one(client, namespace, object, how).await?),
         Child::Deployment(object) => Child::Deployment(one(client, namespace, object, how).await?),
-        Child::PodDisruptionBudget(object) => Child::PodDisruptionBudget(one(client, namespace, object, how).await?),
+        Child::PodDisruptionBudget(object) => {
+            Child::PodDisruptionBudget(one(client, namespace, object, how).await?)
+        }
     })
 }
 
 async fn one<K>(client: &Client, namespace: &str, object: &K, how: How) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
 {
     let api = Api::<K>::namespaced(client.clone(), namespace);
     let name = object.name_any();
@@ -57,20 +74,26 @@ where
         How::Apply => api.patch(&name, &apply, &Patch::Apply(object)).await,
         How::DryRun => api.patch(&name, &apply.dry_run(), &Patch::Apply(object)).await,
         How::Create => {
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+            let params =
+                PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
             api.create(&params, object).await
         }
         How::Read => api.get(&name).await,
         How::Patch(patch) => {
             let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            let params =
+                PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
             api.patch(&name, &params, &Patch::<()>::Json(patch)).await
         }
     }
 }
 
 /// Deletes an object if it still is the one that was seen. One that is gone already is an error 404.
-pub(super) async fn delete(client: &Client, namespace: &str, delete: &Delete) -> Result<(), kube::Error> {
+pub(super) async fn delete(
+    client: &Client,
+    namespace: &str,
+    delete: &Delete,
+) -> Result<(), kube::Error> {
     match delete.object.kind {
         "ServiceAccount" => gone::<ServiceAccount>(client, namespace, delete).await,
         "Role" => gone::<Role>(client, namespace, delete).await,
@@ -87,10 +110,18 @@ pub(super) async fn delete(client: &Client, namespace: &str, delete: &Delete) ->
 
 async fn gone<K>(client: &Client, namespace: &str, delete: &Delete) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
 {
-    let preconditions =
-        Preconditions { uid: Some(delete.uid.clone()), resource_version: Some(delete.resource_version.clone()) };
+    let preconditions = Preconditions {
+        uid: Some(delete.uid.clone()),
+        resource_version: Some(delete.resource_version.clone()),
+    };
     let params = DeleteParams::background().preconditions(preconditions);
-    Api::<K>::namespaced(client.clone(), namespace).delete(&delete.object.name, &params).await.map(|_| ())
+    Api::<K>::namespaced(client.clone(), namespace)
+        .delete(&delete.object.name, &params)
+        .await
+        .map(|_| ())
 }

@@ -21,7 +21,11 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) }
+        Self {
+            lease: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
+        }
     }
 }
 
@@ -86,7 +90,9 @@ impl Candidate {
                 }
             }
             Some(lease) => {
-                if holder(&lease) != Some(&self.identity) || transitions(&lease) != self.held.map(|held| held.term) {
+                if holder(&lease) != Some(&self.identity)
+                    || transitions(&lease) != self.held.map(|held| held.term)
+                {
                     self.held = None;
                 }
                 self.seen = Some(Seen { lease, since: now });
@@ -144,13 +150,15 @@ impl Candidate {
 
     fn life(&self, lease: &Lease) -> Duration {
         let said = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
-        said.and_then(|seconds| u64::try_from(seconds).ok()).map_or(self.timing.lease, Duration::from_secs)
+        said.and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(self.timing.lease, Duration::from_secs)
     }
 
     fn lease(&self, base: Option<&Lease>, term: u64, wall: Timestamp) -> Lease {
         let mut lease = base.cloned().unwrap_or_default();
         let renewed = self.held.is_some_and(|held| held.term == term);
-        let acquired = lease.spec.as_ref().and_then(|spec| spec.acquire_time.clone()).filter(|_| renewed);
+        let acquired =
+            lease.spec.as_ref().and_then(|spec| spec.acquire_time.clone()).filter(|_| renewed);
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.timing.lease.as_secs()).ok(),

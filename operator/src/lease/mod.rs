@@ -59,7 +59,10 @@ impl Election {
         let mut state = self.state.clone();
         loop {
             let held = *state.borrow_and_update();
-            let Some(held) = held.filter(|held| held.term == term && Instant::now() < held.until) else { return };
+            let Some(held) = held.filter(|held| held.term == term && Instant::now() < held.until)
+            else {
+                return;
+            };
             let expiry = std::pin::pin!(sleep_until(held.until));
             let change = std::pin::pin!(state.changed());
             if let Either::Right((Err(_), _)) = select(expiry, change).await {
@@ -71,7 +74,8 @@ impl Election {
     /// Waits for a leadership other than that of the term `known`, and answers its term.
     pub async fn won(&self, known: Option<u64>) -> Option<u64> {
         let mut state = self.state.clone();
-        let held = state.wait_for(|held| held.is_some_and(|held| Some(held.term) != known)).await.ok()?;
+        let held =
+            state.wait_for(|held| held.is_some_and(|held| Some(held.term) != known)).await.ok()?;
         held.map(|held| held.term)
     }
 
@@ -136,8 +140,9 @@ impl Replica {
     async fn turn(&mut self) -> Result<(), Error> {
         let patience = self.patience();
         if !self.in_sync {
-            let lease =
-                timeout(patience, self.leases.get_opt(&self.settings.name)).await.map_err(|_| Error::Slow)??;
+            let lease = timeout(patience, self.leases.get_opt(&self.settings.name))
+                .await
+                .map_err(|_| Error::Slow)??;
             self.candidate.see(lease, Instant::now());
         }
         let asked = Instant::now();
@@ -148,7 +153,11 @@ impl Replica {
                 timeout(patience, self.leases.create(&PostParams::default(), &lease)).await
             }
             Move::Replace(lease) => {
-                timeout(patience, self.leases.replace(&self.settings.name, &PostParams::default(), &lease)).await
+                timeout(
+                    patience,
+                    self.leases.replace(&self.settings.name, &PostParams::default(), &lease),
+                )
+                .await
             }
         };
         match answer.map_err(|_| Error::Slow)? {
@@ -183,9 +192,16 @@ impl Replica {
         self.publish.send_replace(None); // first, so that nothing is written while the Lease is on its way
         self.in_sync = false;
         let Some(lease) = self.candidate.resign(floor, Instant::now()) else { return };
-        match timeout(self.patience(), self.leases.replace(&self.settings.name, &PostParams::default(), &lease)).await {
+        match timeout(
+            self.patience(),
+            self.leases.replace(&self.settings.name, &PostParams::default(), &lease),
+        )
+        .await
+        {
             Ok(Ok(_)) => info!("released the Lease"),
-            Ok(Err(error)) => warn!(error = words::of(&error), "the Lease could not be released and will expire"),
+            Ok(Err(error)) => {
+                warn!(error = words::of(&error), "the Lease could not be released and will expire")
+            }
             Err(_) => warn!("the Lease could not be released in time and will expire"),
         }
     }

@@ -7,7 +7,10 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 
 /// The JSON of an answer. A longer one than `limit` bytes is an error: one wrong address must not fill our memory.
-pub(super) async fn json<T: DeserializeOwned>(mut response: Response, limit: usize) -> Result<T, String> {
+pub(super) async fn json<T: DeserializeOwned>(
+    mut response: Response,
+    limit: usize,
+) -> Result<T, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| words(&error))? {
         if body.len() + chunk.len() > limit {

@@ -43,7 +43,10 @@ impl Error {
     /// The API server's answer behind it.
     pub fn source(&self) -> &kube::Error {
         match self {
-            Self::References(error) | Self::Runtime(error) | Self::Names(error) | Self::DryRun(error) => error,
+            Self::References(error)
+            | Self::Runtime(error)
+            | Self::Names(error)
+            | Self::DryRun(error) => error,
         }
     }
 }
@@ -93,9 +96,15 @@ impl Observer {
         self.runtime(stores, name, operator.term).await?;
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
         let references = mcphub_plan::revision::referenced_config_maps(&hub.spec);
-        let config_maps =
-            stores.references.contents(&self.client, name, &references).await.map_err(Error::References)?;
-        let config_maps = config_maps.into_iter().map(|(name, map)| (name, map.map(|map| (*map).clone()))).collect();
+        let config_maps = stores
+            .references
+            .contents(&self.client, name, &references)
+            .await
+            .map_err(Error::References)?;
+        let config_maps = config_maps
+            .into_iter()
+            .map(|(name, map)| (name, map.map(|map| (*map).clone())))
+            .collect();
         let mut snapshot = Snapshot {
             now,
             hub: hub.clone(),
@@ -105,7 +114,8 @@ impl Observer {
             answers: Answers::default(),
         };
         let questions = mcphub_plan::questions(&snapshot);
-        let serial = engine_number(&snapshot, "keySerial").and_then(|serial| u32::try_from(serial).ok());
+        let serial =
+            engine_number(&snapshot, "keySerial").and_then(|serial| u32::try_from(serial).ok());
         let bearer = operator.master_key.hub_key(uid, serial.unwrap_or(1)).admin_token();
         snapshot.answers = self.answers(name, uid, &bearer, questions).await?;
         Ok(snapshot)
@@ -126,7 +136,13 @@ impl Observer {
         Ok(())
     }
 
-    async fn answers(&self, hub: &HubName, uid: &str, bearer: &str, questions: Questions) -> Result<Answers, Error> {
+    async fn answers(
+        &self,
+        hub: &HubName,
+        uid: &str,
+        bearer: &str,
+        questions: Questions,
+    ) -> Result<Answers, Error> {
         let Questions { names, dry_runs, self_checks, generations, prometheus } = questions;
         let asked = async {
             match &prometheus {
@@ -136,7 +152,11 @@ impl Observer {
         };
         let pods = async {
             let pods = &self.pods;
-            Ok(tokio::join!(pods.self_checks(&self_checks, bearer), pods.generations(&generations, bearer), asked))
+            Ok(tokio::join!(
+                pods.self_checks(&self_checks, bearer),
+                pods.generations(&generations, bearer),
+                asked
+            ))
         };
         let ((self_checks, generations, queries), taken, refused) =
             try_join3(pods, self.taken(hub, uid, names), self.refused(hub, dry_runs)).await?;
@@ -152,10 +172,16 @@ impl Observer {
         names::taken(&self.client, &hub.namespace, uid, names).await.map_err(Error::Names)
     }
 
-    async fn refused(&self, hub: &HubName, children: Vec<Child>) -> Result<BTreeMap<ObjectName, String>, Error> {
+    async fn refused(
+        &self,
+        hub: &HubName,
+        children: Vec<Child>,
+    ) -> Result<BTreeMap<ObjectName, String>, Error> {
         let mut refused = BTreeMap::new();
         for child in children {
-            if let Some(message) = apply::dry_run(&self.client, &hub.namespace, &child).await.map_err(Error::DryRun)? {
+            if let Some(message) =
+                apply::dry_run(&self.client, &hub.namespace, &child).await.map_err(Error::DryRun)?
+            {
                 refused.insert(child.object_name(), message);
             }
         }

@@ -30,15 +30,23 @@ pub(super) async fn taken(
         .boxed()
     };
     let lookups: Vec<_> = names.into_iter().map(look).collect();
-    let found: Vec<Option<ObjectName>> = stream::iter(lookups).buffer_unordered(CONCURRENT).try_collect().await?;
+    let found: Vec<Option<ObjectName>> =
+        stream::iter(lookups).buffer_unordered(CONCURRENT).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 fn is_controlled(meta: &ObjectMeta, uid: &str) -> bool {
-    meta.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+    meta.owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
-async fn metadata(client: &Client, namespace: &str, name: &ObjectName) -> Result<Option<ObjectMeta>, kube::Error> {
+async fn metadata(
+    client: &Client,
+    namespace: &str,
+    name: &ObjectName,
+) -> Result<Option<ObjectMeta>, kube::Error> {
     match name.kind {
         "ConfigMap" => get::<ConfigMap>(client, namespace, &name.name).await,
         "ControllerRevision" => get::<ControllerRevision>(client, namespace, &name.name).await,
@@ -52,7 +60,11 @@ async fn metadata(client: &Client, namespace: &str, name: &ObjectName) -> Result
     }
 }
 
-async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, kube::Error>
+async fn get<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ObjectMeta>, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone

@@ -27,7 +27,11 @@ pub struct Pods {
 impl Pods {
     /// A client for [`ADMIN_PORT`].
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none()).no_proxy().build()?;
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()?;
         Ok(Self { client, port: ADMIN_PORT })
     }
 
@@ -47,7 +51,10 @@ impl Pods {
         token: &str,
     ) -> BTreeMap<String, Result<u64, String>> {
         let answers = self.each::<Generation>(pods, GENERATION_PATH, token).await;
-        answers.into_iter().map(|(pod, answer)| (pod, answer.map(|answer| answer.generation))).collect()
+        answers
+            .into_iter()
+            .map(|(pod, answer)| (pod, answer.map(|answer| answer.generation)))
+            .collect()
     }
 
     async fn each<T: DeserializeOwned + Send>(
@@ -60,13 +67,27 @@ impl Pods {
             let (pod, ip) = (pod.clone(), ip.clone());
             async move { (pod, self.ask(&ip, path, token).await) }.boxed()
         };
-        stream::iter(pods.iter().map(ask).collect::<Vec<_>>()).buffer_unordered(CONCURRENT).collect().await
+        stream::iter(pods.iter().map(ask).collect::<Vec<_>>())
+            .buffer_unordered(CONCURRENT)
+            .collect()
+            .await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, ip: &str, path: &str, token: &str) -> Result<T, String> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        ip: &str,
+        path: &str,
+        token: &str,
+    ) -> Result<T, String> {
         let ip: IpAddr = ip.parse().map_err(|_| format!("\"{ip}\" is no IP address"))?;
         let url = format!("http://{}{path}", SocketAddr::new(ip, self.port));
-        let response = self.client.get(url).bearer_auth(token).send().await.map_err(|error| body::words(&error))?;
+        let response = self
+            .client
+            .get(url)
+            .bearer_auth(token)
+            .send()
+            .await
+            .map_err(|error| body::words(&error))?;
         if !response.status().is_success() {
             return Err(format!("HTTP status {}", response.status()));
         }
@@ -89,7 +110,11 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let generation = |headers: HeaderMap| async move {
             let known = headers.get("authorization").is_some_and(|value| value == "Bearer secret");
-            if known { Ok(r#"{"generation":7,"newer":true}"#) } else { Err(StatusCode::UNAUTHORIZED) }
+            if known {
+                Ok(r#"{"generation":7,"newer":true}"#)
+            } else {
+                Err(StatusCode::UNAUTHORIZED)
+            }
         };
         let routes = Router::new().route(GENERATION_PATH, get(generation));
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -98,7 +123,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_pod_has_an_answer_or_a_reason() {
-        let pods = [("a".to_owned(), "127.0.0.1".to_owned()), ("b".to_owned(), "nowhere".to_owned())].into();
+        let pods =
+            [("a".to_owned(), "127.0.0.1".to_owned()), ("b".to_owned(), "nowhere".to_owned())]
+                .into();
         let answers = pod().await.generations(&pods, "secret").await;
         assert_eq!(answers["a"], Ok(7));
         assert_eq!(answers["b"], Err("\"nowhere\" is no IP address".into()));

@@ -33,10 +33,18 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// A client of these servers. Needs a TLS provider to be installed.
-    pub fn new(servers: &BTreeMap<String, config::Prometheus>, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        servers: &BTreeMap<String, config::Prometheus>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, reqwest::Error> {
         // Redirects and proxies would make it call addresses that no administrator named.
-        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none()).no_proxy().build()?;
-        let servers = servers.iter().map(|(name, server)| (name.clone(), server.url.clone())).collect();
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let servers =
+            servers.iter().map(|(name, server)| (name.clone(), server.url.clone())).collect();
         Ok(Self { client, servers, metrics })
     }
 
@@ -46,7 +54,8 @@ impl Prometheus {
             let query = query.clone();
             async move { (query.id.clone(), self.answer(name, &query).await) }.boxed()
         };
-        let asked = stream::iter(queries.iter().map(ask).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
+        let asked =
+            stream::iter(queries.iter().map(ask).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
         let answers: BTreeMap<String, Answer> = asked.collect().await;
         // One line for all: status says only that it is down, since tenants read it.
         if let Some(reason) = answers.values().find_map(|answer| match answer {
@@ -78,7 +87,11 @@ impl Prometheus {
         let (path, form) = form(query);
         let mut url = base.clone();
         url.set_path(&format!("{}/api/v1/{path}", base.path().trim_end_matches('/')));
-        let request = self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let request = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
         let response = request.send().await.map_err(|error| body::words(&error))?;
         let status = response.status();
         // Errors of Prometheus (bad query, too many samples) come as JSON too, with another status.
@@ -155,11 +168,14 @@ impl Data {
             Self::Matrix(all) => all
                 .into_iter()
                 .map(|one| {
-                    let points = one.values.into_iter().map(Point::understood).collect::<Result<_, _>>()?;
+                    let points =
+                        one.values.into_iter().map(Point::understood).collect::<Result<_, _>>()?;
                     Ok(Series { labels: one.metric, points })
                 })
                 .collect(),
-            Self::Scalar(point) => Ok(vec![Series { labels: BTreeMap::new(), points: vec![point.understood()?] }]),
+            Self::Scalar(point) => {
+                Ok(vec![Series { labels: BTreeMap::new(), points: vec![point.understood()?] }])
+            }
             Self::String(_) => Err("the query's result is a text, not numbers".into()),
         }
     }
@@ -187,7 +203,8 @@ mod tests {
     /// A server that answers as Prometheus does, so that its answers can be chosen; the real one runs in the cluster tests.
     async fn served(status: StatusCode, answer: String) -> Prometheus {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = Url::parse(&format!("http://{}/prefix/", listener.local_addr().unwrap())).unwrap();
+        let url =
+            Url::parse(&format!("http://{}/prefix/", listener.local_addr().unwrap())).unwrap();
         let echo = move || async move { (status, answer) };
         let routes = Router::new().route("/prefix/api/v1/query_range", post(echo));
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -197,7 +214,8 @@ mod tests {
     fn of(url: Url) -> Prometheus {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let second = Duration::from_secs(1);
-        let facts = mcphub_plan::snapshot::Prometheus { scrape_interval: second, ingest_delay: second };
+        let facts =
+            mcphub_plan::snapshot::Prometheus { scrape_interval: second, ingest_delay: second };
         let servers = [("main".to_owned(), config::Prometheus { url, facts })].into();
         let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
         Prometheus::new(&servers, Arc::new(metrics)).unwrap()
@@ -224,36 +242,55 @@ mod tests {
         let matrix = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[
             {"metric":{"revision":"0a1b2c3d"},"values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
         let prometheus = served(StatusCode::OK, matrix.into()).await;
-        let Answer::Series(series) = answer(&prometheus, "main").await else { panic!("series expected") };
+        let Answer::Series(series) = answer(&prometheus, "main").await else {
+            panic!("series expected")
+        };
         assert_eq!(series[0].labels["revision"], "0a1b2c3d");
-        assert_eq!(series[0].points[0], (Timestamp::from_millisecond(1_700_000_000_250).unwrap(), 0.5));
+        assert_eq!(
+            series[0].points[0],
+            (Timestamp::from_millisecond(1_700_000_000_250).unwrap(), 0.5)
+        );
         assert!(series[0].points[1].1.is_nan());
     }
 
     #[tokio::test]
     async fn an_error_of_prometheus_is_its_own_words() {
-        let error = r#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
+        let error =
+            r#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
         let prometheus = served(StatusCode::BAD_REQUEST, error.into()).await;
-        assert_eq!(answer(&prometheus, "main").await, Answer::Down("parse error: unexpected end".into()));
+        assert_eq!(
+            answer(&prometheus, "main").await,
+            Answer::Down("parse error: unexpected end".into())
+        );
     }
 
     #[tokio::test]
     async fn an_answer_that_is_not_prometheus_or_too_long_is_down() {
         let proxy = served(StatusCode::BAD_GATEWAY, "<html>".into()).await;
-        assert_eq!(answer(&proxy, "main").await, Answer::Down("HTTP status 502 Bad Gateway".into()));
+        assert_eq!(
+            answer(&proxy, "main").await,
+            Answer::Down("HTTP status 502 Bad Gateway".into())
+        );
         let endless = served(StatusCode::OK, "x".repeat(LIMIT + 1)).await;
-        assert_eq!(answer(&endless, "main").await, Answer::Down(format!("the answer is longer than {LIMIT} bytes")));
+        assert_eq!(
+            answer(&endless, "main").await,
+            Answer::Down(format!("the answer is longer than {LIMIT} bytes"))
+        );
     }
 
     // The address is the administrator's: whoever may read logs need not know it.
     #[tokio::test]
     async fn a_prometheus_that_is_not_there_is_down_without_its_address() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let Answer::Down(reason) = answer(&of(Url::parse(&format!("http://{free}")).unwrap()), "main").await else {
+        let Answer::Down(reason) =
+            answer(&of(Url::parse(&format!("http://{free}")).unwrap()), "main").await
+        else {
             panic!("nobody listens there")
         };
         assert!(!reason.contains(&free.to_string()), "{reason}");
-        let Answer::Down(reason) = answer(&of(Url::parse("http://127.0.0.1:1").unwrap()), "other").await else {
+        let Answer::Down(reason) =
+            answer(&of(Url::parse("http://127.0.0.1:1").unwrap()), "other").await
+        else {
             panic!("it has no such name")
         };
         assert!(reason.contains("no Prometheus \"other\""), "{reason}");

@@ -21,7 +21,12 @@ impl Stores {
             roles: controlled(&self.roles, hub, uid),
             role_bindings: controlled(&self.role_bindings, hub, uid),
             disruption_budgets: controlled(&self.disruption_budgets, hub, uid),
-            pods: self.pods.of(hub).into_iter().map(|(name, pod)| (name, Arc::unwrap_or_clone(pod))).collect(),
+            pods: self
+                .pods
+                .of(hub)
+                .into_iter()
+                .map(|(name, pod)| (name, Arc::unwrap_or_clone(pod)))
+                .collect(),
         }
     }
 
@@ -29,9 +34,13 @@ impl Stores {
     pub fn known(&self, namespace: &str, child: &Child) -> Option<Child> {
         let name = child.name();
         Some(match child {
-            Child::ServiceAccount(_) => Child::ServiceAccount(copy(&self.service_accounts, namespace, name)?),
+            Child::ServiceAccount(_) => {
+                Child::ServiceAccount(copy(&self.service_accounts, namespace, name)?)
+            }
             Child::Role(_) => Child::Role(copy(&self.roles, namespace, name)?),
-            Child::RoleBinding(_) => Child::RoleBinding(copy(&self.role_bindings, namespace, name)?),
+            Child::RoleBinding(_) => {
+                Child::RoleBinding(copy(&self.role_bindings, namespace, name)?)
+            }
             Child::Secret(_) => return None,
             Child::ControllerRevision(_) => {
                 Child::ControllerRevision(copy(&self.controller_revisions, namespace, name)?)
@@ -77,9 +86,14 @@ impl Stores {
     }
 }
 
-fn controlled<K: ResourceExt + Clone>(index: &Index<K>, hub: &HubName, uid: &str) -> BTreeMap<String, K> {
+fn controlled<K: ResourceExt + Clone>(
+    index: &Index<K>,
+    hub: &HubName,
+    uid: &str,
+) -> BTreeMap<String, K> {
     let ours = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == uid;
-    let objects = index.of(hub).into_iter().filter(|(_, object)| object.owner_references().iter().any(ours));
+    let objects =
+        index.of(hub).into_iter().filter(|(_, object)| object.owner_references().iter().any(ours));
     objects.map(|(name, object)| (name, Arc::unwrap_or_clone(object))).collect()
 }
 

@@ -36,7 +36,9 @@ pub(super) fn read(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Eve
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
         Event::InitApply(object) => Event::InitApply(hub(object).ok()?),
-        Event::Apply(object) => hub(object).map_or_else(|unread| Event::Delete(*unread), Event::Apply),
+        Event::Apply(object) => {
+            hub(object).map_or_else(|unread| Event::Delete(*unread), Event::Apply)
+        }
         Event::Delete(object) => Event::Delete(hub(object).unwrap_or_else(|unread| *unread)),
     })
 }

@@ -38,7 +38,8 @@ type Name = (String, String);
 impl<K: ResourceExt + Clone> Index<K> {
     /// An empty one. `belongs` tells whose an object is; one that is nobody's is not kept.
     pub fn new(belongs: fn(&K) -> Option<HubName>) -> Self {
-        let content = Content { objects: HashMap::new(), by_hub: HashMap::new(), listed: Vec::new() };
+        let content =
+            Content { objects: HashMap::new(), by_hub: HashMap::new(), listed: Vec::new() };
         Self { content: RwLock::new(content), belongs, synced: watch::Sender::new(false) }
     }
 
@@ -46,13 +47,18 @@ impl<K: ResourceExt + Clone> Index<K> {
     pub fn of(&self, hub: &HubName) -> BTreeMap<String, Arc<K>> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
         let names = content.by_hub.get(hub).into_iter().flatten();
-        names.filter_map(|name| Some((name.1.clone(), content.objects.get(name)?.1.clone()))).collect()
+        names
+            .filter_map(|name| Some((name.1.clone(), content.objects.get(name)?.1.clone())))
+            .collect()
     }
 
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
-        content.objects.get(&(namespace.to_owned(), name.to_owned())).map(|(_, object)| object.clone())
+        content
+            .objects
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .map(|(_, object)| object.clone())
     }
 
     /// Every hub that has an object here.
@@ -152,12 +158,17 @@ impl<K: ResourceExt + Clone> Content<K> {
     fn replace_all(&mut self, belongs: fn(&K) -> Option<HubName>) -> Vec<HubName> {
         let listed = std::mem::take(&mut self.listed);
         let present: HashSet<_> = listed.iter().map(name_of).collect();
-        let gone: Vec<_> = self.objects.keys().filter(|name| !present.contains(*name)).cloned().collect();
+        let gone: Vec<_> =
+            self.objects.keys().filter(|name| !present.contains(*name)).cloned().collect();
         let mut touched: BTreeSet<_> = gone.iter().filter_map(|name| self.take(name)).collect();
         // A listing is the truth even where its versions are lower: the cluster's store was restored from a backup.
         for object in listed {
             let name = name_of(&object);
-            if self.objects.get(&name).is_none_or(|(_, known)| known.resource_version() != object.resource_version()) {
+            if self
+                .objects
+                .get(&name)
+                .is_none_or(|(_, known)| known.resource_version() != object.resource_version())
+            {
                 touched.extend(self.set(name, object, belongs));
             }
         }
@@ -171,7 +182,8 @@ fn name_of<K: ResourceExt>(object: &K) -> Name {
 
 /// Versions of one kind rise, over the deletion of an object and its making anew too.
 fn is_newer<K: ResourceExt>(object: &K, known: &K) -> bool {
-    let version = |object: &K| object.resource_version().and_then(|version| version.parse::<u64>().ok());
+    let version =
+        |object: &K| object.resource_version().and_then(|version| version.parse::<u64>().ok());
     match (version(object), version(known)) {
         (Some(new), Some(old)) => new > old,
         _ => true, // some other kind of API server
@@ -211,7 +223,11 @@ mod tests {
     }
 
     fn versions(index: &Index<ConfigMap>, of: &str) -> Vec<(String, String)> {
-        index.of(&hub(of)).into_iter().map(|(name, object)| (name, object.resource_version().unwrap())).collect()
+        index
+            .of(&hub(of))
+            .into_iter()
+            .map(|(name, object)| (name, object.resource_version().unwrap()))
+            .collect()
     }
 
     // Else the plan that follows a write would see the object before it, and write again.
@@ -229,7 +245,10 @@ mod tests {
     fn an_object_that_is_relabelled_touches_the_hub_that_lost_it_too() {
         let index = index();
         index.learn(Event::Apply(config_map("a", Some("team"), 1)));
-        assert_eq!(index.learn(Event::Apply(config_map("a", Some("other"), 2))), [hub("team"), hub("other")]);
+        assert_eq!(
+            index.learn(Event::Apply(config_map("a", Some("other"), 2))),
+            [hub("team"), hub("other")]
+        );
         assert_eq!(index.learn(Event::Apply(config_map("a", None, 3))), [hub("other")]);
         assert_eq!(index.hubs(), []);
     }

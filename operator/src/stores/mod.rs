@@ -73,7 +73,9 @@ pub struct Stores {
 impl Default for Stores {
     fn default() -> Self {
         Self {
-            hubs: Index::new(|hub| Some(HubName { namespace: hub.namespace()?, name: hub.name_any() })),
+            hubs: Index::new(|hub| {
+                Some(HubName { namespace: hub.namespace()?, name: hub.name_any() })
+            }),
             deployments: Index::new(belongs),
             services: Index::new(belongs),
             config_maps: Index::new(belongs),
@@ -126,8 +128,12 @@ impl Stores {
         metrics: &Arc<Metrics>,
         queue: Writer<McpHub>,
     ) -> impl Stream<Item = HubName> + Send + use<> {
-        let watch =
-            Watch { stores: self.clone(), client: client.clone(), scope: scope.clone(), metrics: metrics.clone() };
+        let watch = Watch {
+            stores: self.clone(),
+            client: client.clone(),
+            scope: scope.clone(),
+            metrics: metrics.clone(),
+        };
         select_all([
             watch.hubs(queue),
             watch.children(CHILDREN, |stores| &stores.deployments),
@@ -152,7 +158,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn children<K>(&self, labels: &str, index: fn(&Stores) -> &Index<K>) -> BoxStream<'static, HubName>
+    fn children<K>(
+        &self,
+        labels: &str,
+        index: fn(&Stores) -> &Index<K>,
+    ) -> BoxStream<'static, HubName>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -165,7 +175,12 @@ impl Watch {
         self.trimmed(labels, index, |_| {})
     }
 
-    fn trimmed<K>(&self, labels: &str, index: fn(&Stores) -> &Index<K>, trim: fn(&mut K)) -> BoxStream<'static, HubName>
+    fn trimmed<K>(
+        &self,
+        labels: &str,
+        index: fn(&Stores) -> &Index<K>,
+        trim: fn(&mut K),
+    ) -> BoxStream<'static, HubName>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -176,8 +191,9 @@ impl Watch {
             + 'static,
     {
         let stores = self.stores.clone();
-        let events =
-            watcher(self.api::<K>(), Config::default().labels(labels)).default_backoff().modify(move |object| {
+        let events = watcher(self.api::<K>(), Config::default().labels(labels))
+            .default_backoff()
+            .modify(move |object| {
                 object.managed_fields_mut().clear(); // half of an object's size, and no plan reads them
                 trim(object);
             });
@@ -187,7 +203,8 @@ impl Watch {
     fn hubs(&self, mut queue: Writer<McpHub>) -> BoxStream<'static, HubName> {
         let stores = self.stores.clone();
         let metrics = self.metrics.clone();
-        let events = watcher(hubs::api(&self.client, &self.scope), Config::default()).default_backoff();
+        let events =
+            watcher(hubs::api(&self.client, &self.scope), Config::default()).default_backoff();
         self.told("McpHub".into(), events, move |event| {
             let Some(event) = hubs::read(event, &metrics) else { return Vec::new() };
             queue.apply_watcher_event(&event);
@@ -197,7 +214,8 @@ impl Watch {
 
     fn references(&self) -> BoxStream<'static, HubName> {
         let stores = self.stores.clone();
-        let events = watcher(self.api::<PartialObjectMeta<ConfigMap>>(), Config::default()).default_backoff();
+        let events = watcher(self.api::<PartialObjectMeta<ConfigMap>>(), Config::default())
+            .default_backoff();
         self.told("ConfigMap".into(), events, move |event| stores.references.learn(event))
     }
 
@@ -246,7 +264,8 @@ fn without_learned(map: &mut ConfigMap) {
 /// By controller reference, which nobody changes by accident; else (pods, whose controller is a `ReplicaSet`) by label.
 fn belongs<K: ResourceExt>(object: &K) -> Option<HubName> {
     let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
-    let owner = controller.filter(|owner| owner.kind == "McpHub" && owner.api_version.starts_with("mcphub.dev/"));
+    let owner = controller
+        .filter(|owner| owner.kind == "McpHub" && owner.api_version.starts_with("mcphub.dev/"));
     let name = owner.map(|owner| &owner.name).or_else(|| object.labels().get(HUB_LABEL))?;
     Some(HubName { namespace: object.namespace()?, name: name.clone() })
 }

@@ -66,7 +66,9 @@ impl References {
     pub fn learn(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<HubName> {
         let mut state = self.lock();
         match event {
-            Event::Apply(object) => state.changed(&name_of(&object), object.resource_version().as_deref()),
+            Event::Apply(object) => {
+                state.changed(&name_of(&object), object.resource_version().as_deref())
+            }
             Event::Delete(object) => state.changed(&name_of(&object), None),
             Event::Init => {
                 state.listed.clear();
@@ -83,7 +85,8 @@ impl References {
                 let listed = std::mem::take(&mut state.listed);
                 let names: Vec<_> = state.entries.keys().cloned().collect();
                 let version = |name| listed.get(name).and_then(Option::as_deref);
-                let touched: BTreeSet<_> = names.iter().flat_map(|name| state.changed(name, version(name))).collect();
+                let touched: BTreeSet<_> =
+                    names.iter().flat_map(|name| state.changed(name, version(name))).collect();
                 touched.into_iter().collect()
             }
         }
@@ -96,7 +99,8 @@ impl References {
 
     fn register(&self, hub: &HubName, names: &BTreeSet<String>) {
         let mut state = self.lock();
-        let wanted: HashSet<Name> = names.iter().map(|name| (hub.namespace.clone(), name.clone())).collect();
+        let wanted: HashSet<Name> =
+            names.iter().map(|name| (hub.namespace.clone(), name.clone())).collect();
         state.entries.retain(|name, entry| {
             if !wanted.contains(name) {
                 entry.hubs.remove(hub);
@@ -118,7 +122,13 @@ impl References {
         }
     }
 
-    async fn read(&self, client: &Client, namespace: &str, name: &str, changes: u64) -> Result<Content, kube::Error> {
+    async fn read(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        changes: u64,
+    ) -> Result<Content, kube::Error> {
         let object = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
         let version = object.as_ref().and_then(ResourceExt::resource_version);
         let content: Content = object.map(Arc::new);
@@ -186,7 +196,11 @@ mod tests {
     #[test]
     fn a_changed_config_map_touches_who_refers_to_it_and_is_read_again() {
         let references = having_read("settings", 1);
-        assert_eq!(references.learn(Event::Apply(event_of("settings", 1))), [], "the one that was read");
+        assert_eq!(
+            references.learn(Event::Apply(event_of("settings", 1))),
+            [],
+            "the one that was read"
+        );
         assert!(references.known("ai", "settings").is_ok());
         assert_eq!(references.learn(Event::Apply(event_of("settings", 2))), [team()]);
         assert!(references.known("ai", "settings").is_err());

@@ -90,7 +90,12 @@ async fn up(keep: bool, scrape: u64, images: bool) -> Result<()> {
         bail!("KUBECONFIG is set, so that cluster would be used; unset it to start one here");
     }
     let images = if images { ALL.to_vec() } else { Vec::new() };
-    let options = Options { prometheus: Some(Duration::from_secs(scrape)), images, keep, ..Options::default() };
+    let options = Options {
+        prometheus: Some(Duration::from_secs(scrape)),
+        images,
+        keep,
+        ..Options::default()
+    };
     let cluster = Cluster::start(options).await?;
     let out = &mut std::io::stdout();
     writeln!(out, "export KUBECONFIG={}", cluster.kubeconfig().display())?;

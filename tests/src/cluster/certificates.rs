@@ -9,8 +9,8 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use serde_json::json;
 
@@ -42,7 +42,8 @@ impl Authority {
         };
         write(&dir.join("ca.crt"), &authority.pem)?;
         authority.api_server(at)?;
-        let (certificate, key) = authority.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
+        let (certificate, key) =
+            authority.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
         write(&dir.join("kubelet-client.crt"), &certificate)?;
         write(&dir.join("kubelet-client.key"), &key)?;
         let accounts = KeyPair::generate()?;
@@ -87,7 +88,12 @@ impl Authority {
     }
 
     /// Writes a kubeconfig for a user of the API server and returns its path.
-    pub(crate) fn kubeconfig(&self, path: &Path, user: &str, group: Option<&str>) -> Result<String> {
+    pub(crate) fn kubeconfig(
+        &self,
+        path: &Path,
+        user: &str,
+        group: Option<&str>,
+    ) -> Result<String> {
         let (certificate, key) = self.client(user, group)?;
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "mcphub",

@@ -23,7 +23,8 @@ pub(crate) async fn output(command: &mut Command) -> Result<String> {
     if words.trim().is_empty() {
         words = String::from_utf8_lossy(&output.stdout).into_owned();
     }
-    let args = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let args =
+        command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
     let shown: String = args.chars().take(200).collect();
     bail!("{name} {shown}: {}\n{}", output.status, last_lines(&words, 30))
 }
@@ -52,5 +53,7 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 
 /// The last `count` lines of a file; a file that is not there has none.
 pub(crate) fn tail(path: &Path, count: usize) -> String {
-    std::fs::read(path).map(|bytes| last_lines(&String::from_utf8_lossy(&bytes), count)).unwrap_or_default()
+    std::fs::read(path)
+        .map(|bytes| last_lines(&String::from_utf8_lossy(&bytes), count))
+        .unwrap_or_default()
 }

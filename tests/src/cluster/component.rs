@@ -70,11 +70,17 @@ pub(crate) struct Component {
 
 impl Component {
     /// Starts a program inside the run.
-    pub(crate) fn start(sandbox: &Sandbox, part: Part, program: PathBuf, args: Vec<String>) -> Result<Self> {
+    pub(crate) fn start(
+        sandbox: &Sandbox,
+        part: Part,
+        program: PathBuf,
+        args: Vec<String>,
+    ) -> Result<Self> {
         let mut command = sandbox.enter(program);
         command.args(args);
         let log = sandbox.dir().join("logs").join(part.name());
-        let child = spawn(&mut command, &log).with_context(|| format!("{part} could not be started"))?;
+        let child =
+            spawn(&mut command, &log).with_context(|| format!("{part} could not be started"))?;
         Ok(Self { part, command, log, child })
     }
 
@@ -148,8 +154,15 @@ where
             component.check()?;
         }
         if started.elapsed() > within {
-            let words = components.iter().find(|c| c.part == blame).map(Component::last_words).unwrap_or_default();
-            bail!("{what} was not there after {} s; the end of the log of {blame}:\n{words}", within.as_secs());
+            let words = components
+                .iter()
+                .find(|c| c.part == blame)
+                .map(Component::last_words)
+                .unwrap_or_default();
+            bail!(
+                "{what} was not there after {} s; the end of the log of {blame}:\n{words}",
+                within.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

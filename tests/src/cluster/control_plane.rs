@@ -33,7 +33,10 @@ impl ControlPlane {
         let started = Instant::now();
         let (mut plane, _) = Self::launch().await?;
         plane.wait().await?;
-        super::say(&format!("API server without a node ready in {:.1} s", started.elapsed().as_secs_f32()));
+        super::say(&format!(
+            "API server without a node ready in {:.1} s",
+            started.elapsed().as_secs_f32()
+        ));
         Ok(plane)
     }
 
@@ -44,14 +47,19 @@ impl ControlPlane {
         let sandbox = Sandbox::start().await?;
         let dir = sandbox.dir();
         let authority = Authority::create(&dir.join("certificates"), sandbox.addresses())?;
-        let kubeconfig = authority.kubeconfig(&dir.join("kubeconfig"), "admin", Some("system:masters"))?;
-        let components = Mutex::new(vec![etcd(&sandbox, &tools)?, api_server(&sandbox, &tools, &authority)?]);
+        let kubeconfig =
+            authority.kubeconfig(&dir.join("kubeconfig"), "admin", Some("system:masters"))?;
+        let components =
+            Mutex::new(vec![etcd(&sandbox, &tools)?, api_server(&sandbox, &tools, &authority)?]);
         Ok((Self { components, sandbox, tools, kubeconfig }, authority))
     }
 
     /// All processes, for who has the only reference.
     pub(crate) fn components(&mut self) -> Result<&mut Vec<Component>> {
-        self.components.get_mut().ok().context("a thread panicked while it held the list of processes")
+        self.components
+            .get_mut()
+            .ok()
+            .context("a thread panicked while it held the list of processes")
     }
 
     /// Kills a process of the cluster as `kill -9` does.
@@ -89,22 +97,32 @@ impl ControlPlane {
     }
 
     /// Runs kubectl and returns its stdout.
-    pub async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Result<String> {
+    pub async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: I,
+    ) -> Result<String> {
         super::kubectl(&self.tools, self.kubeconfig(), args).await
     }
 
     /// Runs helm, in the root of the checkout, and returns its stdout.
-    pub async fn helm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Result<String> {
+    pub async fn helm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: I,
+    ) -> Result<String> {
         let mut helm = Command::new(self.tools.helm());
-        command::output(helm.env("KUBECONFIG", self.kubeconfig()).current_dir(tools::root_dir()).args(args)).await
+        command::output(
+            helm.env("KUBECONFIG", self.kubeconfig()).current_dir(tools::root_dir()).args(args),
+        )
+        .await
     }
 }
 
 pub(crate) async fn client_of(kubeconfig: &str) -> Result<Client> {
     super::crypto();
-    let file =
-        Kubeconfig::read_from(kubeconfig).with_context(|| format!("the kubeconfig {kubeconfig} is not usable"))?;
-    let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("the kubeconfig {kubeconfig} is not usable"))?;
+    let mut config =
+        kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     Ok(Client::try_from(config)?)
 }
@@ -154,14 +172,21 @@ fn api_server(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result
 }
 
 /// The controllers and the scheduler, for clusters with nodes.
-pub(crate) fn controllers(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result<[Component; 2]> {
+pub(crate) fn controllers(
+    sandbox: &Sandbox,
+    tools: &Tools,
+    authority: &Authority,
+) -> Result<[Component; 2]> {
     let dir = sandbox.dir().join("certificates");
     let manager = "system:kube-controller-manager";
-    let manager_config = authority.kubeconfig(&dir.join("controller-manager.kubeconfig"), manager, None)?;
+    let manager_config =
+        authority.kubeconfig(&dir.join("controller-manager.kubeconfig"), manager, None)?;
     let scheduler = "system:kube-scheduler";
-    let scheduler_config = authority.kubeconfig(&dir.join("scheduler.kubeconfig"), scheduler, None)?;
+    let scheduler_config =
+        authority.kubeconfig(&dir.join("scheduler.kubeconfig"), scheduler, None)?;
     let fast =
-        ["--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false"].map(String::from);
+        ["--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false"]
+            .map(String::from);
     let manager_args = [
         format!("--kubeconfig={manager_config}"),
         format!("--root-ca-file={}", authority.file("ca.crt")),
@@ -170,8 +195,11 @@ pub(crate) fn controllers(sandbox: &Sandbox, tools: &Tools, authority: &Authorit
         "--allocate-node-cidrs=false".into(),
         "--bind-address=127.0.0.1".into(),
     ];
-    let scheduler_args = [format!("--kubeconfig={scheduler_config}"), "--bind-address=127.0.0.1".into()];
-    let start = |part: Part, args: Vec<String>| Component::start(sandbox, part, tools.kubernetes(part.name()), args);
+    let scheduler_args =
+        [format!("--kubeconfig={scheduler_config}"), "--bind-address=127.0.0.1".into()];
+    let start = |part: Part, args: Vec<String>| {
+        Component::start(sandbox, part, tools.kubernetes(part.name()), args)
+    };
     Ok([
         start(Part::ControllerManager, [&manager_args[..], &fast].concat())?,
         start(Part::Scheduler, [&scheduler_args[..], &fast].concat())?,

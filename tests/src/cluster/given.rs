@@ -111,17 +111,37 @@ impl Given {
     /// The name of an image that was pushed.
     pub(crate) fn name(&self, image: Image) -> Result<String> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(&image).cloned().with_context(|| format!("the image {image} was not asked for in Options::images"))
+        names
+            .get(&image)
+            .cloned()
+            .with_context(|| format!("the image {image} was not asked for in Options::images"))
     }
 
     async fn start_prometheus(&mut self, interval: Duration) -> Result<Prometheus> {
         let namespace = format!("mcphub-test-prometheus-{}", self.run);
         let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), prometheus_manifest(&namespace, &self.run, interval).to_string())?;
-        kubectl(&self.tools, &self.kubeconfig, ["apply".as_ref(), "-f".as_ref(), file.path().as_os_str()]).await?;
-        let status = ["--namespace", &namespace, "rollout", "status", "deployment/prometheus", "--timeout=180s"];
+        std::fs::write(
+            file.path(),
+            prometheus_manifest(&namespace, &self.run, interval).to_string(),
+        )?;
+        kubectl(
+            &self.tools,
+            &self.kubeconfig,
+            ["apply".as_ref(), "-f".as_ref(), file.path().as_os_str()],
+        )
+        .await?;
+        let status = [
+            "--namespace",
+            &namespace,
+            "rollout",
+            "status",
+            "deployment/prometheus",
+            "--timeout=180s",
+        ];
         let ready = kubectl(&self.tools, &self.kubeconfig, status).await;
-        ready.with_context(|| format!("the pod of {PROMETHEUS} did not become ready in this cluster"))?;
+        ready.with_context(|| {
+            format!("the pod of {PROMETHEUS} did not become ready in this cluster")
+        })?;
         let local_port = self.forward(&namespace)?;
         Ok(Prometheus { namespace, local_port })
     }
@@ -131,7 +151,8 @@ impl Given {
         let stdin = self.keeper.stdin.as_mut().context("the keeper has no stdin")?;
         stdin.write_all(format!("{namespace}\n").as_bytes())?;
         let mut line = String::new();
-        BufReader::new(self.keeper.stdout.take().context("the keeper has no stdout")?).read_line(&mut line)?;
+        BufReader::new(self.keeper.stdout.take().context("the keeper has no stdout")?)
+            .read_line(&mut line)?;
         // Forwarding from 127.0.0.1:40123 -> 9090
         let from = line.split_once(" -> ").map(|(from, _)| from);
         let port = from.and_then(|from| from.rsplit_once(':')?.1.parse().ok());
@@ -159,7 +180,10 @@ impl Drop for Given {
 async fn refuse_if_hubs_are_known(path: &str) -> Result<()> {
     let client = control_plane::client_of(path).await?;
     let crds = Api::<CustomResourceDefinition>::all(client);
-    let found = crds.get_opt(CRD).await.with_context(|| format!("the cluster of {path} does not answer"))?;
+    let found = crds
+        .get_opt(CRD)
+        .await
+        .with_context(|| format!("the cluster of {path} does not answer"))?;
     if found.is_some() {
         bail!(
             "the cluster of {path} has the CRD {CRD} already, and an operator of ours would take over its hubs; use a cluster \
@@ -173,7 +197,10 @@ async fn refuse_if_hubs_are_known(path: &str) -> Result<()> {
 fn keeper(tools: &Tools, kubeconfig: &Path, run: &str) -> Result<Child> {
     // A session of its own: Ctrl-C ends us, and this must outlive us.
     let mut keeper = std::process::Command::new("setsid");
-    keeper.args(["sh", "-c", include_str!("given.sh"), "given"]).arg(tools.kubernetes("kubectl")).arg(run);
+    keeper
+        .args(["sh", "-c", include_str!("given.sh"), "given"])
+        .arg(tools.kubernetes("kubectl"))
+        .arg(run);
     Ok(keeper.env("KUBECONFIG", kubeconfig).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
 }
 
@@ -188,7 +215,11 @@ fn prometheus_manifest(namespace: &str, run: &str, interval: Duration) -> Value 
         {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
         {"source_labels": [from("name")], "target_label": "pod"},
     ]);
-    let config = prometheus::config(interval, &json!({"kubernetes_sd_configs": [{"role": "pod"}]}), &relabel);
+    let config = prometheus::config(
+        interval,
+        &json!({"kubernetes_sd_configs": [{"role": "pod"}]}),
+        &relabel,
+    );
     let labels = json!({"mcphub.dev/test-run": run, "app": "prometheus"});
     let here = |name: &str| json!({"name": name, "namespace": namespace, "labels": labels});
     let everywhere = json!({"name": format!("mcphub-test-prometheus-{run}"), "labels": labels});
@@ -228,12 +259,23 @@ mod tests {
     #[test]
     fn images_prefix_may_name_a_registry_without_tls() {
         let registry = |prefix: &str, tls| Registry { prefix: prefix.into(), tls };
-        assert_eq!(Registry::parse("ghcr.io/me/mcphub/").unwrap(), registry("ghcr.io/me/mcphub", true));
-        assert_eq!(Registry::parse("http://localhost:5000/a").unwrap(), registry("localhost:5000/a", false));
+        assert_eq!(
+            Registry::parse("ghcr.io/me/mcphub/").unwrap(),
+            registry("ghcr.io/me/mcphub", true)
+        );
+        assert_eq!(
+            Registry::parse("http://localhost:5000/a").unwrap(),
+            registry("localhost:5000/a", false)
+        );
     }
 
     #[test]
     fn kubeconfig_without_images_says_what_to_set() {
-        assert!(Registry::parse("").unwrap_err().to_string().contains("IMAGES=registry.example.com/me/mcphub"));
+        assert!(
+            Registry::parse("")
+                .unwrap_err()
+                .to_string()
+                .contains("IMAGES=registry.example.com/me/mcphub")
+        );
     }
 }

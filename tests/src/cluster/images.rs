@@ -67,7 +67,9 @@ static BUILT: LazyLock<Mutex<BTreeMap<Image, Built>>> = LazyLock::new(Mutex::def
 /// The name of an image that was built or found in this process.
 pub(crate) fn loaded_name(image: Image) -> Result<String> {
     let built = BUILT.lock().unwrap_or_else(PoisonError::into_inner).get(&image).cloned();
-    built.map(|built| built.name).with_context(|| format!("the image {image} was not asked for in Options::images"))
+    built
+        .map(|built| built.name)
+        .with_context(|| format!("the image {image} was not asked for in Options::images"))
 }
 
 /// Finds an image in the cache or builds it. The tag is the hash of what goes in.
@@ -84,7 +86,15 @@ pub(crate) async fn build(image: Image) -> Result<Built> {
 /// Gives an image to the run's containerd.
 pub(crate) async fn import(sandbox: &Sandbox, built: &Built) -> Result<()> {
     let mut ctr = Command::from(sandbox.enter("ctr"));
-    ctr.args(["--address", &node::socket(sandbox), "--namespace", "k8s.io", "images", "import", "--no-unpack"]);
+    ctr.args([
+        "--address",
+        &node::socket(sandbox),
+        "--namespace",
+        "k8s.io",
+        "images",
+        "import",
+        "--no-unpack",
+    ]);
     ctr.arg(&built.archive);
     command::output(&mut ctr).await.map(drop)
 }
@@ -149,11 +159,16 @@ impl Recipe {
             let started = Instant::now();
             let scratch = tempfile::tempdir_in(&folder)?;
             let whole = scratch.path().join("image.tar");
-            self.build_archive(scratch.path(), &whole, &name).await.with_context(|| format!("the image {image}"))?;
+            self.build_archive(scratch.path(), &whole, &name)
+                .await
+                .with_context(|| format!("the image {image}"))?;
             fs::rename(&whole, &archive)?;
             remove_older(&folder, image)?;
             let size = fs::metadata(&archive)?.len() / 1_000_000;
-            say(&format!("building the image {image}: done in {} s, {size} MB", started.elapsed().as_secs()));
+            say(&format!(
+                "building the image {image}: done in {} s, {size} MB",
+                started.elapsed().as_secs()
+            ));
         }
         Ok(Built { name, archive })
     }
@@ -219,7 +234,12 @@ fn buildah(scratch: &Path, verb: &str) -> Result<Command> {
     fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
     let mut buildah = Command::new("buildah");
     buildah.args(["--storage-driver", "vfs", "--root"]).arg(scratch.join("root"));
-    buildah.arg("--runroot").arg(scratch.join("runroot")).arg(verb).arg("--signature-policy").arg(&policy);
+    buildah
+        .arg("--runroot")
+        .arg(scratch.join("runroot"))
+        .arg(verb)
+        .arg("--signature-policy")
+        .arg(&policy);
     Ok(buildah)
 }
 
@@ -234,15 +254,27 @@ async fn release_build() -> Result<PathBuf> {
 
 async fn run_release_build() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_dir().join("target"), PathBuf::from);
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root_dir().join("target"), PathBuf::from);
     let started = Instant::now();
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--locked", "--target", &target, "-p", "mcphub-hub", "-p", "mcphub-operator"]);
+    cargo.args([
+        "build",
+        "--release",
+        "--locked",
+        "--target",
+        &target,
+        "-p",
+        "mcphub-hub",
+        "-p",
+        "mcphub-operator",
+    ]);
     // The target is named so that the flag does not reach procedural macros, which cannot be static.
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.env("CARGO_TARGET_DIR", &folder).current_dir(root_dir());
     // What cargo says of this crate would reach build scripts, and half of everything be built again by hand.
-    let of_this_crate = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let of_this_crate =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars().filter(|(name, _)| of_this_crate(name)) {
         cargo.env_remove(name);
     }
@@ -255,7 +287,8 @@ async fn run_release_build() -> Result<PathBuf> {
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
     Ok(files)
 }

@@ -58,7 +58,10 @@ pub(crate) fn check() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("{UNFIT}: {} is missing (tests/cluster/setup installs the programs on Debian)", missing.join(", "))
+    bail!(
+        "{UNFIT}: {} is missing (tests/cluster/setup installs the programs on Debian)",
+        missing.join(", ")
+    )
 }
 
 fn on_path(program: &str) -> bool {

@@ -97,7 +97,9 @@ impl Cluster {
         match std::env::var("KUBECONFIG") {
             Ok(path) if !path.is_empty() => match own::Own::attach(&path, &options).await? {
                 Some(own) => Ok(Self(Kind::Own(Box::new(own)))),
-                None => Self::given(&path, &std::env::var("IMAGES").unwrap_or_default(), &options).await,
+                None => {
+                    Self::given(&path, &std::env::var("IMAGES").unwrap_or_default(), &options).await
+                }
             },
             _ => Ok(Self(Kind::Own(Box::new(own::Own::start(&options).await?)))),
         }
@@ -129,7 +131,10 @@ impl Cluster {
     }
 
     /// Runs kubectl and returns its stdout; the error holds what it said.
-    pub async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Result<String> {
+    pub async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
+        &self,
+        args: I,
+    ) -> Result<String> {
         kubectl(self.tools(), self.kubeconfig(), args).await
     }
 
@@ -147,15 +152,23 @@ impl Cluster {
             Kind::Own(_) => String::new(),
             Kind::Given(given) => format!("mcphub.dev/test-run: \"{}\"", given.run()),
         };
-        self.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}}}}}"))
-            .await?;
+        self.apply(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}}}}}"
+        ))
+        .await?;
         Ok(name)
     }
 
     /// Runs helm, in the root of the checkout, and returns its stdout.
-    pub async fn helm<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Result<String> {
+    pub async fn helm<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
+        &self,
+        args: I,
+    ) -> Result<String> {
         let mut helm = Command::new(self.tools().helm());
-        command::output(helm.env("KUBECONFIG", self.kubeconfig()).current_dir(tools::root_dir()).args(args)).await
+        command::output(
+            helm.env("KUBECONFIG", self.kubeconfig()).current_dir(tools::root_dir()).args(args),
+        )
+        .await
     }
 
     /// Prometheus as pods reach it: what goes into a hub's `prometheus` address.
@@ -228,13 +241,17 @@ impl Cluster {
 
     /// Pods of a namespace that are not well: events and the last lines of their logs. For the message of a failed test.
     pub async fn complaints(&self, namespace: &str) -> String {
-        let ask = async |args: &[&str]| self.kubectl(args).await.unwrap_or_else(|error| format!("{error:#}"));
+        let ask = async |args: &[&str]| {
+            self.kubectl(args).await.unwrap_or_else(|error| format!("{error:#}"))
+        };
         let mut text = ask(&["-n", namespace, "get", "pods", "-o", "wide"]).await;
         let events = ask(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]).await;
         text += &command::last_lines(&events, 20);
         let pods = ask(&["-n", namespace, "get", "pods", "-o", "name"]).await;
         for pod in pods.lines() {
-            let logs = ask(&["-n", namespace, "logs", pod, "--all-containers", "--prefix", "--tail=15"]).await;
+            let logs =
+                ask(&["-n", namespace, "logs", pod, "--all-containers", "--prefix", "--tail=15"])
+                    .await;
             text.extend(["\n--- ", pod, "\n", &logs]);
         }
         text
@@ -263,7 +280,9 @@ impl Cluster {
     fn own(&self) -> Result<&own::Own> {
         match &self.0 {
             Kind::Own(own) => Ok(own),
-            Kind::Given(_) => bail!("processes of a cluster given by KUBECONFIG are not ours to kill"),
+            Kind::Given(_) => {
+                bail!("processes of a cluster given by KUBECONFIG are not ours to kill")
+            }
         }
     }
 }

@@ -97,7 +97,11 @@ fn pod_network(sandbox: &Sandbox) -> Value {
 }
 
 /// Starts kubelet and kube-proxy.
-pub(crate) fn start(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result<[Component; 2]> {
+pub(crate) fn start(
+    sandbox: &Sandbox,
+    tools: &Tools,
+    authority: &Authority,
+) -> Result<[Component; 2]> {
     Ok([kubelet(sandbox, tools, authority)?, kube_proxy(sandbox, tools, authority)?])
 }
 

@@ -42,7 +42,10 @@ pub struct Run {
 impl Run {
     /// Every run on this machine that is alive and up.
     pub fn all() -> Vec<Self> {
-        (0..sandbox::MAX_RUNS).filter(|index| sandbox::alive(*index)).filter_map(Self::read).collect()
+        (0..sandbox::MAX_RUNS)
+            .filter(|index| sandbox::alive(*index))
+            .filter_map(Self::read)
+            .collect()
     }
 
     fn read(index: u8) -> Option<Self> {
@@ -53,7 +56,8 @@ impl Run {
     /// Ends the run and waits until nothing of it is left.
     pub async fn stop(&self) -> Result<()> {
         let first = nix::unistd::Pid::from_raw(i32::try_from(self.first)?);
-        nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).context("the run could not be ended")?;
+        nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL)
+            .context("the run could not be ended")?;
         let started = Instant::now();
         // The script that holds the run lets go of the lock when it has cleaned up; one whose owner lives waits for that owner.
         while sandbox::alive(self.index) && sandbox::work_folder(self.index).exists() {
@@ -86,7 +90,11 @@ impl Own {
         if options.keep {
             own.plane.sandbox.keep()?;
         }
-        say(&format!("ready in {:.1} s, {}", started.elapsed().as_secs_f32(), own.plane.kubeconfig));
+        say(&format!(
+            "ready in {:.1} s, {}",
+            started.elapsed().as_secs_f32(),
+            own.plane.kubeconfig
+        ));
         Ok(own)
     }
 
@@ -95,10 +103,16 @@ impl Own {
         let containerd = node::containerd(&plane.sandbox)?;
         plane.components()?.push(containerd);
         plane.wait().await?;
-        let mut more = Vec::from(control_plane::controllers(&plane.sandbox, &plane.tools, &authority)?);
+        let mut more =
+            Vec::from(control_plane::controllers(&plane.sandbox, &plane.tools, &authority)?);
         more.extend(node::start(&plane.sandbox, &plane.tools, &authority)?);
         if let Some(interval) = scrape {
-            more.extend(prometheus::start(&plane.sandbox, &plane.tools, &plane.kubeconfig, interval)?);
+            more.extend(prometheus::start(
+                &plane.sandbox,
+                &plane.tools,
+                &plane.kubeconfig,
+                interval,
+            )?);
         }
         plane.components()?.extend(more);
         for image in wanted {
@@ -111,11 +125,15 @@ impl Own {
     /// The run behind this kubeconfig, if it is one of ours that is alive.
     pub(crate) async fn attach(kubeconfig: &str, options: &Options) -> Result<Option<Self>> {
         let Ok(wanted) = std::fs::canonicalize(kubeconfig) else { return Ok(None) };
-        let Some(run) = Run::all().into_iter().find(|run| Path::new(&run.kubeconfig) == wanted) else {
+        let Some(run) = Run::all().into_iter().find(|run| Path::new(&run.kubeconfig) == wanted)
+        else {
             return Ok(None);
         };
         if options.prometheus.is_some() && run.prometheus.is_none() {
-            bail!("run {} has no Prometheus, which this needs; start one with `cluster up --keep`", run.index);
+            bail!(
+                "run {} has no Prometheus, which this needs; start one with `cluster up --keep`",
+                run.index
+            );
         }
         let plane = ControlPlane {
             components: Mutex::default(),
@@ -144,7 +162,10 @@ impl Own {
 
     fn describe(&self) -> Result<()> {
         let run = Run::of(&self.plane, self.prometheus);
-        std::fs::write(self.plane.sandbox.dir().join("run.json"), serde_json::to_vec_pretty(&run)?)?;
+        std::fs::write(
+            self.plane.sandbox.dir().join("run.json"),
+            serde_json::to_vec_pretty(&run)?,
+        )?;
         Ok(())
     }
 }
@@ -173,10 +194,14 @@ async fn wait_for_node(plane: &mut ControlPlane) -> Result<()> {
     let client = plane.client().await?;
     let within = Duration::from_mins(1);
     let components = plane.components()?;
-    wait_for("the node", within, components, Part::Kubelet, async || node_is_ready(&client).await).await?;
-    let ready = wait_for("DNS", within, components, Part::Kubelet, async || dns_is_ready(&client).await).await;
+    wait_for("the node", within, components, Part::Kubelet, async || node_is_ready(&client).await)
+        .await?;
+    let ready =
+        wait_for("DNS", within, components, Part::Kubelet, async || dns_is_ready(&client).await)
+            .await;
     if let Err(error) = ready {
-        let events = plane.kubectl(["-n", dns::NAMESPACE, "get", "pods,events"]).await.unwrap_or_default();
+        let events =
+            plane.kubectl(["-n", dns::NAMESPACE, "get", "pods,events"]).await.unwrap_or_default();
         bail!("{error:#}\n{}", command::last_lines(&events, 20));
     }
     Ok(())

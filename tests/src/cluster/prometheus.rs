@@ -14,13 +14,22 @@ use super::tools::Tools;
 pub(crate) const PORT: u16 = 9090;
 
 /// Starts Debian's Prometheus inside the run, and what tells it of pods.
-pub(crate) fn start(sandbox: &Sandbox, tools: &Tools, kubeconfig: &str, interval: Duration) -> Result<[Component; 2]> {
+pub(crate) fn start(
+    sandbox: &Sandbox,
+    tools: &Tools,
+    kubeconfig: &str,
+    interval: Duration,
+) -> Result<[Component; 2]> {
     let dir = sandbox.dir().join("prometheus");
     fs::create_dir_all(&dir)?;
     let targets = dir.join("targets.json");
     fs::write(&targets, "[]")?;
     let path = dir.join("prometheus.yml");
-    fs::write(&path, config(interval, &json!({"file_sd_configs": [{"files": [targets]}]}), &json!([])).to_string())?;
+    fs::write(
+        &path,
+        config(interval, &json!({"file_sd_configs": [{"files": [targets]}]}), &json!([]))
+            .to_string(),
+    )?;
     let args = [
         format!("--config.file={}", path.display()),
         format!("--storage.tsdb.path={}", dir.join("data").display()),
@@ -28,7 +37,8 @@ pub(crate) fn start(sandbox: &Sandbox, tools: &Tools, kubeconfig: &str, interval
         "--log.level=warn".into(),
     ];
     let kubectl = tools.kubernetes("kubectl").to_string_lossy().into_owned();
-    let discover = ["-c", DISCOVER, "discover", &kubectl, kubeconfig, &targets.to_string_lossy()].map(String::from);
+    let discover = ["-c", DISCOVER, "discover", &kubectl, kubeconfig, &targets.to_string_lossy()]
+        .map(String::from);
     Ok([
         Component::start(sandbox, Part::Discovery, "bash".into(), discover.into())?,
         Component::start(sandbox, Part::Prometheus, "prometheus".into(), args.into())?,
@@ -62,7 +72,11 @@ pub(crate) async fn query(url: &str, expression: &str) -> Result<Option<f64>> {
         .context("Prometheus does not answer")?
         .json()
         .await?;
-    anyhow::ensure!(response["status"] == "success", "Prometheus refuses {expression}: {}", response["error"]);
+    anyhow::ensure!(
+        response["status"] == "success",
+        "Prometheus refuses {expression}: {}",
+        response["error"]
+    );
     let value = &response["data"]["result"][0]["value"][1];
     value.as_str().map(|text| text.parse().context("Prometheus gave no number")).transpose()
 }

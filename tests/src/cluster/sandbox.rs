@@ -114,7 +114,9 @@ impl Sandbox {
         let stdout = holder.stdout.take().context("the sandbox script has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
         match line.trim().split_once(' ') {
-            Some(("ready", first)) => Ok(Some(Self { index, first: first.parse()?, holder: Some(holder) })),
+            Some(("ready", first)) => {
+                Ok(Some(Self { index, first: first.parse()?, holder: Some(holder) }))
+            }
             None if line.trim() == "taken" => {
                 holder.wait()?;
                 Ok(None)
@@ -132,7 +134,8 @@ impl Sandbox {
         let name = format!("mcphub{}", self.index);
         let (host, node) = (format!("{}/30", at.host()), format!("{}/30", at.node()));
         let first = self.first.to_string();
-        ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &first]).await?;
+        ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &first])
+            .await?;
         ip(&["address", "add", &host, "dev", &name]).await?;
         ip(&["link", "set", &name, "up"]).await?;
         for args in [
@@ -152,7 +155,17 @@ impl Sandbox {
     pub(crate) fn enter(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("setsid");
         command.env("PATH", machine::path());
-        command.args(["nsenter", "--target", &self.first.to_string(), "--net", "--mount", "--pid", "--"]).arg(program);
+        command
+            .args([
+                "nsenter",
+                "--target",
+                &self.first.to_string(),
+                "--net",
+                "--mount",
+                "--pid",
+                "--",
+            ])
+            .arg(program);
         command
     }
 
@@ -193,7 +206,9 @@ pub(crate) fn work_folder(index: u8) -> PathBuf {
 
 /// Is the run with this index alive?
 pub(crate) fn alive(index: u8) -> bool {
-    let Ok(lock) = std::fs::File::open(Path::new(RUNS).join(format!("{index}.lock"))) else { return false };
+    let Ok(lock) = std::fs::File::open(Path::new(RUNS).join(format!("{index}.lock"))) else {
+        return false;
+    };
     matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
@@ -225,14 +240,17 @@ struct Route {
 }
 
 async fn host_routes() -> Result<Vec<Route>> {
-    let json = command::output(tokio::process::Command::new("ip").args(["-json", "-4", "route"])).await?;
+    let json =
+        command::output(tokio::process::Command::new("ip").args(["-json", "-4", "route"])).await?;
     serde_json::from_str(&json).context("`ip -json route` said something unexpected")
 }
 
 /// Does a route of somebody else reach into the block of this run?
 fn overlaps(route: &Route, at: Addresses) -> bool {
     let (network, bits) = route.dst.split_once('/').unwrap_or((&route.dst, "32"));
-    let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else { return false };
+    let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
+        return false;
+    };
     let shift = 32 - bits.min(21);
     let prefix = |address: Ipv4Addr| u32::from(address).checked_shr(shift).unwrap_or(0);
     prefix(network) == prefix(at.at(0, 0)) && !route.dev.starts_with("mcphub")
@@ -244,7 +262,8 @@ mod tests {
 
     #[test]
     fn runs_side_by_side_have_disjoint_addresses() {
-        let blocks: std::collections::BTreeSet<_> = (0..MAX_RUNS).map(|i| Addresses::new(i).block()).collect();
+        let blocks: std::collections::BTreeSet<_> =
+            (0..MAX_RUNS).map(|i| Addresses::new(i).block()).collect();
         assert_eq!(blocks.len(), usize::from(MAX_RUNS));
         assert_eq!(Addresses::new(31).dns().to_string(), "10.213.252.10");
     }
@@ -256,6 +275,9 @@ mod tests {
         assert!(overlaps(&foreign("10.0.0.0/8"), Addresses::new(3)));
         assert!(!overlaps(&foreign("10.213.0.0/24"), Addresses::new(1)));
         assert!(!overlaps(&foreign("default"), Addresses::new(0)));
-        assert!(!overlaps(&Route { dst: "10.213.0.0/21".into(), dev: "mcphub0".into() }, Addresses::new(0)));
+        assert!(!overlaps(
+            &Route { dst: "10.213.0.0/21".into(), dev: "mcphub0".into() },
+            Addresses::new(0)
+        ));
     }
 }

@@ -26,7 +26,9 @@ impl Tools {
 
     async fn build() -> Result<Self> {
         let names = ["etcd", "kubernetes", "coredns", "helm"];
-        let lines = command::with_progress(Command::new(source_dir().join("tools/build")).args(names)).await?;
+        let lines =
+            command::with_progress(Command::new(source_dir().join("tools/build")).args(names))
+                .await?;
         let folder = |tool: &str| -> Result<PathBuf> {
             let line = lines.lines().find_map(|line| line.strip_prefix(tool)?.strip_prefix(' '));
             Ok(line.with_context(|| format!("tools/build said nothing of {tool}"))?.into())
@@ -69,7 +71,8 @@ pub(crate) fn root_dir() -> PathBuf {
 
 /// What outlives a run and a checkout: built programs and images.
 pub(crate) fn cache_dir() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("MCPHUB_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("mcphub")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/mcphub")))

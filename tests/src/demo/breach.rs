@@ -33,8 +33,10 @@ impl Breach {
         epoch: Timestamp,
     ) -> Result<Self> {
         let metric = Metric::ToolErrorRate;
-        let value = presets::expression(metric, namespace, hub, bad, WINDOW).context("an expression")?;
-        let samples = presets::samples(metric, namespace, hub, bad, WINDOW).context("an expression")?;
+        let value =
+            presets::expression(metric, namespace, hub, bad, WINDOW).context("an expression")?;
+        let samples =
+            presets::samples(metric, namespace, hub, bad, WINDOW).context("an expression")?;
         let url = format!("{}/api/v1/query_range", cluster.prometheus_url_from_host()?);
         let http = reqwest::Client::new();
         Ok(Self(tokio::spawn(async move {
@@ -42,8 +44,10 @@ impl Breach {
             loop {
                 tick.tick().await;
                 let now = Timestamp::now();
-                let line =
-                    tokio::try_join!(range(&http, &url, &value, epoch, now), range(&http, &url, &samples, epoch, now));
+                let line = tokio::try_join!(
+                    range(&http, &url, &value, epoch, now),
+                    range(&http, &url, &samples, epoch, now)
+                );
                 if line.is_ok_and(|(values, samples)| breached(&values, &samples)) {
                     return Timestamp::now();
                 }
@@ -54,7 +58,8 @@ impl Breach {
     /// When it was visible first; an error if it is not after the rollback.
     pub(super) async fn visible_at(mut self) -> Result<Timestamp> {
         let soon = tokio::time::timeout(Duration::from_secs(5), &mut self.0).await;
-        soon.context("the operator rolled back, but Prometheus does not show the breach")?.context("the poll ended")
+        soon.context("the operator rolled back, but Prometheus does not show the breach")?
+            .context("the poll ended")
     }
 }
 
@@ -72,18 +77,31 @@ async fn range(
     end: Timestamp,
 ) -> Result<Vec<(f64, f64)>> {
     let (start, end) = (start.as_millisecond() as f64 / 1e3, end.as_millisecond() as f64 / 1e3);
-    let query = [("query", promql), ("start", &start.to_string()), ("end", &end.to_string()), ("step", "0.25")];
-    let answer: Value = http.get(url).query(&query).send().await?.error_for_status()?.json().await?;
+    let query = [
+        ("query", promql),
+        ("start", &start.to_string()),
+        ("end", &end.to_string()),
+        ("step", "0.25"),
+    ];
+    let answer: Value =
+        http.get(url).query(&query).send().await?.error_for_status()?.json().await?;
     let points = answer["data"]["result"][0]["values"].as_array().context("one series")?;
     points
         .iter()
-        .map(|point| Ok((point[0].as_f64().context("a time")?, point[1].as_str().context("a value")?.parse()?)))
+        .map(|point| {
+            Ok((
+                point[0].as_f64().context("a time")?,
+                point[1].as_str().context("a value")?.parse()?,
+            ))
+        })
         .collect()
 }
 
 /// Whether the newest run of bad points is as long as the rule's `for`.
 fn breached(values: &[(f64, f64)], samples: &[(f64, f64)]) -> bool {
-    let enough = |at: f64| samples.iter().any(|(when, have)| (when - at).abs() < 0.01 && *have >= MIN_SAMPLES);
+    let enough = |at: f64| {
+        samples.iter().any(|(when, have)| (when - at).abs() < 0.01 && *have >= MIN_SAMPLES)
+    };
     let mut since = None;
     let mut until = 0.0;
     for (at, value) in values.iter().filter(|(at, _)| enough(*at)) {

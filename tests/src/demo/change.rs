@@ -33,7 +33,9 @@ impl Demo {
         let mut new_pods = None;
         for (percent, tolerance) in TOLERANCE {
             let (_, state) = written
-                .first(&format!("{percent} %"), Duration::from_mins(2), |state| at(state, &old, percent))
+                .first(&format!("{percent} %"), Duration::from_mins(2), |state| {
+                    at(state, &old, percent)
+                })
                 .await?;
             let new = other_than(&state, &old).context("a new revision")?;
             if percent == 10 {
@@ -47,12 +49,16 @@ impl Demo {
             ));
             self.summary.share.insert(percent.to_string(), share);
             if (seen - f64::from(percent)).abs() > tolerance || share.sessions < SESSIONS {
-                flaws.push(format!("{seen:.1} % of {} sessions at the step of {percent} %", share.sessions));
+                flaws.push(format!(
+                    "{seen:.1} % of {} sessions at the step of {percent} %",
+                    share.sessions
+                ));
             }
         }
         let (new, canary_pods) = new_pods.context("the step of 10 % was seen")?;
         let still_old = self.hub.identities(&old).await?;
-        self.summary.pods_unchanged = still_old == old_pods && keeps(&self.hub.identities(&new).await?, &canary_pods);
+        self.summary.pods_unchanged =
+            still_old == old_pods && keeps(&self.hub.identities(&new).await?, &canary_pods);
         self.screen.line(&format!(
             "pods of {old} and {new} are the same as before promotion: {}",
             self.summary.pods_unchanged
@@ -73,7 +79,8 @@ impl Demo {
         let began = self.screen.seconds();
         self.screen.quote(&apply(&self.cluster, "3-bad.yaml").await?);
         let patience = Duration::from_mins(2);
-        let (_, state) = written.first("the bad canary at 10 %", patience, |state| at(state, &good, 10)).await?;
+        let (_, state) =
+            written.first("the bad canary at 10 %", patience, |state| at(state, &good, 10)).await?;
         let bad = other_than(&state, &good).context("a bad revision")?;
         let epoch = self.hub.epoch(&bad).await?;
         let breach = Breach::look_for(&self.cluster, super::NAMESPACE, super::HUB, &bad, epoch)?;
@@ -84,7 +91,9 @@ impl Demo {
             })
             .await?;
         let flag = state.revisions[&bad].flags.get("compactAnswers").copied();
-        self.screen.line(&format!("rollback written: {bad} has weight 0, its flag compactAnswers is {flag:?}"));
+        self.screen.line(&format!(
+            "rollback written: {bad} has weight 0, its flag compactAnswers is {flag:?}"
+        ));
         self.hub.routers_obey(state.generation, &self.token).await?;
         phase(&self.client, Phase::RolledBack, Duration::from_secs(30)).await?;
         self.summary.seconds.rollback = self.screen.seconds() - began;
@@ -94,14 +103,23 @@ impl Demo {
             flaws.push("the feature flag of the bad revision was not set back".into());
         }
         let visible = breach.visible_at().await?;
-        let last = self.hub.last_forward(&bad).await?.context("routers forwarded nothing to the canary")?;
+        let last = self
+            .hub
+            .last_forward(&bad)
+            .await?
+            .context("routers forwarded nothing to the canary")?;
         let reaction = last - seconds(visible);
-        self.screen.line(&format!("breach visible in Prometheus -> last request to the canary: {reaction:.2} s"));
+        self.screen.line(&format!(
+            "breach visible in Prometheus -> last request to the canary: {reaction:.2} s"
+        ));
         self.summary.breach_to_last_canary_request_s = Some(reaction);
         if reaction > self.summary.evaluation_interval_s + 1.0 {
-            flaws.push(format!("the canary got requests for {reaction:.2} s after the breach was visible"));
+            flaws.push(format!(
+                "the canary got requests for {reaction:.2} s after the breach was visible"
+            ));
         }
-        let (slowest, at) = obeyed.last_to_obey(state.generation).context("a pod does not obey the rollback")?;
+        let (slowest, at) =
+            obeyed.last_to_obey(state.generation).context("a pod does not obey the rollback")?;
         let lag = seconds(at) - seconds(cut);
         self.screen.line(&format!("rollback written -> last pod obeys ({slowest}): {lag:.3} s"));
         self.summary.flag_write_to_last_pod_s = Some(lag);
@@ -115,14 +133,27 @@ impl Demo {
             flaws.push("pods changed during rollback".into());
         }
         self.screen.quote(&self.cluster.kubectl(["-n", super::NAMESPACE, "get", "mcphubs"]).await?);
-        let events = ["-n", super::NAMESPACE, "get", "events", "--field-selector", "involvedObject.kind=McpHub", "-o"];
+        let events = [
+            "-n",
+            super::NAMESPACE,
+            "get",
+            "events",
+            "--field-selector",
+            "involvedObject.kind=McpHub",
+            "-o",
+        ];
         let columns = "custom-columns=REASON:.reason,MESSAGE:.message";
         self.screen.quote(&self.cluster.kubectl(events.into_iter().chain([columns])).await?);
         Ok(flaws)
     }
 
     /// Opens sessions while all routers obey this state, and counts those that reach the canary.
-    async fn share(&mut self, written: &Written, state: &Dataplane, canary: &Revision) -> Result<Share> {
+    async fn share(
+        &mut self,
+        written: &Written,
+        state: &Dataplane,
+        canary: &Revision,
+    ) -> Result<Share> {
         self.hub.routers_obey(state.generation, &self.token).await?;
         let mut share = Share::default();
         while share.sessions < SESSIONS {
@@ -147,7 +178,11 @@ pub(super) fn stable(state: &Dataplane) -> Result<Revision> {
 
 fn other_than(state: &Dataplane, old: &Revision) -> Option<Revision> {
     let serving = |role: Role| matches!(role, Role::Stable | Role::Canary);
-    state.revisions.iter().find(|(name, state)| *name != old && serving(state.role)).map(|(name, _)| name.clone())
+    state
+        .revisions
+        .iter()
+        .find(|(name, state)| *name != old && serving(state.role))
+        .map(|(name, _)| name.clone())
 }
 
 /// Whether another revision than `old` has this weight.
@@ -156,7 +191,10 @@ fn at(state: &Dataplane, old: &Revision, percent: u8) -> bool {
 }
 
 /// Whether all pods of `before` are still there, with the same restarts.
-fn keeps(now: &std::collections::BTreeMap<String, i32>, before: &std::collections::BTreeMap<String, i32>) -> bool {
+fn keeps(
+    now: &std::collections::BTreeMap<String, i32>,
+    before: &std::collections::BTreeMap<String, i32>,
+) -> bool {
     before.iter().all(|(uid, restarts)| now.get(uid) == Some(restarts))
 }
 

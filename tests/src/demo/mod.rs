@@ -91,7 +91,8 @@ async fn staged(
 async fn cluster(screen: Screen, summary: &mut Summary, keep: bool) -> Result<Cluster> {
     screen.stage("A real Kubernetes on this machine, with Prometheus");
     let images = vec![Image::Hub, Image::Operator, Image::ServersNode, Image::ServersPython];
-    let options = Options { prometheus: Some(SCRAPE), images: images.clone(), keep, ..Options::default() };
+    let options =
+        Options { prometheus: Some(SCRAPE), images: images.clone(), keep, ..Options::default() };
     let cluster = Cluster::start(options).await?;
     summary.seconds.cluster_ready = screen.seconds();
     summary.kubernetes = cluster.client().await?.apiserver_version().await?.git_version;
@@ -100,7 +101,10 @@ async fn cluster(screen: Screen, summary: &mut Summary, keep: bool) -> Result<Cl
         summary.images.insert(image.to_string(), bytes);
         screen.line(&format!("image {image}: {:.1} MB", bytes as f64 / 1e6));
     }
-    screen.line(&format!("Kubernetes {} is ready; Prometheus scrapes every second", summary.kubernetes));
+    screen.line(&format!(
+        "Kubernetes {} is ready; Prometheus scrapes every second",
+        summary.kubernetes
+    ));
     Ok(cluster)
 }
 
@@ -124,8 +128,11 @@ impl Demo {
         summary: &mut Summary,
     ) -> Result<(Client, Hub, String, String, Traffic)> {
         screen.stage("The operator, with helm install");
-        install::operator(cluster, &install::Settings { prometheus_scrape: SCRAPE, ..install::Settings::default() })
-            .await?;
+        install::operator(
+            cluster,
+            &install::Settings { prometheus_scrape: SCRAPE, ..install::Settings::default() },
+        )
+        .await?;
         summary.seconds.operator_ready = screen.seconds();
         screen.quote(&cluster.helm(["list", "--all-namespaces"]).await?);
 
@@ -161,7 +168,8 @@ impl Demo {
 
         let whole = self.traffic.tally();
         self.summary.requests.sent += whole.sent;
-        let (during_promotion, during_rollback) = (promoted.since(&before), rolled_back.since(&promoted));
+        let (during_promotion, during_rollback) =
+            (promoted.since(&before), rolled_back.since(&promoted));
         let requests = &mut self.summary.requests;
         requests.failed += whole.failed;
         requests.failed_during_promotion += during_promotion.failed;
@@ -176,7 +184,16 @@ impl Demo {
         let stable = change::stable(&self.hub.dataplane().await?)?;
         let before = self.hub.identities(&stable).await?;
         let selector = "app.kubernetes.io/name=mcphub-operator";
-        let kill = ["-n", install::NAMESPACE, "delete", "pods", "-l", selector, "--grace-period=0", "--force"];
+        let kill = [
+            "-n",
+            install::NAMESPACE,
+            "delete",
+            "pods",
+            "-l",
+            selector,
+            "--grace-period=0",
+            "--force",
+        ];
         self.cluster.kubectl(kill).await?;
         install::wait_for_operator(&self.cluster).await?;
         let same = self.hub.identities(&stable).await? == before;
@@ -194,7 +211,10 @@ impl Demo {
 fn failures(requests: &Requests, background: &Tally) -> Vec<String> {
     let mut flaws = Vec::new();
     if requests.failed > 0 {
-        flaws.push(format!("{} of {} requests failed: {:?}", requests.failed, requests.sent, background.failures));
+        flaws.push(format!(
+            "{} of {} requests failed: {:?}",
+            requests.failed, requests.sent, background.failures
+        ));
     }
     if background.moved > 0 {
         flaws.push(format!("{} sessions were moved to another revision", background.moved));
@@ -218,8 +238,8 @@ fn background() -> Shape {
 /// Applies one of `tests/demo/*.yaml`, with the names of this cluster's images.
 async fn apply(cluster: &Cluster, file: &str) -> Result<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(file);
-    let mut hub: McpHub =
-        serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?).context(path.display().to_string())?;
+    let mut hub: McpHub = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)
+        .context(path.display().to_string())?;
     for container in hub.spec.servers.iter_mut().filter_map(|server| server.container.as_mut()) {
         container.image = match container.image.as_str() {
             "servers-node" => cluster.image(Image::ServersNode)?,
@@ -241,16 +261,20 @@ async fn phase(client: &Client, phase: Phase, patience: Duration) -> Result<()> 
             })
         })
     });
-    tokio::time::timeout(patience, reached)
-        .await
-        .with_context(|| format!("the hub is not {} after {} s", phase.as_str(), patience.as_secs()))??;
+    tokio::time::timeout(patience, reached).await.with_context(|| {
+        format!("the hub is not {} after {} s", phase.as_str(), patience.as_secs())
+    })??;
     Ok(())
 }
 
 fn what_next(cluster: &Cluster, screen: Screen) {
     screen.stage("The cluster stays; things to try");
     for line in [
-        format!("export KUBECONFIG={} PATH={}:$PATH", cluster.kubeconfig().display(), cluster.path()),
+        format!(
+            "export KUBECONFIG={} PATH={}:$PATH",
+            cluster.kubeconfig().display(),
+            cluster.path()
+        ),
         format!("kubectl -n {NAMESPACE} get mcphubs -w"),
         format!("kubectl -n {NAMESPACE} describe mcphub {HUB}"),
         format!("kubectl -n {NAMESPACE} get configmap {HUB}-runtime -o yaml"),

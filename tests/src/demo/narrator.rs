@@ -18,7 +18,8 @@ impl Narrator {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         Self(tokio::spawn(async move {
             let mut told = String::new();
-            let mut changes = std::pin::pin!(watcher(hubs, config).default_backoff().applied_objects());
+            let mut changes =
+                std::pin::pin!(watcher(hubs, config).default_backoff().applied_objects());
             while let Ok(Some(hub)) = changes.try_next().await {
                 let now = sentence(&hub);
                 if now != told {
@@ -41,7 +42,11 @@ fn sentence(hub: &McpHub) -> String {
     let phase = status.phase.map_or("?", mcphub_crds::status::Phase::as_str);
     let stable = status.stable.as_ref().map(|stable| format!("stable {}", stable.revision));
     let canary = status.canary.as_ref().map(|canary| {
-        let waits = canary.holding.as_ref().map(|holding| format!(", waits: {:?}", holding.reason)).unwrap_or_default();
+        let waits = canary
+            .holding
+            .as_ref()
+            .map(|holding| format!(", waits: {:?}", holding.reason))
+            .unwrap_or_default();
         format!("canary {} step {} at {} %{waits}", canary.revision, canary.step, canary.weight)
     });
     let breached = status.rules.iter().filter(|rule| rule.breached_since.is_some());

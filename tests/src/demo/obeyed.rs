@@ -30,7 +30,8 @@ impl Obeyed {
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                let answers = join_all(admins.iter().map(|admin| hub.generation(admin, &token))).await;
+                let answers =
+                    join_all(admins.iter().map(|admin| hub.generation(admin, &token))).await;
                 let now = Timestamp::now();
                 let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
                 for (admin, answer) in admins.iter().zip(answers) {

@@ -37,14 +37,16 @@ pub(super) struct Admin {
 impl Hub {
     /// Looks at `name` in `namespace`.
     pub(super) fn new(client: Client, namespace: &str, name: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).tcp_nodelay(true).build()?;
+        let http =
+            reqwest::Client::builder().timeout(Duration::from_secs(2)).tcp_nodelay(true).build()?;
         Ok(Self { client, namespace: namespace.into(), name: name.into(), http })
     }
 
     /// What the runtime ConfigMap says now.
     pub(super) async fn dataplane(&self) -> Result<Dataplane> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        dataplane_of(&maps.get(&format!("{}-runtime", self.name)).await?).context("no dataplane.json")
+        dataplane_of(&maps.get(&format!("{}-runtime", self.name)).await?)
+            .context("no dataplane.json")
     }
 
     /// Running hub and router pods.
@@ -54,7 +56,8 @@ impl Hub {
             .into_iter()
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .filter_map(|pod| {
-                let component = pod.metadata.labels.as_ref()?.get("app.kubernetes.io/component")?.clone();
+                let component =
+                    pod.metadata.labels.as_ref()?.get("app.kubernetes.io/component")?.clone();
                 let ip = pod.status?.pod_ip?;
                 Some(Admin {
                     pod: pod.metadata.name?,
@@ -71,8 +74,12 @@ impl Hub {
         Ok(found
             .into_iter()
             .map(|pod| {
-                let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-                (pod.metadata.uid.unwrap_or_default(), containers.iter().map(|container| container.restart_count).sum())
+                let containers =
+                    pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+                (
+                    pod.metadata.uid.unwrap_or_default(),
+                    containers.iter().map(|container| container.restart_count).sum(),
+                )
             })
             .collect())
     }
@@ -82,13 +89,19 @@ impl Hub {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let secret = secrets.get(&format!("{}-keys", self.name)).await?;
         let data = secret.data.unwrap_or_default();
-        let ring: KeyRing = serde_json::from_slice(&data.get(paths::KEYS_FILE).context("no keys.json")?.0)?;
+        let ring: KeyRing =
+            serde_json::from_slice(&data.get(paths::KEYS_FILE).context("no keys.json")?.0)?;
         Ok(ring.current().admin_token())
     }
 
     /// The generation that a pod obeys.
     pub(super) async fn generation(&self, admin: &Admin, token: &str) -> Result<u64> {
-        let asked = self.http.get(format!("{}{GENERATION_PATH}", admin.address)).bearer_auth(token).send().await?;
+        let asked = self
+            .http
+            .get(format!("{}{GENERATION_PATH}", admin.address))
+            .bearer_auth(token)
+            .send()
+            .await?;
         Ok(asked.error_for_status()?.json::<Generation>().await?.generation)
     }
 
@@ -98,7 +111,8 @@ impl Hub {
         loop {
             let mut obeying = true;
             for admin in self.admins().await?.iter().filter(|admin| admin.component == "router") {
-                obeying &= self.generation(admin, token).await.is_ok_and(|obeyed| obeyed >= generation);
+                obeying &=
+                    self.generation(admin, token).await.is_ok_and(|obeyed| obeyed >= generation);
             }
             if obeying {
                 return Ok(());
@@ -117,8 +131,11 @@ impl Hub {
         let label = format!("revision=\"{revision}\"");
         let mut last = None::<f64>;
         for admin in self.admins().await?.iter().filter(|admin| admin.component == "router") {
-            let text = self.http.get(format!("{}/metrics", admin.address)).send().await?.text().await?;
-            for line in text.lines().filter(|line| line.starts_with(series) && line.contains(&label)) {
+            let text =
+                self.http.get(format!("{}/metrics", admin.address)).send().await?.text().await?;
+            for line in
+                text.lines().filter(|line| line.starts_with(series) && line.contains(&label))
+            {
                 let value: f64 = line.rsplit(' ').next().unwrap_or_default().parse()?;
                 last = Some(last.map_or(value, |earlier| earlier.max(value)));
             }
@@ -128,10 +145,13 @@ impl Hub {
 
     /// The instant before which no rule looks at a canary: `warmup` (4 s in the demo) after its first pod was Ready.
     pub(super) async fn epoch(&self, canary: &Revision) -> Result<Timestamp> {
-        let ready = self.pods(&format!("mcphub.dev/revision={canary},app.kubernetes.io/component=hub")).await?;
+        let ready = self
+            .pods(&format!("mcphub.dev/revision={canary},app.kubernetes.io/component=hub"))
+            .await?;
         let conditions = ready.into_iter().filter_map(|pod| pod.status?.conditions).flatten();
-        let since =
-            conditions.filter(|condition| condition.type_ == "Ready").filter_map(|ready| ready.last_transition_time);
+        let since = conditions
+            .filter(|condition| condition.type_ == "Ready")
+            .filter_map(|ready| ready.last_transition_time);
         let first = since.map(|time| time.0).min().context("the canary has no Ready pod")?;
         Ok(first + SignedDuration::from_secs(4))
     }
@@ -145,5 +165,9 @@ impl Hub {
 
 /// The revision that has a role.
 pub(super) fn with_role(dataplane: &Dataplane, role: Role) -> Option<Revision> {
-    dataplane.revisions.iter().find(|(_, state)| state.role == role).map(|(revision, _)| revision.clone())
+    dataplane
+        .revisions
+        .iter()
+        .find(|(_, state)| state.role == role)
+        .map(|(revision, _)| revision.clone())
 }

@@ -22,8 +22,10 @@ async fn environment(requirements: &Path) -> Result<PathBuf> {
     if !done.exists() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)).await?;
         let mut install = Command::new(folder.join("bin/pip"));
-        run(install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))
-            .await?;
+        run(install
+            .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(requirements))
+        .await?;
         std::fs::write(done, "")?;
     }
     Ok(folder)

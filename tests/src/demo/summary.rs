@@ -68,11 +68,15 @@ impl Summary {
     /// Writes `demo/summary.json` into the target folder and returns its path.
     pub(super) fn write(&self) -> Result<PathBuf> {
         let folder = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
+            .map_or_else(
+                || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
+                PathBuf::from,
+            )
             .join("demo");
         std::fs::create_dir_all(&folder)?;
         let path = folder.join("summary.json");
-        std::fs::write(&path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, serde_json::to_string_pretty(self)?)
+            .with_context(|| path.display().to_string())?;
         Ok(path.canonicalize()?)
     }
 }

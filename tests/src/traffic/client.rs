@@ -95,7 +95,12 @@ impl Client {
         match self.ask("tools/list", &json!({})).await {
             Answer::Body(body) => body["result"]["tools"]
                 .as_array()
-                .map(|tools| tools.iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect())
+                .map(|tools| {
+                    tools
+                        .iter()
+                        .filter_map(|tool| tool["name"].as_str().map(str::to_owned))
+                        .collect()
+                })
                 .ok_or_else(|| format!("no tools in {body}")),
             Answer::SessionGone => Err("404".into()),
             Answer::Failed(why) => Err(why),
@@ -108,7 +113,11 @@ impl Client {
         self.session = None;
         match ended {
             // A session that its revision has lost meanwhile is ended as well.
-            Ok(answer) if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND => Reply::Ok,
+            Ok(answer)
+                if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND =>
+            {
+                Reply::Ok
+            }
             Ok(answer) => Reply::Failed(format!("DELETE: {}", answer.status())),
             Err(error) => Reply::Failed(format!("DELETE: {error:?}")),
         }
@@ -129,10 +138,14 @@ impl Client {
             let status = answer.status();
             return Answer::Failed(format!("{status} {}", answer.text().await.unwrap_or_default()));
         }
-        if let Some(revision) = answer.headers().get("mcp-hub-revision").and_then(|value| value.to_str().ok()) {
+        if let Some(revision) =
+            answer.headers().get("mcp-hub-revision").and_then(|value| value.to_str().ok())
+        {
             revision.clone_into(&mut self.revision);
         }
-        if let Some(session) = answer.headers().get("mcp-session-id").and_then(|value| value.to_str().ok()) {
+        if let Some(session) =
+            answer.headers().get("mcp-session-id").and_then(|value| value.to_str().ok())
+        {
             self.session = Some(session.to_owned());
         }
         match body_of(answer, id).await {
@@ -167,7 +180,7 @@ async fn body_of(answer: Response, id: u64) -> Result<Value, String> {
         let event = event.map_err(|error| error.to_string())?;
         match serde_json::from_str::<Value>(&event.data) {
             Ok(message) if message["id"] == id => return Ok(message),
-            Ok(_) => {}                           // a notification on the way to the answer
+            Ok(_) => {} // a notification on the way to the answer
             Err(_) if event.data.is_empty() => {} // the priming event
             Err(error) => return Err(format!("{error} in {}", event.data)),
         }

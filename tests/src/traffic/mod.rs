@@ -40,7 +40,9 @@ impl Tally {
         let sessions = self
             .sessions
             .iter()
-            .map(|(revision, n)| (revision.clone(), n - earlier.sessions.get(revision).copied().unwrap_or(0)))
+            .map(|(revision, n)| {
+                (revision.clone(), n - earlier.sessions.get(revision).copied().unwrap_or(0))
+            })
             .filter(|(_, n)| *n > 0)
             .collect();
         Self {
@@ -142,7 +144,8 @@ async fn one_session(url: &str, shape: &Shape, stop: &AtomicBool, tally: &Mutex<
     count_session(tally, &client);
     for _ in 0..shape.rounds {
         for (tool, arguments) in &shape.calls {
-            let (revision, session) = (client.revision().to_owned(), client.session().map(str::to_owned));
+            let (revision, session) =
+                (client.revision().to_owned(), client.session().map(str::to_owned));
             let reply = client.call(tool, arguments).await;
             locked(tally).record(&reply);
             if client.session() != session.as_deref() {

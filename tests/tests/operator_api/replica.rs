@@ -43,7 +43,8 @@ impl Installed {
             plane.kubectl(["create", "namespace", namespace]).await?;
         }
         let watched = format!("watchNamespaces=[\"{hubs}\"]");
-        let mut args = vec!["template", "mcphub-operator", "charts/mcphub-operator", "--namespace", &own];
+        let mut args =
+            vec!["template", "mcphub-operator", "charts/mcphub-operator", "--namespace", &own];
         args.extend(["--set-json", &watched, "--set", "hubImage=hub:test"]);
         let rendered = plane.helm(args).await?;
         Self::applied(plane, own, hubs, &rendered).await
@@ -82,23 +83,36 @@ impl Installed {
         let list: Value = serde_json::from_str(&self.plane.kubectl(args).await?)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let items = list["items"].as_array().into_iter().flatten();
-        let mut names: Vec<_> =
-            items.map(|item| format!("{}/{}", text(&item["kind"]), text(&item["metadata"]["name"]))).collect();
+        let mut names: Vec<_> = items
+            .map(|item| format!("{}/{}", text(&item["kind"]), text(&item["metadata"]["name"])))
+            .collect();
         names.sort();
         Ok(names)
     }
 
     /// The kubeconfig of the ServiceAccount, and the settings file from the ConfigMap.
     async fn credentials(&self) -> Result<()> {
-        let token = self.plane.kubectl(["-n", &self.own, "create", "token", "mcphub-operator"]).await?;
+        let token =
+            self.plane.kubectl(["-n", &self.own, "create", "token", "mcphub-operator"]).await?;
         let mut kubeconfig = Kubeconfig::read_from(self.plane.kubeconfig())?;
         for user in &mut kubeconfig.auth_infos {
-            user.auth_info = Some(AuthInfo { token: Some(token.trim().to_owned().into()), ..AuthInfo::default() });
+            user.auth_info = Some(AuthInfo {
+                token: Some(token.trim().to_owned().into()),
+                ..AuthInfo::default()
+            });
         }
-        std::fs::write(self.folder.path().join("kubeconfig"), serde_yaml_ng::to_string(&kubeconfig)?)?;
-        let settings = Api::<ConfigMap>::namespaced(self.client.clone(), &self.own).get("mcphub-operator").await?;
-        let settings =
-            settings.data.unwrap_or_default().remove("config.yaml").context("the chart's ConfigMap is empty")?;
+        std::fs::write(
+            self.folder.path().join("kubeconfig"),
+            serde_yaml_ng::to_string(&kubeconfig)?,
+        )?;
+        let settings = Api::<ConfigMap>::namespaced(self.client.clone(), &self.own)
+            .get("mcphub-operator")
+            .await?;
+        let settings = settings
+            .data
+            .unwrap_or_default()
+            .remove("config.yaml")
+            .context("the chart's ConfigMap is empty")?;
         std::fs::write(self.folder.path().join("config.yaml"), settings)?;
         Ok(())
     }
@@ -120,9 +134,14 @@ impl Installed {
             .stderr(Stdio::inherit())
             .spawn()?;
         let replica = Replica { process, log, admin };
-        let ready =
-            async || reqwest::get(format!("http://{}/readyz", replica.admin)).await.is_ok_and(|r| r.status() == 200);
-        eventually("the replica is ready", Duration::from_secs(15), ready).await.with_context(|| replica.tail())?;
+        let ready = async || {
+            reqwest::get(format!("http://{}/readyz", replica.admin))
+                .await
+                .is_ok_and(|r| r.status() == 200)
+        };
+        eventually("the replica is ready", Duration::from_secs(15), ready)
+            .await
+            .with_context(|| replica.tail())?;
         Ok(replica)
     }
 }
@@ -136,7 +155,8 @@ impl Replica {
     /// How many writes of children the API server has acknowledged to it; but for those of Secrets, which it writes
     /// without a look.
     pub(crate) async fn writes(&self) -> Result<f64> {
-        self.sum("mcphub_operator_writes_total", |labels| !labels.contains(r#"kind="Secret""#)).await
+        self.sum("mcphub_operator_writes_total", |labels| !labels.contains(r#"kind="Secret""#))
+            .await
     }
 
     async fn sum(&self, name: &str, counts: impl Fn(&str) -> bool) -> Result<f64> {
@@ -235,7 +255,11 @@ async fn program() -> Result<&'static Path> {
 }
 
 /// Waits until it is so, looking every 50 ms.
-pub(crate) async fn eventually(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Result<Duration> {
+pub(crate) async fn eventually(
+    what: &str,
+    within: Duration,
+    mut is_so: impl AsyncFnMut() -> bool,
+) -> Result<Duration> {
     let since = Instant::now();
     while !is_so().await {
         if since.elapsed() > within {

@@ -18,17 +18,31 @@ async fn a_revision_whose_command_has_shell_operators_is_written_more_than_once(
         "spec": {"servers": [{"name": "clock", "container": container}]},
     });
     installed.apply(&hub).await?;
-    let revision = settled(&installed, &replica).await?.status.and_then(|status| status.canary).context("no canary")?;
+    let revision = settled(&installed, &replica)
+        .await?
+        .status
+        .and_then(|status| status.canary)
+        .context("no canary")?;
     let name = format!("controllerrevision/team-r-{}", revision.revision);
     installed
         .plane
-        .kubectl(["-n", &installed.hubs, "annotate", &name, "mcphub.dev/attempt=edited", "--overwrite"])
+        .kubectl([
+            "-n",
+            &installed.hubs,
+            "annotate",
+            &name,
+            "mcphub.dev/attempt=edited",
+            "--overwrite",
+        ])
         .await?;
     let written = async || {
-        let get = ["-n", &installed.hubs, "get", &name, "--output=jsonpath={.metadata.annotations}"];
+        let get =
+            ["-n", &installed.hubs, "get", &name, "--output=jsonpath={.metadata.annotations}"];
         installed.plane.kubectl(get).await.is_ok_and(|annotations| !annotations.contains("edited"))
     };
-    eventually("the attempt is written again", LONG, written).await.with_context(|| replica.tail())?;
+    eventually("the attempt is written again", LONG, written)
+        .await
+        .with_context(|| replica.tail())?;
     assert!(!replica.log().contains("refused by the API server"), "{}", replica.tail());
     Ok(())
 }

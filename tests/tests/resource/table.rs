@@ -63,7 +63,8 @@ impl Row {
 
     /// The base with this row merged in.
     pub(crate) fn resource(&self) -> Value {
-        let base: BTreeMap<String, Value> = serde_yaml_ng::from_str(include_str!("base.yaml")).unwrap_or_default();
+        let base: BTreeMap<String, Value> =
+            serde_yaml_ng::from_str(include_str!("base.yaml")).unwrap_or_default();
         let mut resource = json!(base);
         if let Some(name) = &self.name {
             resource["metadata"]["name"] = json!(name);
@@ -98,7 +99,9 @@ impl Row {
 }
 
 pub(crate) fn refused() -> Result<Vec<Row>> {
-    let tables = REFUSED.iter().map(|text| serde_yaml_ng::from_str::<Vec<Row>>(text).context("a table is malformed"));
+    let tables = REFUSED
+        .iter()
+        .map(|text| serde_yaml_ng::from_str::<Vec<Row>>(text).context("a table is malformed"));
     Ok(tables.collect::<Result<Vec<_>>>()?.concat())
 }
 
@@ -113,9 +116,11 @@ pub(crate) async fn create(client: &Client, row: &Row) -> Result<Answer> {
 
 /// Asks the API server what it would do with a resource, as `kubectl apply --dry-run=server` does.
 pub(crate) async fn post(client: &Client, resource: &Value) -> Result<Answer> {
-    let path = "/apis/mcphub.dev/v1alpha1/namespaces/default/mcphubs?dryRun=All&fieldValidation=Strict";
+    let path =
+        "/apis/mcphub.dev/v1alpha1/namespaces/default/mcphubs?dryRun=All&fieldValidation=Strict";
     let body = serde_json::to_vec(resource)?;
-    let request = http::Request::post(path).header("content-type", "application/json").body(body)?;
+    let request =
+        http::Request::post(path).header("content-type", "application/json").body(body)?;
     match client.request::<Value>(request).await {
         Ok(stored) => Ok(Answer::Accepted(stored)),
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => {

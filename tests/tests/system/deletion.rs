@@ -8,10 +8,15 @@ use crate::scene::{Scene, beside_others, eventually};
 
 /// Everything in the namespace that carries the label of a hub, of whatever kind.
 pub(crate) async fn leavings(scene: &Scene, hub: &str) -> Result<Vec<String>> {
-    let kinds = scene.cluster.kubectl(["api-resources", "--namespaced", "--verbs=list", "--output=name"]).await?;
+    let kinds = scene
+        .cluster
+        .kubectl(["api-resources", "--namespaced", "--verbs=list", "--output=name"])
+        .await?;
     let kinds = kinds.lines().collect::<Vec<_>>().join(",");
     let label = format!("mcphub.dev/hub={hub}");
-    let found = scene.kubectl(&["get", &kinds, "-l", &label, "--ignore-not-found", "--output=name"]).await?;
+    let found = scene
+        .kubectl(&["get", &kinds, "-l", &label, "--ignore-not-found", "--output=name"])
+        .await?;
     Ok(found.lines().map(str::to_owned).collect())
 }
 
@@ -30,7 +35,8 @@ async fn a_deleted_hub_leaves_nothing_with_its_label_even_in_the_middle_of_a_rol
         assert!(leavings(scene, "team").await?.len() > 20);
 
         scene.kubectl(&["delete", "mcphub", "team", "--wait=false"]).await?;
-        let gone = async || leavings(scene, "team").await.is_ok_and(|left| left.is_empty()).then_some(());
+        let gone =
+            async || leavings(scene, "team").await.is_ok_and(|left| left.is_empty()).then_some(());
         let waited = eventually("everything is gone", LONG, gone).await;
         waited.map_err(|error| error.context("see the pods above"))
     })

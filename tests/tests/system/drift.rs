@@ -35,7 +35,8 @@ async fn what_is_edited_or_deleted_by_hand_is_back_within_5_s_and_pods_stay() {
         status_is_derived(&hub).await?;
 
         deleted(&hub, &format!("deployment/team-r-{revision}")).await?;
-        let whole = async || hub.pods(&revision).await.ok().filter(|now| now.len() == 1 && *now != pods);
+        let whole =
+            async || hub.pods(&revision).await.ok().filter(|now| now.len() == 1 && *now != pods);
         eventually("there is another hub pod", LONG, whole).await?;
         secret_comes_with_a_reconcile(&hub).await?;
 
@@ -68,10 +69,14 @@ async fn edits_are_undone(hub: &Hub, revision: &Revision) -> Result<()> {
             json!([{"op": "replace", "path": format!("{container}/0/image"), "value": "mcphub.test/spy:1"}]),
         ),
         (&*deployment, json!([{"op": "add", "path": format!("{container}/-"), "value": spy}])),
-        ("service/team", json!([{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}])),
+        (
+            "service/team",
+            json!([{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]),
+        ),
     ];
     for (name, patch) in edits {
-        let before = object(&hub.scene, name).await.with_context(|| name.to_owned())?["spec"].take();
+        let before =
+            object(&hub.scene, name).await.with_context(|| name.to_owned())?["spec"].take();
         hub.scene.kubectl(&["patch", name, "--type=json", "--patch", &patch.to_string()]).await?;
         let put_back = async || (object(&hub.scene, name).await?["spec"] == before).then_some(());
         eventually(&format!("{patch} on {name} is undone"), LIMIT, put_back).await?;
@@ -81,9 +86,11 @@ async fn edits_are_undone(hub: &Hub, revision: &Revision) -> Result<()> {
 
 /// Deletes an object and waits for the next one of the same name.
 async fn deleted(hub: &Hub, name: &str) -> Result<Value> {
-    let uid = object(&hub.scene, name).await.with_context(|| name.to_owned())?["metadata"]["uid"].take();
+    let uid =
+        object(&hub.scene, name).await.with_context(|| name.to_owned())?["metadata"]["uid"].take();
     hub.scene.kubectl(&["delete", name, "--wait=false"]).await?;
-    let back = async || object(&hub.scene, name).await.filter(|object| object["metadata"]["uid"] != uid);
+    let back =
+        async || object(&hub.scene, name).await.filter(|object| object["metadata"]["uid"] != uid);
     eventually(&format!("{name} is back"), LIMIT, back).await
 }
 
@@ -91,13 +98,20 @@ async fn deleted_objects_are_back(hub: &Hub, revision: &Revision) -> Result<()> 
     let before = hub.dataplane().await?;
     let record = hub.record(revision).await?;
     let of_revision = format!("controllerrevision/team-r-{revision}");
-    for name in ["service/team", "configmap/team-runtime", &of_revision, "rolebinding/team", "role/team"] {
+    for name in
+        ["service/team", "configmap/team-runtime", &of_revision, "rolebinding/team", "role/team"]
+    {
         deleted(hub, name).await?;
     }
     let after = hub.dataplane().await?;
     assert_eq!(after.revisions, before.revisions);
     // Routers obey the highest generation that they know: a lower one would be written in vain from now on.
-    assert!(after.generation > before.generation, "{} after {}", after.generation, before.generation);
+    assert!(
+        after.generation > before.generation,
+        "{} after {}",
+        after.generation,
+        before.generation
+    );
     assert_eq!(hub.record(revision).await?, record);
     Ok(())
 }
@@ -105,7 +119,8 @@ async fn deleted_objects_are_back(hub: &Hub, revision: &Revision) -> Result<()> 
 async fn status_is_derived(hub: &Hub) -> Result<()> {
     let before = timeless(hub.phase(Phase::Healthy, LONG).await?)?;
     let hubs: Api<McpHub> = Api::namespaced(hub.scene.client.clone(), &hub.scene.namespace);
-    hubs.patch_status(&hub.name, &PatchParams::default(), &Patch::Merge(json!({"status": null}))).await?;
+    hubs.patch_status(&hub.name, &PatchParams::default(), &Patch::Merge(json!({"status": null})))
+        .await?;
     let same = async || {
         let status = hubs.get(&hub.name).await.ok()?.status?;
         (timeless(status).ok()? == before).then_some(())
@@ -124,10 +139,14 @@ fn timeless(status: mcphub_crds::McpHubStatus) -> Result<Value> {
 
 /// The operator may not read Secrets of tenants, so it does not see that one is gone. Any reconcile writes it again.
 async fn secret_comes_with_a_reconcile(hub: &Hub) -> Result<()> {
-    let keys = async || object(&hub.scene, "secret/team-keys").await.map(|mut secret| secret["data"].take());
+    let keys = async || {
+        object(&hub.scene, "secret/team-keys").await.map(|mut secret| secret["data"].take())
+    };
     let before = keys().await.context("no secret/team-keys")?;
     hub.scene.kubectl(&["delete", "secret", "team-keys"]).await?;
-    hub.scene.kubectl(&["annotate", "mcphub", &hub.name, "--overwrite", "example.com/touched=yes"]).await?;
+    hub.scene
+        .kubectl(&["annotate", "mcphub", &hub.name, "--overwrite", "example.com/touched=yes"])
+        .await?;
     let after = eventually("the keys are back", Duration::from_secs(10), keys).await?;
     assert_eq!(after, before, "other keys would end every session");
     Ok(())

@@ -61,8 +61,15 @@ async fn a_server_that_ends_at_once_is_named_in_status_and_the_others_serve() {
         });
         let status = status.await?;
         let ready = condition(&status, "ServersReady");
-        ensure!(ready.status == "False" && ready.message.contains("memory; see status.servers"), "{ready:?}");
-        let message = status.servers.iter().find(|server| !server.ready).and_then(|server| server.message.as_deref());
+        ensure!(
+            ready.status == "False" && ready.message.contains("memory; see status.servers"),
+            "{ready:?}"
+        );
+        let message = status
+            .servers
+            .iter()
+            .find(|server| !server.ready)
+            .and_then(|server| server.message.as_deref());
         ensure!(message.is_some_and(|message| !message.is_empty()), "{:?}", status.servers);
         let (tool, arguments) = echo();
         let mut client = Client::new(&hub.url().await?);

@@ -53,9 +53,11 @@ impl Walk {
     async fn change(&mut self, number: u32) -> Result<Revision> {
         self.hub.apply(&variant(&self.first, number)).await?;
         let known = &self.known;
-        let new =
-            |state: &Dataplane| canary_at(state, 10) && canary(state).is_some_and(|revision| !known.contains(revision));
-        let (_, state) = self.written.first(&format!("change {number} has 10 %"), LONG, new).await?;
+        let new = |state: &Dataplane| {
+            canary_at(state, 10) && canary(state).is_some_and(|revision| !known.contains(revision))
+        };
+        let (_, state) =
+            self.written.first(&format!("change {number} has 10 %"), LONG, new).await?;
         let new = canary(&state).cloned().context("a canary")?;
         self.known.push(new.clone());
         Ok(new)
@@ -74,7 +76,10 @@ impl Walk {
     async fn old_spec_ends_the_rollout(&mut self) -> Result<()> {
         self.hub.apply(&self.first).await?;
         let status = self.hub.phase(Phase::Healthy, Duration::from_secs(5)).await?;
-        ensure!(status.stable.is_some_and(|stable| stable.revision == self.stable.as_str()) && status.canary.is_none());
+        ensure!(
+            status.stable.is_some_and(|stable| stable.revision == self.stable.as_str())
+                && status.canary.is_none()
+        );
         ensure!(is(&self.hub.dataplane().await?, &self.stable, Role::Stable, 100));
         Ok(())
     }
@@ -91,7 +96,10 @@ impl Walk {
         self.hub.intend(&format!("abort/{fourth}/1")).await?;
         let status = self.hub.phase(Phase::RolledBack, Duration::from_secs(5)).await?;
         let stalled = condition(&status, "Stalled");
-        ensure!(stalled.reason == "Aborted" && stalled.message.contains(&format!("retry/{fourth}/1")), "{stalled:?}");
+        ensure!(
+            stalled.reason == "Aborted" && stalled.message.contains(&format!("retry/{fourth}/1")),
+            "{stalled:?}"
+        );
         ensure!(is(&self.hub.dataplane().await?, &self.stable, Role::Stable, 100));
         let walk = [(Role::Canary, 0), (Role::Canary, 10), (Role::Canary, 50), (Role::Failed, 0)];
         assert_eq!(self.written.walk(&fourth), walk);

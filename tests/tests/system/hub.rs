@@ -131,21 +131,27 @@ impl Hub {
     ) -> Result<McpHubStatus> {
         let reached = await_condition(self.hubs(), &self.name, |hub: Option<&McpHub>| {
             hub.is_some_and(|hub| {
-                let current = |status: &&McpHubStatus| status.observed_generation == hub.metadata.generation;
+                let current =
+                    |status: &&McpHubStatus| status.observed_generation == hub.metadata.generation;
                 hub.status.as_ref().filter(current).is_some_and(&wanted)
             })
         });
-        let hub = within(patience, what, reached).await.map_err(|error| error.context(what.to_owned()));
+        let hub =
+            within(patience, what, reached).await.map_err(|error| error.context(what.to_owned()));
         match hub {
             Ok(hub) => hub.and_then(|hub| hub.status).context("the condition saw a status"),
-            Err(error) => Err(error.context(format!("status: {}", json!(self.hubs().get(&self.name).await?.status)))),
+            Err(error) => Err(error
+                .context(format!("status: {}", json!(self.hubs().get(&self.name).await?.status)))),
         }
     }
 
     /// Asks for something by annotation.
     pub(crate) async fn intend(&self, intent: &str) -> Result<()> {
         let annotation = format!("mcphub.dev/intent={intent}");
-        self.scene.kubectl(&["annotate", "mcphub", &self.name, "--overwrite", &annotation]).await.map(drop)
+        self.scene
+            .kubectl(&["annotate", "mcphub", &self.name, "--overwrite", &annotation])
+            .await
+            .map(drop)
     }
 
     /// Follows what is written for its pods.
@@ -164,15 +170,21 @@ impl Hub {
     }
 
     async fn runtime<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        let maps: Api<ConfigMap> = Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
+        let maps: Api<ConfigMap> =
+            Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
         let map = maps.get(&format!("{}-runtime", self.name)).await?;
-        let text = map.data.as_ref().and_then(|data| data.get(key)).with_context(|| format!("no {key}"))?;
+        let text = map
+            .data
+            .as_ref()
+            .and_then(|data| data.get(key))
+            .with_context(|| format!("no {key}"))?;
         Ok(serde_json::from_str(text)?)
     }
 
     /// What became of the last attempt of a revision, as its ControllerRevision says it.
     pub(crate) async fn record(&self, revision: &Revision) -> Result<Record> {
-        let all: Api<ControllerRevision> = Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
+        let all: Api<ControllerRevision> =
+            Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
         let object = all.get(&format!("{}-r-{revision}", self.name)).await?;
         let attempt = object.annotations().get(record::ATTEMPT).context("it was never tried")?;
         Ok(serde_json::from_str(attempt)?)
@@ -180,7 +192,8 @@ impl Hub {
 
     /// Hub pods of a revision that are not on their way out.
     pub(crate) async fn pods(&self, revision: &Revision) -> Result<Pods> {
-        self.pods_with(&format!("mcphub.dev/revision={revision},app.kubernetes.io/component=hub")).await
+        self.pods_with(&format!("mcphub.dev/revision={revision},app.kubernetes.io/component=hub"))
+            .await
     }
 
     /// Router pods that are not on their way out.
@@ -192,11 +205,16 @@ impl Hub {
         let pods: Api<Pod> = Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
         let selector = format!("mcphub.dev/hub={},{selector}", self.name);
         let found = pods.list(&ListParams::default().labels(&selector)).await?;
-        let staying = found.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let staying =
+            found.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
         Ok(staying
             .map(|pod| {
-                let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-                (pod.metadata.uid.unwrap_or_default(), containers.iter().map(|container| container.restart_count).sum())
+                let containers =
+                    pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+                (
+                    pod.metadata.uid.unwrap_or_default(),
+                    containers.iter().map(|container| container.restart_count).sum(),
+                )
             })
             .collect())
     }
@@ -208,7 +226,8 @@ impl Hub {
 
     /// Clients that call these tools until they are stopped.
     pub(crate) async fn traffic(&self, clients: usize, calls: &[(&str, Value)]) -> Result<Traffic> {
-        let calls = calls.iter().map(|(tool, arguments)| ((*tool).to_owned(), arguments.clone())).collect();
+        let calls =
+            calls.iter().map(|(tool, arguments)| ((*tool).to_owned(), arguments.clone())).collect();
         let shape = Shape { clients, calls, rounds: 5, pace: Duration::from_millis(50) };
         Ok(Traffic::start(&self.url().await?, &shape))
     }
@@ -238,7 +257,11 @@ pub(crate) fn echo() -> (&'static str, Value) {
 
 /// The revision that is the canary.
 pub(crate) fn canary(state: &Dataplane) -> Option<&Revision> {
-    state.revisions.iter().find(|(_, state)| state.role == Role::Canary).map(|(revision, _)| revision)
+    state
+        .revisions
+        .iter()
+        .find(|(_, state)| state.role == Role::Canary)
+        .map(|(revision, _)| revision)
 }
 
 /// Whether a canary has this share.
@@ -248,5 +271,8 @@ pub(crate) fn canary_at(state: &Dataplane, percent: u8) -> bool {
 
 /// Whether this revision has the role and the share.
 pub(crate) fn is(state: &Dataplane, revision: &Revision, role: Role, percent: u8) -> bool {
-    state.revisions.get(revision).is_some_and(|state| state.role == role && state.weight.percent() == percent)
+    state
+        .revisions
+        .get(revision)
+        .is_some_and(|state| state.role == role && state.weight.percent() == percent)
 }

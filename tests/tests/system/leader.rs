@@ -24,7 +24,8 @@ pub(crate) async fn kill_leader(scene: &Scene) -> Result<()> {
     let name = holder.rsplit_once('_').map_or(holder.as_str(), |(pod, _)| pod);
     if scene.cluster.work_folder().is_none() {
         // Processes of somebody else's nodes are out of reach.
-        let delete = ["-n", install::NAMESPACE, "delete", "pod", name, "--grace-period=0", "--force"];
+        let delete =
+            ["-n", install::NAMESPACE, "delete", "pod", name, "--grace-period=0", "--force"];
         return scene.cluster.kubectl(delete).await.map(drop);
     }
     let pods = Api::<Pod>::namespaced(scene.client.clone(), install::NAMESPACE);
@@ -36,8 +37,12 @@ pub(crate) async fn kill_leader(scene: &Scene) -> Result<()> {
 
 fn process_of(pod: &str) -> Option<i32> {
     let processes = std::fs::read_dir("/proc").ok()?;
-    processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(|pid| {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        read("comm").trim() == PROGRAM && read("cgroup").contains(&format!("pod{pod}"))
-    })
+    processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(
+        |pid| {
+            let read = |file: &str| {
+                std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+            };
+            read("comm").trim() == PROGRAM && read("cgroup").contains(&format!("pod{pod}"))
+        },
+    )
 }

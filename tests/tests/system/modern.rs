@@ -27,7 +27,8 @@ pub(crate) async fn ask(url: &str, method: &str, mut params: Value) -> Result<Va
     ensure!(status.is_success(), "{method}: {status} {text}");
     let lines = text.lines().map(|line| line.strip_prefix("data:").unwrap_or(line));
     let messages = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut answer = messages.into_iter().find(|message| message["id"] == 1).with_context(|| text.clone())?;
+    let mut answer =
+        messages.into_iter().find(|message| message["id"] == 1).with_context(|| text.clone())?;
     ensure!(answer.get("error").is_none(), "{method}: {answer}");
     Ok(answer["result"].take())
 }

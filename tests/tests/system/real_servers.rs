@@ -32,7 +32,10 @@ async fn tools_of_five_real_servers_are_listed_with_prefixes_and_answer_in_both_
         ensure!(legacy.initialize().await == Reply::Ok, "initialize");
         let listed = legacy.tools().await.map_err(anyhow::Error::msg)?;
         for server in SERVERS {
-            ensure!(listed.iter().any(|tool| tool.starts_with(&format!("{server}__"))), "{server} in {listed:?}");
+            ensure!(
+                listed.iter().any(|tool| tool.starts_with(&format!("{server}__"))),
+                "{server} in {listed:?}"
+            );
         }
         for (tool, arguments, _) in calls() {
             assert_eq!(legacy.call(tool, &arguments).await, Reply::Ok, "{tool}");
@@ -42,11 +45,17 @@ async fn tools_of_five_real_servers_are_listed_with_prefixes_and_answer_in_both_
         let supported = modern::ask(&url, "server/discover", json!({})).await?;
         ensure!(supported.to_string().contains("2026-07-28"), "{supported}");
         let list = modern::ask(&url, "tools/list", json!({})).await?;
-        let names = list["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
+        let names =
+            list["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
         assert_eq!(names.collect::<Vec<_>>(), listed, "both eras see the same list");
         for (tool, arguments, says) in calls() {
-            let result = modern::ask(&url, "tools/call", json!({"name": tool, "arguments": arguments})).await?;
-            ensure!(result["isError"] != true && result.to_string().contains(says), "{tool}: {result}");
+            let result =
+                modern::ask(&url, "tools/call", json!({"name": tool, "arguments": arguments}))
+                    .await?;
+            ensure!(
+                result["isError"] != true && result.to_string().contains(says),
+                "{tool}: {result}"
+            );
         }
 
         // What a person sees of it.

@@ -18,13 +18,16 @@ async fn every_sample_becomes_healthy() {
     beside_others("samples", async |scene| {
         Hub::new(scene, ELSEWHERE).deploy(&spec(scene.cluster, &["everything"])?).await?;
         // What the comment in the sample tells people to do before.
-        let secret = ["create", "secret", "generic", "github", "--from-literal=authorization=Bearer none"];
+        let secret =
+            ["create", "secret", "generic", "github", "--from-literal=authorization=Bearer none"];
         scene.kubectl(&secret).await?;
         let mut samples = std::fs::read_dir(FOLDER)?.collect::<Result<Vec<_>, _>>()?;
         samples.sort_by_key(std::fs::DirEntry::file_name);
         anyhow::ensure!(samples.len() >= 4, "{samples:?}");
         for sample in samples {
-            becomes_healthy(scene, &sample.path()).await.with_context(|| sample.path().display().to_string())?;
+            becomes_healthy(scene, &sample.path())
+                .await
+                .with_context(|| sample.path().display().to_string())?;
         }
         Ok(())
     })
@@ -45,7 +48,10 @@ fn here(scene: &Scene, sample: McpHub) -> Result<serde_json::Value> {
     let mut spec = sample.spec;
     for server in &mut spec.servers {
         if let Some(remote) = &mut server.remote {
-            remote.url = serde_json::from_value(json!(format!("http://{ELSEWHERE}.{}.svc:7000/mcp", scene.namespace)))?;
+            remote.url = serde_json::from_value(json!(format!(
+                "http://{ELSEWHERE}.{}.svc:7000/mcp",
+                scene.namespace
+            )))?;
         }
         if let Some(container) = &mut server.container {
             let words: Vec<_> = container.command.iter().map(String::as_str).collect();

@@ -73,12 +73,20 @@ impl Scene {
         let cluster = Cluster::shared(options).await?;
         let mut installed = INSTALLED.lock().await;
         if !*installed {
-            let settings = install::Settings { prometheus_scrape: SCRAPE, lease_seconds: LEASE_SECONDS, replicas: 2 };
+            let settings = install::Settings {
+                prometheus_scrape: SCRAPE,
+                lease_seconds: LEASE_SECONDS,
+                replicas: 2,
+            };
             install::operator(cluster, &settings).await?;
             *installed = true;
         }
         // A client of this test's own: connections end with the runtime that opened them.
-        Ok(Self { cluster, client: cluster.client().await?, namespace: cluster.namespace(name).await? })
+        Ok(Self {
+            cluster,
+            client: cluster.client().await?,
+            namespace: cluster.namespace(name).await?,
+        })
     }
 
     /// kubectl in the namespace.
@@ -88,7 +96,8 @@ impl Scene {
 
     /// What went wrong, for whoever reads the log of a failed run.
     async fn complaints(&self) -> String {
-        const HUBS: &str = "{{range .items}}{{.metadata.name}}: {{.status.phase}}{{range .status.conditions}}
+        const HUBS: &str =
+            "{{range .items}}{{.metadata.name}}: {{.status.phase}}{{range .status.conditions}}
   {{.type}} {{.status}} {{.reason}}: {{.message}}{{end}}
 {{end}}";
         const STATES: &str =
@@ -97,23 +106,35 @@ impl Scene {
 {{end}}{{end}}{{end}}";
         let ask = async |what: &str, template: &str| {
             let output = format!("--output=go-template={template}");
-            self.kubectl(&["get", what, &output]).await.unwrap_or_else(|error| format!("{error:#}\n"))
+            self.kubectl(&["get", what, &output])
+                .await
+                .unwrap_or_else(|error| format!("{error:#}\n"))
         };
         let (hubs, states) = (ask("mcphubs", HUBS).await, ask("configmaps", STATES).await);
         let pods = self.cluster.complaints(&self.namespace).await;
-        let logs = "-n mcphub-system logs -l app.kubernetes.io/name=mcphub-operator --prefix --tail=40";
-        let operator = self.cluster.kubectl(logs.split(' ')).await.unwrap_or_else(|error| format!("{error:#}"));
+        let logs =
+            "-n mcphub-system logs -l app.kubernetes.io/name=mcphub-operator --prefix --tail=40";
+        let operator = self
+            .cluster
+            .kubectl(logs.split(' '))
+            .await
+            .unwrap_or_else(|error| format!("{error:#}"));
         format!("=== {}\n{hubs}{states}{pods}\n=== operator\n{operator}", self.namespace)
     }
 
     /// Makes room for the next scenario; what is left goes with the cluster.
     async fn clear(&self) {
-        let _ = self.cluster.kubectl(["delete", "namespace", &self.namespace, "--wait=false"]).await;
+        let _ =
+            self.cluster.kubectl(["delete", "namespace", &self.namespace, "--wait=false"]).await;
     }
 }
 
 /// Asks until there is an answer, every 100 ms. For what cannot be watched.
-pub(crate) async fn eventually<T>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
     let since = Instant::now();
     loop {
         if let Some(answer) = ask().await {

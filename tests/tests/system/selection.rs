@@ -33,27 +33,41 @@ fn judged(scene: &Scene, filtering: &Value) -> Result<Value> {
 
 // Nobody calls here: a worse filter is found out before the first user is.
 #[tokio::test]
-async fn a_filter_that_hides_what_golden_questions_need_rolls_back_and_a_harmless_one_is_promoted() {
+async fn a_filter_that_hides_what_golden_questions_need_rolls_back_and_a_harmless_one_is_promoted()
+{
     beside_others("selection", async |scene| {
         let hub = Hub::new(scene, "team");
         let first = hub.deploy(&judged(scene, &json!({"mode": "PromptBased"}))?).await?;
 
-        hub.apply(&judged(scene, &json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}))?).await?;
+        hub.apply(&judged(
+            scene,
+            &json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}),
+        )?)
+        .await?;
         let status = hub.phase(Phase::Healthy, LONG).await?;
         let second = status.stable.context("a healthy hub has a stable revision")?.revision;
         ensure!(second != first.as_str(), "another exposure is another revision");
 
         let mut written = hub.written();
-        hub.apply(&judged(scene, &json!({"mode": "ServerAllowlist", "servers": {"deny": ["time"]}}))?).await?;
+        hub.apply(&judged(
+            scene,
+            &json!({"mode": "ServerAllowlist", "servers": {"deny": ["time"]}}),
+        )?)
+        .await?;
         let second = second.parse()?;
         let taken_back = |state: &_| is(state, &second, Role::Stable, 100);
-        let tried = written.first("a canary has 10 %", LONG, |state| crate::hub::canary_at(state, 10)).await?;
+        let tried = written
+            .first("a canary has 10 %", LONG, |state| crate::hub::canary_at(state, 10))
+            .await?;
         let worse = crate::hub::canary(&tried.1).cloned().context("a canary")?;
         let status = hub.phase(Phase::RolledBack, LONG).await?;
         let why = condition(&status, "RolledBack");
         ensure!(why.message.contains("recall"), "{why:?}");
         ensure!(taken_back(&hub.dataplane().await?));
-        assert_eq!(written.walk(&worse), [(Role::Canary, 0), (Role::Canary, 10), (Role::Failed, 0)]);
+        assert_eq!(
+            written.walk(&worse),
+            [(Role::Canary, 0), (Role::Canary, 10), (Role::Failed, 0)]
+        );
         assert_eq!(hub.record(&worse).await?.result, Some(RevisionResult::RolledBack));
         Ok(())
     })
@@ -61,21 +75,27 @@ async fn a_filter_that_hides_what_golden_questions_need_rolls_back_and_a_harmles
 }
 
 #[tokio::test]
-async fn an_sdk_client_says_what_it_wants_gets_the_tools_calls_them_through_every_door_and_the_hub_remembers() {
+async fn an_sdk_client_says_what_it_wants_gets_the_tools_calls_them_through_every_door_and_the_hub_remembers()
+ {
     beside_others("prompts", async |scene| {
         let hub = Hub::new(scene, "team");
         let mut spec = spec(scene.cluster, &["everything", "time", "memory"])?;
-        spec["filtering"] = json!({"mode": "PromptBased", "views": [{"name": "clock", "servers": ["time"]}]});
+        spec["filtering"] =
+            json!({"mode": "PromptBased", "views": [{"name": "clock", "servers": ["time"]}]});
         hub.deploy(&spec).await?;
-        let said = run_in_pod(scene, "sdk", SDK, &format!("http://team.{}.svc:7000/mcp", scene.namespace)).await?;
+        let said =
+            run_in_pod(scene, "sdk", SDK, &format!("http://team.{}.svc:7000/mcp", scene.namespace))
+                .await?;
         ensure!(said.lines().last() == Some("good"), "{said}");
 
         // What one pod was taught is written down for all, and is the hub's.
         let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), &scene.namespace);
         let taught = |map: Option<&ConfigMap>| {
-            map.and_then(|map| map.binary_data.as_ref()?.get("memory")).is_some_and(|memory| !memory.0.is_empty())
+            map.and_then(|map| map.binary_data.as_ref()?.get("memory"))
+                .is_some_and(|memory| !memory.0.is_empty())
         };
-        within(LONG, "what was learned is shared", await_condition(maps, "team-learned", taught)).await?;
+        within(LONG, "what was learned is shared", await_condition(maps, "team-learned", taught))
+            .await?;
         let leases: Api<Lease> = Api::namespaced(scene.client.clone(), &scene.namespace);
         let lease = leases.get("team-learned").await?;
         ensure!(lease.owner_references().iter().any(|owner| owner.kind == "McpHub"), "{lease:?}");

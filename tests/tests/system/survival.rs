@@ -17,7 +17,8 @@ use crate::scene::{alone, eventually};
 fn slower(spec: &mut Value) {
     spec["replicas"] = json!(2);
     spec["router"] = json!({"replicas": 2});
-    spec["rollout"]["steps"] = json!([{"traffic": 10, "bake": "10s"}, {"traffic": 50, "bake": "5s"}, {"traffic": 100}]);
+    spec["rollout"]["steps"] =
+        json!([{"traffic": 10, "bake": "10s"}, {"traffic": 50, "bake": "5s"}, {"traffic": 100}]);
     spec["rollout"]["guard"] = json!("20s");
 }
 
@@ -39,7 +40,8 @@ async fn a_rollout_goes_on_to_the_end_when_the_operator_is_killed_at_three_point
         let traffic = hub.traffic(8, &[echo()]).await?;
 
         hub.apply(&variant(&first, 1)).await?;
-        let (_, state) = written.first("the canary, without traffic", LONG, |state| canary_at(state, 0)).await?;
+        let (_, state) =
+            written.first("the canary, without traffic", LONG, |state| canary_at(state, 0)).await?;
         let new = canary(&state).cloned().context("a canary")?;
         kill_leader(scene).await?;
 
@@ -55,8 +57,14 @@ async fn a_rollout_goes_on_to_the_end_when_the_operator_is_killed_at_three_point
         written.first("the promotion", LONG, |state| is(state, &new, Role::Stable, 100)).await?;
         let new_pods = hub.pods(&new).await?;
         succeeded(&hub).await?;
-        ensure!(is(&hub.dataplane().await?, &old, Role::Previous, 0), "guard was over before the next leader came");
-        ensure!(kept(&old_pods, &hub.pods(&old).await?), "pods of the old revision did not outlast the promotion");
+        ensure!(
+            is(&hub.dataplane().await?, &old, Role::Previous, 0),
+            "guard was over before the next leader came"
+        );
+        ensure!(
+            kept(&old_pods, &hub.pods(&old).await?),
+            "pods of the old revision did not outlast the promotion"
+        );
 
         let status = hub.phase(Phase::Healthy, LONG).await?;
         ensure!(status.stable.is_some_and(|stable| stable.revision == new.as_str()));
@@ -64,10 +72,16 @@ async fn a_rollout_goes_on_to_the_end_when_the_operator_is_killed_at_three_point
             written.walk(&new),
             [(Role::Canary, 0), (Role::Canary, 10), (Role::Canary, 50), (Role::Stable, 100)]
         );
-        assert_eq!(written.walk(&old)[..4], [100, 90, 50, 0].map(|weight| (role_at(weight), weight)));
+        assert_eq!(
+            written.walk(&old)[..4],
+            [100, 90, 50, 0].map(|weight| (role_at(weight), weight))
+        );
         assert_eq!(written.unserved(), Vec::<u64>::new());
         let now = hub.pods(&new).await?;
-        ensure!(kept(&canary_pods, &now) && now == new_pods, "{canary_pods:?}, then {new_pods:?}, then {now:?}");
+        ensure!(
+            kept(&canary_pods, &now) && now == new_pods,
+            "{canary_pods:?}, then {new_pods:?}, then {now:?}"
+        );
         no_request_failed(&traffic.stop().await)
     })
     .await;
@@ -94,7 +108,13 @@ fn role_at(weight: u8) -> Role {
 
 fn no_request_failed(tally: &mcphub_tests::traffic::Tally) -> Result<()> {
     ensure!(tally.sent > 500, "only {} requests were sent", tally.sent);
-    ensure!(tally.failed == 0, "{} of {} requests failed: {:?}", tally.failed, tally.sent, tally.failures);
+    ensure!(
+        tally.failed == 0,
+        "{} of {} requests failed: {:?}",
+        tally.failed,
+        tally.sent,
+        tally.failures
+    );
     ensure!(tally.moved == 0, "{} sessions moved", tally.moved);
     Ok(())
 }
@@ -121,7 +141,8 @@ async fn a_bad_revision_is_taken_back_once_per_try_though_the_operator_is_killed
         bad["servers"][1]["container"]["env"][0]["value"] = json!("/tmp");
         bad["featureFlags"] = json!({"custom": {"compactAnswers": true}});
         hub.apply(&bad).await?;
-        let (_, state) = written.first("the bad canary at 10 %", LONG, |state| canary_at(state, 10)).await?;
+        let (_, state) =
+            written.first("the bad canary at 10 %", LONG, |state| canary_at(state, 10)).await?;
         let bad = canary(&state).cloned().context("a canary")?;
         eventually("the breach begins", LONG, async || breach_began(&hub).await).await?;
         kill_leader(scene).await?;
@@ -129,7 +150,9 @@ async fn a_bad_revision_is_taken_back_once_per_try_though_the_operator_is_killed
         let first_way = rolled_back(&hub, &mut written, &stable, &bad, 1).await?;
         not_tried_again(&hub, &written, &bad, first_way).await?;
         hub.intend(&format!("retry/{bad}/1")).await?;
-        written.first("10 % again", LONG, |state| state.generation > first_way && canary_at(state, 10)).await?;
+        written
+            .first("10 % again", LONG, |state| state.generation > first_way && canary_at(state, 10))
+            .await?;
         rolled_back(&hub, &mut written, &stable, &bad, 2).await?;
 
         let once = [(Role::Canary, 0), (Role::Canary, 10), (Role::Failed, 0)];
@@ -142,25 +165,45 @@ async fn a_bad_revision_is_taken_back_once_per_try_though_the_operator_is_killed
 }
 
 /// Waits until the bad revision has lost its traffic in this attempt. Returns the generation that says so.
-async fn rolled_back(hub: &Hub, written: &mut Written, stable: &Revision, bad: &Revision, attempt: u32) -> Result<u64> {
+async fn rolled_back(
+    hub: &Hub,
+    written: &mut Written,
+    stable: &Revision,
+    bad: &Revision,
+    attempt: u32,
+) -> Result<u64> {
     let ended = async || {
         let record = hub.record(bad).await.ok()?;
-        (record.attempt == attempt && record.result == Some(RevisionResult::RolledBack)).then_some(())
+        (record.attempt == attempt && record.result == Some(RevisionResult::RolledBack))
+            .then_some(())
     };
     eventually(&format!("attempt {attempt} of {bad} is rolled back"), LONG, ended).await?;
     let status = hub.phase(Phase::RolledBack, LONG).await?;
-    ensure!(status.history.iter().any(|entry| entry.revision == bad.as_str()), "{:?}", status.history);
+    ensure!(
+        status.history.iter().any(|entry| entry.revision == bad.as_str()),
+        "{:?}",
+        status.history
+    );
     let cause = condition(&status, "RolledBack");
     ensure!(cause.message.contains("rule tool-errors above 0.1 for 4s"), "{}", cause.message);
     let state = hub.dataplane().await?;
     ensure!(is(&state, stable, Role::Stable, 100) && is(&state, bad, Role::Failed, 0), "{state:?}");
-    assert_eq!(state.revisions[bad].flags.get("compactAnswers"), Some(&false), "its flag is set back");
+    assert_eq!(
+        state.revisions[bad].flags.get("compactAnswers"),
+        Some(&false),
+        "its flag is set back"
+    );
     written.first("the rollback is seen", LONG, |seen| seen.generation >= state.generation).await?;
     Ok(state.generation)
 }
 
 /// The next leader looks at the hub for the first time, and has no reason to try what failed.
-async fn not_tried_again(hub: &Hub, written: &Written, bad: &Revision, generation: u64) -> Result<()> {
+async fn not_tried_again(
+    hub: &Hub,
+    written: &Written,
+    bad: &Revision,
+    generation: u64,
+) -> Result<()> {
     succeeded(hub).await?;
     hub.phase(Phase::RolledBack, LONG).await?;
     assert_eq!(hub.dataplane().await?.generation, generation);

@@ -77,8 +77,12 @@ impl Expression {
         let program = ENVIRONMENT.compile(text).map_err(|errors| {
             // Of several errors the first is the cause; its first line has the place.
             let all = errors.to_string();
-            let first =
-                all.lines().find(|line| !line.trim().is_empty()).unwrap_or("cannot be parsed").trim().to_owned();
+            let first = all
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("cannot be parsed")
+                .trim()
+                .to_owned();
             format!("is not CEL: {first}; write an expression such as \"admins\" in caller.groups")
         })?;
         let mut walk = Walk { depends_on: DependsOn::Caller, locals: Vec::new(), depth: 0 };
@@ -120,7 +124,10 @@ impl Asked<'_> {
         let fields: HashMap<String, Cel> = HashMap::from([
             ("sub".to_owned(), caller.sub.clone().into()),
             ("claims".to_owned(), value(&claims)),
-            ("groups".to_owned(), Cel::from(caller.groups.iter().cloned().map(Cel::from).collect::<Vec<_>>())),
+            (
+                "groups".to_owned(),
+                Cel::from(caller.groups.iter().cloned().map(Cel::from).collect::<Vec<_>>()),
+            ),
             ("keyName".to_owned(), caller.key_name.clone().into()),
         ]);
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
@@ -135,9 +142,13 @@ impl Asked<'_> {
         let answer = match tool {
             None => expression.program.execute(context),
             Some(tool) => {
-                let annotations: Value = serde_json::from_str(tool.annotations()).unwrap_or_default();
-                let annotations =
-                    if annotations.is_object() { annotations } else { Value::Object(serde_json::Map::new()) };
+                let annotations: Value =
+                    serde_json::from_str(tool.annotations()).unwrap_or_default();
+                let annotations = if annotations.is_object() {
+                    annotations
+                } else {
+                    Value::Object(serde_json::Map::new())
+                };
                 let fields: HashMap<String, Cel> = HashMap::from([
                     ("server".to_owned(), tool.server_name.to_string().into()),
                     ("name".to_owned(), tool.exposed.clone().into()),
@@ -163,9 +174,11 @@ fn value(json: &Value) -> Cel {
             None => number.as_f64().map_or(Cel::Null, Cel::from),
         },
         Value::Array(items) => items.iter().map(value).collect::<Vec<_>>().into(),
-        Value::Object(members) => {
-            members.iter().map(|(key, member)| (key.clone(), value(member))).collect::<HashMap<String, Cel>>().into()
-        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, member)| (key.clone(), value(member)))
+            .collect::<HashMap<String, Cel>>()
+            .into(),
     }
 }
 
@@ -180,7 +193,9 @@ struct Walk {
 impl Walk {
     fn part(&mut self, part: &IdedExpr) -> Result<(), String> {
         if self.depth == MAX_DEPTH {
-            return Err(format!("has more than {MAX_DEPTH} operations in each other; split it into several rules"));
+            return Err(format!(
+                "has more than {MAX_DEPTH} operations in each other; split it into several rules"
+            ));
         }
         self.depth += 1;
         self.expression(part)?;
@@ -210,7 +225,9 @@ impl Walk {
                 self.locals.extend(each.iter_var2.clone());
                 let nested = self.locals.iter().filter(|name| **name == each.accu_var).count();
                 if nested > MAX_NESTED_MACROS {
-                    return Err(format!("nests macros more than {MAX_NESTED_MACROS} deep; write it with fewer"));
+                    return Err(format!(
+                        "nests macros more than {MAX_NESTED_MACROS} deep; write it with fewer"
+                    ));
                 }
                 let inside = [&each.accu_init, &each.loop_cond, &each.loop_step, &each.result];
                 inside.into_iter().try_for_each(|part| self.part(part))?;
@@ -238,11 +255,19 @@ impl Walk {
             "caller" => &CALLER_FIELDS,
             "tool" => &TOOL_FIELDS,
             "view" => &[],
-            _ => return Err(format!("uses \"{name}\", which is not there; there are {}", VARIABLES.join(", "))),
+            _ => {
+                return Err(format!(
+                    "uses \"{name}\", which is not there; there are {}",
+                    VARIABLES.join(", ")
+                ));
+            }
         };
         if let Some(field) = field.filter(|field| !fields.contains(field)) {
-            let there =
-                if fields.is_empty() { "it is a text".to_owned() } else { format!("there are {}", fields.join(", ")) };
+            let there = if fields.is_empty() {
+                "it is a text".to_owned()
+            } else {
+                format!("there are {}", fields.join(", "))
+            };
             return Err(format!("uses {name}.{field}, which is not there; {there}"));
         }
         let depends_on = match (name, field) {

@@ -7,8 +7,14 @@ use super::*;
 use crate::sight::tests::{config, visibility};
 
 fn caller(json: &Value) -> Caller {
-    let texts =
-        |value: &Value| value.as_array().into_iter().flatten().filter_map(|v| Some(v.as_str()?.to_owned())).collect();
+    let texts = |value: &Value| {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|v| Some(v.as_str()?.to_owned()))
+            .collect()
+    };
     Caller {
         sub: json["sub"].as_str().unwrap_or_default().to_owned(),
         claims: json["claims"].as_object().cloned().unwrap_or_default(),
@@ -21,7 +27,8 @@ fn caller(json: &Value) -> Caller {
 fn seen(rules: &Value, caller: &Caller, view: Option<&str>) -> Vec<String> {
     let visibility = visibility(&["files", "mail"], &["get", "put"], |config| {
         config.access = serde_json::from_value(rules.clone()).unwrap();
-        config.filtering.views = serde_json::from_value(json!([{"name": "all"}, {"name": "other"}])).unwrap();
+        config.filtering.views =
+            serde_json::from_value(json!([{"name": "all"}, {"name": "other"}])).unwrap();
     });
     let sight = visibility.sight(view, caller).unwrap();
     sight.tools.iter().map(|tool| tool.exposed.clone()).collect()
@@ -47,15 +54,20 @@ const ALL: [&str; 4] = ["files__get", "files__put", "mail__get", "mail__put"];
 #[case::negation_is_not_fooled_by_errors(json!([{"when": "!(caller.claims.missing == 1)"}]), &[])]
 #[case::nobody(json!([{"when": "false"}]), &[])]
 fn rules_for_a_known_caller(#[case] rules: Value, #[case] expected: &[&str]) {
-    let ann = caller(&json!({"sub": "ann", "groups": ["dev", "files"], "claims": {"level": 3, "org": {"name": "x"}}}));
+    let ann = caller(
+        &json!({"sub": "ann", "groups": ["dev", "files"], "claims": {"level": 3, "org": {"name": "x"}}}),
+    );
     assert_eq!(seen(&rules, &ann, None), expected);
 }
 
 #[test]
 fn the_anonymous_caller_has_empty_fields_and_is_no_error() {
-    let rules = json!([{"when": "caller.sub == '' && caller.groups.size() == 0 && caller.keyName == ''"}]);
+    let rules =
+        json!([{"when": "caller.sub == '' && caller.groups.size() == 0 && caller.keyName == ''"}]);
     assert_eq!(seen(&rules, &Caller::anonymous(), None), ALL);
-    assert!(seen(&json!([{"when": "'dev' in caller.groups"}]), &Caller::anonymous(), None).is_empty());
+    assert!(
+        seen(&json!([{"when": "'dev' in caller.groups"}]), &Caller::anonymous(), None).is_empty()
+    );
 }
 
 #[test]
@@ -68,17 +80,23 @@ fn a_rule_can_be_of_one_view() {
 
 #[test]
 fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() {
-    let define = |text: &str| crate::catalogue::Definition { name: text[9..10].to_owned(), text: text.to_owned() };
+    let define = |text: &str| crate::catalogue::Definition {
+        name: text[9..10].to_owned(),
+        text: text.to_owned(),
+    };
     let texts = [
         r#"{"name":"a","annotations":{"readOnlyHint":true}}"#,
         r#"{"name":"b","annotations":{"readOnlyHint":false}}"#,
         r#"{"name":"c"}"#,
         r#"{"name":"d","annotations":7}"#,
     ];
-    let list = crate::catalogue::ServerList { tools: texts.map(define).into(), ..Default::default() };
+    let list =
+        crate::catalogue::ServerList { tools: texts.map(define).into(), ..Default::default() };
     let catalogue = Catalogue::of(&config(&["s"]), &[Some(Arc::new(list))]);
     let rule = |when: &str| [AccessRule { when: when.into(), ..AccessRule::default() }];
-    let allowed = |when: &str| Access::of(&rule(when), &catalogue).allowed(&catalogue, &Caller::anonymous(), None);
+    let allowed = |when: &str| {
+        Access::of(&rule(when), &catalogue).allowed(&catalogue, &Caller::anonymous(), None)
+    };
     assert_eq!(
         allowed("has(tool.annotations.readOnlyHint) && tool.annotations.readOnlyHint"),
         [true, false, false, false]
@@ -89,7 +107,10 @@ fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() 
 #[rstest]
 #[case::syntax("caller.sub ==", "is not CEL: ")]
 #[case::empty_call("(", "is not CEL: ")]
-#[case::unknown_variable("user.sub == 'a'", "uses \"user\", which is not there; there are caller, tool, view")]
+#[case::unknown_variable(
+    "user.sub == 'a'",
+    "uses \"user\", which is not there; there are caller, tool, view"
+)]
 #[case::unknown_field(
     "caller.name == 'a'",
     "uses caller.name, which is not there; there are sub, claims, groups, keyName"
@@ -99,7 +120,10 @@ fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() 
     "uses tool.anotations, which is not there; there are server, name, annotations"
 )]
 #[case::field_of_a_text("view.name == 'a'", "uses view.name, which is not there; it is a text")]
-#[case::nested("[1].all(a, [1].all(b, [1].all(c, true)))", "nests macros more than 2 deep; write it with fewer")]
+#[case::nested(
+    "[1].all(a, [1].all(b, [1].all(c, true)))",
+    "nests macros more than 2 deep; write it with fewer"
+)]
 fn a_wrong_expression_is_refused_with_what_to_write(#[case] text: &str, #[case] expected: &str) {
     let error = Expression::compile(text).unwrap_err();
     assert!(error.starts_with(expected), "{error}");
@@ -108,9 +132,17 @@ fn a_wrong_expression_is_refused_with_what_to_write(#[case] text: &str, #[case] 
 
 #[test]
 fn a_huge_expression_a_deep_one_and_huge_claims_are_refused() {
-    assert!(Expression::compile(&format!("'{}' == ''", "a".repeat(3000))).unwrap_err().contains("at most 1024"));
-    let nested = Expression::compile(&format!("{}true{}", "(".repeat(300), ")".repeat(300))).unwrap_err();
-    assert_eq!(nested, "nests brackets or conditions more than 16 deep; split it into several rules");
+    assert!(
+        Expression::compile(&format!("'{}' == ''", "a".repeat(3000)))
+            .unwrap_err()
+            .contains("at most 1024")
+    );
+    let nested =
+        Expression::compile(&format!("{}true{}", "(".repeat(300), ")".repeat(300))).unwrap_err();
+    assert_eq!(
+        nested,
+        "nests brackets or conditions more than 16 deep; split it into several rules"
+    );
     assert!(Expression::compile(&"true?true:".repeat(40)).unwrap_err().starts_with("nests"));
     let huge = caller(&json!({"claims": {"x": "a".repeat(40_000)}}));
     assert!(seen(&json!([{"when": "true"}]), &huge, None).is_empty());
@@ -140,7 +172,10 @@ fn the_deepest_expressions_that_are_taken_end(#[case] text: String) {
 #[case("has(tool.annotations.x)", DependsOn::Tool)]
 #[case("[tool].size() == 1", DependsOn::Tool)]
 #[case("caller.groups.exists(tool, tool == 'a')", DependsOn::Caller)]
-fn an_expression_is_asked_as_often_as_its_answer_can_differ(#[case] text: &str, #[case] expected: DependsOn) {
+fn an_expression_is_asked_as_often_as_its_answer_can_differ(
+    #[case] text: &str,
+    #[case] expected: DependsOn,
+) {
     assert_eq!(Expression::compile(text).unwrap().depends_on(), expected);
 }
 
@@ -149,6 +184,8 @@ fn a_rule_that_does_not_compile_allows_nothing_and_the_first_that_allows_is_name
     let catalogue = Catalogue::of(&config(&["s"]), &[Some(crate::sight::tests::list(&["a"]))]);
     let rule = |when: &str| AccessRule { when: when.into(), ..AccessRule::default() };
     let access = Access::of(&[rule("("), rule("caller.sub == 'x'"), rule("true")], &catalogue);
-    let first = |sub: &str| access.first(0, &catalogue, &Caller { sub: sub.into(), ..Caller::default() }, None);
+    let first = |sub: &str| {
+        access.first(0, &catalogue, &Caller { sub: sub.into(), ..Caller::default() }, None)
+    };
     assert_eq!((first("x"), first("y")), (Some(1), Some(2)));
 }

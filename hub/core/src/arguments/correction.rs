@@ -38,7 +38,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Key, Self::Enum, Self::Number, Self::Boolean, Self::Hoist, Self::Array];
+    pub const ALL: [Self; 6] =
+        [Self::Key, Self::Enum, Self::Number, Self::Boolean, Self::Hoist, Self::Array];
 
     /// A bounded word for metrics.
     pub fn label(self) -> &'static str {
@@ -94,7 +95,9 @@ pub fn correct(schema: &Schema, arguments: &str) -> Outcome {
     match start.pursued(schema, MAX_ROUNDS, &mut tries) {
         Pursued::Valid(attempt) if attempt.made.is_empty() => Outcome::Beyond,
         Pursued::Valid(attempt) => match attempt.with_other_spellings(schema, &mut tries) {
-            Some(Attempt { text, made }) => Outcome::Corrected { arguments: text, corrections: made },
+            Some(Attempt { text, made }) => {
+                Outcome::Corrected { arguments: text, corrections: made }
+            }
             None => Outcome::Ambiguous,
         },
         Pursued::Ambiguous => Outcome::Ambiguous,
@@ -110,8 +113,12 @@ pub fn told(result: &str, corrections: &[Correction]) -> String {
     // Cannot fail for these types.
     let list = serde_json::to_string(corrections).unwrap_or_default();
     let members = object::members(result).unwrap_or_default();
-    let Some(meta) = members.iter().find(|member| member.key == "_meta" && member.value.starts_with('{')) else {
-        return Edits::of(result).insert("_meta", &format!("{{{}:{list}}}", object::quoted(META_KEY))).finish();
+    let Some(meta) =
+        members.iter().find(|member| member.key == "_meta" && member.value.starts_with('{'))
+    else {
+        return Edits::of(result)
+            .insert("_meta", &format!("{{{}:{list}}}", object::quoted(META_KEY)))
+            .finish();
     };
     let inside = object::members(meta.value).unwrap_or_default();
     let edited = match inside.iter().find(|member| member.key == META_KEY) {
@@ -140,7 +147,9 @@ impl Attempt {
         for left in (0..rounds).rev() {
             let Some(rest) = tries.checked_sub(1) else { return Pursued::Stuck };
             *tries = rest;
-            let Ok(value) = serde_json::from_str::<Value>(&self.text) else { return Pursued::Stuck };
+            let Ok(value) = serde_json::from_str::<Value>(&self.text) else {
+                return Pursued::Stuck;
+            };
             let mut sure = Vec::new();
             let mut ways = None;
             let mut errors = schema.errors(&value).peekable();
@@ -168,7 +177,13 @@ impl Attempt {
     }
 
     /// The one way, of these, that ends in valid arguments.
-    fn only_way(&self, schema: &Schema, ways: Vec<Vec<Fix>>, rounds: usize, tries: &mut usize) -> Pursued {
+    fn only_way(
+        &self,
+        schema: &Schema,
+        ways: Vec<Vec<Fix>>,
+        rounds: usize,
+        tries: &mut usize,
+    ) -> Pursued {
         let mut valid: Option<Attempt> = None;
         for way in ways {
             let mut attempt = self.clone();
@@ -237,7 +252,12 @@ mod tests {
 
     #[test]
     fn corrections_are_told_beside_what_the_server_says_in_meta() {
-        let made = [Correction { kind: Kind::Key, path: "a".into(), from: Some("A".into()), to: Some("a".into()) }];
+        let made = [Correction {
+            kind: Kind::Key,
+            path: "a".into(),
+            from: Some("A".into()),
+            to: Some("a".into()),
+        }];
         let list = r#"[{"kind":"key","path":"a","from":"A","to":"a"}]"#;
         assert_eq!(
             told(r#"{"content":[1e400]}"#, &made),

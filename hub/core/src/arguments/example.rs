@@ -13,14 +13,19 @@ const MAX_BYTES: usize = 2_000;
 pub fn of(schema: &Schema) -> Option<Value> {
     let root = schema.root();
     let example = value(root, root, MAX_DEPTH)?;
-    (example.is_object() && schema.accepts(&example) && example.to_string().len() <= MAX_BYTES).then_some(example)
+    (example.is_object() && schema.accepts(&example) && example.to_string().len() <= MAX_BYTES)
+        .then_some(example)
 }
 
 fn value(root: &Value, schema: &Value, depth: usize) -> Option<Value> {
     let deeper = depth.checked_sub(1)?;
-    let Some(keywords) = schema.as_object() else { return (schema != &Value::Bool(false)).then(|| json!({})) };
-    let given = keywords.get("examples").and_then(|all| all.get(0)).or_else(|| keywords.get("default"));
-    let first = || keywords.get("const").or_else(|| keywords.get("enum").and_then(|all| all.get(0)));
+    let Some(keywords) = schema.as_object() else {
+        return (schema != &Value::Bool(false)).then(|| json!({}));
+    };
+    let given =
+        keywords.get("examples").and_then(|all| all.get(0)).or_else(|| keywords.get("default"));
+    let first =
+        || keywords.get("const").or_else(|| keywords.get("enum").and_then(|all| all.get(0)));
     if let Some(given) = given.filter(|given| !given.is_null()).or_else(first) {
         return Some(given.clone());
     }
@@ -30,7 +35,9 @@ fn value(root: &Value, schema: &Value, depth: usize) -> Option<Value> {
     for composition in ["anyOf", "oneOf"] {
         if let Some(branches) = keywords.get(composition).and_then(Value::as_array) {
             return branches.iter().find_map(|branch| match value(root, branch, deeper)? {
-                Value::Object(members) => object(root, keywords, deeper).map(|own| merged(own, members)),
+                Value::Object(members) => {
+                    object(root, keywords, deeper).map(|own| merged(own, members))
+                }
                 other => Some(other),
             });
         }
@@ -57,11 +64,17 @@ fn object(root: &Value, keywords: &Map<String, Value>, depth: usize) -> Option<M
             };
         }
     }
-    let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let required = keywords
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     for key in required {
         let declared = keywords.get("properties").and_then(|properties| properties.get(key));
         let declared = declared.or_else(|| keywords.get("additionalProperties"));
-        let member = declared.map_or(Some(json!("…")), |declared| value(root, declared, depth))?;
+        let member =
+            declared.map_or(Some(json!("…")), |declared| value(root, declared, depth))?;
         members.entry(key).or_insert(member);
     }
     Some(members)
@@ -75,7 +88,8 @@ fn merged(mut own: Map<String, Value>, more: Map<String, Value>) -> Value {
 }
 
 fn array(root: &Value, keywords: &Map<String, Value>, depth: usize) -> Option<Value> {
-    let listed = keywords.get("prefixItems").or_else(|| keywords.get("items")).and_then(Value::as_array);
+    let listed =
+        keywords.get("prefixItems").or_else(|| keywords.get("items")).and_then(Value::as_array);
     if let Some(listed) = listed {
         return listed.iter().map(|item| value(root, item, depth)).collect();
     }
@@ -94,7 +108,9 @@ fn string(keywords: &Map<String, Value>) -> Value {
         Some("uuid") => "123e4567-e89b-42d3-a456-426614174000",
         _ => "…",
     };
-    let bound = |key: &str| keywords.get(key).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok());
+    let bound = |key: &str| {
+        keywords.get(key).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok())
+    };
     let missing = bound("minLength").unwrap_or(0).min(64).saturating_sub(formatted.chars().count());
     let text: String = formatted.chars().chain(std::iter::repeat_n('x', missing)).collect();
     json!(bound("maxLength").map_or(text.clone(), |most| text.chars().take(most).collect()))
@@ -103,10 +119,13 @@ fn string(keywords: &Map<String, Value>) -> Value {
 /// Within the bounds, whole where it may be.
 fn number(keywords: &Map<String, Value>) -> Value {
     let bound = |key: &str| keywords.get(key).and_then(Value::as_f64);
-    let least = bound("minimum").or_else(|| bound("exclusiveMinimum").map(|bound| bound.floor() + 1.0));
-    let most = bound("maximum").or_else(|| bound("exclusiveMaximum").map(|bound| bound.ceil() - 1.0));
+    let least =
+        bound("minimum").or_else(|| bound("exclusiveMinimum").map(|bound| bound.floor() + 1.0));
+    let most =
+        bound("maximum").or_else(|| bound("exclusiveMaximum").map(|bound| bound.ceil() - 1.0));
     let step = bound("multipleOf").filter(|step| *step > 0.0).unwrap_or(1.0);
-    let mut found = least.map_or(step, |least| (least.max(step.min(most.unwrap_or(step))) / step).ceil() * step);
+    let mut found = least
+        .map_or(step, |least| (least.max(step.min(most.unwrap_or(step))) / step).ceil() * step);
     if let Some(most) = most {
         found = found.min(most);
     }

@@ -15,7 +15,12 @@ use super::text::{self, Path, Step};
 const MAX_CHOICES: usize = 25;
 
 /// What is told with enhanced errors.
-pub fn message(tool: &str, schema: &Schema, arguments: Option<&str>, problems: &[Problem]) -> String {
+pub fn message(
+    tool: &str,
+    schema: &Schema,
+    arguments: Option<&str>,
+    problems: &[Problem],
+) -> String {
     let mut out = format!("Invalid arguments for {tool}:");
     for problem in problems {
         out.push_str("\n- ");
@@ -30,12 +35,15 @@ pub fn message(tool: &str, schema: &Schema, arguments: Option<&str>, problems: &
 
 fn explained(root: &Value, arguments: &str, problem: &Problem) -> String {
     let line = problem.line();
-    let below = |key: &str| -> Path { problem.path.iter().cloned().chain([Step::Key(key.to_owned())]).collect() };
+    let below = |key: &str| -> Path {
+        problem.path.iter().cloned().chain([Step::Key(key.to_owned())]).collect()
+    };
     match &problem.what {
         What::Missing(key) => format!("{line}: {}", expected(&Place::at(root, &below(key)))),
         What::Unknown(_, None) => {
             let declared = Place::at(root, &problem.path).declared();
-            let known: Vec<String> = declared.keys().take(MAX_CHOICES).map(|key| format!("\"{key}\"")).collect();
+            let known: Vec<String> =
+                declared.keys().take(MAX_CHOICES).map(|key| format!("\"{key}\"")).collect();
             if known.is_empty() { line } else { format!("{line}; known are {}", known.join(", ")) }
         }
         What::Unknown(_, Some(_)) => line,
@@ -59,7 +67,9 @@ fn expected(place: &Place<'_>) -> String {
             .iter()
             .take(MAX_CHOICES)
             .map(|choice| match choice.description {
-                Some(said) => format!("{} ({})", shortened(&choice.value.to_string()), shortened(said)),
+                Some(said) => {
+                    format!("{} ({})", shortened(&choice.value.to_string()), shortened(said))
+                }
                 None => shortened(&choice.value.to_string()),
             })
             .collect();

@@ -64,7 +64,9 @@ pub(super) fn of(root: &Value, text: &str, error: &ValidationError<'_>) -> Found
             None => Found::None,
         },
         ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => keys::unexpected(root, text, &path, unexpected),
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            keys::unexpected(root, text, &path, unexpected)
+        }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             branches(root, text, context)
         }

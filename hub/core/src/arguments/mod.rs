@@ -89,7 +89,8 @@ pub fn judge(schema: &Schema, arguments: Option<&str>, rules: Rules) -> Verdict 
         return Verdict::Valid;
     }
     if rules.correct
-        && let correction::Outcome::Corrected { arguments, corrections } = correction::correct(schema, &text)
+        && let correction::Outcome::Corrected { arguments, corrections } =
+            correction::correct(schema, &text)
     {
         return Verdict::Corrected { arguments, corrections };
     }

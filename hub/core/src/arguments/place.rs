@@ -42,11 +42,20 @@ impl<'a> Place<'a> {
                 continue;
             }
             schemas.push(schema);
-            let branches = ["allOf", "anyOf", "oneOf"].iter().filter_map(|key| schema.get(*key)?.as_array()).flatten();
+            let branches = ["allOf", "anyOf", "oneOf"]
+                .iter()
+                .filter_map(|key| schema.get(*key)?.as_array())
+                .flatten();
             let conditional = ["then", "else"].iter().filter_map(|key| schema.get(*key));
-            let dependent = schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values);
-            let named = schema.get("$ref").and_then(Value::as_str).and_then(|name| resolved(root, name));
-            let mut next: Vec<&Value> = named.into_iter().chain(branches).chain(conditional).chain(dependent).collect();
+            let dependent = schema
+                .get("dependentSchemas")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flat_map(Map::values);
+            let named =
+                schema.get("$ref").and_then(Value::as_str).and_then(|name| resolved(root, name));
+            let mut next: Vec<&Value> =
+                named.into_iter().chain(branches).chain(conditional).chain(dependent).collect();
             next.reverse();
             open.extend(next);
         }
@@ -71,7 +80,8 @@ impl<'a> Place<'a> {
     fn item(&self, index: usize) -> Self {
         let below = self.schemas.iter().filter_map(|schema| {
             // `items` as a list is the same in drafts before 2020-12.
-            let listed = schema.get("prefixItems").or_else(|| schema.get("items")).and_then(Value::as_array);
+            let listed =
+                schema.get("prefixItems").or_else(|| schema.get("items")).and_then(Value::as_array);
             listed.and_then(|listed| listed.get(index)).or_else(|| schema.get("items"))
         });
         Self::of(self.root, below)
@@ -79,7 +89,8 @@ impl<'a> Place<'a> {
 
     /// The members that any branch declares.
     pub fn declared(&self) -> BTreeMap<&'a str, &'a Value> {
-        let properties = self.schemas.iter().filter_map(|schema| schema.get("properties")?.as_object());
+        let properties =
+            self.schemas.iter().filter_map(|schema| schema.get("properties")?.as_object());
         let mut declared = BTreeMap::new();
         for (key, schema) in properties.flatten() {
             declared.entry(key.as_str()).or_insert(schema);
@@ -103,7 +114,9 @@ impl<'a> Place<'a> {
     /// What the schema says of the place. What it says of one `const` is about that value only.
     pub fn description(&self) -> Option<&'a str> {
         let schemas = self.schemas.iter().filter(|schema| !schema.contains_key("const"));
-        schemas.filter_map(|schema| schema.get("description")?.as_str()).find(|text| !text.is_empty())
+        schemas
+            .filter_map(|schema| schema.get("description")?.as_str())
+            .find(|text| !text.is_empty())
     }
 
     /// The types that may be here, in the order of the schema.
@@ -115,7 +128,8 @@ impl<'a> Place<'a> {
                 Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
                 _ => vec![],
             };
-            types.extend(named.into_iter().filter(|name| !types.contains(name)).collect::<Vec<_>>());
+            types
+                .extend(named.into_iter().filter(|name| !types.contains(name)).collect::<Vec<_>>());
         }
         types
     }
@@ -132,7 +146,8 @@ impl<'a> Place<'a> {
                 }));
             }
             if let Some(value) = schema.get("const") {
-                let description = ["description", "title"].iter().find_map(|key| schema.get(*key)?.as_str());
+                let description =
+                    ["description", "title"].iter().find_map(|key| schema.get(*key)?.as_str());
                 choices.push(Choice { value, description });
             }
         }
@@ -173,6 +188,9 @@ mod tests {
         let place = Place::at(&root, &[key("o"), key("o"), key("o")]);
         assert_eq!(place.declared().into_keys().collect::<Vec<_>>(), ["mode", "o"]);
         let choices = Place::at(&root, &[key("o"), key("mode")]).choices();
-        assert_eq!(choices.iter().map(|choice| choice.description).collect::<Vec<_>>(), [Some("first"), None]);
+        assert_eq!(
+            choices.iter().map(|choice| choice.description).collect::<Vec<_>>(),
+            [Some("first"), None]
+        );
     }
 }

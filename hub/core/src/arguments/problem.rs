@@ -56,12 +56,15 @@ pub(super) fn of(schema: &Schema, value: &Value) -> Vec<Problem> {
 fn of_error(root: &Value, value: &Value, error: &ValidationError<'_>) -> Vec<Problem> {
     let path = path_of(error);
     let what = match error.kind() {
-        ValidationErrorKind::Required { property } => What::Missing(property.as_str().unwrap_or_default().to_owned()),
+        ValidationErrorKind::Required { property } => {
+            What::Missing(property.as_str().unwrap_or_default().to_owned())
+        }
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let declared = Place::at(root, &path).declared();
             let meant = |key: &String| {
-                let mut same = declared.keys().filter(|declared| normalised(declared) == normalised(key));
+                let mut same =
+                    declared.keys().filter(|declared| normalised(declared) == normalised(key));
                 same.next().map(|&declared| declared.to_owned())
             };
             let unknown = unexpected.iter().map(|key| What::Unknown(shortened(key), meant(key)));
@@ -84,26 +87,37 @@ fn of_error(root: &Value, value: &Value, error: &ValidationError<'_>) -> Vec<Pro
 }
 
 /// Of several forms, the one whose type is right is the one that was meant.
-fn of_branches(root: &Value, value: &Value, path: Path, context: &[Vec<ValidationError<'static>>]) -> Vec<Problem> {
+fn of_branches(
+    root: &Value,
+    value: &Value,
+    path: Path,
+    context: &[Vec<ValidationError<'static>>],
+) -> Vec<Problem> {
     let is_other_type = |error: &ValidationError<'_>| {
         matches!(error.kind(), ValidationErrorKind::Type { .. }) && path_of(error) == path
     };
     let is_null = |error: &ValidationError<'_>| {
-        matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(jsonschema::JsonType::Null) })
+        matches!(
+            error.kind(),
+            ValidationErrorKind::Type { kind: TypeKind::Single(jsonschema::JsonType::Null) }
+        )
     };
     let only = |fits: &dyn Fn(&Vec<ValidationError<'static>>) -> bool| {
         let mut found = context.iter().filter(|errors| fits(errors));
         found.next().filter(|_| found.next().is_none())
     };
-    let meant =
-        only(&|errors| !errors.iter().any(is_other_type)).or_else(|| only(&|errors| !errors.iter().any(is_null)));
+    let meant = only(&|errors| !errors.iter().any(is_other_type))
+        .or_else(|| only(&|errors| !errors.iter().any(is_null)));
     if let Some(errors) = meant {
         return errors.iter().flat_map(|error| of_error(root, value, error)).collect();
     }
     let errors = || context.iter().flatten();
-    let what = if errors()
-        .all(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. } | ValidationErrorKind::Enum { .. }))
-    {
+    let what = if errors().all(|error| {
+        matches!(
+            error.kind(),
+            ValidationErrorKind::Constant { .. } | ValidationErrorKind::Enum { .. }
+        )
+    }) {
         What::Choice
     } else if errors().all(is_other_type) {
         let types = Place::at(root, &path).types().into_iter().map(str::to_owned).collect();
@@ -127,14 +141,19 @@ impl Problem {
             argument => format!("\"{argument}\""),
         };
         let member = |key: &str| {
-            let path: Path = self.path.iter().cloned().chain([text::Step::Key(key.to_owned())]).collect();
+            let path: Path =
+                self.path.iter().cloned().chain([text::Step::Key(key.to_owned())]).collect();
             text::written(&path)
         };
         match &self.what {
             What::Missing(key) => format!("\"{}\" is missing", member(key)),
             What::Unknown(key, None) => format!("\"{}\" is not known", member(key)),
-            What::Unknown(key, Some(meant)) => format!("\"{}\" is not known; write \"{meant}\"", member(key)),
-            What::Type(types, found) => format!("{here} must be {}, not {found}", types.join(" or ")),
+            What::Unknown(key, Some(meant)) => {
+                format!("\"{}\" is not known; write \"{meant}\"", member(key))
+            }
+            What::Type(types, found) => {
+                format!("{here} must be {}, not {found}", types.join(" or "))
+            }
             What::Choice => format!("{here} is none of the allowed values"),
             What::Form => format!("{here} has none of the allowed forms"),
             What::Other(reason) => format!("{here}: {reason}"),

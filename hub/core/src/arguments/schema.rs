@@ -30,7 +30,9 @@ pub enum Unusable {
     #[error("it has {0} bytes; at most {MAX_BYTES} are compiled")]
     TooLong(usize),
     /// It grows beyond bounds when its references are written out.
-    #[error("with its references written out it has more than {MAX_NODES} nodes, or is more than {MAX_DEPTH} deep")]
+    #[error(
+        "with its references written out it has more than {MAX_NODES} nodes, or is more than {MAX_DEPTH} deep"
+    )]
     TooLarge,
     /// It is no JSON Schema, or names one that is elsewhere.
     #[error("it is no schema that stands alone: {0}")]
@@ -67,7 +69,8 @@ impl Schema {
         if text.len() > MAX_BYTES {
             return Err(Unusable::TooLong(text.len()));
         }
-        let malformed = |error: &dyn std::fmt::Display| Unusable::Malformed(shortened(&error.to_string()));
+        let malformed =
+            |error: &dyn std::fmt::Display| Unusable::Malformed(shortened(&error.to_string()));
         let root: Value = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         if !root.is_object() {
             return Err(Unusable::Malformed("it is not an object".into()));
@@ -85,7 +88,9 @@ impl Schema {
             // Formats are notes in 2020-12, and a hub that is stricter than the server refuses good calls.
             .should_validate_formats(false)
             .with_pattern_options(
-                PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKING).size_limit(MAX_PATTERN_BYTES),
+                PatternOptions::fancy_regex()
+                    .backtrack_limit(MAX_BACKTRACKING)
+                    .size_limit(MAX_PATTERN_BYTES),
             )
             .build(&root)
             .map_err(|error| malformed(&error.masked()))?;
@@ -143,7 +148,9 @@ fn depth_for(recursive: usize) -> usize {
 fn depth_within(value: &Value, most: usize) -> bool {
     match value {
         Value::Array(items) => most > 0 && items.iter().all(|item| depth_within(item, most - 1)),
-        Value::Object(members) => most > 0 && members.values().all(|member| depth_within(member, most - 1)),
+        Value::Object(members) => {
+            most > 0 && members.values().all(|member| depth_within(member, most - 1))
+        }
         _ => true,
     }
 }
@@ -180,7 +187,12 @@ impl<'a> References<'a> {
                 return None;
             }
             let below = Below::of(node);
-            open.extend(below.references.iter().filter_map(|&(name, _)| Some((name, resolved(root, name)?))));
+            open.extend(
+                below
+                    .references
+                    .iter()
+                    .filter_map(|&(name, _)| Some((name, resolved(root, name)?))),
+            );
             named.insert(name, below);
         }
         Some(Self { named })
@@ -188,7 +200,11 @@ impl<'a> References<'a> {
 
     /// With every reference written out once; those that lead back to themselves end there.
     fn expanded(&self) -> Size {
-        fn size<'a>(all: &References<'a>, name: &'a str, known: &mut HashMap<&'a str, Size>) -> Size {
+        fn size<'a>(
+            all: &References<'a>,
+            name: &'a str,
+            known: &mut HashMap<&'a str, Size>,
+        ) -> Size {
             const END: Size = Size { nodes: 1, depth: 1 };
             if let Some(size) = known.get(name) {
                 return *size;
@@ -210,7 +226,8 @@ impl<'a> References<'a> {
 
     /// How many references are on a way back to themselves.
     fn recursive(&self) -> usize {
-        let next = |name: &str| self.named.get(name).into_iter().flat_map(|below| below.references.iter());
+        let next =
+            |name: &str| self.named.get(name).into_iter().flat_map(|below| below.references.iter());
         let reaches_itself = |name: &&str| {
             let mut seen = HashSet::new();
             let mut open: Vec<&str> = next(name).map(|(next, _)| *next).collect();
@@ -225,7 +242,11 @@ impl<'a> References<'a> {
             false
         };
         let looping: HashSet<&str> = self.named.keys().copied().filter(reaches_itself).collect();
-        looping.iter().flat_map(|name| next(name)).filter(|(next, _)| looping.contains(next)).count()
+        looping
+            .iter()
+            .flat_map(|name| next(name))
+            .filter(|(next, _)| looping.contains(next))
+            .count()
     }
 }
 
@@ -240,7 +261,9 @@ impl<'a> Below<'a> {
                 Value::Object(members) => {
                     let named = ["$ref", "$dynamicRef", "$recursiveRef"].iter();
                     let named = named.filter_map(|key| members.get(*key)?.as_str());
-                    below.references.extend(named.map(|name| (if name == "#" { "" } else { name }, depth)));
+                    below
+                        .references
+                        .extend(named.map(|name| (if name == "#" { "" } else { name }, depth)));
                     open.extend(members.values().map(|member| (member, depth + 1)));
                 }
                 _ => {}

@@ -40,7 +40,8 @@ pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<Meant<'a>> {
         }
     };
     let folded = word.to_lowercase();
-    one_of(&|option| option.to_lowercase() == folded).or_else(|| one_of(&|option| is_typo(word, option)))
+    one_of(&|option| option.to_lowercase() == folded)
+        .or_else(|| one_of(&|option| is_typo(word, option)))
 }
 
 /// Whether one letter was added, lost or mistaken. Digits are no letters: `v1` is not a typo of `v2`.
@@ -52,7 +53,8 @@ fn is_typo(word: &str, option: &str) -> bool {
     let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let most = a.len().min(b.len()) - start;
     let end = a.iter().rev().zip(b.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    let differs = |word: &[char]| word.get(start..word.len() - end).map(<[char]>::to_vec).unwrap_or_default();
+    let differs =
+        |word: &[char]| word.get(start..word.len() - end).map(<[char]>::to_vec).unwrap_or_default();
     let (a, b) = (differs(&a), differs(&b));
     a.len() <= 1 && b.len() <= 1 && a != b && !a.iter().chain(&b).any(char::is_ascii_digit)
 }
@@ -71,7 +73,11 @@ pub(super) fn number(content: &str, integer: bool) -> Option<&str> {
         let canonical = value.to_string() == content || content == "-0";
         return (canonical && (-SAFE..=SAFE).contains(&value)).then_some(content);
     }
-    let digits = unsigned.chars().take_while(|c| !matches!(c, 'e' | 'E')).filter(char::is_ascii_digit).count();
+    let digits = unsigned
+        .chars()
+        .take_while(|c| !matches!(c, 'e' | 'E'))
+        .filter(char::is_ascii_digit)
+        .count();
     let is_json = serde_json::from_str::<f64>(content).is_ok_and(f64::is_finite);
     (!integer && digits <= DIGITS && is_json).then_some(content)
 }
@@ -106,7 +112,10 @@ mod tests {
     #[case::two_letters("wrt", None)]
     #[case::a_digit("v3", None)]
     #[case::short("x", None)]
-    fn one_letter_or_case_is_forgiven_where_one_option_fits(#[case] word: &str, #[case] meant: Option<Meant<'_>>) {
+    fn one_letter_or_case_is_forgiven_where_one_option_fits(
+        #[case] word: &str,
+        #[case] meant: Option<Meant<'_>>,
+    ) {
         assert_eq!(super::meant(word, &["read", "reed", "reel", "write", "v1", "v2", "ms"]), meant);
     }
 
@@ -127,7 +136,11 @@ mod tests {
     #[case(".5", false, false)]
     #[case("12345678901234567890", true, false)]
     #[case("0.12345678901234567", false, false)]
-    fn a_string_is_a_number_only_where_nothing_is_lost(#[case] content: &str, #[case] integer: bool, #[case] is: bool) {
+    fn a_string_is_a_number_only_where_nothing_is_lost(
+        #[case] content: &str,
+        #[case] integer: bool,
+        #[case] is: bool,
+    ) {
         assert_eq!(number(content, integer).is_some(), is);
     }
 

@@ -59,7 +59,9 @@ impl Edit {
 /// which of the two the server will read.
 pub(super) fn at<'a>(text: &'a str, path: &[Step]) -> Option<&'a str> {
     path.iter().try_fold(text.trim(), |part, step| match step {
-        Step::Key(key) => members(part)?.into_iter().find(|member| member.key == *key).map(|member| member.value),
+        Step::Key(key) => {
+            members(part)?.into_iter().find(|member| member.key == *key).map(|member| member.value)
+        }
         Step::Index(index) => items(part)?.get(*index).copied(),
     })
 }

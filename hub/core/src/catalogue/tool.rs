@@ -69,9 +69,12 @@ impl Tool {
         exposed: String,
     ) -> Self {
         let rules = &server.tools;
-        let definition = redefined(&tool.text, &exposed, rules.describe.get(&tool.name).map(String::as_str));
+        let definition =
+            redefined(&tool.text, &exposed, rules.describe.get(&tool.name).map(String::as_str));
         let parts = Parts::of(&definition);
-        let range = |part: Option<&str>| part.and_then(|part| object::range_of(&definition, part)).unwrap_or_default();
+        let range = |part: Option<&str>| {
+            part.and_then(|part| object::range_of(&definition, part)).unwrap_or_default()
+        };
         let digest = Sha256::digest(&definition);
         Self {
             server: position,
@@ -105,7 +108,9 @@ impl Tool {
 
     /// What its definition costs in a prompt; see [`tokens`]. Counted when first asked.
     pub fn tokens(&self) -> u32 {
-        *self.tokens.get_or_init(|| tokens::of_definition(&self.exposed, &self.description, self.input_schema()))
+        *self.tokens.get_or_init(|| {
+            tokens::of_definition(&self.exposed, &self.description, self.input_schema())
+        })
     }
 
     /// Whether its built-in category was found already.

@@ -61,8 +61,8 @@ impl Said {
 /// The categories that a language model may give: the built-in ones, and those of custom mappings. Empty where
 /// categories decide nothing.
 pub fn offered(filtering: &Filtering) -> Vec<&str> {
-    let by_mode =
-        matches!(filtering.mode, FilterMode::Category | FilterMode::Hybrid) && !filtering.categories.expose.is_empty();
+    let by_mode = matches!(filtering.mode, FilterMode::Category | FilterMode::Hybrid)
+        && !filtering.categories.expose.is_empty();
     if !by_mode && filtering.views.iter().all(|view| view.categories.is_empty()) {
         return Vec::new();
     }
@@ -121,7 +121,11 @@ mod tests {
         let mut none = Given::default();
         none.note(&tool, None);
         assert!(none.knows(&tool));
-        assert_eq!(Mappings::default().with(Arc::new(none)).category(&tool), "filesystem", "it gave none that exists");
+        assert_eq!(
+            Mappings::default().with(Arc::new(none)).category(&tool),
+            "filesystem",
+            "it gave none that exists"
+        );
     }
 
     #[test]
@@ -131,16 +135,21 @@ mod tests {
         let mut given = Given::default();
         before.tools.iter().for_each(|tool| given.note(tool, Some("web")));
         given.keep(&catalogue(&["y", "z"]));
-        assert_eq!(before.tools.iter().map(|tool| given.knows(tool)).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(
+            before.tools.iter().map(|tool| given.knows(tool)).collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 
     #[test]
-    fn a_model_may_give_built_in_categories_and_those_of_the_config_and_nothing_where_none_decides() {
+    fn a_model_may_give_built_in_categories_and_those_of_the_config_and_nothing_where_none_decides()
+    {
         let offered = |filtering: serde_json::Value| {
             let filtering: Filtering = serde_json::from_value(filtering).unwrap();
             offered(&filtering).into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
-        let custom = json!({"expose": ["web"], "custom": {"a": "zoo", "b": "web", "c": "art", "d": "zoo"}});
+        let custom =
+            json!({"expose": ["web"], "custom": {"a": "zoo", "b": "web", "c": "art", "d": "zoo"}});
         let all = offered(json!({"mode": "Category", "categories": custom}));
         assert_eq!((all.len(), &all[10..]), (12, &["art".to_owned(), "zoo".to_owned()][..]));
         assert_eq!(offered(json!({"mode": "Hybrid", "categories": {"expose": ["web"]}})).len(), 10);

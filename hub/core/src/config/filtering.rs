@@ -53,8 +53,13 @@ fn mode(filtering: &Filtering, report: Report<'_>) {
         FilterMode::Category if filtering.categories.expose.is_empty() => {
             nothing("filtering.categories.expose", categories);
         }
-        FilterMode::Hybrid if filtering.categories.expose.is_empty() && filtering.servers.allow.is_empty() => {
-            nothing("filtering.categories.expose", &format!("{categories}, or servers in filtering.servers.allow"));
+        FilterMode::Hybrid
+            if filtering.categories.expose.is_empty() && filtering.servers.allow.is_empty() =>
+        {
+            nothing(
+                "filtering.categories.expose",
+                &format!("{categories}, or servers in filtering.servers.allow"),
+            );
         }
         _ => {}
     }
@@ -74,8 +79,12 @@ impl<'c> Known<'c> {
 
     fn servers(&self, at: &str, names: &[String], report: Report<'_>) {
         for name in names.iter().filter(|name| !self.servers.contains(&name.as_str())) {
-            let there = if self.servers.is_empty() { "none".to_owned() } else { self.servers.join(", ") };
-            report(at.to_owned(), format!("\"{name}\" is no server of this hub; there are {there}"));
+            let there =
+                if self.servers.is_empty() { "none".to_owned() } else { self.servers.join(", ") };
+            report(
+                at.to_owned(),
+                format!("\"{name}\" is no server of this hub; there are {there}"),
+            );
         }
     }
 
@@ -137,7 +146,10 @@ fn prompts(filtering: &Filtering, report: Report<'_>) {
         );
     }
     if rules.max_tools == 0 {
-        report("filtering.promptBased.maxTools".into(), "0 would add nothing; leave it out for the default".into());
+        report(
+            "filtering.promptBased.maxTools".into(),
+            "0 would add nothing; leave it out for the default".into(),
+        );
     }
     for (position, question) in filtering.golden_questions.iter().enumerate() {
         let at = format!("filtering.goldenQuestions[{position}]");
@@ -145,7 +157,10 @@ fn prompts(filtering: &Filtering, report: Report<'_>) {
             report(format!("{at}.query"), "is empty; write what a user asks".into());
         }
         if question.tools.is_empty() {
-            report(format!("{at}.tools"), "is empty; write the names of the tools that answer it".into());
+            report(
+                format!("{at}.tools"),
+                "is empty; write the names of the tools that answer it".into(),
+            );
         }
     }
 }
@@ -164,10 +179,16 @@ fn llm(filtering: &Filtering, report: Report<'_>) {
     }
     match base_url.as_deref() {
         None if *provider == Provider::OpenAICompatible => {
-            report("filtering.llm.baseUrl".into(), "is missing; OpenAICompatible has no address of its own".into());
+            report(
+                "filtering.llm.baseUrl".into(),
+                "is missing; OpenAICompatible has no address of its own".into(),
+            );
         }
         Some(url) if !url.starts_with("https://") && !url.starts_with("http://") => {
-            report("filtering.llm.baseUrl".into(), "is not an http or https URL; write https://host/path".into());
+            report(
+                "filtering.llm.baseUrl".into(),
+                "is not an http or https URL; write https://host/path".into(),
+            );
         }
         _ => {}
     }

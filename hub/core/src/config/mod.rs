@@ -61,7 +61,11 @@ fn problems(config: &HubConfig) -> Vec<Problem> {
     let mut seen_prefixes: HashMap<&str, &str> = HashMap::new();
     for server in &config.servers {
         let mut wrong = |what: &str, message: String| {
-            let at = if what.is_empty() { server.name.clone() } else { format!("{}.{what}", server.name) };
+            let at = if what.is_empty() {
+                server.name.clone()
+            } else {
+                format!("{}.{what}", server.name)
+            };
             found.push(Problem { at: format!("servers.{at}"), message });
         };
         if !seen_names.insert(&server.name) {
@@ -69,7 +73,10 @@ fn problems(config: &HubConfig) -> Vec<Problem> {
         }
         match server.prefix.as_deref() {
             None if config.servers.len() > 1 => {
-                wrong("prefix", "is off, which only a hub with one server may; give it a prefix".into());
+                wrong(
+                    "prefix",
+                    "is off, which only a hub with one server may; give it a prefix".into(),
+                );
             }
             None => {}
             Some(prefix) => {
@@ -120,8 +127,14 @@ fn server_problems(server: &Server, wrong: &mut impl FnMut(&str, String)) {
     if host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
         // Not quoted: a placeholder may have put a secret into it.
         wrong("url", "is not an http or https URL; write https://host/path".into());
-    } else if host.and_then(|rest| rest.split('/').next()).is_some_and(|authority| authority.contains('@')) {
-        wrong("url", "has credentials in it, and URLs end up in logs; send them in a header".into());
+    } else if host
+        .and_then(|rest| rest.split('/').next())
+        .is_some_and(|authority| authority.contains('@'))
+    {
+        wrong(
+            "url",
+            "has credentials in it, and URLs end up in logs; send them in a header".into(),
+        );
     }
     if server.transport == Transport::Sse {
         wrong("transport", "Sse (HTTP+SSE of 2024-11-05) is not supported yet; most such servers also speak Streamable HTTP, usually at /mcp".into());
@@ -134,7 +147,10 @@ fn server_problems(server: &Server, wrong: &mut impl FnMut(&str, String)) {
     }
     for header in &server.headers {
         if header.name.is_empty()
-            || !header.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+            || !header
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
         {
             wrong("headers", format!("\"{}\" is no header name", header.name));
         }
@@ -143,7 +159,10 @@ fn server_problems(server: &Server, wrong: &mut impl FnMut(&str, String)) {
 
 fn not_an_object(text: &str) -> Problem {
     let message = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) => "is JSON, but no object; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}".to_owned(),
+        Ok(_) => {
+            "is JSON, but no object; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
+                .to_owned()
+        }
         Err(error) if text.lines().any(|line| line.trim_start().starts_with("//")) => {
             format!("is not JSON: {error}; comments are not allowed, take them out")
         }

@@ -26,10 +26,13 @@ fn value(name: &str, environment: Environment<'_>) -> Result<String, String> {
         Some(("input", _)) => {
             return Err("${input:…} is asked for by an editor, and there is none here; write ${NAME} and set that environment variable".into());
         }
-        Some((kind, _)) => return Err(format!("${{{kind}:…}} is not known; write ${{NAME}} or ${{env:NAME}}")),
+        Some((kind, _)) => {
+            return Err(format!("${{{kind}:…}} is not known; write ${{NAME}} or ${{env:NAME}}"));
+        }
     };
     if variable.is_empty() || !variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(format!("${{{name}}} is no variable; write ${{NAME}}"));
     }
-    environment(variable).ok_or_else(|| format!("${{{name}}} is not set; set the environment variable {variable}"))
+    environment(variable)
+        .ok_or_else(|| format!("${{{name}}} is not set; set the environment variable {variable}"))
 }

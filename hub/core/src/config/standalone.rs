@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcphub_wire::config::{
-    ConnectionPool, Filtering, Header, HeaderValue, HubConfig, Isolation, Limits, SCHEMA, Server, Sessions, ToolRules,
-    Transport,
+    ConnectionPool, Filtering, Header, HeaderValue, HubConfig, Isolation, Limits, SCHEMA, Server,
+    Sessions, ToolRules, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,10 @@ struct Reader<'e> {
 }
 
 /// Reads the members of such a file.
-pub(super) fn read(members: &[Member<'_>], environment: Environment<'_>) -> Result<HubConfig, Problems> {
+pub(super) fn read(
+    members: &[Member<'_>],
+    environment: Environment<'_>,
+) -> Result<HubConfig, Problems> {
     let mut reader = Reader { environment, problems: Vec::new() };
     let config = reader.config(members);
     if reader.problems.is_empty() { Ok(config) } else { Err(Problems(reader.problems)) }
@@ -111,21 +114,43 @@ impl Reader<'_> {
                     lists += 1;
                     config.servers = self.servers(key, member.value);
                 }
-                "filtering" => config.filtering = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "access" => config.access = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "flags" => config.flags = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "sessions" => config.sessions = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "limits" => config.limits = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "connectionPool" => config.connection_pool = self.strictly_typed(key, member.value).unwrap_or_default(),
-                "allowedOrigins" => config.allowed_origins = self.typed(key, member.value).unwrap_or_default(),
-                "startupTimeoutMs" => config.startup_timeout_ms = self.typed(key, member.value).unwrap_or_default(),
-                "drainTimeoutMs" => config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default(),
+                "filtering" => {
+                    config.filtering = self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "access" => {
+                    config.access = self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "flags" => {
+                    config.flags = self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "sessions" => {
+                    config.sessions = self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "limits" => {
+                    config.limits = self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "connectionPool" => {
+                    config.connection_pool =
+                        self.strictly_typed(key, member.value).unwrap_or_default()
+                }
+                "allowedOrigins" => {
+                    config.allowed_origins = self.typed(key, member.value).unwrap_or_default()
+                }
+                "startupTimeoutMs" => {
+                    config.startup_timeout_ms = self.typed(key, member.value).unwrap_or_default()
+                }
+                "drainTimeoutMs" => {
+                    config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default()
+                }
                 "inputs" | "$schema" => {} // VS Code asks people for inputs; a use of one is refused where it is used
                 _ => self.wrong(key, UNKNOWN_KEY),
             }
         }
         match lists {
-            0 => self.wrong("", "has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"),
+            0 => self.wrong(
+                "",
+                "has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}",
+            ),
             1 => {}
             _ => self.wrong("", "has servers twice; keep one of mcpServers and servers"),
         }
@@ -138,7 +163,10 @@ impl Reader<'_> {
             return Vec::new();
         };
         let alone = entries.len() == 1;
-        entries.iter().filter_map(|entry| self.server(&format!("{list}.{}", entry.key), entry, alone)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| self.server(&format!("{list}.{}", entry.key), entry, alone))
+            .collect()
     }
 
     fn server(&mut self, at: &str, entry: &Member<'_>, alone: bool) -> Option<Server> {
@@ -174,10 +202,15 @@ impl Reader<'_> {
         };
         let transport = match entry.kind.as_deref() {
             None => Transport::Auto,
-            Some("http" | "streamable-http" | "streamableHttp" | "streamable_http") => Transport::StreamableHttp,
+            Some("http" | "streamable-http" | "streamableHttp" | "streamable_http") => {
+                Transport::StreamableHttp
+            }
             Some("sse") => Transport::Sse,
             Some(other) => {
-                self.wrong(&format!("{at}.type"), format!("\"{other}\" is not known; leave it out or write http"));
+                self.wrong(
+                    &format!("{at}.type"),
+                    format!("\"{other}\" is not known; leave it out or write http"),
+                );
                 return None;
             }
         };
@@ -230,7 +263,11 @@ impl Reader<'_> {
 
     /// The same, for types that ignore keys that they do not know: a misspelt `deny` would show tools that its author
     /// thinks hidden.
-    fn strictly_typed<T: DeserializeOwned + Serialize>(&mut self, at: &str, text: &str) -> Option<T> {
+    fn strictly_typed<T: DeserializeOwned + Serialize>(
+        &mut self,
+        at: &str,
+        text: &str,
+    ) -> Option<T> {
         let typed: T = self.typed(at, text)?;
         let written = serde_json::from_str(text).unwrap_or_default();
         let known = serde_json::to_value(&typed).unwrap_or_default();

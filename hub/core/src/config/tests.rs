@@ -58,7 +58,10 @@ fn a_compiled_config_is_read_as_it_is() {
     "{\n// hi\n}",
     "the file is not JSON: key must be a string at line 2 column 1; comments are not allowed, take them out"
 )]
-#[case::no_servers("{}", "the file has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}")]
+#[case::no_servers(
+    "{}",
+    "the file has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
+)]
 #[case::unset(
     r#"{"mcpServers":{"gh":{"url":"http://h","headers":{"A":"${GITHUB_TOKEN}"}}}}"#,
     "mcpServers.gh.headers.A: ${GITHUB_TOKEN} is not set; set the environment variable GITHUB_TOKEN"
@@ -71,7 +74,10 @@ fn a_compiled_config_is_read_as_it_is() {
     r#"{"mcpServers":{"f":{"url":"http://h","ulr":1}}}"#,
     "mcpServers.f.ulr: is not known to mcp-hub; take it out"
 )]
-#[case::no_url(r#"{"mcpServers":{"f":{}}}"#, "mcpServers.f: has no url; write \"url\": \"https://…\"")]
+#[case::no_url(
+    r#"{"mcpServers":{"f":{}}}"#,
+    "mcpServers.f: has no url; write \"url\": \"https://…\""
+)]
 #[case::not_http(
     r#"{"mcpServers":{"f":{"url":"ws://h"}}}"#,
     "servers.f.url: is not an http or https URL; write https://host/path"
@@ -96,7 +102,10 @@ fn a_compiled_config_is_read_as_it_is() {
     r#"{"mcpServers":{"a":{"url":"http://h"},"a":{"url":"http://h","prefix":"b"}}}"#,
     "servers.a: is there twice; give the second another name"
 )]
-fn what_is_wrong_is_said_with_its_place_and_what_to_write(#[case] text: &str, #[case] expected: &str) {
+fn what_is_wrong_is_said_with_its_place_and_what_to_write(
+    #[case] text: &str,
+    #[case] expected: &str,
+) {
     assert_eq!(read(text).unwrap_err(), expected);
 }
 
@@ -107,9 +116,14 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write(#[case] text: &str, #[
 #[case("${}", "is no variable")]
 #[case("${TOKEN", "has no \"}\"")]
 fn placeholders_that_are_none_are_refused(#[case] value: &str, #[case] expected: &str) {
-    let text = serde_json::json!({"mcpServers": {"a": {"url": "http://h", "headers": {"k": value}}}}).to_string();
+    let text =
+        serde_json::json!({"mcpServers": {"a": {"url": "http://h", "headers": {"k": value}}}})
+            .to_string();
     let message = read(&text).unwrap_err();
-    assert!(message.starts_with("mcpServers.a.headers.k: ") && message.contains(expected), "{message}");
+    assert!(
+        message.starts_with("mcpServers.a.headers.k: ") && message.contains(expected),
+        "{message}"
+    );
 }
 
 #[test]
@@ -133,10 +147,19 @@ fn no_problem_ever_quotes_a_secret() {
 
 // A misspelt deny shows tools that its author thinks hidden.
 #[rstest]
-#[case(r#"{"mcpServers":{"a":{"url":"http://a","tools":{"denny":["rm*"]}}}}"#, "mcpServers.a.tools.denny")]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a","tools":{"denny":["rm*"]}}}}"#,
+    "mcpServers.a.tools.denny"
+)]
 #[case(r#"{"mcpServers":{"a":{"url":"http://a"}},"filtering":{"mod":"Static"}}"#, "filtering.mod")]
-#[case(r#"{"mcpServers":{"a":{"url":"http://a"}},"filtering":{"servers":{"dny":["a"]}}}"#, "filtering.servers.dny")]
-#[case(r#"{"mcpServers":{"a":{"url":"http://a"}},"limits":{"maxRequests":1}}"#, "limits.maxRequests")]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a"}},"filtering":{"servers":{"dny":["a"]}}}"#,
+    "filtering.servers.dny"
+)]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a"}},"limits":{"maxRequests":1}}"#,
+    "limits.maxRequests"
+)]
 fn a_misspelt_key_at_any_depth_is_named(#[case] text: &str, #[case] at: &str) {
     assert_eq!(read(text).unwrap_err(), format!("{at}: is not known to mcp-hub; take it out"));
 }
@@ -144,13 +167,19 @@ fn a_misspelt_key_at_any_depth_is_named(#[case] text: &str, #[case] at: &str) {
 #[test]
 fn renamed_and_described_tools_have_any_name() {
     let tools = r#"{"allow":["*"],"rename":{"x":"y"},"describe":{"x":"z"},"timeoutMs":{"x":5}}"#;
-    let config = read(&format!(r#"{{"mcpServers":{{"a":{{"url":"http://a","tools":{tools}}}}}}}"#)).unwrap();
-    assert_eq!((config.servers[0].tools.rename["x"].as_str(), config.servers[0].tools.timeout_ms["x"]), ("y", 5));
+    let config =
+        read(&format!(r#"{{"mcpServers":{{"a":{{"url":"http://a","tools":{tools}}}}}}}"#)).unwrap();
+    assert_eq!(
+        (config.servers[0].tools.rename["x"].as_str(), config.servers[0].tools.timeout_ms["x"]),
+        ("y", 5)
+    );
 }
 
 /// Problems of a config of servers a and b with these members beside.
 fn beside(members: &str) -> String {
-    let text = format!(r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#);
+    let text = format!(
+        r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#
+    );
     read(&text).err().unwrap_or_default()
 }
 
@@ -222,7 +251,10 @@ fn a_wrong_filter_is_named(#[case] members: &str, #[case] expected: &str) {
 #[test]
 fn a_budget_in_tokens_below_the_meta_tools_is_named_with_what_they_take() {
     let message = beside(r#""filtering":{"toolBudget":{"maxTools":50,"maxTokens":100}}"#);
-    assert!(message.starts_with("filtering.toolBudget.maxTokens: is 100, and the hub's own tools"), "{message}");
+    assert!(
+        message.starts_with("filtering.toolBudget.maxTokens: is 100, and the hub's own tools"),
+        "{message}"
+    );
 }
 
 #[test]

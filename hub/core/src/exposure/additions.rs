@@ -47,7 +47,12 @@ impl Additions {
             self.used(name);
         }
         while self.entries.len() > MAX {
-            let oldest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.used).map(|(at, _)| at);
+            let oldest = self
+                .entries
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, entry)| entry.used)
+                .map(|(at, _)| at);
             self.entries.remove(oldest.unwrap_or_default());
         }
     }

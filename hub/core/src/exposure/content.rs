@@ -50,7 +50,12 @@ impl Content {
 
     /// What is listed where not everything is: pinned tools first, in the order of the sight, then what the session
     /// added, in the order in which it did: what is added later must not move what a prompt cache holds.
-    pub(super) fn chosen(sight: &Sight, exposure: Default, additions: Option<&Additions>, mut room: Room) -> Self {
+    pub(super) fn chosen(
+        sight: &Sight,
+        exposure: Default,
+        additions: Option<&Additions>,
+        mut room: Room,
+    ) -> Self {
         let mut wanted = wanted(sight, exposure, additions);
         if sight.visibility().is_hierarchical() {
             return Self::grouped(sight, &wanted, &room);
@@ -72,7 +77,8 @@ impl Content {
 fn wanted(sight: &Sight, exposure: Default, additions: Option<&Additions>) -> Vec<Wanted> {
     let pinned = (0..sight.tools.len()).filter(|&position| sight.is_pinned(position));
     let pinned = pinned.filter(|_| matches!(exposure, Default::Minimal | Default::All));
-    let mut wanted: Vec<Wanted> = pinned.map(|position| Wanted { position, order: (false, position) }).collect();
+    let mut wanted: Vec<Wanted> =
+        pinned.map(|position| Wanted { position, order: (false, position) }).collect();
     let Some(additions) = additions else { return wanted };
     let mut taken = vec![false; sight.tools.len()];
     for Wanted { position, .. } in &wanted {
@@ -116,7 +122,9 @@ impl Grouping<'_> {
         let more = [&*self.kept, wanted].concat();
         let positions = in_order(&mut more.clone());
         let all = positions.iter().copied();
-        if let Some(hierarchy) = Hierarchy::within(self.sight, all, self.room.tools, self.room.tokens) {
+        if let Some(hierarchy) =
+            Hierarchy::within(self.sight, all, self.room.tools, self.room.tokens)
+        {
             self.kept = more;
             self.content = Content { positions, hierarchy };
             return;
@@ -161,7 +169,11 @@ impl Room {
     /// Takes a place for the tool, if there is one.
     fn take(&mut self, tool: Option<&Arc<Tool>>) -> bool {
         let (Some(tool), Some(tools)) = (tool, self.tools.checked_sub(1)) else { return false };
-        let tokens = if self.tokens == u32::MAX { Some(u32::MAX) } else { self.tokens.checked_sub(tool.tokens()) };
+        let tokens = if self.tokens == u32::MAX {
+            Some(u32::MAX)
+        } else {
+            self.tokens.checked_sub(tool.tokens())
+        };
         let Some(tokens) = tokens else { return false };
         *self = Self { tools, tokens };
         true

@@ -27,7 +27,8 @@ fn added(prompted: bool, names: &[&str]) -> Additions {
     additions
 }
 
-const SEARCH: [&str; 4] = ["hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
+const SEARCH: [&str; 4] =
+    ["hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
 
 fn with_search(tools: &[&str]) -> Vec<String> {
     SEARCH.iter().chain(tools).map(|&name| name.to_owned()).collect()
@@ -49,28 +50,41 @@ fn what_fits_is_listed_and_there_is_nothing_to_search() {
 // A list that is cut in silence hides tools that nobody can find.
 #[test]
 fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted() {
-    let sight = of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
+    let sight =
+        of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
     let exposure = sight.exposure(Asker::Stateless);
     assert_eq!(listed(&exposure), SEARCH, "meta-tools stay however small the budget is");
     assert_eq!((exposure.search, exposure.unlisted()), (true, 4));
 
     let sight = sight_of(&["a", "b", "c"], &["get", "put"], |config| {
-        filtering(config, json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 5, "maxTokens": 100_000}}));
+        filtering(
+            config,
+            json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 5, "maxTokens": 100_000}}),
+        );
     });
     assert_eq!(stateless(&sight), with_search(&["a__put"]), "meta-tools count too");
 }
 
 #[test]
 fn a_budget_in_tokens_holds_as_one_in_tools_does() {
-    let meta: u32 = SEARCH.iter().map(|name| MetaTool::named(name).unwrap().definition(&of(json!({}))).tokens).sum();
+    let meta: u32 = SEARCH
+        .iter()
+        .map(|name| MetaTool::named(name).unwrap().definition(&of(json!({}))).tokens)
+        .sum();
     let one = of(json!({})).tools[0].tokens();
-    let rules = |max: u32| json!({"staticTools": ["*"], "toolBudget": {"maxTools": 99, "maxTokens": max}});
+    let rules =
+        |max: u32| json!({"staticTools": ["*"], "toolBudget": {"maxTools": 99, "maxTokens": max}});
     assert_eq!(stateless(&of(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
     assert_eq!(stateless(&of(rules(4 * one - 1))), SEARCH);
     // More tools, so that a budget above the meta-tools is still below all.
     let many = sight_of(
         &["a"],
-        &(0..200).map(|n| format!("t{n:03}")).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>(),
+        &(0..200)
+            .map(|n| format!("t{n:03}"))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
         |config| {
             filtering(config, rules(meta + 100));
         },
@@ -93,18 +107,21 @@ fn a_budget_that_holds_the_grouped_list_shows_everything() {
     let sight = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
     let exposure = sight.exposure(Asker::Stateless);
     assert_eq!(listed(&exposure), ["a__do", "b__do"]);
-    assert_eq!((exposure.listed(), exposure.unlisted(), exposure.entries(), exposure.search), (4, 0, 2, false));
+    assert_eq!(
+        (exposure.listed(), exposure.unlisted(), exposure.entries(), exposure.search),
+        (4, 0, 2, false)
+    );
     assert!((0..4).all(|position| exposure.lists(position)));
     let tokens = exposure.tokens();
-    let list = |max: u32| stateless(&grouped(json!({"toolBudget": {"maxTools": 9, "maxTokens": max}})));
+    let list =
+        |max: u32| stateless(&grouped(json!({"toolBudget": {"maxTools": 9, "maxTokens": max}})));
     assert_eq!(list(tokens), ["a__do", "b__do"]);
     assert_eq!(list(tokens - 1), SEARCH);
 }
 
 #[test]
 fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
-    let rules =
-        |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
+    let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
     let exposure = grouped(rules(1)).exposure(Asker::Stateless);
     assert_eq!((listed(&exposure), exposure.unlisted()), (with_search(&[]), 4));
     let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
@@ -146,12 +163,18 @@ fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
 
 #[test]
 fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
-    let sight = grouped(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}));
+    let sight = grouped(
+        json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}),
+    );
     let list = |additions: &Additions| listed(&sight.exposure(Asker::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put"]);
     assert_eq!(list(&additions), with_all_meta(&["a__do"]));
     additions.add(["b__put"].into_iter());
-    assert_eq!(list(&additions), with_all_meta(&["b__put"]), "one place is left, and b__put was used last");
+    assert_eq!(
+        list(&additions),
+        with_all_meta(&["b__put"]),
+        "one place is left, and b__put was used last"
+    );
     additions.used("a__get");
     additions.used("a__put");
     assert_eq!(list(&additions), with_all_meta(&["a__do"]));
@@ -195,7 +218,10 @@ fn by_prompt_a_list_begins_with_the_default_exposure() {
     let all = ["a__get", "a__put", "b__get", "b__put"];
     assert_eq!(lists("All"), (with_all_meta(&all), with_search(&all)));
     let zero = of(rules("Zero")).exposure(Asker::Stateless);
-    assert!(zero.search && !zero.has(MetaTool::AnalyzePrompt), "what is not listed can be called by who knows of it");
+    assert!(
+        zero.search && !zero.has(MetaTool::AnalyzePrompt),
+        "what is not listed can be called by who knows of it"
+    );
 }
 
 #[test]
@@ -214,8 +240,9 @@ fn after_the_first_prompt_what_it_chose_takes_the_place_of_everything() {
 
 #[test]
 fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
-    let sight =
-        of(json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}));
+    let sight = of(
+        json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}),
+    );
     let mut additions = added(true, &["b__put", "gone", "a__put"]);
     additions.add(["a__get"].into_iter());
     additions.used("b__put");
@@ -227,10 +254,15 @@ fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
 
 #[test]
 fn over_the_budget_the_least_recently_used_additions_go_first() {
-    let sight = of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
+    let sight =
+        of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
     let list = |additions: &Additions| listed(&sight.exposure(Asker::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put", "b__get"]);
-    assert_eq!(list(&additions), with_all_meta(&["a__get", "a__put"]), "of one prompt the worst goes");
+    assert_eq!(
+        list(&additions),
+        with_all_meta(&["a__get", "a__put"]),
+        "of one prompt the worst goes"
+    );
     additions.used("b__get");
     additions.used("a__put");
     assert_eq!(list(&additions), with_all_meta(&["a__put", "b__get"]));
@@ -245,7 +277,9 @@ fn a_thousand_additions_are_remembered_and_no_more() {
     for name in &names {
         additions.add([name.as_str()].into_iter());
     }
-    assert!(!additions.contains("t499") && additions.contains("t500") && additions.contains("t1499"));
+    assert!(
+        !additions.contains("t499") && additions.contains("t500") && additions.contains("t1499")
+    );
 }
 
 #[test]
@@ -253,7 +287,10 @@ fn a_list_that_depends_on_nothing_of_its_caller_is_made_once() {
     let sight = of(json!({"mode": "PromptBased"}));
     assert!(Arc::ptr_eq(&sight.exposure(Asker::Stateless), &sight.exposure(Asker::Stateless)));
     let none = Additions::default();
-    assert!(Arc::ptr_eq(&sight.exposure(Asker::Session(&none)), &sight.exposure(Asker::Session(&none))));
+    assert!(Arc::ptr_eq(
+        &sight.exposure(Asker::Session(&none)),
+        &sight.exposure(Asker::Session(&none))
+    ));
     let (mine, other) = (added(true, &["a__get"]), added(true, &["a__put"]));
     let digest = |additions: &Additions| sight.exposure(Asker::Session(additions)).digest;
     assert_ne!(digest(&mine), digest(&other));

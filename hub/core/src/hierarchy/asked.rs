@@ -38,14 +38,22 @@ impl Dispatcher {
             None => Some(Vec::new()),
         };
         let Some(members) = members else {
-            return Asked::Refused(r#"write {"action": NAME, "arguments": {…}}, and no member twice"#.to_owned());
+            return Asked::Refused(
+                r#"write {"action": NAME, "arguments": {…}}, and no member twice"#.to_owned(),
+            );
         };
-        let value = |key: &str| members.iter().find(|member| member.key == key).map(|member| member.value);
+        let value =
+            |key: &str| members.iter().find(|member| member.key == key).map(|member| member.value);
         let Some(action) = value("action").and_then(object::unquoted) else {
             return Asked::Refused(format!("action is missing; it is one of {}", self.actions()));
         };
-        if let Some(stray) = members.iter().find(|member| !matches!(&*member.key, "action" | "arguments")) {
-            return Asked::Refused(format!("{} is not known here; put it into arguments", quoted(&stray.key)));
+        if let Some(stray) =
+            members.iter().find(|member| !matches!(&*member.key, "action" | "arguments"))
+        {
+            return Asked::Refused(format!(
+                "{} is not known here; put it into arguments",
+                quoted(&stray.key)
+            ));
         }
         let arguments = value("arguments").filter(|text| *text != "null").unwrap_or("{}");
         if !arguments.starts_with('{') {
@@ -55,8 +63,14 @@ impl Dispatcher {
             return self.explained(arguments);
         }
         match self.member(&action, correct) {
-            Some((position, tool, correction)) => Asked::Call { position, name: &tool.exposed, arguments, correction },
-            None => Asked::Refused(format!("there is no action {}; there are {}", quoted(&action), self.actions())),
+            Some((position, tool, correction)) => {
+                Asked::Call { position, name: &tool.exposed, arguments, correction }
+            }
+            None => Asked::Refused(format!(
+                "there is no action {}; there are {}",
+                quoted(&action),
+                self.actions()
+            )),
         }
     }
 
@@ -65,23 +79,32 @@ impl Dispatcher {
         let (actions, tools) = (self.entry.actions(), &self.entry.tools);
         let exact = || actions.iter().position(|one| one == action);
         let at = |place: usize| Some((*self.positions.get(place)?, &**tools.get(place)?));
-        if let Some(place) = exact().or_else(|| tools.iter().position(|tool| tool.exposed == action)) {
+        if let Some(place) =
+            exact().or_else(|| tools.iter().position(|tool| tool.exposed == action))
+        {
             return at(place).map(|(position, tool)| (position, tool, None));
         }
-        let words: Vec<&str> = actions.iter().map(String::as_str).chain([self.entry.help()]).collect();
+        let words: Vec<&str> =
+            actions.iter().map(String::as_str).chain([self.entry.help()]).collect();
         let meant = crate::arguments::meant(action, &words).filter(|_| correct)?;
         let (position, tool) = at(actions.iter().position(|one| one == meant)?)?;
         let (from, to) = (Some(action.to_owned()), Some(meant.to_owned()));
-        Some((position, tool, Some(Correction { kind: Kind::Enum, path: "action".to_owned(), from, to })))
+        Some((
+            position,
+            tool,
+            Some(Correction { kind: Kind::Enum, path: "action".to_owned(), from, to }),
+        ))
     }
 
     fn explained<'a>(&self, arguments: &str) -> Asked<'a> {
         let members = object::members(arguments).unwrap_or_default();
-        let action = members.iter().find(|member| member.key == "action").map(|member| member.value);
+        let action =
+            members.iter().find(|member| member.key == "action").map(|member| member.value);
         let Some(action) = action.and_then(object::unquoted) else {
             let actions = self.entry.actions().iter().zip(&self.entry.tools);
-            let lines =
-                actions.map(|(action, tool)| format!("- {action}: {}", entry::first_sentence(&tool.description)));
+            let lines = actions.map(|(action, tool)| {
+                format!("- {action}: {}", entry::first_sentence(&tool.description))
+            });
             return Asked::Help(format!(
                 "Actions of {}:\n{}\nFor one of them: {{\"action\": \"{}\", \"arguments\": {{\"action\": NAME}}}}",
                 self.entry.name,
@@ -91,7 +114,11 @@ impl Dispatcher {
         };
         match self.member(&action, true) {
             Some((_, tool, _)) => Asked::Help(tool.definition.clone()),
-            None => Asked::Refused(format!("there is no action {}; there are {}", quoted(&action), self.actions())),
+            None => Asked::Refused(format!(
+                "there is no action {}; there are {}",
+                quoted(&action),
+                self.actions()
+            )),
         }
     }
 

@@ -59,7 +59,9 @@ impl Entry {
     pub fn tokens(&self) -> u32 {
         *self.tokens.get_or_init(|| {
             let members = object::members(self.definition()).unwrap_or_default();
-            let value = |key: &str| members.iter().find(|member| member.key == key).map_or("", |member| member.value);
+            let value = |key: &str| {
+                members.iter().find(|member| member.key == key).map_or("", |member| member.value)
+            };
             let description = object::unquoted(value("description")).unwrap_or_default();
             tokens::of_definition(&self.name, &description, value("inputSchema"))
         })
@@ -87,7 +89,9 @@ impl Written {
             let has = |tool: &&Arc<Tool>| tool.bare == bare || tool.exposed == bare;
             tools.iter().filter(has).count() == 1
         };
-        let action = |tool: &Arc<Tool>| if is_alone(&tool.bare) { tool.bare.clone() } else { tool.exposed.clone() };
+        let action = |tool: &Arc<Tool>| {
+            if is_alone(&tool.bare) { tool.bare.clone() } else { tool.exposed.clone() }
+        };
         let actions: Vec<String> = tools.iter().map(action).collect();
         let mut help = HELP.to_owned();
         while actions.contains(&help) {
@@ -107,7 +111,10 @@ fn worst(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
     let all = |says: &dyn Fn(Hints) -> bool| Some(hints.clone().all(says));
     Hints {
         read_only: all(&|hints| hints.read_only == Some(true)),
-        destructive: all(&|hints| hints.read_only == Some(true) || hints.destructive == Some(false)).map(|safe| !safe),
+        destructive: all(&|hints| {
+            hints.read_only == Some(true) || hints.destructive == Some(false)
+        })
+        .map(|safe| !safe),
         idempotent: all(&|hints| hints.read_only == Some(true) || hints.idempotent == Some(true)),
         open_world: all(&|hints| hints.open_world == Some(false)).map(|closed| !closed),
     }
@@ -122,7 +129,8 @@ fn described(category: Option<&str>, tools: &[Arc<Tool>], help: &str) -> String 
     }
     let more = servers.len().saturating_sub(NAMED_SERVERS);
     let more = (more > 0).then(|| format!("{more} more"));
-    let named: Vec<&str> = servers.iter().copied().take(NAMED_SERVERS).chain(more.as_deref()).collect();
+    let named: Vec<&str> =
+        servers.iter().copied().take(NAMED_SERVERS).chain(more.as_deref()).collect();
     let of = match category {
         None => format!("of the server {}", named.join(", ")),
         Some(category) => format!("for {category} (servers: {})", named.join(", ")),
@@ -162,7 +170,8 @@ fn schema(actions: &[String], tools: &[Arc<Tool>], help: &str) -> Value {
         said => format!("- {name}: {said}"),
     });
     let description = lines.collect::<Vec<_>>().join("\n");
-    let shown = actions.iter().map(String::as_str).zip(tools.iter().map(|tool| tool.input_schema()));
+    let shown =
+        actions.iter().map(String::as_str).zip(tools.iter().map(|tool| tool.input_schema()));
     let shown = shown::all(shown);
     let actions: Vec<&str> = names.collect();
     json!({

@@ -54,7 +54,9 @@ impl Kept {
         let room = definitions(tools).saturating_mul(2).max(LEAST_BYTES);
         let mut entries = Cache::with_weighter(ENTRIES, room, Bytes);
         let same: HashSet<*const Tool> = tools.iter().map(Arc::as_ptr).collect();
-        for (digest, entry) in before.iter().flat_map(|before| before.lock().iter().map(owned).collect::<Vec<_>>()) {
+        for (digest, entry) in
+            before.iter().flat_map(|before| before.lock().iter().map(owned).collect::<Vec<_>>())
+        {
             if entry.tools.iter().all(|tool| same.contains(&Arc::as_ptr(tool))) {
                 entries.insert(digest, entry);
             }

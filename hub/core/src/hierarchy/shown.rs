@@ -24,7 +24,8 @@ pub(super) fn all<'a>(actions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<
         })
         .collect();
     while !fits(&shown) {
-        let largest = shown.iter_mut().max_by_key(|shown| shown.length).filter(|shown| shown.length > 0);
+        let largest =
+            shown.iter_mut().max_by_key(|shown| shown.length).filter(|shown| shown.length > 0);
         let Some(largest) = largest else { break };
         let schema = bare(largest.schema.get("title").and_then(Value::as_str).unwrap_or_default());
         // Its length is not counted again: it cannot become shorter.
@@ -69,7 +70,8 @@ fn of(action: &str, schema: &str) -> Option<Value> {
     keywords.insert("type".to_owned(), json!("object"));
     keywords.insert("title".to_owned(), json!(action));
     // Real servers write what is no JSON Schema; inside another schema it would spoil the whole.
-    (vendor::breaches_inside(&shown).is_empty() && jsonschema::meta::is_valid(&shown)).then_some(shown)
+    (vendor::breaches_inside(&shown).is_empty() && jsonschema::meta::is_valid(&shown))
+        .then_some(shown)
 }
 
 /// A schema without references; `None`: it is too large.
@@ -84,7 +86,9 @@ fn written_out<'a>(
     let Some(keywords) = node.as_object() else { return Some(json!({})) };
     if let Some(name) = keywords.get("$ref").and_then(Value::as_str) {
         // One that contains itself ends here.
-        let (Some(target), false) = (resolved(root, name), within.contains(&name)) else { return Some(json!({})) };
+        let (Some(target), false) = (resolved(root, name), within.contains(&name)) else {
+            return Some(json!({}));
+        };
         within.push(name);
         let target = written_out(root, target, depth, within, left);
         within.pop();
@@ -114,7 +118,14 @@ fn written_out<'a>(
                 list.iter().map(below).collect::<Option<Value>>()?
             }
             (
-                "items" | "additionalProperties" | "not" | "if" | "then" | "else" | "contains" | "propertyNames",
+                "items"
+                | "additionalProperties"
+                | "not"
+                | "if"
+                | "then"
+                | "else"
+                | "contains"
+                | "propertyNames",
                 Value::Object(_),
             ) => below(value)?,
             _ => value.clone(),
@@ -134,7 +145,11 @@ fn with_words(mut shown: Map<String, Value>) -> Map<String, Value> {
         return shown;
     }
     let listed: Vec<String> = values.iter().map(Value::to_string).collect();
-    let before = shown.get("description").and_then(Value::as_str).map(|text| format!("{text} ")).unwrap_or_default();
+    let before = shown
+        .get("description")
+        .and_then(Value::as_str)
+        .map(|text| format!("{text} "))
+        .unwrap_or_default();
     let description = format!("{before}One of: {}.", listed.join(", "));
     shown.remove("enum");
     shown.remove("enumDescriptions");

@@ -19,10 +19,14 @@ fn filtered(servers: &[(&str, Vec<Value>)], filtering: &Value) -> Sight {
         .iter()
         .map(|(name, _)| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}))
         .collect();
-    let config = serde_json::from_value(json!({"schema": 1, "servers": config, "filtering": filtering})).unwrap();
+    let config =
+        serde_json::from_value(json!({"schema": 1, "servers": config, "filtering": filtering}))
+            .unwrap();
     let list = |tools: &Vec<Value>| {
-        let tools =
-            tools.iter().map(|tool| Definition { name: tool["name"].as_str().unwrap().into(), text: tool.to_string() });
+        let tools = tools.iter().map(|tool| Definition {
+            name: tool["name"].as_str().unwrap().into(),
+            text: tool.to_string(),
+        });
         Some(Arc::new(ServerList { tools: tools.collect(), ..Default::default() }))
     };
     let lists: Vec<_> = servers.iter().map(|(_, tools)| list(tools)).collect();
@@ -60,7 +64,12 @@ fn the_tools_of_a_server_become_one_and_a_single_tool_stays() {
     let schema = &definition["inputSchema"];
     assert_eq!(schema["properties"]["action"]["enum"], json!(["read", "write", "help"]));
     assert_eq!(schema["properties"]["action"]["enumDescriptions"][0], "Reads a file.");
-    assert!(schema["properties"]["action"]["description"].as_str().unwrap().contains("- write: Does write.\n"));
+    assert!(
+        schema["properties"]["action"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("- write: Does write.\n")
+    );
     assert_eq!(
         schema["properties"]["arguments"]["anyOf"][0],
         json!({"title": "read", "type": "object", "properties": {"at": {"type": "array", "items": {}}}})
@@ -74,21 +83,31 @@ fn by_category() -> Sight {
         ("disk", vec![tool("read_file"), tool("write_file"), tool("send_mail")]),
         ("nas", vec![tool("read_file"), tool("delete_file")]),
     ];
-    filtered(&servers, &json!({"mode": "Category", "categories": {"expose": ["filesystem", "communication"]}}))
+    filtered(
+        &servers,
+        &json!({"mode": "Category", "categories": {"expose": ["filesystem", "communication"]}}),
+    )
 }
 
 #[test]
 fn by_category_the_tools_of_several_servers_become_one() {
     let hierarchy = whole(&by_category());
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+    let names: Vec<&str> =
+        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["filesystem__do"]);
     assert_eq!(hierarchy.tools[0].exposed, "disk__send_mail");
     let definition = definition(&hierarchy, 0);
     let description = definition["description"].as_str().unwrap();
-    assert!(description.starts_with("Calls one of 4 tools for filesystem (servers: disk, nas): "), "{description}");
+    assert!(
+        description.starts_with("Calls one of 4 tools for filesystem (servers: disk, nas): "),
+        "{description}"
+    );
     let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
     // What both servers have goes by its whole name.
-    assert_eq!(*actions, json!(["disk__read_file", "write_file", "nas__read_file", "delete_file", "help"]));
+    assert_eq!(
+        *actions,
+        json!(["disk__read_file", "write_file", "nas__read_file", "delete_file", "help"])
+    );
     assert_eq!(vendor::breaches("filesystem__do", &definition["inputSchema"]), []);
 }
 
@@ -100,7 +119,8 @@ fn in_hybrid_the_servers_that_are_named_stay_together() {
     ];
     let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]}, "categories": {"expose": ["filesystem"]}});
     let hierarchy = whole(&filtered(&servers, &rules));
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+    let names: Vec<&str> =
+        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["disk__do", "filesystem__do"]);
     assert!(hierarchy.tools.is_empty());
 }
@@ -108,7 +128,9 @@ fn in_hybrid_the_servers_that_are_named_stay_together() {
 // A category's name is whatever somebody writes; `hub__` is that of the hub's own tools.
 #[test]
 fn a_category_of_any_name_gives_a_name_that_clients_take() {
-    for (category, expected) in [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")] {
+    for (category, expected) in
+        [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")]
+    {
         let servers = [("disk", vec![tool("do"), tool("b")])];
         let rules = json!({"mode": "Category", "categories": {"expose": [category], "custom": {"*": category}}});
         assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].entry.name, expected);
@@ -128,12 +150,17 @@ fn a_name_that_looks_like_that_of_another_server_s_tool_is_no_action_twice() {
     let dispatcher = &hierarchy.dispatchers[0];
     for tool in &sight.tools {
         let call = json!({"action": tool.exposed}).to_string();
-        let Asked::Call { name, .. } = dispatcher.asked(Some(&call), false) else { panic!("{call} is a call") };
+        let Asked::Call { name, .. } = dispatcher.asked(Some(&call), false) else {
+            panic!("{call} is a call")
+        };
         assert_eq!(name, tool.exposed);
     }
     let definition = definition(&hierarchy, 0);
     let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
-    assert_eq!(*actions, json!(["x__disk__read_file", "x__write_file", "read_file", "disk__write_file", "help"]));
+    assert_eq!(
+        *actions,
+        json!(["x__disk__read_file", "x__write_file", "read_file", "disk__write_file", "help"])
+    );
 }
 
 // A client's "always allow" for the dispatcher would else be one for every tool that destroys.
@@ -145,7 +172,8 @@ fn a_dispatching_tool_is_as_dangerous_as_the_worst_of_its_tools() {
         let said = definition(&hierarchy, 0)["annotations"].clone();
         (said["readOnlyHint"].clone(), said["destructiveHint"].clone())
     };
-    let (reads, writes, says_nothing) = (json!({"readOnlyHint": true}), json!({"destructiveHint": false}), json!({}));
+    let (reads, writes, says_nothing) =
+        (json!({"readOnlyHint": true}), json!({"destructiveHint": false}), json!({}));
     assert_eq!(said(&[reads.clone(), reads.clone()]), (json!(true), json!(false)));
     assert_eq!(said(&[reads.clone(), writes.clone()]), (json!(false), json!(false)));
     assert_eq!(said(&[reads, writes, says_nothing]), (json!(false), json!(true)));
@@ -157,7 +185,10 @@ fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
     let hierarchy = whole(&sight);
     let dispatcher = &hierarchy.dispatchers[0];
     assert_eq!(dispatcher.entry.name, "s__do_2");
-    assert!(matches!(dispatcher.asked(Some(r#"{"action":"help"}"#), false), Asked::Call { name: "s__help", .. }));
+    assert!(matches!(
+        dispatcher.asked(Some(r#"{"action":"help"}"#), false),
+        Asked::Call { name: "s__help", .. }
+    ));
     assert!(matches!(dispatcher.asked(Some(r#"{"action":"hub_help"}"#), false), Asked::Help(_)));
 }
 
@@ -165,7 +196,8 @@ fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
 fn a_server_with_many_tools_gets_several() {
     let many = (0..250).map(|number| tool(&format!("t{number:03}"))).collect();
     let hierarchy = whole(&sight(&[("s", many)]));
-    let names: Vec<&str> = hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+    let names: Vec<&str> =
+        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
     assert_eq!(names, ["s__do", "s__do_2", "s__do_3"]);
     assert_eq!(hierarchy.dispatchers[2].entry.tools.len(), 50);
 }
@@ -178,7 +210,10 @@ fn what_is_asked_wrongly_says_what_to_write() {
     });
     let hierarchy = whole(&sight);
     let dispatcher = &hierarchy.dispatchers[0];
-    assert_eq!(refused(dispatcher.asked(None, false)), "action is missing; it is one of read, write, help");
+    assert_eq!(
+        refused(dispatcher.asked(None, false)),
+        "action is missing; it is one of read, write, help"
+    );
     assert_eq!(
         refused(dispatcher.asked(Some(r#"{"action":"erase"}"#), true)),
         "there is no action \"erase\"; there are read, write, help"
@@ -191,7 +226,10 @@ fn what_is_asked_wrongly_says_what_to_write() {
         refused(dispatcher.asked(Some(r#"{"action":"read","arguments":[]}"#), false)),
         "arguments must be an object"
     );
-    assert!(refused(dispatcher.asked(Some(r#"{"action":"read","action":"write"}"#), false)).contains("twice"));
+    assert!(
+        refused(dispatcher.asked(Some(r#"{"action":"read","action":"write"}"#), false))
+            .contains("twice")
+    );
 }
 
 #[test]
@@ -200,35 +238,51 @@ fn an_action_with_a_typo_is_found_only_where_correction_is_on() {
     let hierarchy = whole(&sight);
     let asked = |correct| hierarchy.dispatchers[0].asked(Some(r#"{"action":"Write"}"#), correct);
     assert!(matches!(asked(false), Asked::Refused(_)));
-    let Asked::Call { name, correction: Some(correction), .. } = asked(true) else { panic!("corrected") };
-    assert_eq!((name, correction.path.as_str(), correction.to.as_deref()), ("files__write", "action", Some("write")));
+    let Asked::Call { name, correction: Some(correction), .. } = asked(true) else {
+        panic!("corrected")
+    };
+    assert_eq!(
+        (name, correction.path.as_str(), correction.to.as_deref()),
+        ("files__write", "action", Some("write"))
+    );
 }
 
 #[test]
 fn help_shows_a_definition_as_it_is() {
     let sight = files();
     let hierarchy = whole(&sight);
-    let asked = hierarchy.dispatchers[0].asked(Some(r#"{"action":"help","arguments":{"action":"read"}}"#), false);
+    let asked = hierarchy.dispatchers[0]
+        .asked(Some(r#"{"action":"help","arguments":{"action":"read"}}"#), false);
     assert_eq!(asked, Asked::Help(sight.tools[0].definition.clone()));
 }
 
 #[test]
 fn a_schema_that_contains_itself_or_is_huge_is_shown_short() {
     let recursive = json!({"name": "tree", "inputSchema": {"type": "object", "properties": {"left": {"$ref": "#"}}}});
-    let properties: serde_json::Map<String, Value> =
-        (0..4_000).map(|number| (format!("property_{number}"), json!({"type": "string"}))).collect();
+    let properties: serde_json::Map<String, Value> = (0..4_000)
+        .map(|number| (format!("property_{number}"), json!({"type": "string"})))
+        .collect();
     let huge = json!({"name": "huge", "inputSchema": {"type": "object", "properties": properties}});
     let odd = json!({"name": "odd", "inputSchema": {"type": "object", "properties": {"$top": {"type": "integer"}}}});
     let sight = sight(&[("s", vec![recursive, huge, odd])]);
     let definition = definition(&whole(&sight), 0);
     let forms = &definition["inputSchema"]["properties"]["arguments"]["anyOf"];
-    assert_eq!(forms[0]["properties"], json!({"left": {"type": "object", "properties": {"left": {}}}}));
+    assert_eq!(
+        forms[0]["properties"],
+        json!({"left": {"type": "object", "properties": {"left": {}}}})
+    );
     assert_eq!((&forms[1]["properties"], &forms[2]["properties"]), (&Value::Null, &Value::Null));
     assert_eq!(vendor::breaches("s__do", &definition["inputSchema"]), []);
 }
 
 /// A call of an action of the first dispatching tool; its arguments as they go on.
-fn dispatched(sight: &Sight, action: &str, exposed: &str, inner: &str, first: bool) -> Result<(), TestCaseError> {
+fn dispatched(
+    sight: &Sight,
+    action: &str,
+    exposed: &str,
+    inner: &str,
+    first: bool,
+) -> Result<(), TestCaseError> {
     let hierarchy = whole(sight);
     let action = format!("\"action\" : \"{action}\"");
     let text = if first {
@@ -237,7 +291,9 @@ fn dispatched(sight: &Sight, action: &str, exposed: &str, inner: &str, first: bo
         format!("{{\"arguments\": {inner} ,{action}}}")
     };
     let asked = hierarchy.dispatchers[0].asked(Some(&text), true);
-    let Asked::Call { position, name, arguments, correction } = asked else { panic!("{text}: {asked:?}") };
+    let Asked::Call { position, name, arguments, correction } = asked else {
+        panic!("{text}: {asked:?}")
+    };
     prop_assert_eq!((sight.tools[position].exposed.as_str(), name), (exposed, exposed));
     prop_assert_eq!(arguments, inner);
     prop_assert_eq!(correction, None);
@@ -247,13 +303,16 @@ fn dispatched(sight: &Sight, action: &str, exposed: &str, inner: &str, first: bo
 // A new caller of a large catalogue would else wait until schemas that others have seen are written again.
 #[test]
 fn callers_who_see_the_same_tools_share_what_lists_say_of_them() {
-    let rules =
-        json!([{"when": "tool.server == 'a'"}, {"when": "'dev' in caller.groups"}, {"when": "tool.name == 'b__x'"}]);
-    let servers = ["a", "b"].map(|name| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}));
-    let config: HubConfig = serde_json::from_value(json!({"schema": 1, "servers": servers, "access": rules})).unwrap();
+    let rules = json!([{"when": "tool.server == 'a'"}, {"when": "'dev' in caller.groups"}, {"when": "tool.name == 'b__x'"}]);
+    let servers = ["a", "b"]
+        .map(|name| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}));
+    let config: HubConfig =
+        serde_json::from_value(json!({"schema": 1, "servers": servers, "access": rules})).unwrap();
     let list = |names: &[&str]| Some(crate::sight::tests::list(names));
-    let caller =
-        |groups: &[&str]| Caller { groups: groups.iter().map(|&name| name.into()).collect(), ..Caller::default() };
+    let caller = |groups: &[&str]| Caller {
+        groups: groups.iter().map(|&name| name.into()).collect(),
+        ..Caller::default()
+    };
     let seen = |catalogue: &Catalogue, groups: &[&str]| {
         whole(&Visibility::of(Arc::new(config.clone()), catalogue.clone()).whole(&caller(groups)))
     };
@@ -262,7 +321,8 @@ fn callers_who_see_the_same_tools_share_what_lists_say_of_them() {
     assert_eq!((nobody.dispatchers.len(), dev.dispatchers.len()), (1, 2));
     assert!(Arc::ptr_eq(&nobody.dispatchers[0].entry, &dev.dispatchers[0].entry));
     // When one server lists anew, the other's is kept, and the new list is what is shown.
-    let next = Catalogue::of(&config, &[list(&["x", "y"]), list(&["x", "y", "w"])]).keeping(&catalogue);
+    let next =
+        Catalogue::of(&config, &[list(&["x", "y"]), list(&["x", "y", "w"])]).keeping(&catalogue);
     let later = seen(&next, &["dev"]);
     assert!(Arc::ptr_eq(&later.dispatchers[0].entry, &dev.dispatchers[0].entry));
     assert!(later.dispatchers[1].entry.definition().contains("\"w\""));

@@ -53,12 +53,18 @@ pub fn ranked(said: &Said, ids: &[&str], limit: usize) -> Result<Vec<usize>, Fai
 }
 
 /// Position of the category of each id; `None` where it gave none that exists.
-pub fn categories(said: &Said, ids: &[&str], categories: &[&str]) -> Result<Vec<Option<usize>>, Failure> {
+pub fn categories(
+    said: &Said,
+    ids: &[&str],
+    categories: &[&str],
+) -> Result<Vec<Option<usize>>, Failure> {
     let entries = entries(said)?;
     let mut found = vec![None; ids.len()];
     let mut named = ids.is_empty();
     for entry in &entries {
-        let (Some(id), Some(category)) = (entry["id"].as_str(), entry["category"].as_str()) else { continue };
+        let (Some(id), Some(category)) = (entry["id"].as_str(), entry["category"].as_str()) else {
+            continue;
+        };
         let Some(position) = ids.iter().position(|known| *known == id) else { continue };
         named = true;
         if let Some(place @ None) = found.get_mut(position) {
@@ -142,8 +148,15 @@ mod tests {
         ]}));
         assert_eq!(categories(&said, &IDS, &["docker", "web"]), Ok(vec![Some(1), None, None]));
         let said = Said::Data(json!({"tools": [{"id": "a", "category": "root"}]}));
-        assert_eq!(categories(&said, &["a"], &["web"]), Ok(vec![None]), "an answer, which is not asked for again");
-        assert_eq!(categories(&Said::Data(json!({"tools": []})), &IDS, &["web"]), Err(Failure::Unknown));
+        assert_eq!(
+            categories(&said, &["a"], &["web"]),
+            Ok(vec![None]),
+            "an answer, which is not asked for again"
+        );
+        assert_eq!(
+            categories(&Said::Data(json!({"tools": []})), &IDS, &["web"]),
+            Err(Failure::Unknown)
+        );
     }
 
     proptest! {

@@ -48,7 +48,14 @@ impl State {
 impl Breaker {
     /// Closed. Opens after so many failures in a row, for so long.
     pub fn new(threshold: u32, reset: Duration) -> Self {
-        Self { threshold: threshold.max(1), reset, state: State::Closed, failures: 0, trips: 0, era: 0 }
+        Self {
+            threshold: threshold.max(1),
+            reset,
+            state: State::Closed,
+            failures: 0,
+            trips: 0,
+            era: 0,
+        }
     }
 
     /// Leave to ask now, or how long there is none.

@@ -25,7 +25,10 @@ pub fn write(mut entries: Vec<Entry>, most: usize) -> Vec<u8> {
     entries.sort_unstable_by(|a, b| b.made.cmp(&a.made).then_with(|| a.key.cmp(&b.key)));
     let mut bytes = vec![LAYOUT];
     for entry in entries {
-        let (Ok(made), Ok(length)) = (u32::try_from(entry.made), u8::try_from(entry.value.len())) else { continue };
+        let (Ok(made), Ok(length)) = (u32::try_from(entry.made), u8::try_from(entry.value.len()))
+        else {
+            continue;
+        };
         if bytes.len() + HEAD + entry.value.len() > most {
             break;
         }
@@ -53,7 +56,10 @@ fn one(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     let (made, rest) = rest.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first()?;
     let (value, rest) = rest.split_at_checked(usize::from(*length))?;
-    Some((Entry { key: Key(*key), made: u32::from_le_bytes(*made).into(), value: value.to_vec() }, rest))
+    Some((
+        Entry { key: Key(*key), made: u32::from_le_bytes(*made).into(), value: value.to_vec() },
+        rest,
+    ))
 }
 
 /// What several pods know, in as many bytes. Of two answers to one question the newer stays.
@@ -81,13 +87,19 @@ mod tests {
 
     #[test]
     fn the_newest_stay_when_not_all_fit() {
-        let bytes = write(vec![entry(1, 10, &[1]), entry(2, 30, &[2, 3]), entry(3, 20, &[])], 1 + 2 * HEAD + 2);
+        let bytes = write(
+            vec![entry(1, 10, &[1]), entry(2, 30, &[2, 3]), entry(3, 20, &[])],
+            1 + 2 * HEAD + 2,
+        );
         assert_eq!(read(&bytes), [entry(2, 30, &[2, 3]), entry(3, 20, &[])]);
     }
 
     #[test]
     fn the_newer_of_two_answers_stays_whoever_had_it() {
-        let (a, b) = (write(vec![entry(1, 10, &[1]), entry(2, 5, &[])], 1000), write(vec![entry(1, 20, &[9])], 1000));
+        let (a, b) = (
+            write(vec![entry(1, 10, &[1]), entry(2, 5, &[])], 1000),
+            write(vec![entry(1, 20, &[9])], 1000),
+        );
         let merged = merge([a.as_slice(), &b], 1000);
         assert_eq!(merged, merge([b.as_slice(), &a], 1000));
         assert_eq!(read(&merged), [entry(1, 20, &[9]), entry(2, 5, &[])]);

@@ -49,8 +49,7 @@ pub struct Key(pub [u8; 16]);
 
 /// Which of these fit, best first?
 pub fn rank(prompt: &str, candidates: &[Candidate<'_>], limit: usize) -> Question {
-    let user =
-        json!({"request": cut(prompt, MAX_PROMPT), "limit": limit.clamp(1, MAX_CHOSEN), "tools": tools(candidates)});
+    let user = json!({"request": cut(prompt, MAX_PROMPT), "limit": limit.clamp(1, MAX_CHOSEN), "tools": tools(candidates)});
     Question { system: format!("{RANK}{DISTRUST}"), user: user.to_string(), shape: Shape::Ids }
 }
 
@@ -58,7 +57,11 @@ pub fn rank(prompt: &str, candidates: &[Candidate<'_>], limit: usize) -> Questio
 pub fn categorise(candidates: &[Candidate<'_>], categories: &[&str]) -> Question {
     let categories = categories.get(..MAX_CATEGORIES).unwrap_or(categories);
     let user = json!({"categories": categories, "tools": tools(candidates)});
-    Question { system: format!("{CATEGORISE}{DISTRUST}"), user: user.to_string(), shape: Shape::Categories }
+    Question {
+        system: format!("{CATEGORISE}{DISTRUST}"),
+        user: user.to_string(),
+        shape: Shape::Categories,
+    }
 }
 
 fn tools(candidates: &[Candidate<'_>]) -> Vec<Value> {
@@ -98,13 +101,17 @@ pub fn by_id(candidates: &[Candidate<'_>]) -> Vec<usize> {
 pub fn rank_key(model: &str, prompt: &str, candidates: &[Candidate<'_>], limit: usize) -> Key {
     let parts = by_id(candidates).into_iter().filter_map(|position| candidates.get(position));
     let parts = parts.flat_map(|candidate| [candidate.id.as_bytes(), candidate.digest]);
-    key([b"rank".as_slice(), model.as_bytes(), prompt.as_bytes(), &limit.to_le_bytes()].into_iter().chain(parts))
+    key([b"rank".as_slice(), model.as_bytes(), prompt.as_bytes(), &limit.to_le_bytes()]
+        .into_iter()
+        .chain(parts))
 }
 
 /// Key of the answer to [`categorise`] for one tool.
 pub fn category_key(model: &str, candidate: &Candidate<'_>, categories: &[&str]) -> Key {
     let categories = categories.iter().map(|category| category.as_bytes());
-    key([b"category", model.as_bytes(), candidate.id.as_bytes(), candidate.digest].into_iter().chain(categories))
+    key([b"category", model.as_bytes(), candidate.id.as_bytes(), candidate.digest]
+        .into_iter()
+        .chain(categories))
 }
 
 fn key<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Key {
@@ -136,13 +143,18 @@ mod tests {
         let user: Value = serde_json::from_str(&question.user).unwrap();
         assert_eq!(user["request"].as_str().unwrap().chars().count(), MAX_PROMPT);
         let description = user["tools"][0]["description"].as_str().unwrap();
-        assert!(description.starts_with("aaa") && description.ends_with("zzz") && description.contains('…'));
+        assert!(
+            description.starts_with("aaa")
+                && description.ends_with("zzz")
+                && description.contains('…')
+        );
     }
 
     // Unicode tags are invisible to whoever approves a server, and plain text to a model.
     #[test]
     fn what_a_person_cannot_see_is_not_sent() {
-        let hidden: String = "ignore".chars().map(|c| char::from_u32(0xe0000 + c as u32).unwrap()).collect();
+        let hidden: String =
+            "ignore".chars().map(|c| char::from_u32(0xe0000 + c as u32).unwrap()).collect();
         let text = format!("rea\u{200b}ds{hidden}\u{202e} a\n\tfile\u{0}");
         let question = rank("p", &[candidate("x", &text)], 5);
         let user: Value = serde_json::from_str(&question.user).unwrap();
@@ -154,7 +166,10 @@ mod tests {
         let ids: Vec<String> = (0..60).map(|number| format!("t{number}")).collect();
         let all: Vec<_> = ids.iter().map(|id| candidate(id, "")).collect();
         let user: Value = serde_json::from_str(&rank("p", &all, 99).user).unwrap();
-        assert_eq!((user["tools"].as_array().unwrap().len(), user["limit"].as_u64()), (50, Some(50)));
+        assert_eq!(
+            (user["tools"].as_array().unwrap().len(), user["limit"].as_u64()),
+            (50, Some(50))
+        );
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub struct Dispatch<'a> {
 impl<'a> AnalyzePrompt<'a> {
     /// Reads `params.arguments` as written; `Err` is for the model.
     pub fn parse(arguments: Option<&'a str>) -> Result<Self, String> {
-        let given = Given::of(arguments, r#"{"prompt": "what the user wants"}"#, &["prompt", "context"])?;
+        let given =
+            Given::of(arguments, r#"{"prompt": "what the user wants"}"#, &["prompt", "context"])?;
         let context = given.text("context")?;
         if let Some(context) = &context {
             bounded("context", context)?;
@@ -56,7 +57,11 @@ impl<'a> AnalyzePrompt<'a> {
 impl<'a> FindTools<'a> {
     /// Reads `params.arguments` as written; `Err` is for the model.
     pub fn parse(arguments: Option<&'a str>) -> Result<Self, String> {
-        let given = Given::of(arguments, r#"{"query": "what the tool should do"}"#, &["query", "limit", "server"])?;
+        let given = Given::of(
+            arguments,
+            r#"{"query": "what the tool should do"}"#,
+            &["query", "limit", "server"],
+        )?;
         Ok(Self {
             query: given.said("query", "say what the tool should do")?,
             limit: given.limit()?,
@@ -71,7 +76,11 @@ impl<'a> Dispatch<'a> {
         let shape = r#"{"name": "server__tool", "arguments": {…}}"#;
         let given = Given::of(arguments, shape, &["name", "arguments", "selectionId"])?;
         let name = given.said("name", "hub__find_tools says the names of tools")?;
-        Ok(Self { name, arguments: given.object("arguments")?, selection_id: given.text("selectionId")? })
+        Ok(Self {
+            name,
+            arguments: given.object("arguments")?,
+            selection_id: given.text("selectionId")?,
+        })
     }
 }
 
@@ -84,7 +93,8 @@ struct Given<'a> {
 impl<'a> Given<'a> {
     fn of(arguments: Option<&'a str>, shape: &'static str, known: &[&str]) -> Result<Self, String> {
         let text = arguments.filter(|text| *text != "null").unwrap_or("{}");
-        let members = object::members(text).ok_or_else(|| format!("arguments must be an object: {shape}"))?;
+        let members =
+            object::members(text).ok_or_else(|| format!("arguments must be an object: {shape}"))?;
         if let Some(unknown) = members.iter().find(|member| !known.contains(&member.key.as_ref())) {
             let key: String = unknown.key.chars().take(60).collect();
             return Err(format!("there is no argument \"{key}\"; there are {}", known.join(", ")));
@@ -99,13 +109,17 @@ impl<'a> Given<'a> {
 
     fn text(&self, key: &str) -> Result<Option<Cow<'a, str>>, String> {
         self.value(key)
-            .map(|value| unquoted(value).ok_or_else(|| format!("{key} must be a string: {}", self.shape)))
+            .map(|value| {
+                unquoted(value).ok_or_else(|| format!("{key} must be a string: {}", self.shape))
+            })
             .transpose()
     }
 
     /// A text that must be there and say something.
     fn said(&self, key: &str, advice: &str) -> Result<Cow<'a, str>, String> {
-        let Some(text) = self.text(key)? else { return Err(format!("{key} is missing; {advice}: {}", self.shape)) };
+        let Some(text) = self.text(key)? else {
+            return Err(format!("{key} is missing; {advice}: {}", self.shape));
+        };
         if text.trim().is_empty() {
             return Err(format!("{key} is empty; {advice}: {}", self.shape));
         }

@@ -5,7 +5,10 @@ use crate::sight::tests::{sight, tool};
 
 #[rstest]
 #[case::says_that_it_reads(r#"{"readOnlyHint":true,"destructiveHint":true}"#, Class::Read)]
-#[case::says_that_it_destroys_nothing(r#"{"readOnlyHint":false,"destructiveHint":false}"#, Class::Write)]
+#[case::says_that_it_destroys_nothing(
+    r#"{"readOnlyHint":false,"destructiveHint":false}"#,
+    Class::Write
+)]
 #[case::says_only_that_it_writes(r#"{"readOnlyHint":false}"#, Class::Destructive)]
 #[case::says_that_it_destroys(r#"{"destructiveHint":true}"#, Class::Destructive)]
 #[case::says_nothing("{}", Class::Destructive)]
@@ -42,7 +45,8 @@ fn what_is_written_down_as_the_least_cost_is_what_an_empty_hub_counts() {
 fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_tool() {
     let sight = sight(&["files", "web"], &["get"]);
     for meta in MetaTool::ALL {
-        let definition: serde_json::Value = serde_json::from_str(&meta.definition(&sight).text).unwrap();
+        let definition: serde_json::Value =
+            serde_json::from_str(&meta.definition(&sight).text).unwrap();
         assert_eq!(MetaTool::named(definition["name"].as_str().unwrap()), Some(meta));
         assert_eq!(definition["inputSchema"]["type"], "object");
         assert!(definition["description"].as_str().unwrap().len() < 300);
@@ -52,20 +56,32 @@ fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_too
 }
 
 #[rstest]
-#[case::no_arguments(None, "query is missing; say what the tool should do: {\"query\": \"what the tool should do\"}")]
-#[case::a_list(Some("[1]"), "arguments must be an object: {\"query\": \"what the tool should do\"}")]
+#[case::no_arguments(
+    None,
+    "query is missing; say what the tool should do: {\"query\": \"what the tool should do\"}"
+)]
+#[case::a_list(
+    Some("[1]"),
+    "arguments must be an object: {\"query\": \"what the tool should do\"}"
+)]
 #[case::blank(
     Some(r#"{"query":" \n"}"#),
     "query is empty; say what the tool should do: {\"query\": \"what the tool should do\"}"
 )]
-#[case::a_number(Some(r#"{"query":7}"#), "query must be a string: {\"query\": \"what the tool should do\"}")]
+#[case::a_number(
+    Some(r#"{"query":7}"#),
+    "query must be a string: {\"query\": \"what the tool should do\"}"
+)]
 #[case::misspelt(
     Some(r#"{"query":"a","servr":"b"}"#),
     "there is no argument \"servr\"; there are query, limit, server"
 )]
 #[case::no_tools(Some(r#"{"query":"a","limit":0}"#), "limit must be a whole number from 1 to 50")]
 #[case::too_many(Some(r#"{"query":"a","limit":51}"#), "limit must be a whole number from 1 to 50")]
-fn bad_arguments_of_a_search_are_answered_with_what_to_write(#[case] arguments: Option<&str>, #[case] expected: &str) {
+fn bad_arguments_of_a_search_are_answered_with_what_to_write(
+    #[case] arguments: Option<&str>,
+    #[case] expected: &str,
+) {
     assert_eq!(FindTools::parse(arguments).unwrap_err(), expected);
 }
 
@@ -98,7 +114,13 @@ fn arguments_for_a_tool_pass_byte_for_byte() {
 #[test]
 fn a_prompt_of_a_megabyte_is_refused_with_its_size_and_other_scripts_are_read() {
     let huge = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(1 << 20));
-    assert!(AnalyzePrompt::parse(Some(&huge)).unwrap_err().starts_with("prompt has 1048576 bytes; at most 65536"));
-    let parsed = AnalyzePrompt::parse(Some(r#"{"prompt":"删除文件","context":"\u0442\u0435\u0441\u0442"}"#)).unwrap();
+    assert!(
+        AnalyzePrompt::parse(Some(&huge))
+            .unwrap_err()
+            .starts_with("prompt has 1048576 bytes; at most 65536")
+    );
+    let parsed =
+        AnalyzePrompt::parse(Some(r#"{"prompt":"删除文件","context":"\u0442\u0435\u0441\u0442"}"#))
+            .unwrap();
     assert_eq!((&*parsed.prompt, parsed.context.as_deref()), ("删除文件", Some("тест")));
 }

@@ -6,7 +6,8 @@ use crate::catalogue::{Definition, ServerList};
 
 /// A config of servers with these names, which are their prefixes too.
 pub(crate) fn config(servers: &[&str]) -> HubConfig {
-    let server = |name: &&str| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"});
+    let server =
+        |name: &&str| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"});
     let servers: Vec<_> = servers.iter().map(server).collect();
     serde_json::from_value(json!({"schema": 1, "servers": servers})).unwrap()
 }
@@ -22,13 +23,21 @@ pub(crate) fn list(names: &[&str]) -> Arc<ServerList> {
 
 /// The tool of this definition, of a server "a".
 pub(crate) fn tool(definition: &str) -> Arc<Tool> {
-    let name = serde_json::from_str::<Value>(definition).unwrap()["name"].as_str().unwrap().to_owned();
-    let list = ServerList { tools: vec![Definition { name, text: definition.to_owned() }], ..Default::default() };
+    let name =
+        serde_json::from_str::<Value>(definition).unwrap()["name"].as_str().unwrap().to_owned();
+    let list = ServerList {
+        tools: vec![Definition { name, text: definition.to_owned() }],
+        ..Default::default()
+    };
     Arc::clone(&Catalogue::of(&config(&["a"]), &[Some(Arc::new(list))]).tools[0])
 }
 
 /// Of servers with these names, each with these tools.
-pub(crate) fn visibility(servers: &[&str], tools: &[&str], change: impl FnOnce(&mut HubConfig)) -> Arc<Visibility> {
+pub(crate) fn visibility(
+    servers: &[&str],
+    tools: &[&str],
+    change: impl FnOnce(&mut HubConfig),
+) -> Arc<Visibility> {
     let mut config = config(servers);
     change(&mut config);
     let catalogue = Catalogue::of(&config, &vec![Some(list(tools)); servers.len()]);
@@ -41,7 +50,11 @@ pub(crate) fn sight(servers: &[&str], tools: &[&str]) -> Sight {
 }
 
 /// The same, of a changed config.
-pub(crate) fn sight_of(servers: &[&str], tools: &[&str], change: impl FnOnce(&mut HubConfig)) -> Sight {
+pub(crate) fn sight_of(
+    servers: &[&str],
+    tools: &[&str],
+    change: impl FnOnce(&mut HubConfig),
+) -> Sight {
     visibility(servers, tools, change).sight(None, &Caller::anonymous()).unwrap()
 }
 
@@ -54,7 +67,8 @@ fn names(sight: &Sight) -> Vec<&str> {
     sight.tools.iter().map(|tool| tool.exposed.as_str()).collect()
 }
 
-const ALL: [&str; 4] = ["files__read_file", "files__send_mail", "mail__read_file", "mail__send_mail"];
+const ALL: [&str; 4] =
+    ["files__read_file", "files__send_mail", "mail__read_file", "mail__send_mail"];
 
 #[rstest]
 #[case::none_shows_all(json!({"mode": "None"}), &ALL)]
@@ -88,7 +102,9 @@ const ALL: [&str; 4] = ["files__read_file", "files__send_mail", "mail__read_file
     &[ALL[1]]
 )]
 fn the_mode(#[case] rules: Value, #[case] expected: &[&str]) {
-    let sight = sight_of(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    let sight = sight_of(&["files", "mail"], &["read_file", "send_mail"], |config| {
+        filtering(config, rules)
+    });
     assert_eq!(names(&sight), expected);
 }
 
@@ -142,16 +158,19 @@ fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
 )]
 #[case::nobody_asks(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
 fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[&str]) {
-    let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
+        filtering(config, rules)
+    });
     let undecided: Vec<&str> = visibility.undecided().map(|tool| tool.exposed.as_str()).collect();
     assert_eq!(undecided, expected);
 }
 
 #[test]
 fn what_a_language_model_said_decides_in_modes_and_views() {
-    let rules =
-        json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
-    let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| filtering(config, rules));
+    let rules = json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
+    let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
+        filtering(config, rules)
+    });
     assert_eq!(names(&before.whole(&Caller::anonymous())), [""; 0]);
     let mut given = Given::default();
     before.catalogue.tools.iter().take(1).for_each(|tool| given.note(tool, Some("web")));
@@ -163,7 +182,9 @@ fn what_a_language_model_said_decides_in_modes_and_views() {
 
 #[test]
 fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
-    let sight = sight_of(&["a", "b"], &["get", "put"], |config| config.servers[0].tools.deny = vec!["p*".into()]);
+    let sight = sight_of(&["a", "b"], &["get", "put"], |config| {
+        config.servers[0].tools.deny = vec!["p*".into()]
+    });
     assert_eq!(names(&sight), ["a__get", "b__get", "b__put"]);
     assert_eq!(sight.find("a__put"), None);
     assert_eq!(sight.find("put"), Some(2), "the name is unique again");
@@ -209,8 +230,9 @@ fn what_can_have_no_effect_on_the_catalogue_is_said() {
 // A model in memory that nobody can reach costs every pod 60 MB.
 #[test]
 fn search_is_reachable_where_something_can_be_unlisted() {
-    let reachable =
-        |rules: Value| visibility(&["a"], &["x", "y"], |config| filtering(config, rules)).search_is_reachable();
+    let reachable = |rules: Value| {
+        visibility(&["a"], &["x", "y"], |config| filtering(config, rules)).search_is_reachable()
+    };
     assert!(!reachable(json!({"mode": "None"})));
     assert!(!reachable(json!({"toolBudget": {"maxTools": 2, "maxTokens": 9000}})));
     assert!(reachable(json!({"toolBudget": {"maxTools": 1, "maxTokens": 9000}})));
@@ -239,8 +261,10 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
         r#"{"properties":{"a":"#.repeat(100),
         "{}".to_owned() + &"}}".repeat(100)
     );
-    let huge =
-        format!(r#"{{"name":"huge","description":"{}","inputSchema":{{"type":"object"}}}}"#, "word ".repeat(100_000));
+    let huge = format!(
+        r#"{{"name":"huge","description":"{}","inputSchema":{{"type":"object"}}}}"#,
+        "word ".repeat(100_000)
+    );
     let cyclic = r##"{"name":"cyclic","inputSchema":{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/a"}}}}"##;
     let texts = [
         nested.as_str(),
@@ -252,7 +276,10 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
     let page = format!(r#"{{"tools":[{}]}}"#, texts.join(","));
     let list = crate::catalogue::Page::parse(&page).unwrap().list;
     let mut config = config(&["s"]);
-    filtering(&mut config, json!({"mode": "PromptBased", "views": [{"name": "v", "categories": ["other"]}]}));
+    filtering(
+        &mut config,
+        json!({"mode": "PromptBased", "views": [{"name": "v", "categories": ["other"]}]}),
+    );
     let catalogue = Catalogue::of(&config, &[Some(Arc::new(ServerList::of_pages(vec![list])))]);
     let visibility = Visibility::of(Arc::new(config), catalogue);
     let sight = visibility.whole(&Caller::anonymous());
@@ -262,7 +289,11 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
     assert!(visibility.unfiltered_tokens() > 100_000);
     assert_eq!(visibility.sight(Some("v"), &Caller::anonymous()).unwrap().tools.len(), 5);
     let refused: Vec<bool> = sight.tools.iter().map(|tool| !tool.breaches().is_empty()).collect();
-    assert_eq!(refused.iter().filter(|refused| **refused).count(), 4, "all but the huge one have no type at the root");
+    assert_eq!(
+        refused.iter().filter(|refused| **refused).count(),
+        4,
+        "all but the huge one have no type at the root"
+    );
 }
 
 #[test]
@@ -272,7 +303,10 @@ fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
     let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
     let sight = sight_of(&servers, &tools, |config| {
-        filtering(config, json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}));
+        filtering(
+            config,
+            json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}),
+        );
     });
     let exposure = sight.exposure(Asker::Stateless);
     assert_eq!(exposure.tools.len() + exposure.unlisted(), 50_000);
@@ -289,10 +323,15 @@ fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost(
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
     let sight = sight_of(&servers, &tools, |config| {
         config.flags.insert(HIERARCHICAL_TOOLS.to_owned(), true);
-        filtering(config, json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}));
+        filtering(
+            config,
+            json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}),
+        );
     });
     let exposure = sight.exposure(Asker::Stateless);
     assert_eq!(exposure.listed() + exposure.unlisted(), 50_000);
     assert!(exposure.listed() > 10 && exposure.tokens() <= 8000 && exposure.search);
-    assert!(exposure.dispatchers.iter().all(|dispatcher| dispatcher.entry.name.starts_with("s7__do")));
+    assert!(
+        exposure.dispatchers.iter().all(|dispatcher| dispatcher.entry.name.starts_with("s7__do"))
+    );
 }

@@ -27,16 +27,22 @@ pub(super) fn of(config: &HubConfig, catalogue: &Catalogue, categories: &Mapping
     for (position, rule) in config.access.iter().enumerate() {
         patterns(format!("access[{position}].tools"), &rule.tools);
     }
-    patterns("filtering.categories.custom".into(), &filtering.categories.custom.keys().cloned().collect::<Vec<_>>());
+    patterns(
+        "filtering.categories.custom".into(),
+        &filtering.categories.custom.keys().cloned().collect::<Vec<_>>(),
+    );
     for (position, question) in filtering.golden_questions.iter().enumerate() {
         for tool in question.tools.iter().filter(|tool| catalogue.place(tool).is_none()) {
-            found.push(format!("filtering.goldenQuestions[{position}].tools: there is no tool \"{tool}\""));
+            found.push(format!(
+                "filtering.goldenQuestions[{position}].tools: there is no tool \"{tool}\""
+            ));
         }
     }
     let asked = matches!(filtering.mode, FilterMode::Category | FilterMode::Hybrid)
         || filtering.views.iter().any(|view| !view.categories.is_empty());
     if asked {
-        let there: HashSet<&str> = catalogue.tools.iter().map(|tool| categories.category(tool)).collect();
+        let there: HashSet<&str> =
+            catalogue.tools.iter().map(|tool| categories.category(tool)).collect();
         let mut none = |at: String, names: &[String]| {
             for name in names.iter().filter(|name| !there.contains(name.as_str())) {
                 found.push(format!("{at}: no tool is in category \"{name}\""));

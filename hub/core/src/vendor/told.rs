@@ -45,12 +45,16 @@ pub fn told(tool: &Tool) -> String {
 /// What is refused of a server's tools, in a sentence; `None` where all of them go everywhere.
 pub fn summary<'t>(tools: impl Iterator<Item = &'t Tool>) -> Option<String> {
     let tools: Vec<&Tool> = tools.collect();
-    let refused: Vec<&Tool> = tools.iter().copied().filter(|tool| !tool.breaches().is_empty()).collect();
+    let refused: Vec<&Tool> =
+        tools.iter().copied().filter(|tool| !tool.breaches().is_empty()).collect();
     let first = refused.first()?;
     let by = Vendor::EACH.into_iter().map(|(vendor, _)| vendor);
-    let by: Vec<&str> =
-        by.filter(|vendor| refused.iter().any(|tool| refuses(*vendor, tool))).map(Vendor::name).collect();
-    let (are, example) = if refused.len() == 1 { ("tools is", "") } else { ("tools are", "for example ") };
+    let by: Vec<&str> = by
+        .filter(|vendor| refused.iter().any(|tool| refuses(*vendor, tool)))
+        .map(Vendor::name)
+        .collect();
+    let (are, example) =
+        if refused.len() == 1 { ("tools is", "") } else { ("tools are", "for example ") };
     Some(format!(
         "{} of {} {are} refused by {}, and with them every request that lists them: {example}{}: {}",
         refused.len(),
@@ -70,7 +74,8 @@ mod tests {
     fn a_server_s_tools_are_summed_up_with_an_example() {
         let good = tool(r#"{"name":"good","inputSchema":{"type":"object"}}"#);
         let composed = tool(r#"{"name":"composed","inputSchema":{"type":"object","oneOf":[]}}"#);
-        let numbers = tool(r#"{"name":"n","inputSchema":{"type":"object","properties":{"a":{"enum":[1]}}}}"#);
+        let numbers =
+            tool(r#"{"name":"n","inputSchema":{"type":"object","properties":{"a":{"enum":[1]}}}}"#);
         assert_eq!(summary([&*good].into_iter()), None);
         assert_eq!(told(&good), "");
         assert_eq!(
@@ -79,7 +84,10 @@ mod tests {
              of anything but non-empty strings (at /properties/a)"
         );
         let both = summary([&*numbers, &*composed, &*good].into_iter()).unwrap();
-        assert!(both.starts_with("2 of 3 tools are refused by OpenAI, Anthropic, Gemini, and"), "{both}");
+        assert!(
+            both.starts_with("2 of 3 tools are refused by OpenAI, Anthropic, Gemini, and"),
+            "{both}"
+        );
         assert!(both.contains(": for example a__n: Gemini refuses"), "{both}");
         assert!(refuses(Vendor::Anthropic, &composed) && !refuses(Vendor::Anthropic, &numbers));
     }

@@ -55,16 +55,27 @@ fn the_rule_that_decided_is_named(
 fn a_category_that_a_language_model_gave_is_told_as_its() {
     let mut config = config(&["files"]);
     config.filtering =
-        serde_json::from_value(json!({"mode": "Category", "categories": {"expose": ["cloud"]}})).unwrap();
+        serde_json::from_value(json!({"mode": "Category", "categories": {"expose": ["cloud"]}}))
+            .unwrap();
     let lists = [Some(list(&["read_file"]))];
     let catalogue = crate::catalogue::Catalogue::of(&config, &lists);
     let mut given = crate::category::Given::default();
     given.note(&catalogue.tools[0], Some("cloud"));
     let shape = crate::sight::Shape { given: Arc::new(given), ..crate::sight::Shape::default() };
     let visibility = Visibility::with(Arc::new(config), catalogue, shape);
-    let question = Question { tool: "files__read_file", view: None, caller: &Caller::anonymous(), chosen: None };
+    let question = Question {
+        tool: "files__read_file",
+        view: None,
+        caller: &Caller::anonymous(),
+        chosen: None,
+    };
     let said = why(&visibility, &lists, question).to_string();
-    assert!(said.contains("category cloud (said by the language model) is in filtering.categories.expose"), "{said}");
+    assert!(
+        said.contains(
+            "category cloud (said by the language model) is in filtering.categories.expose"
+        ),
+        "{said}"
+    );
 }
 
 #[test]
@@ -82,8 +93,7 @@ fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
 
 #[test]
 fn a_tool_that_is_listed_as_an_action_says_of_which_tool() {
-    let rules =
-        json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
+    let rules = json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
     let answer = answer(&rules, "files__read_file", None, None);
     assert_eq!(answer.steps.last().unwrap().said, "everything fits; it is an action of files__do");
 }
@@ -94,6 +104,9 @@ fn a_prompt_that_chose_a_tool_says_so() {
     let chosen = ["mail__send_mail".to_owned()];
     assert_eq!(answer(&rules, "mail__send_mail", None, None).verdict, Verdict::Unlisted);
     let with = answer(&rules, "mail__send_mail", None, Some(&chosen));
-    assert_eq!((with.verdict, with.steps[3].said.as_str()), (Verdict::Listed, "chose it as number 1 of 1"));
+    assert_eq!(
+        (with.verdict, with.steps[3].said.as_str()),
+        (Verdict::Listed, "chose it as number 1 of 1")
+    );
     assert_eq!(answer(&rules, "files__read_file", None, Some(&chosen)).verdict, Verdict::Unlisted);
 }

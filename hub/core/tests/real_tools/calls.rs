@@ -101,7 +101,13 @@ impl Maker<'_> {
         self.of_type(&kind, schema, at, depth)
     }
 
-    fn one_of_types(&mut self, schema: &Value, names: &[Value], at: &mut Pointer, depth: usize) -> Option<Value> {
+    fn one_of_types(
+        &mut self,
+        schema: &Value,
+        names: &[Value],
+        at: &mut Pointer,
+        depth: usize,
+    ) -> Option<Value> {
         let before = self.sites.len();
         let name = names.choose(self.rng)?.as_str()?.to_owned();
         let value = self.of_type(&name, schema, at, depth);
@@ -109,7 +115,13 @@ impl Maker<'_> {
         value
     }
 
-    fn of_type(&mut self, kind: &str, schema: &Value, at: &mut Pointer, depth: usize) -> Option<Value> {
+    fn of_type(
+        &mut self,
+        kind: &str,
+        schema: &Value,
+        at: &mut Pointer,
+        depth: usize,
+    ) -> Option<Value> {
         Some(match kind {
             "object" => self.object(schema, at, depth)?,
             "array" => {
@@ -141,8 +153,13 @@ impl Maker<'_> {
     fn object(&mut self, schema: &Value, at: &mut Pointer, depth: usize) -> Option<Value> {
         let empty = Map::new();
         let declared = schema["properties"].as_object().unwrap_or(&empty);
-        let required: Vec<String> =
-            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let required: Vec<String> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         let additional = &schema["additionalProperties"];
         let map = additional.as_object().is_some_and(|schema| !schema.is_empty());
         self.sites.push((
@@ -182,8 +199,13 @@ impl Maker<'_> {
 
     fn number(&mut self, schema: &Value, integer: bool) -> Value {
         let bound = |key: &str| schema[key].as_f64();
-        let least = bound("minimum").or(bound("exclusiveMinimum").map(|bound| bound + 1.0)).unwrap_or(0.0).ceil();
-        let most = bound("maximum").or(bound("exclusiveMaximum").map(|bound| bound - 1.0)).unwrap_or(least + 1000.0);
+        let least = bound("minimum")
+            .or(bound("exclusiveMinimum").map(|bound| bound + 1.0))
+            .unwrap_or(0.0)
+            .ceil();
+        let most = bound("maximum")
+            .or(bound("exclusiveMaximum").map(|bound| bound - 1.0))
+            .unwrap_or(least + 1000.0);
         #[allow(clippy::cast_possible_truncation)]
         let whole = self.rng.random_range(least as i64..=(most.floor() as i64).max(least as i64));
         if integer || self.rng.random_bool(0.5) || least >= most {

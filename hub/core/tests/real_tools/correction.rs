@@ -72,7 +72,9 @@ fn measure(rng: &mut StdRng, definition: &Value, report: &mut Report, examples: 
         report.unusable += 1;
         return;
     };
-    let Some(original) = (0..4).find_map(|_| call(rng, definition).filter(|call| schema.accepts(&call.value))) else {
+    let Some(original) =
+        (0..4).find_map(|_| call(rng, definition).filter(|call| schema.accepts(&call.value)))
+    else {
         return;
     };
     report.calls += 1;
@@ -89,7 +91,12 @@ fn measure(rng: &mut StdRng, definition: &Value, report: &mut Report, examples: 
 
 impl Count {
     /// Counts one mistake; a line where it was not repaired as it should have been.
-    fn add(&mut self, schema: &Schema, original: &Call, mutated: &mutations::Mutated) -> Option<String> {
+    fn add(
+        &mut self,
+        schema: &Schema,
+        original: &Call,
+        mutated: &mutations::Mutated,
+    ) -> Option<String> {
         self.made += 1;
         let text = mutated.value.to_string();
         let verdict = judge(schema, Some(&text), RULES);
@@ -99,7 +106,9 @@ impl Count {
             return None;
         }
         let repaired = match &verdict {
-            Verdict::Corrected { arguments, .. } => Some(serde_json::from_str::<Value>(arguments).unwrap()),
+            Verdict::Corrected { arguments, .. } => {
+                Some(serde_json::from_str::<Value>(arguments).unwrap())
+            }
             _ => None,
         };
         let right = repaired.as_ref().is_some_and(|repaired| *repaired == original.value);
@@ -112,7 +121,13 @@ impl Count {
             self.repaired += usize::from(right);
         }
         let bad = (repaired.is_some() || !mutated.ambiguous) && !right;
-        bad.then(|| format!("{} became {verdict:?}, was {}", short(&text), short(&original.value.to_string())))
+        bad.then(|| {
+            format!(
+                "{} became {verdict:?}, was {}",
+                short(&text),
+                short(&original.value.to_string())
+            )
+        })
     }
 }
 
@@ -150,8 +165,11 @@ impl Report {
         let total = ("**all**", self.sum());
         for (kind, count) in KINDS.into_iter().zip(self.kinds).chain([total]) {
             let Count { made, valid, ambiguous, guessed, clear, repaired, wrong } = count;
-            let share =
-                if clear == 0 { "-".into() } else { format!("{:.1} %", repaired as f64 * 100.0 / clear as f64) };
+            let share = if clear == 0 {
+                "-".into()
+            } else {
+                format!("{:.1} %", repaired as f64 * 100.0 / clear as f64)
+            };
             let _ = writeln!(
                 out,
                 "| {kind} | {made} | {valid} | {ambiguous} | {guessed} | {clear} | {repaired} | {share} | {wrong} |"

@@ -16,7 +16,8 @@ pub(crate) struct Server {
 
 /// Where the data is; `None` and a word about it where it is not.
 pub(crate) fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("MCPHUB_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
+    let folder =
+        std::env::var_os("MCPHUB_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
     if folder.is_none() {
         println!("not there: set MCPHUB_DATA to the folder with the catalogues of real servers");
     }
@@ -43,6 +44,10 @@ pub(crate) fn servers(folder: &Path) -> Vec<Server> {
 fn server(entry: &Value) -> Server {
     let mut seen = HashSet::new();
     let tools = entry["tools"].as_array().into_iter().flatten();
-    let tools = tools.filter(|tool| tool["name"].as_str().is_some_and(|name| seen.insert(name.to_owned())));
-    Server { name: entry["server"].as_str().unwrap_or_default().to_owned(), tools: tools.cloned().collect() }
+    let tools =
+        tools.filter(|tool| tool["name"].as_str().is_some_and(|name| seen.insert(name.to_owned())));
+    Server {
+        name: entry["server"].as_str().unwrap_or_default().to_owned(),
+        tools: tools.cloned().collect(),
+    }
 }

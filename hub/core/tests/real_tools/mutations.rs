@@ -69,14 +69,21 @@ fn key(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     for (at, site) in &call.sites {
         let Site::Object { declared, .. } = site else { continue };
         let Some(object) = get(&call.value, at).and_then(Value::as_object) else { continue };
-        places
-            .extend(object.keys().filter(|key| declared.contains(key)).map(|key| (at, key.clone(), declared, object)));
+        places.extend(
+            object
+                .keys()
+                .filter(|key| declared.contains(key))
+                .map(|key| (at, key.clone(), declared, object)),
+        );
     }
     let (at, key, declared, object) = places.choose(rng)?;
     let styles: Vec<String> = [snake(key), kebab(key), camel(key), pascal(key), key.to_uppercase()]
         .into_iter()
         .filter(|other| {
-            other != key && folded(other) == folded(key) && !object.contains_key(other) && !declared.contains(other)
+            other != key
+                && folded(other) == folded(key)
+                && !object.contains_key(other)
+                && !declared.contains(other)
         })
         .collect();
     let other = styles.choose(rng)?;
@@ -89,7 +96,11 @@ fn key(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     Some(Mutated { value, ambiguous: alike > 1 })
 }
 
-fn choice(rng: &mut StdRng, call: &Call, change: impl Fn(&mut StdRng, &str) -> Option<String>) -> Option<Mutated> {
+fn choice(
+    rng: &mut StdRng,
+    call: &Call,
+    change: impl Fn(&mut StdRng, &str) -> Option<String>,
+) -> Option<Mutated> {
     let places: Vec<(&Pointer, &Vec<String>, &str)> = call
         .sites
         .iter()
@@ -104,7 +115,8 @@ fn choice(rng: &mut StdRng, call: &Call, change: impl Fn(&mut StdRng, &str) -> O
     if options.contains(&other) {
         return None;
     }
-    let same_case = options.iter().filter(|option| option.to_lowercase() == other.to_lowercase()).count();
+    let same_case =
+        options.iter().filter(|option| option.to_lowercase() == other.to_lowercase()).count();
     let near = options.iter().filter(|option| distance(option, &other) == 1).count();
     // In a word of two letters, and in a digit, one more is another meaning and no typo.
     let meaning = word.chars().count() < 3
@@ -115,9 +127,16 @@ fn choice(rng: &mut StdRng, call: &Call, change: impl Fn(&mut StdRng, &str) -> O
     Some(Mutated { value, ambiguous })
 }
 
-fn scalar(rng: &mut StdRng, call: &Call, change: impl Fn(&Site, &Value) -> Option<String>) -> Option<Mutated> {
-    let places: Vec<(&Pointer, String)> =
-        call.sites.iter().filter_map(|(at, site)| Some((at, change(site, get(&call.value, at)?)?))).collect();
+fn scalar(
+    rng: &mut StdRng,
+    call: &Call,
+    change: impl Fn(&Site, &Value) -> Option<String>,
+) -> Option<Mutated> {
+    let places: Vec<(&Pointer, String)> = call
+        .sites
+        .iter()
+        .filter_map(|(at, site)| Some((at, change(site, get(&call.value, at)?)?)))
+        .collect();
     let (at, text) = places.choose(rng)?;
     let mut value = call.value.clone();
     *get_mut(&mut value, at)? = json!(text);
@@ -146,7 +165,8 @@ fn single(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
                 Site::Object { declared, .. } if *at == item => Some(declared.clone()),
                 _ => None,
             });
-            members.is_empty() || declared.is_none_or(|declared| members.keys().any(|key| !declared.contains(key)))
+            members.is_empty()
+                || declared.is_none_or(|declared| members.keys().any(|key| !declared.contains(key)))
         }
         Value::Null | Value::Array(_) => true,
         _ => false,
@@ -167,7 +187,8 @@ fn wrapped(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
 }
 
 fn moved(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
-    let (_, Site::Object { declared: outer, required, map: outer_map, .. }) = call.sites.first()? else {
+    let (_, Site::Object { declared: outer, required, map: outer_map, .. }) = call.sites.first()?
+    else {
         return None;
     };
     let root = call.value.as_object()?;
@@ -175,15 +196,19 @@ fn moved(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
         .sites
         .iter()
         .filter_map(|(at, site)| match site {
-            Site::Object { declared, closed, map, .. } if at.len() == 1 && outer.contains(&at[0]) => {
+            Site::Object { declared, closed, map, .. }
+                if at.len() == 1 && outer.contains(&at[0]) =>
+            {
                 Some((at, declared, *closed, *map))
             }
             _ => None,
         })
         .collect();
     let (at, declared, closed, map) = *places.choose(rng)?;
-    let keys: Vec<&String> =
-        root.keys().filter(|key| **key != at[0] && !declared.contains(key) && outer.contains(key)).collect();
+    let keys: Vec<&String> = root
+        .keys()
+        .filter(|key| **key != at[0] && !declared.contains(key) && outer.contains(key))
+        .collect();
     let key = *keys.choose(rng)?;
     let mut value = call.value.clone();
     let member = value.as_object_mut()?.remove(key)?;
@@ -191,7 +216,10 @@ fn moved(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     // Where anything may be, it may be meant to be there.
     let fits_there = map || declared.is_empty();
     let alike = |declared: &String| folded(declared) == folded(key);
-    let ambiguous = fits_there || *outer_map || (!closed && !required.contains(key)) || declared.iter().any(alike);
+    let ambiguous = fits_there
+        || *outer_map
+        || (!closed && !required.contains(key))
+        || declared.iter().any(alike);
     Some(Mutated { value, ambiguous })
 }
 

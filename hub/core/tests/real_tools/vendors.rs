@@ -17,11 +17,13 @@ use crate::calls::call;
 use crate::data::{self, Server};
 
 fn sight(server: &Server) -> Sight {
-    let config =
-        json!({"schema": 1, "servers": [{"name": server.name, "prefix": "server", "url": "http://localhost:1/mcp"}]});
+    let config = json!({"schema": 1, "servers": [{"name": server.name, "prefix": "server", "url": "http://localhost:1/mcp"}]});
     let config = serde_json::from_value(config).unwrap();
     let tools = server.tools.iter();
-    let tools = tools.map(|tool| Definition { name: tool["name"].as_str().unwrap().into(), text: tool.to_string() });
+    let tools = tools.map(|tool| Definition {
+        name: tool["name"].as_str().unwrap().into(),
+        text: tool.to_string(),
+    });
     let list = ServerList { tools: tools.collect(), ..Default::default() };
     let catalogue = Catalogue::of(&config, &[Some(Arc::new(list))]);
     Visibility::of(Arc::new(config), catalogue).whole(&Caller::anonymous())
@@ -56,10 +58,14 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
             for tool in &dispatcher.entry.tools {
                 let real: Value = serde_json::from_str(tool.input_schema()).unwrap_or_default();
                 let Ok(schema) = Schema::compile(tool.input_schema()) else { continue };
-                let Some(direct) = call(&mut rng, &real).filter(|call| schema.accepts(&call.value)) else { continue };
+                let Some(direct) = call(&mut rng, &real).filter(|call| schema.accepts(&call.value))
+                else {
+                    continue;
+                };
                 calls += 1;
                 let asked = json!({"action": tool.exposed, "arguments": direct.value}).to_string();
-                let Asked::Call { position, arguments, .. } = dispatcher.asked(Some(&asked), false) else {
+                let Asked::Call { position, arguments, .. } = dispatcher.asked(Some(&asked), false)
+                else {
                     panic!("{asked} is a call")
                 };
                 assert!(Arc::ptr_eq(&sight.tools[position], tool));

@@ -12,10 +12,17 @@ use crate::serve::hub::{Hub, anonymous};
 use crate::serve::mcp::Ctx;
 use crate::serve::seen::Seen;
 
-pub(super) async fn text(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, seen: &Seen) -> Result<String, Failed> {
+pub(super) async fn text(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    request: &Request<'_>,
+    seen: &Seen,
+) -> Result<String, Failed> {
     let asked = AnalyzePrompt::parse(request.params.arguments).map_err(Failed::refused)?;
     // Only sessions have this tool; see `exposure`.
-    let Some(session) = &ctx.session else { return Err(Failed::refused("this needs a session".into())) };
+    let Some(session) = &ctx.session else {
+        return Err(Failed::refused("this needs a session".into()));
+    };
     let prompt = match &asked.context {
         Some(context) => format!("{}\n{context}", asked.prompt),
         None => asked.prompt.into_owned(),
@@ -37,7 +44,8 @@ pub(super) async fn text(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, seen:
     if hits.is_empty() {
         return Ok(find::nothing(&seen.sight));
     }
-    let names = hits.iter().filter_map(|hit| Some(seen.sight.tools.get(hit.position)?.exposed.as_str()));
+    let names =
+        hits.iter().filter_map(|hit| Some(seen.sight.tools.get(hit.position)?.exposed.as_str()));
     hub.additions(session).add_for_prompt(&names.collect::<Vec<_>>());
     let after = Seen::of(hub, Arc::clone(&seen.live), ctx.view.as_deref(), Some(session));
     Ok(added(seen, after.as_ref(), &ranking, &hits))
@@ -48,8 +56,12 @@ fn added(before: &Seen, after: Option<&Seen>, ranking: &Ranking, hits: &[&Hit]) 
     let lists = |position: usize| after.is_some_and(|after| after.exposure.lists(position));
     let tools = hits.iter().filter_map(|hit| {
         let tool = before.sight.tools.get(hit.position)?;
-        let (name, server, listed) = (quoted(&tool.exposed), quoted(&tool.server_name), lists(hit.position));
-        Some(format!(r#"{{"name":{name},"server":{server},"score":{},"listed":{listed}}}"#, score(hit.score)))
+        let (name, server, listed) =
+            (quoted(&tool.exposed), quoted(&tool.server_name), lists(hit.position));
+        Some(format!(
+            r#"{{"name":{name},"server":{server},"score":{},"listed":{listed}}}"#,
+            score(hit.score)
+        ))
     });
     let tools: Vec<String> = tools.collect();
     let all_listed = hits.iter().all(|hit| lists(hit.position));
@@ -59,5 +71,10 @@ fn added(before: &Seen, after: Option<&Seen>, ranking: &Ranking, hits: &[&Hit]) 
         "Tools with listed true are in your tool list now; read it again (tools/list). The others did not fit into its \
          budget: hub__find_tools shows their definitions, and they can be called by name."
     };
-    format!(r#"{{"selectionId":"{}","tools":[{}],"next":{}}}"#, ranking.id, tools.join(","), quoted(next))
+    format!(
+        r#"{{"selectionId":"{}","tools":[{}],"next":{}}}"#,
+        ranking.id,
+        tools.join(","),
+        quoted(next)
+    )
 }

@@ -18,7 +18,12 @@ const NAMED_SERVERS: usize = 100;
 const NEXT: &str = "Call a tool by its name with arguments by its inputSchema, or pass both to the tool in callWith, \
                     with this selectionId.";
 
-pub(super) async fn text(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, seen: &Seen) -> Result<String, Failed> {
+pub(super) async fn text(
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    request: &Request<'_>,
+    seen: &Seen,
+) -> Result<String, Failed> {
     let asked = FindTools::parse(request.params.arguments).map_err(Failed::refused)?;
     if let Some(server) = &asked.server
         && !seen.sight.servers().iter().any(|(name, _)| name == server)
@@ -41,7 +46,11 @@ pub(super) async fn text(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, seen:
             counted: ctx.counted,
         })
         .await?;
-    Ok(if ranking.fits && !ranking.hits.is_empty() { found(&seen.sight, &ranking) } else { nothing(&seen.sight) })
+    Ok(if ranking.fits && !ranking.hits.is_empty() {
+        found(&seen.sight, &ranking)
+    } else {
+        nothing(&seen.sight)
+    })
 }
 
 fn found(sight: &Sight, ranking: &Ranking) -> String {
@@ -56,7 +65,12 @@ fn found(sight: &Sight, ranking: &Ranking) -> String {
         ))
     });
     let tools: Vec<String> = tools.collect();
-    format!(r#"{{"selectionId":"{}","tools":[{}],"next":{}}}"#, ranking.id, tools.join(","), quoted(NEXT))
+    format!(
+        r#"{{"selectionId":"{}","tools":[{}],"next":{}}}"#,
+        ranking.id,
+        tools.join(","),
+        quoted(NEXT)
+    )
 }
 
 /// That nothing fits, and where else something might be.

@@ -25,10 +25,14 @@ pub(in crate::serve) async fn answer(
     measured: Measured,
 ) -> Answer {
     let exposure = Arc::clone(&seen.exposure);
-    let Some(dispatcher) = exposure.dispatcher(name) else { return call::unknown(ctx, request, measured, name) };
+    let Some(dispatcher) = exposure.dispatcher(name) else {
+        return call::unknown(ctx, request, measured, name);
+    };
     let (position, tool, arguments, correction) =
         match dispatcher.asked(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
-            Asked::Call { position, name, arguments, correction } => (position, name, arguments, correction),
+            Asked::Call { position, name, arguments, correction } => {
+                (position, name, arguments, correction)
+            }
             Asked::Help(text) => {
                 measured.end(Ending::Result);
                 return result(ctx.era, request.id, &text);

@@ -32,7 +32,9 @@ pub async fn answer(
     measured: Measured,
 ) -> Answer {
     let text = match tool {
-        MetaTool::Call(class) => return dispatch::answer(class, hub, ctx, headers, request, seen, measured).await,
+        MetaTool::Call(class) => {
+            return dispatch::answer(class, hub, ctx, headers, request, seen, measured).await;
+        }
         MetaTool::FindTools => find::text(hub, ctx, request, &seen).await,
         MetaTool::AnalyzePrompt => analyze::text(hub, ctx, request, &seen).await,
     };
@@ -100,10 +102,13 @@ pub(super) fn tool_error(era: Era, id: &str, message: &str) -> Answer {
 /// The answer, with the news before it that the session's list has changed, where that is so and no stream is open that
 /// would say it: clients that never open one would list no tool that a prompt has added.
 pub(super) fn telling(hub: &Hub, ctx: &Ctx, answer: Answer) -> Answer {
-    let tells = ctx.streams && ctx.session.as_ref().is_some_and(|session| !session.has_stream() && hub.tells(session));
+    let tells = ctx.streams
+        && ctx.session.as_ref().is_some_and(|session| !session.has_stream() && hub.tells(session));
     let news = stream::iter([LIST_CHANGED.to_owned()]);
     match answer {
-        Answer::One { text, .. } if tells => Answer::Stream(news.chain(stream::iter([text])).boxed()),
+        Answer::One { text, .. } if tells => {
+            Answer::Stream(news.chain(stream::iter([text])).boxed())
+        }
         Answer::Stream(messages) if tells => Answer::Stream(news.chain(messages).boxed()),
         answer => answer,
     }

@@ -68,13 +68,15 @@ impl Endpoint {
     /// The endpoint of a server.
     pub(super) fn of(server: &Server, pool: &ConnectionPool) -> Result<Self, Error> {
         let unaskable = |what: &str| Error::Unaskable(what.to_owned());
-        let url = Url::parse(&server.url).map_err(|error| unaskable(&format!("its url: {error}")))?;
+        let url =
+            Url::parse(&server.url).map_err(|error| unaskable(&format!("its url: {error}")))?;
         let mut fixed = HeaderMap::new();
         fixed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fixed.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         let mut files = Vec::new();
         for header in &server.headers {
-            let name: HeaderName = header.name.parse().map_err(|_| unaskable("a header's name is none"))?;
+            let name: HeaderName =
+                header.name.parse().map_err(|_| unaskable("a header's name is none"))?;
             match &header.value {
                 config::HeaderValue::Value(value) => {
                     fixed.insert(name.clone(), secret(value, &name)?);
@@ -104,7 +106,9 @@ impl Endpoint {
         }
         let request = self.client.request(method, self.url.clone()).headers(headers);
         let request = if body.is_empty() { request } else { request.body(body) };
-        let sent = tokio::time::timeout(timeout, request.send()).await.map_err(|_| Error::TimedOut(timeout))?;
+        let sent = tokio::time::timeout(timeout, request.send())
+            .await
+            .map_err(|_| Error::TimedOut(timeout))?;
         let response = sent.map_err(Error::of_request)?;
         Ok(Answer::of(response))
     }
@@ -115,7 +119,9 @@ impl FileHeader {
     fn value(&self) -> Result<HeaderValue, Error> {
         let now = Instant::now();
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(cached) = cached.as_ref().filter(|cached| now.duration_since(cached.looked) < RECHECK) {
+        if let Some(cached) =
+            cached.as_ref().filter(|cached| now.duration_since(cached.looked) < RECHECK)
+        {
             return Ok(cached.value.clone());
         }
         let unreadable = |error: std::io::Error| {
@@ -126,9 +132,12 @@ impl FileHeader {
             ))
         };
         let modified = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
-        let value = match cached.filter(|cached| cached.modified == modified && modified.is_some()) {
+        let value = match cached.filter(|cached| cached.modified == modified && modified.is_some())
+        {
             Some(cached) => cached.value,
-            None => secret(std::fs::read_to_string(&self.path).map_err(unreadable)?.trim(), &self.name)?,
+            None => {
+                secret(std::fs::read_to_string(&self.path).map_err(unreadable)?.trim(), &self.name)?
+            }
         };
         let fresh = Cached { looked: now, modified, value: value.clone() };
         *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
@@ -138,10 +147,9 @@ impl FileHeader {
 
 impl Answer {
     fn of(response: reqwest::Response) -> Self {
-        let is_events = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"));
+        let is_events = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+            value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
+        });
         Self {
             status: response.status(),
             headers: response.headers().clone(),
@@ -204,15 +212,20 @@ impl Answer {
         let chunk = self.response.chunk().await.map_err(Error::of_request)?;
         self.read += chunk.as_ref().map_or(0, Bytes::len);
         if self.read > MAX_ANSWER_BYTES {
-            return Err(Error::Unparsable(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes")));
+            return Err(Error::Unparsable(format!(
+                "the answer is longer than {MAX_ANSWER_BYTES} bytes"
+            )));
         }
         Ok(chunk)
     }
 }
 
 fn secret(value: &str, name: &HeaderName) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(value)
-        .map_err(|_| Error::Unaskable(format!("the value of header {name} has characters that no header can carry")))?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| {
+        Error::Unaskable(format!(
+            "the value of header {name} has characters that no header can carry"
+        ))
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -229,9 +242,11 @@ fn client(server: &Server, pool: &ConnectionPool) -> Result<reqwest::Client, Err
         .tls_danger_accept_invalid_certs(server.insecure_skip_verify);
     let builder = match &server.ca_file {
         Some(path) => {
-            let unreadable = |error: String| Error::Unaskable(format!("the CA bundle {path}: {error}"));
+            let unreadable =
+                |error: String| Error::Unaskable(format!("the CA bundle {path}: {error}"));
             let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-            let bundle = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(error.to_string()))?;
+            let bundle = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| unreadable(error.to_string()))?;
             builder.tls_certs_only(bundle)
         }
         // The image may have no system certificates, which are an error to load and needless for plain HTTP.

@@ -48,9 +48,10 @@ impl Error {
     /// How a call that ended so counts.
     pub fn ending(&self) -> Ending {
         match self {
-            Self::NotConnected(_) | Self::TooManySessions(_) | Self::Unaskable(_) | Self::Refused { .. } => {
-                Ending::NotConnected
-            }
+            Self::NotConnected(_)
+            | Self::TooManySessions(_)
+            | Self::Unaskable(_)
+            | Self::Refused { .. } => Ending::NotConnected,
             Self::TimedOut(_) => Ending::TimedOut,
             Self::Cut(_) => Ending::Cut,
             Self::Http(_) | Self::SessionGone(_) => Ending::HttpError,
@@ -92,7 +93,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         // Fills the queue: the kernel then drops further attempts.
         let within = Duration::from_millis(100);
-        let _queued: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, within)).collect();
+        let _queued: Vec<_> =
+            (0..4).map(|_| TcpStream::connect_timeout(&address, within)).collect();
         let client = reqwest::Client::builder().no_proxy().connect_timeout(within).build().unwrap();
         let error = client.get(format!("http://{address}")).send().await.unwrap_err();
         assert!(error.is_timeout());

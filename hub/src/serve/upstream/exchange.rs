@@ -43,7 +43,13 @@ pub enum Event {
 }
 
 impl Exchange {
-    pub(super) fn new(upstream: Arc<Upstream>, link: Link, id: u64, deadline: Instant, timeout: Duration) -> Self {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        link: Link,
+        id: u64,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Self {
         Self { upstream, link, id, answer: None, deadline, timeout, done: false }
     }
 
@@ -71,7 +77,9 @@ impl Exchange {
 
     async fn read(&mut self) -> Result<Event, Error> {
         let ours = self.id.to_string();
-        let Some(answer) = &mut self.answer else { return Err(Error::Cut("there is no answer".into())) };
+        let Some(answer) = &mut self.answer else {
+            return Err(Error::Cut("there is no answer".into()));
+        };
         let status = answer.status;
         loop {
             let Some(text) = answer.next().await? else {
@@ -88,12 +96,18 @@ impl Exchange {
                 Some(Message::Error { id, error, code }) if id.is_none_or(|id| id == ours) => {
                     return Ok(Event::Error(error.to_owned(), code));
                 }
-                Some(Message::Notification { method, params: Some(params) }) if method == "notifications/progress" => {
+                Some(Message::Notification { method, params: Some(params) })
+                    if method == "notifications/progress" =>
+                {
                     return Ok(Event::Progress(params.to_owned()));
                 }
-                Some(Message::Request { id, method }) => self.upstream.answer_request(&self.link, id, &method),
+                Some(Message::Request { id, method }) => {
+                    self.upstream.answer_request(&self.link, id, &method)
+                }
                 Some(_) => {}
-                None if status.is_success() => return Err(Error::Unparsable("no JSON-RPC message".into())),
+                None if status.is_success() => {
+                    return Err(Error::Unparsable("no JSON-RPC message".into()));
+                }
                 None => return Err(Error::Http(status)),
             }
         }
@@ -101,7 +115,12 @@ impl Exchange {
 }
 
 /// Goes on with a stream that ended before its response: a legacy server may close it and be asked again.
-async fn resumed(upstream: &Upstream, link: &Link, cut: &Answer, timeout: Duration) -> Result<Answer, Error> {
+async fn resumed(
+    upstream: &Upstream,
+    link: &Link,
+    cut: &Answer,
+    timeout: Duration,
+) -> Result<Answer, Error> {
     let over = || Error::Cut("it ended without a response".into());
     let last = cut.last_event_id.as_deref().filter(|_| !link.modern).ok_or_else(over)?;
     let mut headers = HeaderMap::clone(&link.headers);

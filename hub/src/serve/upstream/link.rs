@@ -22,7 +22,8 @@ pub(super) const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `clientInfo` of the hub.
-pub(super) const CLIENT_INFO: &str = concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+pub(super) const CLIENT_INFO: &str =
+    concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 
 /// An open way to a server.
 #[derive(Debug, Clone)]
@@ -53,7 +54,9 @@ impl Link {
         let mut headers = HeaderMap::clone(&self.headers);
         if self.modern {
             headers.insert(MCP_METHOD, HeaderValue::from_static(method));
-            let encoded = name.and_then(|name| HeaderValue::from_str(&mcphub_core::mcp_headers::encode(name)).ok());
+            let encoded = name.and_then(|name| {
+                HeaderValue::from_str(&mcphub_core::mcp_headers::encode(name)).ok()
+            });
             headers.extend(encoded.map(|name| (MCP_NAME, name)));
         }
         headers
@@ -68,17 +71,23 @@ impl Link {
 }
 
 /// Opens a way: modern where the server is, else a session.
-pub(super) async fn open(endpoint: &Endpoint, transport: Transport, timeout: Duration) -> Result<Link, Error> {
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    transport: Transport,
+    timeout: Duration,
+) -> Result<Link, Error> {
     match transport {
         Transport::Sse => Err(Error::Unaskable("transport Sse is not supported yet".into())),
-        Transport::Auto | Transport::StreamableHttp => match discover(endpoint, timeout.min(PROBE_TIMEOUT)).await {
-            Ok(Some(link)) => Ok(link),
-            // Whatever a legacy server makes of an unknown method, the handshake decides.
-            Ok(None) | Err(Error::TimedOut(_) | Error::Cut(_) | Error::Unparsable(_)) => {
-                handshake(endpoint, timeout).await
+        Transport::Auto | Transport::StreamableHttp => {
+            match discover(endpoint, timeout.min(PROBE_TIMEOUT)).await {
+                Ok(Some(link)) => Ok(link),
+                // Whatever a legacy server makes of an unknown method, the handshake decides.
+                Ok(None) | Err(Error::TimedOut(_) | Error::Cut(_) | Error::Unparsable(_)) => {
+                    handshake(endpoint, timeout).await
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
     }
 }
 
@@ -96,19 +105,28 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
     let link = Link::modern(false, None);
     let params = rewrite::own_params(&[], link.hop(None));
     let body = request("0", "server/discover", &params);
-    let mut answer = endpoint.send(Method::POST, body, &link.request_headers("server/discover", None), timeout).await?;
+    let mut answer = endpoint
+        .send(Method::POST, body, &link.request_headers("server/discover", None), timeout)
+        .await?;
     if !answer.status.is_success() {
         return Ok(None);
     }
-    let Some(result) =
-        tokio::time::timeout(timeout, response_to(&mut answer, "0")).await.map_err(|_| Error::TimedOut(timeout))??
+    let Some(result) = tokio::time::timeout(timeout, response_to(&mut answer, "0"))
+        .await
+        .map_err(|_| Error::TimedOut(timeout))??
     else {
         return Ok(None);
     };
-    let read: Option<Discovered> = result.ok().and_then(|result| serde_json::from_str(&result).ok());
-    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == MODERN)).map(|read| {
-        Link::modern(read.capabilities.tools.is_some_and(|tools| tools.list_changed), read.instructions.map(Into::into))
-    }))
+    let read: Option<Discovered> =
+        result.ok().and_then(|result| serde_json::from_str(&result).ok());
+    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == MODERN)).map(
+        |read| {
+            Link::modern(
+                read.capabilities.tools.is_some_and(|tools| tools.list_changed),
+                read.instructions.map(Into::into),
+            )
+        },
+    ))
 }
 
 #[derive(Default, Deserialize)]
@@ -135,16 +153,22 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
         #[serde(default)]
         instructions: Option<String>,
     }
-    let params = format!(r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{CLIENT_INFO}}}"#, LEGACY[0]);
+    let params = format!(
+        r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{CLIENT_INFO}}}"#,
+        LEGACY[0]
+    );
     let body = request("0", "initialize", &params);
     let mut answer = endpoint.send(Method::POST, body, &HeaderMap::new(), timeout).await?;
     let status = answer.status;
     let session = answer.headers.get(SESSION_ID).cloned();
-    let read =
-        tokio::time::timeout(timeout, response_to(&mut answer, "0")).await.map_err(|_| Error::TimedOut(timeout))?;
+    let read = tokio::time::timeout(timeout, response_to(&mut answer, "0"))
+        .await
+        .map_err(|_| Error::TimedOut(timeout))?;
     let result = match read {
         Ok(Some(Ok(result))) => result,
-        Ok(Some(Err((code, error)))) => return Err(Error::Refused { method: "initialize", error, code }),
+        Ok(Some(Err((code, error)))) => {
+            return Err(Error::Refused { method: "initialize", error, code });
+        }
         _ if !status.is_success() => return Err(Error::Http(status)),
         Ok(None) => return Err(Error::Unparsable("no response to initialize".into())),
         Err(error) => return Err(error),
@@ -156,7 +180,11 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
     }
     let mut headers = HeaderMap::new();
     headers.extend(session.map(|id| (SESSION_ID, id)));
-    headers.extend(HeaderValue::from_str(&read.protocol_version).ok().map(|version| (PROTOCOL_VERSION, version)));
+    headers.extend(
+        HeaderValue::from_str(&read.protocol_version)
+            .ok()
+            .map(|version| (PROTOCOL_VERSION, version)),
+    );
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned();
     let accepted = endpoint.send(Method::POST, initialized, &headers, timeout).await?;
     if !accepted.status.is_success() {
@@ -172,10 +200,15 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
 }
 
 /// The result, or the error with its code, of our request with this id. `None`: the answer ends without one.
-pub(super) async fn response_to(answer: &mut Answer, id: &str) -> Result<Option<Result<String, (i64, String)>>, Error> {
+pub(super) async fn response_to(
+    answer: &mut Answer,
+    id: &str,
+) -> Result<Option<Result<String, (i64, String)>>, Error> {
     while let Some(text) = answer.next().await? {
         match parse_upstream(&text) {
-            Some(Message::Result { id: of, result }) if of == id => return Ok(Some(Ok(result.to_owned()))),
+            Some(Message::Result { id: of, result }) if of == id => {
+                return Ok(Some(Ok(result.to_owned())));
+            }
             Some(Message::Error { id: of, error, code }) if of.is_none_or(|of| of == id) => {
                 return Ok(Some(Err((code, error.to_owned()))));
             }
@@ -194,7 +227,9 @@ pub(super) fn request(id: &str, method: &str, params: &str) -> String {
 /// Whether the answer to our request with this id says that the session is not known. The specification says 404;
 /// the SDKs' examples say 400, which may also be the answer to the request itself.
 pub(super) async fn says_gone(link: &Link, answer: &mut Answer, id: &str) -> Result<bool, Error> {
-    if !link.has_session() || !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
+    if !link.has_session()
+        || !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST)
+    {
         return Ok(false);
     }
     if answer.status == StatusCode::BAD_REQUEST

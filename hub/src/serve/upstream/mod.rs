@@ -106,7 +106,12 @@ pub struct Caller {
 
 impl Upstream {
     /// Starts to keep the server's list; `changed` is told whenever the state is another one.
-    pub fn start(server: Server, config: &HubConfig, base: Key, changed: Arc<Notify>) -> Result<Arc<Self>, Error> {
+    pub fn start(
+        server: Server,
+        config: &HubConfig,
+        base: Key,
+        changed: Arc<Notify>,
+    ) -> Result<Arc<Self>, Error> {
         let pool_config = config.connection_pool.clone();
         let upstream = Arc::new(Self {
             starting_until: Instant::now() + Duration::from_millis(config.startup_timeout_ms),
@@ -138,7 +143,9 @@ impl Upstream {
         match (self.server.isolation, caller.session) {
             (Isolation::Shared, _) => Key::Pod,
             (Isolation::PerSession, Some(session)) => Key::Session(session),
-            (Isolation::PerSession | Isolation::PerPrincipal, _) => Key::Principal(caller.principal),
+            (Isolation::PerSession | Isolation::PerPrincipal, _) => {
+                Key::Principal(caller.principal)
+            }
         }
     }
 
@@ -147,7 +154,8 @@ impl Upstream {
         let key = self.key(caller);
         let timeout = Duration::from_millis(call.tool.timeout_ms);
         let deadline = Instant::now() + timeout;
-        let outcome = tokio::time::timeout_at(deadline, self.call_in_session(&key, call, deadline)).await;
+        let outcome =
+            tokio::time::timeout_at(deadline, self.call_in_session(&key, call, deadline)).await;
         let outcome = outcome.unwrap_or(Err(Error::TimedOut(timeout)));
         if let Err(Error::NotConnected(_) | Error::Cut(_) | Error::Http(_)) = &outcome {
             self.nudge.notify_one();
@@ -173,21 +181,41 @@ impl Upstream {
         }
     }
 
-    async fn send_call(self: &Arc<Self>, link: &Link, call: Call<'_>, deadline: Instant) -> Result<Exchange, Error> {
+    async fn send_call(
+        self: &Arc<Self>,
+        link: &Link,
+        call: Call<'_>,
+        deadline: Instant,
+    ) -> Result<Exchange, Error> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let params = rewrite::call_params(call.params, &call.tool.own, link.hop(call.progress.then_some(id)));
+        let params = rewrite::call_params(
+            call.params,
+            &call.tool.own,
+            link.hop(call.progress.then_some(id)),
+        );
         let mut headers = link.request_headers("tools/call", Some(&call.tool.own));
         if link.modern {
             headers.extend(call.tool.param_headers.iter().filter_map(|mirrored| {
-                let value = mcp_headers::encode(&mcp_headers::value_of(mirrored, call.params.arguments)?);
-                Some((mirrored.header.parse::<HeaderName>().ok()?, HeaderValue::from_str(&value).ok()?))
+                let value =
+                    mcp_headers::encode(&mcp_headers::value_of(mirrored, call.params.arguments)?);
+                Some((
+                    mirrored.header.parse::<HeaderName>().ok()?,
+                    HeaderValue::from_str(&value).ok()?,
+                ))
             }));
         }
         let body = link::request(&id.to_string(), "tools/call", &params);
-        let mut exchange =
-            Exchange::new(Arc::clone(self), link.clone(), id, deadline, Duration::from_millis(call.tool.timeout_ms));
-        let sent =
-            self.endpoint.send(Method::POST, body, &headers, deadline.saturating_duration_since(Instant::now())).await;
+        let mut exchange = Exchange::new(
+            Arc::clone(self),
+            link.clone(),
+            id,
+            deadline,
+            Duration::from_millis(call.tool.timeout_ms),
+        );
+        let sent = self
+            .endpoint
+            .send(Method::POST, body, &headers, deadline.saturating_duration_since(Instant::now()))
+            .await;
         match sent {
             Ok(mut answer) => {
                 if link::says_gone(link, &mut answer, &id.to_string()).await? {
@@ -236,12 +264,20 @@ impl Upstream {
     }
 
     fn delete(self: &Arc<Self>, sessions: &[Arc<Session>]) -> Vec<JoinHandle<()>> {
-        let open = sessions.iter().filter_map(|session| session.link.get()).filter(|link| link.has_session()).cloned();
+        let open = sessions
+            .iter()
+            .filter_map(|session| session.link.get())
+            .filter(|link| link.has_session())
+            .cloned();
         let delete = |link: Link| {
             let upstream = Arc::clone(self);
             tokio::spawn(async move {
                 let timeout = upstream.timeout().min(Duration::from_secs(5));
-                upstream.endpoint.send(Method::DELETE, String::new(), &link.headers, timeout).await.ok();
+                upstream
+                    .endpoint
+                    .send(Method::DELETE, String::new(), &link.headers, timeout)
+                    .await
+                    .ok();
             })
         };
         open.map(delete).collect()

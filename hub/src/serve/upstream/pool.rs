@@ -89,6 +89,9 @@ mod tests {
         pool.forget(&Key::Pod, &first);
         let second = pool.session(&other).unwrap();
         pool.forget(&other, &first);
-        assert!(Arc::ptr_eq(&second, &pool.session(&other).unwrap()), "only this very session is forgotten");
+        assert!(
+            Arc::ptr_eq(&second, &pool.session(&other).unwrap()),
+            "only this very session is forgotten"
+        );
     }
 }

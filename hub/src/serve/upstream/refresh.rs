@@ -78,8 +78,11 @@ fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
             let message = error.to_string();
             // While it starts, refused connections are what one expects.
             let starting = old.status.is_starting() && Instant::now() < upstream.starting_until;
-            let status =
-                if starting && may_be_starting(&error) { Status::Starting(message) } else { Status::Down(message) };
+            let status = if starting && may_be_starting(&error) {
+                Status::Starting(message)
+            } else {
+                Status::Down(message)
+            };
             if old.status != status && !status.is_starting() {
                 tracing::warn!(server = %name, %error, "server is not connected; the tools that it last listed stay");
             }
@@ -108,7 +111,11 @@ fn may_be_starting(error: &Error) -> bool {
 /// The server's list, and what it says of itself to models.
 type Listed = (ServerList, Option<Arc<str>>);
 
-async fn list(upstream: &Arc<Upstream>, base: &Key, listener: &mut Listener) -> Result<Listed, Error> {
+async fn list(
+    upstream: &Arc<Upstream>,
+    base: &Key,
+    listener: &mut Listener,
+) -> Result<Listed, Error> {
     for again in [true, false] {
         let (session, link) = upstream.session(base).await?;
         match pages(upstream, &link).await {
@@ -167,7 +174,9 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
     let status = answer.status;
     let result = match link::response_to(&mut answer, &id).await {
         Ok(Some(Ok(result))) => result,
-        Ok(Some(Err((code, error)))) => return Err(Error::Refused { method: "tools/list", error, code }),
+        Ok(Some(Err((code, error)))) => {
+            return Err(Error::Refused { method: "tools/list", error, code });
+        }
         _ if !status.is_success() => return Err(Error::Http(status)),
         Ok(None) => return Err(Error::Cut("it ended without a response".into())),
         Err(error) => return Err(error),
@@ -183,7 +192,11 @@ struct Listener {
 
 impl Listener {
     fn listen(&mut self, upstream: &Arc<Upstream>, link: &Link) {
-        if self.running.as_ref().is_some_and(|(_, on)| std::sync::Arc::ptr_eq(&on.headers, &link.headers)) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|(_, on)| std::sync::Arc::ptr_eq(&on.headers, &link.headers))
+        {
             return;
         }
         self.stop();
@@ -212,17 +225,22 @@ async fn hear(upstream: Arc<Upstream>, link: Link) {
     let mut delay = FIRST_DELAY;
     loop {
         let opened = Instant::now();
-        let answer = upstream.endpoint.send(Method::GET, String::new(), &headers, LIST_TIMEOUT).await;
+        let answer =
+            upstream.endpoint.send(Method::GET, String::new(), &headers, LIST_TIMEOUT).await;
         match answer {
             // It has no such stream; asking now and then has to do.
             Ok(answer) if answer.status == http::StatusCode::METHOD_NOT_ALLOWED => return,
             Ok(mut answer) if answer.status.is_success() && answer.is_stream() => {
                 while let Ok(Some(text)) = answer.next().await {
                     match parse_upstream(&text) {
-                        Some(Message::Notification { method, .. }) if method == "notifications/tools/list_changed" => {
+                        Some(Message::Notification { method, .. })
+                            if method == "notifications/tools/list_changed" =>
+                        {
                             upstream.nudge.notify_one();
                         }
-                        Some(Message::Request { id, method }) => upstream.answer_request(&link, id, &method),
+                        Some(Message::Request { id, method }) => {
+                            upstream.answer_request(&link, id, &method)
+                        }
                         _ => {}
                     }
                 }
@@ -231,7 +249,8 @@ async fn hear(upstream: Arc<Upstream>, link: Link) {
         }
         // A change may have fallen into the gap, and the server may be gone: also before the stream was open.
         upstream.nudge.notify_one();
-        delay = if opened.elapsed() > LAST_DELAY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
+        delay =
+            if opened.elapsed() > LAST_DELAY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
         tokio::time::sleep(delay).await;
     }
 }

@@ -27,7 +27,8 @@ fn gives(seen: &crate::provider::Seen, category: impl Fn(&str) -> &'static str) 
     if question.get("request").is_some() {
         return chooses(P, &[]); // of the self-check
     }
-    let given: Vec<Value> = offered(&question).iter().map(|id| json!({"id": id, "category": category(id)})).collect();
+    let given: Vec<Value> =
+        offered(&question).iter().map(|id| json!({"id": id, "category": category(id)})).collect();
     json_answer(200, says(P, &json!({"tools": given})))
 }
 
@@ -55,15 +56,26 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
     let in_session = [("mcp-session-id", session.as_str())];
     let listed = hub.post(request("tools/list", json!({})), &in_session).await.json();
     assert_eq!(names(&listed), ["s__fetch_url"]);
-    let stream = hub.http.get(hub.url("/mcp")).header("accept", "text/event-stream").header(in_session[0].0, &session);
+    let stream = hub
+        .http
+        .get(hub.url("/mcp"))
+        .header("accept", "text/event-stream")
+        .header(in_session[0].0, &session);
     let mut stream = stream.send().await.unwrap().bytes_stream();
     assert_eq!(&stream.next().await.unwrap().unwrap()[..], b":\n\n");
     eventually("it is asked", async || asked.seen().len() == 1).await;
     let before = stats(&hub).await;
     assert_eq!((&before["llm"]["enabled"], &before["llmCacheSize"]), (&json!(true), &json!(0)));
     asked.open(100);
-    let event = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap().unwrap();
-    assert!(std::str::from_utf8(&event).unwrap().contains("notifications/tools/list_changed"), "{event:?}");
+    let event = tokio::time::timeout(Duration::from_secs(10), stream.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(
+        std::str::from_utf8(&event).unwrap().contains("notifications/tools/list_changed"),
+        "{event:?}"
+    );
     let listed = hub.post(request("tools/list", json!({})), &in_session).await.json();
     assert_eq!(names(&listed), ["s__gadget"]);
     let [question] = questions(&asked).try_into().unwrap();
@@ -73,8 +85,16 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
     );
     assert_eq!(question["categories"].as_array().unwrap().len(), 10);
     let after = stats(&hub).await;
-    assert_eq!((&after["categoryCacheSize"], &after["llmCacheSize"]), (&json!(2), &json!(2)), "{after}");
-    assert_eq!((&after["llmCacheHitRate"], &after["llm"]["successfulCalls"]), (&json!(0.0), &json!(1)), "{after}");
+    assert_eq!(
+        (&after["categoryCacheSize"], &after["llmCacheSize"]),
+        (&json!(2), &json!(2)),
+        "{after}"
+    );
+    assert_eq!(
+        (&after["llmCacheHitRate"], &after["llm"]["successfulCalls"]),
+        (&json!(0.0), &json!(1)),
+        "{after}"
+    );
     let rate = after["cacheHitRate"].as_f64().unwrap();
     assert!(rate > 0.0 && rate < 1.0, "known when the list was made anew: {rate}");
     let check = self_check(&hub).await;
@@ -86,13 +106,10 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
 async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
     let works = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&works);
-    let asked =
-        Scripted::start(
-            move |seen| {
-                if switch.load(Ordering::Relaxed) { gives(seen, gadget_is_web) } else { raw(500, &[], "") }
-            },
-        )
-        .await;
+    let asked = Scripted::start(move |seen| {
+        if switch.load(Ordering::Relaxed) { gives(seen, gadget_is_web) } else { raw(500, &[], "") }
+    })
+    .await;
     let tools = server(TOOLS).await;
     let mut config = servers(&[("s", &tools.url)]);
     config["filtering"] = filtering(&asked.url);
@@ -154,7 +171,10 @@ async fn only_what_is_new_is_asked_about_when_a_server_lists_anew() {
     tools.set_tools(&["a", "b", "c"]).await;
     hub.list_becomes(&["s__a", "s__b", "s__c"]).await;
     let questions = questions(&asked);
-    assert_eq!(questions.iter().map(offered).collect::<Vec<_>>(), [vec!["s__a", "s__b"], vec!["s__c"]]);
+    assert_eq!(
+        questions.iter().map(offered).collect::<Vec<_>>(),
+        [vec!["s__a", "s__b"], vec!["s__c"]]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +190,13 @@ async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
         hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
         hub
     };
-    let models = || asked.seen().iter().map(|seen| seen.body["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let models = || {
+        asked
+            .seen()
+            .iter()
+            .map(|seen| seen.body["model"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
     let lazy = hub("lazy", false).await;
     let _eager = hub("eager", true).await;
     eventually("the other, which is younger, asks", async || !models().is_empty()).await;
@@ -190,7 +216,9 @@ async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
     hub.list_becomes(&["s__gadget"]).await;
     let series = async || {
         let text = hub.get(hub.admin_url("/metrics")).await.text;
-        let ours = text.lines().filter(|line| line.starts_with("mcp_hub_llm_") || line.starts_with("mcp_hub_circuit"));
+        let ours = text
+            .lines()
+            .filter(|line| line.starts_with("mcp_hub_llm_") || line.starts_with("mcp_hub_circuit"));
         ours.map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(series().await.len() > 30);
@@ -206,5 +234,8 @@ async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
     hub.list_becomes(&["s__gadget"]).await;
     // What the same model said before holds; its series begin anew.
     let requests = [("provider", "anthropic"), ("outcome", "ok")];
-    assert_eq!((hub.metric("mcp_hub_llm_requests_total", &requests).await, asked.seen().len()), (Some(0.0), 1));
+    assert_eq!(
+        (hub.metric("mcp_hub_llm_requests_total", &requests).await, asked.seen().len()),
+        (Some(0.0), 1)
+    );
 }

@@ -8,8 +8,11 @@ use mcphub_crds::remote::RemoteAuth;
 use super::{Problem, Reason};
 
 pub(super) fn not_supported(spec: &McpHubSpec) -> Vec<Problem> {
-    let auth = spec.auth.as_ref().and_then(|auth| auth.mode).is_some_and(|mode| mode != AuthMode::None);
-    let remote_auth = |remote: &mcphub_crds::remote::Remote| remote.auth.is_some_and(|auth| auth != RemoteAuth::Static);
+    let auth =
+        spec.auth.as_ref().and_then(|auth| auth.mode).is_some_and(|mode| mode != AuthMode::None);
+    let remote_auth = |remote: &mcphub_crds::remote::Remote| {
+        remote.auth.is_some_and(|auth| auth != RemoteAuth::Static)
+    };
     let egress = |container: &mcphub_crds::container::Container| !container.egress.is_empty();
     let found = [
         (auth, "auth.mode", "put a proxy that authenticates in front, and write None"),
@@ -29,7 +32,8 @@ pub(super) fn not_supported(spec: &McpHubSpec) -> Vec<Problem> {
             "write NetworkPolicies of your own",
         ),
     ];
-    let word =
-        |(_, field, instead)| Problem::new(Reason::NotSupported, format!("{field} is not supported yet; {instead}"));
+    let word = |(_, field, instead)| {
+        Problem::new(Reason::NotSupported, format!("{field} is not supported yet; {instead}"))
+    };
     found.into_iter().filter(|(set, _, _)| *set).map(word).collect()
 }

@@ -113,7 +113,9 @@ fn revision_part(snapshot: &Snapshot) -> Result<ValidRevision, Vec<Problem>> {
     let resources = collect(pods::resources("resources", spec.resources.as_ref()), &mut problems);
     let servers = collect(servers::servers(&spec.servers, &snapshot.config_maps), &mut problems);
     let content = Content::of(spec, &snapshot.config_maps);
-    let (Some(pods), Some(resources), Some(servers), true) = (pods, resources, servers, problems.is_empty()) else {
+    let (Some(pods), Some(resources), Some(servers), true) =
+        (pods, resources, servers, problems.is_empty())
+    else {
         return Err(problems);
     };
     Ok(ValidRevision {
@@ -123,7 +125,11 @@ fn revision_part(snapshot: &Snapshot) -> Result<ValidRevision, Vec<Problem>> {
         pull_secrets: spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         resources,
         pods,
-        drain: spec.rollout.as_ref().and_then(|r| r.drain_timeout.as_ref()).map_or(DRAIN, values::Duration::get),
+        drain: spec
+            .rollout
+            .as_ref()
+            .and_then(|r| r.drain_timeout.as_ref())
+            .map_or(DRAIN, values::Duration::get),
         servers,
         config_maps: revision::referenced_config_maps(spec)
             .into_iter()
@@ -144,10 +150,13 @@ pub fn live_part(spec: &McpHubSpec, operator: &Operator) -> Result<ValidLive, Ve
     let mut problems = Vec::new();
     let policy = collect(policy(spec, operator), &mut problems);
     let router = spec.router.clone().unwrap_or_default();
-    let resources = collect(pods::resources("router.resources", router.resources.as_ref()), &mut problems);
-    let service = spec.expose.as_ref().and_then(|expose| expose.service.clone()).unwrap_or_default();
+    let resources =
+        collect(pods::resources("router.resources", router.resources.as_ref()), &mut problems);
+    let service =
+        spec.expose.as_ref().and_then(|expose| expose.service.clone()).unwrap_or_default();
     problems.extend(pods::own_keys("expose.service.annotations", &service.annotations));
-    let (Some(policy), Some(router_resources), true) = (policy, resources, problems.is_empty()) else {
+    let (Some(policy), Some(router_resources), true) = (policy, resources, problems.is_empty())
+    else {
         return Err(problems);
     };
     Ok(ValidLive {
@@ -172,8 +181,9 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
     if let (Some(name), None) = (named, prometheus) {
         let known: Vec<_> = operator.prometheus.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let message =
-            format!("rollout.prometheus is \"{name}\", but the administrator named {known}; use one of those");
+        let message = format!(
+            "rollout.prometheus is \"{name}\", but the administrator named {known}; use one of those"
+        );
         return Err(vec![Problem::new(Reason::UnknownPrometheus, message)]);
     }
     let filtering = spec.filtering.as_ref();
@@ -181,8 +191,9 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
         llm: filtering.is_some_and(chooses_by_llm),
         golden_questions: filtering.is_some_and(|filtering| !filtering.golden_questions.is_empty()),
     };
-    Policy::from_spec(spec.rollout.as_ref(), prometheus, &compile::flags(spec), has)
-        .map_err(|found| found.iter().map(|problem| Problem::invalid(problem.to_string())).collect())
+    Policy::from_spec(spec.rollout.as_ref(), prometheus, &compile::flags(spec), has).map_err(
+        |found| found.iter().map(|problem| Problem::invalid(problem.to_string())).collect(),
+    )
 }
 
 /// Whether prompts ask a language model. One that only says what categories tools have is asked about new tools alone:

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, EnvFromSource, EnvVar, ResourceRequirements, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EnvFromSource, EnvVar, ResourceRequirements, Volume, VolumeMount,
+};
 use mcphub_crds::container::{Container, ContainerTransport, Sandbox, Strategy};
 use mcphub_crds::remote::Remote;
 use mcphub_crds::servers::{Server, ToolRules};
@@ -101,11 +103,15 @@ pub(super) fn servers(
                 Some(Upstream::Container(Box::new(container)))
             }
             (Some(_), Some(_)) => {
-                problems.push(Problem::invalid(format!("{field}: both remote and container are set; keep one")));
+                problems.push(Problem::invalid(format!(
+                    "{field}: both remote and container are set; keep one"
+                )));
                 None
             }
             (None, None) => {
-                problems.push(Problem::invalid(format!("{field}: neither remote nor container is set; write one")));
+                problems.push(Problem::invalid(format!(
+                    "{field}: neither remote nor container is set; write one"
+                )));
                 None
             }
         };
@@ -114,7 +120,12 @@ pub(super) fn servers(
     if problems.is_empty() { Ok(valid) } else { Err(problems) }
 }
 
-fn valid_container(field: &str, server: &Server, container: &Container, problems: &mut Vec<Problem>) -> ValidContainer {
+fn valid_container(
+    field: &str,
+    server: &Server,
+    container: &Container,
+    problems: &mut Vec<Problem>,
+) -> ValidContainer {
     let Container {
         image,
         command,
@@ -155,8 +166,12 @@ fn valid_container(field: &str, server: &Server, container: &Container, problems
         volumes: list(&format!("{field}.container.volumes"), volumes, problems),
         mounts: list(&format!("{field}.container.volumeMounts"), volume_mounts, problems),
         strategy: strategy.unwrap_or(Strategy::RollingUpdate),
-        resources: resources.as_ref().and_then(|r| one(&format!("{field}.container.resources"), r, problems)),
-        max_execution: max_execution_time.as_ref().map_or(Duration::from_secs(30), values::Duration::get),
+        resources: resources
+            .as_ref()
+            .and_then(|r| one(&format!("{field}.container.resources"), r, problems)),
+        max_execution: max_execution_time
+            .as_ref()
+            .map_or(Duration::from_secs(30), values::Duration::get),
         sandbox: sandbox.clone().unwrap_or_default(),
     };
     volumes_are_the_users(field, &valid, problems);
@@ -174,7 +189,9 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
             "{field}.container.volumes: \"{name}\" starts with \"{OWN_PREFIX}\", which is the operator's; rename it"
         )));
     }
-    for mount in container.mounts.iter().filter(|mount| mount.mount_path.trim_end_matches('/') == BRIDGE_DIR) {
+    for mount in
+        container.mounts.iter().filter(|mount| mount.mount_path.trim_end_matches('/') == BRIDGE_DIR)
+    {
         let name = &mount.name;
         problems.push(Problem::invalid(format!(
             "{field}.container.volumeMounts: \"{name}\" is mounted at {BRIDGE_DIR}, where the bridge is; choose another path"
@@ -185,7 +202,8 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
 /// Two revisions of a server run beside each other unless it is `Recreate`; a ReadWriteOnce volume would keep the new
 /// pod waiting for the old one's node for ever. Claims cannot be read from here, so the user says which it is.
 fn shared_volumes(field: &str, container: &ValidContainer, problems: &mut Vec<Problem>) {
-    let claims = container.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    let claims =
+        container.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
     for claim in claims.filter(|claim| claim.read_only != Some(true)) {
         let name = &claim.claim_name;
         problems.push(Problem::invalid(format!(
@@ -197,8 +215,14 @@ fn shared_volumes(field: &str, container: &ValidContainer, problems: &mut Vec<Pr
 
 fn patterns(field: &str, rules: Option<&ToolRules>, problems: &mut Vec<Problem>) {
     let Some(rules) = rules else { return };
-    let all = rules.allow.iter().map(|pattern| ("allow", pattern)).chain(rules.deny.iter().map(|p| ("deny", p)));
-    for (list, pattern) in all.filter(|(_, pattern)| pattern.contains(['^', '$', '(', '[', '{', '|', '\\', '+'])) {
+    let all = rules
+        .allow
+        .iter()
+        .map(|pattern| ("allow", pattern))
+        .chain(rules.deny.iter().map(|p| ("deny", p)));
+    for (list, pattern) in
+        all.filter(|(_, pattern)| pattern.contains(['^', '$', '(', '[', '{', '|', '\\', '+']))
+    {
         problems.push(Problem::invalid(format!(
             "{field}.tools.{list}: \"{pattern}\" looks like a regular expression; patterns know * and ? only"
         )));
@@ -236,13 +260,15 @@ fn has_key(map: &ConfigMap, key: &str) -> bool {
 
 fn required_config_maps(container: &ValidContainer) -> Vec<(String, Option<String>)> {
     let needed = |optional: Option<bool>| optional != Some(true);
-    let keys = container.env.iter().filter_map(|env| env.value_from.as_ref()?.config_map_key_ref.as_ref());
+    let keys =
+        container.env.iter().filter_map(|env| env.value_from.as_ref()?.config_map_key_ref.as_ref());
     let keys = keys.filter(|r| needed(r.optional)).map(|r| (r.name.clone(), Some(r.key.clone())));
     let all = container.env_from.iter().filter_map(|source| source.config_map_ref.as_ref());
     let all = all.filter(|r| needed(r.optional)).map(|r| (r.name.clone(), None));
     let volumes = container.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
     let volumes = volumes.filter(|r| needed(r.optional)).map(|r| (r.name.clone(), None));
-    let projected = container.volumes.iter().filter_map(|volume| volume.projected.as_ref()?.sources.as_ref());
+    let projected =
+        container.volumes.iter().filter_map(|volume| volume.projected.as_ref()?.sources.as_ref());
     let projected = projected.flatten().filter_map(|source| source.config_map.as_ref());
     let projected = projected.filter(|r| needed(r.optional)).map(|r| (r.name.clone(), None));
     keys.chain(all).chain(volumes).chain(projected).filter(|(name, _)| !name.is_empty()).collect()

@@ -27,26 +27,42 @@ pub fn service_account(hub: &str, component: Component, version: &str) -> Servic
 
 /// What pods of this component may do in the hub's namespace.
 pub fn role(hub: &str, component: Component, version: &str) -> Role {
-    let rule = |group: &str, resource: &str, names: Option<Vec<String>>, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![group.into()]),
-        resources: Some(vec![resource.into()]),
-        resource_names: names,
-        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-        ..PolicyRule::default()
-    };
+    let rule =
+        |group: &str, resource: &str, names: Option<Vec<String>>, verbs: &[&str]| PolicyRule {
+            api_groups: Some(vec![group.into()]),
+            resources: Some(vec![resource.into()]),
+            resource_names: names,
+            verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+            ..PolicyRule::default()
+        };
     let runtime = Some(vec![names::runtime(hub)]);
     let mut rules = vec![rule("", "configmaps", runtime, &["get", "list", "watch"])];
     match component {
-        Component::Router => rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"])),
+        Component::Router => {
+            rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"]))
+        }
         Component::Hub | Component::Server => {
             let learned = || Some(vec![names::learned(hub)]);
-            rules.push(rule("", "configmaps", learned(), &["get", "list", "watch", "patch", "update"]));
-            rules.push(rule("coordination.k8s.io", "leases", learned(), &["get", "patch", "update"]));
+            rules.push(rule(
+                "",
+                "configmaps",
+                learned(),
+                &["get", "list", "watch", "patch", "update"],
+            ));
+            rules.push(rule(
+                "coordination.k8s.io",
+                "leases",
+                learned(),
+                &["get", "patch", "update"],
+            ));
             // A name cannot be asked for here: an object that is being made has none yet.
             rules.push(rule("coordination.k8s.io", "leases", None, &["create"]));
         }
     }
-    Role { metadata: labels::meta(name(hub, component), labels::labels(hub, component, version)), rules: Some(rules) }
+    Role {
+        metadata: labels::meta(name(hub, component), labels::labels(hub, component, version)),
+        rules: Some(rules),
+    }
 }
 
 /// Gives the role to these accounts of the hub's namespace.

@@ -12,7 +12,10 @@ pub fn build(metadata: ObjectMeta, selector: BTreeMap<String, String>) -> PodDis
         metadata,
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(LabelSelector { match_labels: Some(selector), ..LabelSelector::default() }),
+            selector: Some(LabelSelector {
+                match_labels: Some(selector),
+                ..LabelSelector::default()
+            }),
             // A canary that never becomes Ready would block the drain of its node for ever.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()

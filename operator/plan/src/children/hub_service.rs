@@ -10,8 +10,10 @@ use crate::names;
 
 /// The Service.
 pub fn build(hub: &str, valid: &ValidService, version: &str) -> Service {
-    let mut metadata = labels::meta(names::hub(hub), labels::labels(hub, Component::Router, version));
-    metadata.annotations = Some(valid.annotations.clone()).filter(|annotations| !annotations.is_empty());
+    let mut metadata =
+        labels::meta(names::hub(hub), labels::labels(hub, Component::Router, version));
+    metadata.annotations =
+        Some(valid.annotations.clone()).filter(|annotations| !annotations.is_empty());
     Service {
         metadata,
         spec: Some(ServiceSpec {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
-    PodSecurityContext, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection, SecretVolumeSource,
-    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    Capabilities, ConfigMapVolumeSource, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ExecAction, HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, LocalObjectReference,
+    ObjectFieldSelector, PodSecurityContext, Probe, ProjectedVolumeSource, SeccompProfile,
+    SecretProjection, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -24,7 +25,10 @@ pub fn pod_security() -> PodSecurityContext {
         run_as_user: Some(USER),
         run_as_group: Some(USER),
         fs_group: Some(USER),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            localhost_profile: None,
+        }),
         ..PodSecurityContext::default()
     }
 }
@@ -44,7 +48,10 @@ pub fn identity() -> Vec<EnvVar> {
     let field = |name: &str, path: &str| EnvVar {
         name: name.into(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".into()), field_path: path.into() }),
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".into()),
+                field_path: path.into(),
+            }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
@@ -77,9 +84,17 @@ pub fn probes() -> [Probe; 3] {
         }),
         ..Probe::default()
     };
-    let startup = Probe { period_seconds: Some(1), failure_threshold: Some(60), ..http("/healthz", ADMIN_PORT) };
-    let readiness =
-        Probe { period_seconds: Some(2), timeout_seconds: Some(2), failure_threshold: Some(2), ..http("/ready", PORT) };
+    let startup = Probe {
+        period_seconds: Some(1),
+        failure_threshold: Some(60),
+        ..http("/healthz", ADMIN_PORT)
+    };
+    let readiness = Probe {
+        period_seconds: Some(2),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(2),
+        ..http("/ready", PORT)
+    };
     let liveness = Probe {
         period_seconds: Some(10),
         timeout_seconds: Some(5),
@@ -91,7 +106,8 @@ pub fn probes() -> [Probe; 3] {
 
 /// Waits for sessions to end before the process is told to.
 pub fn drain(seconds: u64) -> Lifecycle {
-    let command = [BINARY, "drain", "--timeout", &format!("{seconds}s")].map(ToOwned::to_owned).to_vec();
+    let command =
+        [BINARY, "drain", "--timeout", &format!("{seconds}s")].map(ToOwned::to_owned).to_vec();
     Lifecycle {
         pre_stop: Some(LifecycleHandler {
             exec: Some(ExecAction { command: Some(command) }),
@@ -112,7 +128,10 @@ pub fn spread(selector: &BTreeMap<String, String>) -> Vec<TopologySpreadConstrai
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".into(),
         when_unsatisfiable: "ScheduleAnyway".into(),
-        label_selector: Some(LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() }),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(selector.clone()),
+            ..LabelSelector::default()
+        }),
         ..TopologySpreadConstraint::default()
     }]
 }
@@ -127,7 +146,8 @@ pub fn scraped() -> BTreeMap<String, String> {
 
 /// Secrets for private registries.
 pub fn pull_secrets(names: &[String]) -> Option<Vec<LocalObjectReference>> {
-    let references: Vec<_> = names.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
+    let references: Vec<_> =
+        names.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
     (!references.is_empty()).then_some(references)
 }
 
@@ -143,7 +163,11 @@ pub fn writable(volume: &str, path: &str) -> VolumeMount {
 
 /// An empty folder that goes with the pod.
 pub fn empty(name: &str) -> Volume {
-    Volume { name: name.into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+    Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    }
 }
 
 /// A whole ConfigMap as files.
@@ -179,13 +203,20 @@ pub fn runtime_and_keys(runtime: String, keys: String) -> [(Volume, VolumeMount)
 
 /// Some keys of some Secrets as `<secret>/<key>`. Optional: a Secret that is not there must take down the one server
 /// that needs it (its self-check says so), not keep the whole pod from starting.
-pub fn secret_files<'a>(volume: &str, secrets: impl Iterator<Item = (&'a String, Vec<&'a String>)>) -> Volume {
+pub fn secret_files<'a>(
+    volume: &str,
+    secrets: impl Iterator<Item = (&'a String, Vec<&'a String>)>,
+) -> Volume {
     let projection = |(secret, keys): (&String, Vec<&String>)| VolumeProjection {
         secret: Some(SecretProjection {
             name: secret.clone(),
             items: Some(
                 keys.into_iter()
-                    .map(|key| KeyToPath { key: key.clone(), path: format!("{secret}/{key}"), mode: None })
+                    .map(|key| KeyToPath {
+                        key: key.clone(),
+                        path: format!("{secret}/{key}"),
+                        mode: None,
+                    })
                     .collect(),
             ),
             optional: Some(true),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -90,7 +92,11 @@ fn template(
             service_account_name: Some(pods.service_account.unwrap_or_else(|| names::hub(hub))),
             termination_grace_period_seconds: Some(pod::grace(drain)),
             tolerations: Some(pods.tolerations).filter(|tolerations| !tolerations.is_empty()),
-            topology_spread_constraints: Some(if pods.spread.is_empty() { pod::spread(selector) } else { pods.spread }),
+            topology_spread_constraints: Some(if pods.spread.is_empty() {
+                pod::spread(selector)
+            } else {
+                pods.spread
+            }),
             volumes: Some(volumes),
             ..PodSpec::default()
         }),
@@ -105,7 +111,18 @@ fn container(
 ) -> Container {
     let [startup, readiness, liveness] = pod::probes();
     let config = format!("{CONFIG_DIR}/{CONFIG_FILE}");
-    let args = ["serve", "--config", &config, "--runtime", RUNTIME_DIR, "--keys", KEYS_DIR, "--hub", hub, "--revision"];
+    let args = [
+        "serve",
+        "--config",
+        &config,
+        "--runtime",
+        RUNTIME_DIR,
+        "--keys",
+        KEYS_DIR,
+        "--hub",
+        hub,
+        "--revision",
+    ];
     Container {
         name: "hub".into(),
         image: Some(valid.image.clone()),
@@ -130,13 +147,18 @@ fn volumes(
     revision: &Revision,
     valid: &ValidRevision,
 ) -> (Vec<k8s_openapi::api::core::v1::Volume>, Vec<k8s_openapi::api::core::v1::VolumeMount>) {
-    let mut all =
-        vec![(pod::config_map("config", names::revision(hub, revision)), pod::read_only("config", CONFIG_DIR))];
+    let mut all = vec![(
+        pod::config_map("config", names::revision(hub, revision)),
+        pod::read_only("config", CONFIG_DIR),
+    )];
     all.extend(pod::runtime_and_keys(names::runtime(hub), names::keys(hub)));
     all.push((pod::empty("tmp"), pod::writable("tmp", "/tmp")));
     let secrets = compile::secrets(valid);
     if !secrets.is_empty() {
-        let files = pod::secret_files("secrets", secrets.iter().map(|(name, keys)| (name, keys.iter().collect())));
+        let files = pod::secret_files(
+            "secrets",
+            secrets.iter().map(|(name, keys)| (name, keys.iter().collect())),
+        );
         all.push((files, pod::read_only("secrets", SECRETS_DIR)));
     }
     all.into_iter().unzip()

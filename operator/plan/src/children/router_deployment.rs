@@ -84,7 +84,9 @@ fn container(
     Container {
         name: "router".into(),
         image: Some(operator.hub_image.clone()),
-        image_pull_policy: Some(operator.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".into())),
+        image_pull_policy: Some(
+            operator.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".into()),
+        ),
         command: Some(vec![pod::BINARY.into()]),
         args: Some(args.into_iter().map(ToOwned::to_owned).collect()),
         env: Some(pod::identity()),

@@ -56,7 +56,8 @@ impl Runtime {
         let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
         let live = snapshot.children.config_maps.get(&names::runtime(hub));
         let data = live.and_then(|map| map.data.as_ref());
-        let term = parse::<Value>(data, ENGINE_FILE).and_then(|engine| engine.get("term")?.as_u64());
+        let term =
+            parse::<Value>(data, ENGINE_FILE).and_then(|engine| engine.get("term")?.as_u64());
         Self {
             dataplane: parse(data, DATAPLANE_FILE),
             engine: parse(data, ENGINE_FILE),
@@ -70,8 +71,10 @@ impl Runtime {
     /// The ConfigMap with the operator's term and nothing else changed.
     pub fn with_term(&self, hub: &str, term: u64, version: &str) -> ConfigMap {
         let mut data = self.live.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
-        let engine = data.get(ENGINE_FILE).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        let mut engine = engine.filter(Value::is_object).unwrap_or_else(|| to_value(&EngineState::default()));
+        let engine =
+            data.get(ENGINE_FILE).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let mut engine =
+            engine.filter(Value::is_object).unwrap_or_else(|| to_value(&EngineState::default()));
         engine["term"] = term.into();
         data.insert(ENGINE_FILE.into(), canonical::text(&engine));
         self.object(hub, data, version)
@@ -97,7 +100,8 @@ impl Runtime {
     }
 
     fn object(&self, hub: &str, data: BTreeMap<String, String>, version: &str) -> ConfigMap {
-        let mut metadata = labels::meta(names::runtime(hub), labels::labels(hub, Component::Hub, version));
+        let mut metadata =
+            labels::meta(names::runtime(hub), labels::labels(hub, Component::Hub, version));
         let live = self.live.as_ref().map(|map| &map.metadata);
         metadata.resource_version = live.and_then(|meta| meta.resource_version.clone());
         metadata.uid = live.and_then(|meta| meta.uid.clone());

@@ -93,7 +93,12 @@ pub fn build(container: &ValidContainer, around: Surroundings<'_>) -> ServerObje
     let selector = selector(around.hub, &container.name, &hash);
     ServerObjects {
         server: container.name.clone(),
-        deployment: server_deployment::build(metadata.clone(), selector.clone(), template, container.strategy),
+        deployment: server_deployment::build(
+            metadata.clone(),
+            selector.clone(),
+            template,
+            container.strategy,
+        ),
         service: server_service::build(metadata, selector, &container.speaks),
         config_maps,
     }
@@ -103,7 +108,9 @@ pub fn build(container: &ValidContainer, around: Surroundings<'_>) -> ServerObje
 /// replaces the pod in place.
 fn hash(container: &ValidContainer, template: &serde_json::Value) -> String {
     match container.strategy {
-        Strategy::RollingUpdate => canonical::hash8(&json!({"template": template, "speaks": port(&container.speaks)})),
+        Strategy::RollingUpdate => {
+            canonical::hash8(&json!({"template": template, "speaks": port(&container.speaks)}))
+        }
         Strategy::Recreate => canonical::hash8(&json!({"recreate": container.name})),
     }
 }

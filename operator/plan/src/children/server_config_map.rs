@@ -14,13 +14,17 @@ use crate::revision;
 
 /// The container with every reference turned to its copy, and the copies. A ConfigMap that is not there (its
 /// reference is optional) has a name but no copy.
-pub fn own_copies(container: &ValidContainer, around: Surroundings<'_>) -> (ValidContainer, Vec<ConfigMap>) {
+pub fn own_copies(
+    container: &ValidContainer,
+    around: Surroundings<'_>,
+) -> (ValidContainer, Vec<ConfigMap>) {
     let mut container = container.clone();
     let mut copies: Vec<ConfigMap> = Vec::new();
     let server = container.name.clone();
     let mut turn = |name: &mut String| {
         let original = around.config_maps.get(name.as_str()).and_then(Option::as_ref);
-        let hash = canonical::hash8(&json!({"name": name, "content": original.map(revision::contents)}));
+        let hash =
+            canonical::hash8(&json!({"name": name, "content": original.map(revision::contents)}));
         let copy = names::server(around.hub, &server, &hash);
         let known = copies.iter().any(|made| made.metadata.name.as_deref() == Some(&copy));
         if let (Some(original), false) = (original, known) {
@@ -35,7 +39,8 @@ pub fn own_copies(container: &ValidContainer, around: Surroundings<'_>) -> (Vali
         *name = copy;
     };
     for env in &mut container.env {
-        if let Some(key) = env.value_from.as_mut().and_then(|from| from.config_map_key_ref.as_mut()) {
+        if let Some(key) = env.value_from.as_mut().and_then(|from| from.config_map_key_ref.as_mut())
+        {
             turn(&mut key.name);
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, TCPSocketAction, Volume, VolumeMount,
+    AppArmorProfile, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -34,7 +34,9 @@ pub fn build(
     labels.extend(selector.clone());
     let strategy = match strategy {
         Strategy::RollingUpdate => surge_first(),
-        Strategy::Recreate => DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None },
+        Strategy::Recreate => {
+            DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None }
+        }
     };
     Deployment {
         metadata,
@@ -63,7 +65,8 @@ pub fn template(container: &ValidContainer, around: Surroundings<'_>) -> PodTemp
             containers: vec![main(container, around)],
             enable_service_links: Some(false),
             image_pull_secrets: pod::pull_secrets(around.pull_secrets),
-            init_containers: matches!(container.speaks, Speaks::Stdio { .. }).then(|| vec![install_bridge(around)]),
+            init_containers: matches!(container.speaks, Speaks::Stdio { .. })
+                .then(|| vec![install_bridge(around)]),
             runtime_class_name: container.sandbox.runtime_class_name.clone(),
             security_context: Some(pod_security(&container.sandbox, user)),
             volumes: Some(volumes(container)),
@@ -101,12 +104,26 @@ fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
         env: Some(env(container)),
         env_from: Some(container.env_from.clone()).filter(|sources| !sources.is_empty()),
         ports: Some(vec![pod::port("mcp", port)]),
-        startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(120), ..listening(port) }),
-        readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..listening(port) }),
-        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..listening(port) }),
+        startup_probe: Some(Probe {
+            period_seconds: Some(1),
+            failure_threshold: Some(120),
+            ..listening(port)
+        }),
+        readiness_probe: Some(Probe {
+            period_seconds: Some(5),
+            failure_threshold: Some(2),
+            ..listening(port)
+        }),
+        liveness_probe: Some(Probe {
+            period_seconds: Some(10),
+            failure_threshold: Some(3),
+            ..listening(port)
+        }),
         resources: Some(container.resources.clone().unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
-            read_only_root_filesystem: Some(container.sandbox.read_only_root_filesystem.unwrap_or(true)),
+            read_only_root_filesystem: Some(
+                container.sandbox.read_only_root_filesystem.unwrap_or(true),
+            ),
             ..pod::container_security()
         }),
         volume_mounts: Some(mounts(container)),
@@ -116,7 +133,10 @@ fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
 
 /// Whether it takes connections: a server of somebody else's has no path to ask for its health.
 fn listening(port: u16) -> Probe {
-    Probe { tcp_socket: Some(TCPSocketAction { host: None, port: IntOrString::Int(port.into()) }), ..Probe::default() }
+    Probe {
+        tcp_socket: Some(TCPSocketAction { host: None, port: IntOrString::Int(port.into()) }),
+        ..Probe::default()
+    }
 }
 
 fn command(container: &ValidContainer) -> (Option<Vec<String>>, Option<Vec<String>>) {
@@ -125,9 +145,16 @@ fn command(container: &ValidContainer) -> (Option<Vec<String>>, Option<Vec<Strin
         Speaks::Http { .. } => (some(container.command.clone()), some(container.args.clone())),
         Speaks::Stdio { max_processes, idle } => {
             let call = millis(container.max_execution);
-            let mut args = vec!["bridge".to_owned(), "--listen".into(), format!("0.0.0.0:{BRIDGE_PORT}")];
+            let mut args =
+                vec!["bridge".to_owned(), "--listen".into(), format!("0.0.0.0:{BRIDGE_PORT}")];
             args.extend(["--max-processes".into(), max_processes.to_string()]);
-            args.extend(["--idle-timeout".into(), millis(*idle), "--call-timeout".into(), call, "--".into()]);
+            args.extend([
+                "--idle-timeout".into(),
+                millis(*idle),
+                "--call-timeout".into(),
+                call,
+                "--".into(),
+            ]);
             args.extend(container.command.iter().chain(&container.args).cloned());
             (Some(vec![bridge()]), Some(args))
         }
@@ -151,7 +178,11 @@ fn env(container: &ValidContainer) -> Vec<EnvVar> {
 
 fn default_resources() -> ResourceRequirements {
     let quantities = |list: &[(&str, &str)]| {
-        Some(list.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
+        Some(
+            list.iter()
+                .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
+                .collect(),
+        )
     };
     ResourceRequirements {
         limits: quantities(&[("memory", "512Mi")]),
@@ -162,8 +193,13 @@ fn default_resources() -> ResourceRequirements {
 
 /// Folders that stay writable, unless the user mounts something there.
 fn own_folders(container: &ValidContainer) -> Vec<(&'static str, &'static str)> {
-    let taken = |path: &str| container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path);
-    [("mcphub-tmp", "/tmp"), ("mcphub-home", HOME)].into_iter().filter(|(_, path)| !taken(path)).collect()
+    let taken = |path: &str| {
+        container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
+    };
+    [("mcphub-tmp", "/tmp"), ("mcphub-home", HOME)]
+        .into_iter()
+        .filter(|(_, path)| !taken(path))
+        .collect()
 }
 
 fn volumes(container: &ValidContainer) -> Vec<Volume> {

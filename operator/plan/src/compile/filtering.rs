@@ -2,13 +2,14 @@
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::filtering::{
-    Exposure as SpecExposure, FilterMode as SpecMode, Filtering as SpecFiltering, HybridMatch as SpecMatch,
-    PromptBased as SpecPromptBased, SelectorBackend,
+    Exposure as SpecExposure, FilterMode as SpecMode, Filtering as SpecFiltering,
+    HybridMatch as SpecMatch, PromptBased as SpecPromptBased, SelectorBackend,
 };
 use mcphub_crds::llm::{Llm as SpecLlm, LlmProvider};
 use mcphub_wire::config::{
-    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering, GoldenQuestion,
-    HeaderValue, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
+    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering,
+    GoldenQuestion, HeaderValue, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter,
+    ToolBudget, View,
 };
 
 use super::{file, millis};
@@ -73,7 +74,13 @@ pub(super) fn filtering(spec: &McpHubSpec) -> Filtering {
 
 pub(super) fn access(spec: &McpHubSpec) -> Vec<AccessRule> {
     let rules = spec.access.iter().cloned();
-    rules.map(|mcphub_crds::auth::AccessRule { when, servers, tools }| AccessRule { when, servers, tools }).collect()
+    rules
+        .map(|mcphub_crds::auth::AccessRule { when, servers, tools }| AccessRule {
+            when,
+            servers,
+            tools,
+        })
+        .collect()
 }
 
 fn mode(mode: SpecMode) -> FilterMode {
@@ -88,8 +95,14 @@ fn mode(mode: SpecMode) -> FilterMode {
 }
 
 fn prompt_based(written: Option<SpecPromptBased>) -> PromptBased {
-    let SpecPromptBased { default_exposure, meta_tools, session_isolation, max_tools, min_score, memory } =
-        written.unwrap_or_default();
+    let SpecPromptBased {
+        default_exposure,
+        meta_tools,
+        session_isolation,
+        max_tools,
+        min_score,
+        memory,
+    } = written.unwrap_or_default();
     let default = PromptBased::default();
     PromptBased {
         default_exposure: match default_exposure {

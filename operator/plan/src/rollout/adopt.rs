@@ -25,7 +25,10 @@ impl<'a> Engine<'a> {
 /// The latest promoted revision is stable; an attempt that goes on begins again at its first step.
 fn rebuilt(seen: &Observation<'_>) -> EngineState {
     let promoted = seen.revisions.iter().filter_map(|(revision, facts)| {
-        let record = facts.recorded.as_ref().filter(|record| record.result == Some(RevisionResult::Promoted))?;
+        let record = facts
+            .recorded
+            .as_ref()
+            .filter(|record| record.result == Some(RevisionResult::Promoted))?;
         Some((record.at, facts.created, revision, record))
     });
     let latest = promoted.max_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
@@ -34,13 +37,23 @@ fn rebuilt(seen: &Observation<'_>) -> EngineState {
         stable: latest.map(|(_, _, revision, record)| stable(revision, record)),
         // Routers obey the highest generation that they have seen, and nobody remembers which that was: seconds
         // since 1970 are more than any hub has counted to.
-        generation: if deployed { u64::try_from(seen.now.as_second()).unwrap_or_default() } else { 0 },
+        generation: if deployed {
+            u64::try_from(seen.now.as_second()).unwrap_or_default()
+        } else {
+            0
+        },
         ..EngineState::default()
     }
 }
 
 fn stable(revision: &Revision, record: &Record) -> Stable {
-    Stable { revision: revision.clone(), since: record.at, epoch: None, forced: false, flags_tried: false }
+    Stable {
+        revision: revision.clone(),
+        since: record.at,
+        epoch: None,
+        forced: false,
+        flags_tried: false,
+    }
 }
 
 /// A leader whose clock was ahead leaves times behind that would stop judging until they are reached.

@@ -66,7 +66,8 @@ impl Bake {
     /// Takes in which of the instants after `until` a scrape was seen at; each stands for the `step` before it.
     fn count(&mut self, instants: u32, step: Duration, present: impl Fn(Timestamp) -> bool) {
         for number in 1..=instants {
-            let (from, to) = (after(self.until, step * (number - 1)), after(self.until, step * number));
+            let (from, to) =
+                (after(self.until, step * (number - 1)), after(self.until, step * number));
             if !present(to) {
                 continue;
             }
@@ -93,9 +94,13 @@ impl Bake {
             }
             Points::Of(seen) => {
                 // Prometheus rounds instants to milliseconds.
-                let near = |point: Timestamp, at| elapsed(point, at).max(elapsed(at, point)) * 2 < grid.step;
-                let there = |at| seen.iter().any(|(point, scrapes)| near(*point, at) && *scrapes >= 1.0);
-                let last_seen = grid.number > 0 && there(after(self.until, grid.step * grid.number));
+                let near = |point: Timestamp, at| {
+                    elapsed(point, at).max(elapsed(at, point)) * 2 < grid.step
+                };
+                let there =
+                    |at| seen.iter().any(|(point, scrapes)| near(*point, at) && *scrapes >= 1.0);
+                let last_seen =
+                    grid.number > 0 && there(after(self.until, grid.step * grid.number));
                 self.count(grid.number, grid.step, |at| available && there(at));
                 if last_seen { Verdict::Good } else { Verdict::NoData }
             }
@@ -118,7 +123,10 @@ pub(crate) fn instants(start: Timestamp, end: Timestamp, scrape: Duration) -> In
     let span = millis(elapsed(end, start));
     let scrape = millis(scrape).max(1);
     let step = scrape.max(span.div_ceil(MOST));
-    Instants { number: u32::try_from(span / step).unwrap_or(u32::MAX), step: Duration::from_millis(step) }
+    Instants {
+        number: u32::try_from(span / step).unwrap_or(u32::MAX),
+        step: Duration::from_millis(step),
+    }
 }
 
 #[cfg(test)]
@@ -156,22 +164,37 @@ mod tests {
     fn an_unreachable_prometheus_postpones_the_count_instead_of_losing_it() {
         let mut bake = Bake::begin(at(0));
         let down = Answer::Down("refused".into());
-        assert_eq!(bake.observe(&down, instants(at(0), at(30), SECOND * 10), true), Verdict::ProviderDown);
-        bake.observe(&scraped((1..=6).map(|step| step * 10)), instants(at(0), at(60), SECOND * 10), true);
+        assert_eq!(
+            bake.observe(&down, instants(at(0), at(30), SECOND * 10), true),
+            Verdict::ProviderDown
+        );
+        bake.observe(
+            &scraped((1..=6).map(|step| step * 10)),
+            instants(at(0), at(60), SECOND * 10),
+            true,
+        );
         assert_eq!(bake.observed(), SECOND * 60);
     }
 
     #[test]
     fn time_without_an_available_canary_does_not_count() {
         let mut bake = Bake::begin(at(0));
-        bake.observe(&scraped((1..=6).map(|step| step * 10)), instants(at(0), at(60), SECOND * 10), false);
+        bake.observe(
+            &scraped((1..=6).map(|step| step * 10)),
+            instants(at(0), at(60), SECOND * 10),
+            false,
+        );
         assert_eq!((bake.observed(), bake.until), (Duration::ZERO, at(60)));
     }
 
     #[test]
     fn a_clock_that_went_back_counts_nothing_twice() {
         let mut bake = Bake::begin(at(0));
-        bake.observe(&scraped((1..=6).map(|step| step * 10)), instants(at(0), at(60), SECOND * 10), true);
+        bake.observe(
+            &scraped((1..=6).map(|step| step * 10)),
+            instants(at(0), at(60), SECOND * 10),
+            true,
+        );
         bake.no_later_than(at(20));
         assert_eq!((bake.until, bake.observed()), (at(60), SECOND * 60));
     }
@@ -180,7 +203,11 @@ mod tests {
     #[test]
     fn a_clock_that_was_ahead_does_not_stop_the_bake_until_it_is_reached() {
         let mut bake = Bake::begin(at(0));
-        bake.observe(&scraped((1..=6).map(|step| step * 10)), instants(at(0), at(3_600), SECOND * 10), true);
+        bake.observe(
+            &scraped((1..=6).map(|step| step * 10)),
+            instants(at(0), at(3_600), SECOND * 10),
+            true,
+        );
         bake.no_later_than(at(70));
         assert_eq!((bake.until, bake.observed()), (at(70), SECOND * 60));
     }

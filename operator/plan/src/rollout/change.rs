@@ -32,7 +32,11 @@ impl Engine<'_> {
 
     /// Its last attempt ended badly: it is tried again only when somebody says so.
     pub(super) fn blocked(&self, revision: &Revision) -> bool {
-        let fresh = self.state.asked.as_ref().is_some_and(|asked| asked.fresh && asked.revision == *revision);
+        let fresh = self
+            .state
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.fresh && asked.revision == *revision);
         match self.state.records.get(revision).and_then(|record| record.result) {
             None | Some(RevisionResult::Promoted | RevisionResult::Replaced) => false,
             Some(RevisionResult::RolledBack) => true,
@@ -48,7 +52,10 @@ impl Engine<'_> {
         if let Some(canary) = &mut self.state.canary {
             if canary.revision == wanted {
                 // The spec went away and came back before stable could take over.
-                let back = canary.leave.as_ref().is_some_and(|leave| leave.result == RevisionResult::Replaced);
+                let back = canary
+                    .leave
+                    .as_ref()
+                    .is_some_and(|leave| leave.result == RevisionResult::Replaced);
                 if back {
                     canary.leave = None;
                 }
@@ -60,10 +67,13 @@ impl Engine<'_> {
             self.leave(RevisionResult::Replaced, format!("the spec asks for {wanted} now"), false);
             return true;
         }
-        if self.state.stable.as_ref().is_some_and(|stable| stable.revision == wanted) || self.blocked(&wanted) {
+        if self.state.stable.as_ref().is_some_and(|stable| stable.revision == wanted)
+            || self.blocked(&wanted)
+        {
             return false;
         }
-        if let Some(previous) = self.state.previous.as_mut().filter(|previous| !previous.guard_over) {
+        if let Some(previous) = self.state.previous.as_mut().filter(|previous| !previous.guard_over)
+        {
             previous.guard_over = true;
             return true;
         }
@@ -85,7 +95,10 @@ impl Engine<'_> {
     fn make_room(&mut self, wanted: &Revision) -> Option<bool> {
         let roles = scale::with_role(&self.state);
         let deployed = self.seen.revisions.iter().filter(|(_, facts)| facts.deployed.is_some());
-        let others = deployed.map(|(revision, _)| revision).chain(roles).filter(|revision| *revision != wanted);
+        let others = deployed
+            .map(|(revision, _)| revision)
+            .chain(roles)
+            .filter(|revision| *revision != wanted);
         if others.collect::<BTreeSet<_>>().len() < 4 {
             return None;
         }
@@ -112,13 +125,21 @@ impl Engine<'_> {
         self.state.judged = None;
         self.state.rollback = None;
         // Pods of a fast rollback have lived: what they went through before is not held against it.
-        self.state.restarts =
-            self.seen.revisions.get(&revision).map(|facts| facts.restarts.clone()).unwrap_or_default();
+        self.state.restarts = self
+            .seen
+            .revisions
+            .get(&revision)
+            .map(|facts| facts.restarts.clone())
+            .unwrap_or_default();
         let now = self.now();
         let record = Record { attempt, result: None, reason: String::new(), at: now };
         self.state.records.insert(revision.clone(), record);
         let why = because.unwrap_or_else(|| "the spec asks for it".into());
-        self.tell(false, "RolloutStarted", format!("revision {revision}, attempt {attempt}: {why}"));
+        self.tell(
+            false,
+            "RolloutStarted",
+            format!("revision {revision}, attempt {attempt}: {why}"),
+        );
         self.state.canary = Some(Canary {
             revision,
             attempt,
@@ -141,14 +162,15 @@ impl Engine<'_> {
     /// It is one of the last `fastRollback` promoted revisions beside stable.
     fn promoted_not_long_ago(&self, revision: &Revision) -> bool {
         let stable = self.state.stable.as_ref().map(|stable| &stable.revision);
-        let promoted = self
-            .state
-            .records
-            .iter()
-            .filter(|(other, record)| record.result == Some(RevisionResult::Promoted) && Some(*other) != stable);
+        let promoted = self.state.records.iter().filter(|(other, record)| {
+            record.result == Some(RevisionResult::Promoted) && Some(*other) != stable
+        });
         let mut promoted: Vec<_> = promoted.map(|(other, record)| (record.at, other)).collect();
         promoted.sort_unstable_by(|a, b| b.cmp(a));
-        promoted.iter().take(self.seen.policy.fast_rollback as usize).any(|(_, other)| *other == revision)
+        promoted
+            .iter()
+            .take(self.seen.policy.fast_rollback as usize)
+            .any(|(_, other)| *other == revision)
     }
 
     /// Sends the canary on its way out.
@@ -176,7 +198,11 @@ impl Engine<'_> {
         let outcome = self.carry_out(&intent);
         let refused = outcome.is_err();
         let outcome = outcome.unwrap_or_else(|refusal| refusal);
-        self.tell(refused, if refused { "IntentRefused" } else { "IntentObeyed" }, format!("{intent}: {outcome}"));
+        self.tell(
+            refused,
+            if refused { "IntentRefused" } else { "IntentObeyed" },
+            format!("{intent}: {outcome}"),
+        );
         self.state.intents.push(Consumed { intent, at: self.now(), outcome });
         let surplus = self.state.intents.len().saturating_sub(INTENTS);
         self.state.intents.drain(..surplus);
@@ -201,9 +227,16 @@ impl Engine<'_> {
                 Some(_) => Ok("flags are what the spec says again".into()),
                 None => Err("no flag of this revision was rolled back".into()),
             },
-            Verb::Promote | Verb::PromoteForce | Verb::Advance { .. } | Verb::Abort | Verb::Pause | Verb::Resume => {
+            Verb::Promote
+            | Verb::PromoteForce
+            | Verb::Advance { .. }
+            | Verb::Abort
+            | Verb::Pause
+            | Verb::Resume => {
                 let canary = self.state.canary.as_ref();
-                if canary.is_some_and(|canary| canary.revision == *revision && canary.attempt == *attempt) {
+                if canary.is_some_and(|canary| {
+                    canary.revision == *revision && canary.attempt == *attempt
+                }) {
                     self.steer(*verb)
                 } else {
                     Err("void, this attempt is over".into())
@@ -215,14 +248,21 @@ impl Engine<'_> {
     /// Steers the canary at hand.
     fn steer(&mut self, verb: Verb) -> Result<String, String> {
         let now = self.now();
-        let Some(canary) = &mut self.state.canary else { return Err("void, no rollout is going on".into()) };
-        let leaving = canary.leave.as_ref().map(|leave| format!("refused, it is being taken back: {}", leave.reason));
+        let Some(canary) = &mut self.state.canary else {
+            return Err("void, no rollout is going on".into());
+        };
+        let leaving = canary
+            .leave
+            .as_ref()
+            .map(|leave| format!("refused, it is being taken back: {}", leave.reason));
         match (verb, leaving) {
             (Verb::PromoteForce, _) => {
                 canary.leave = None;
                 canary.straight = Some(Straight::PromoteForce);
                 canary.paused = None;
-                canary.exceptions.push("promoted by force, whatever the rules say (promote-force)".into());
+                canary
+                    .exceptions
+                    .push("promoted by force, whatever the rules say (promote-force)".into());
                 Ok("goes to 100 % by force; no rule takes it back any more".into())
             }
             (_, Some(refusal)) => Err(refusal),
@@ -258,21 +298,31 @@ impl Engine<'_> {
                 self.leave(RevisionResult::Aborted, "a person ended it (abort)".into(), false);
                 Ok("goes back to stable".into())
             }
-            (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => Err("not for a canary".into()),
+            (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
+                Err("not for a canary".into())
+            }
         }
     }
 
     fn retry(&mut self, revision: &Revision, attempt: u32) -> Result<String, String> {
         if self.wanted().as_ref() != Some(revision) {
-            return Err("refused, the spec asks for another revision; set the spec to it instead".into());
+            return Err(
+                "refused, the spec asks for another revision; set the spec to it instead".into()
+            );
         }
         if self.state.canary.is_some() {
             return Err("refused, a rollout is going on; abort it first".into());
         }
         match self.state.records.get(revision) {
-            Some(record) if record.attempt == attempt && record.result.is_some() && self.blocked(revision) => {}
+            Some(record)
+                if record.attempt == attempt
+                    && record.result.is_some()
+                    && self.blocked(revision) => {}
             Some(record) => {
-                return Err(format!("void, attempt {} is the last one and nothing stops it", record.attempt));
+                return Err(format!(
+                    "void, attempt {} is the last one and nothing stops it",
+                    record.attempt
+                ));
             }
             None => return Err("void, it has never been tried".into()),
         }
@@ -289,14 +339,19 @@ impl Engine<'_> {
     fn roll_back_to(&mut self, revision: &Revision, attempt: u32) -> Result<String, String> {
         let record = self.state.records.get(revision);
         let promoted = record.filter(|record| record.result == Some(RevisionResult::Promoted));
-        if promoted.is_none_or(|record| record.attempt != attempt) || !self.seen.revisions.contains_key(revision) {
+        if promoted.is_none_or(|record| record.attempt != attempt)
+            || !self.seen.revisions.contains_key(revision)
+        {
             return Err("refused, this attempt was not promoted; name one that was".into());
         }
-        let Some(asked) = &self.state.asked else { return Err("refused, nothing was ever asked for".into()) };
+        let Some(asked) = &self.state.asked else {
+            return Err("refused, nothing was ever asked for".into());
+        };
         if asked.revision == *revision {
             return Err("refused, the spec asks for it already".into());
         }
-        self.state.pinned = Some(Pinned { revision: revision.clone(), instead_of: asked.revision.clone() });
+        self.state.pinned =
+            Some(Pinned { revision: revision.clone(), instead_of: asked.revision.clone() });
         Ok("serves until the spec's revision changes".into())
     }
 }

@@ -56,8 +56,10 @@ impl Engine<'_> {
     /// Takes in the answers of Prometheus.
     fn judge(&mut self) {
         let Some((judged, bake)) = questions::judged(&self.state, self.seen) else { return };
-        let of_canary = self.state.canary.as_mut().filter(|canary| canary.revision == judged.revision);
-        if let (Some(bake), Some(step)) = (bake, of_canary.and_then(|canary| canary.step.as_mut())) {
+        let of_canary =
+            self.state.canary.as_mut().filter(|canary| canary.revision == judged.revision);
+        if let (Some(bake), Some(step)) = (bake, of_canary.and_then(|canary| canary.step.as_mut()))
+        {
             step.bake = Some(bake);
         }
         self.state.last_judged = Some(judged.at);
@@ -67,8 +69,12 @@ impl Engine<'_> {
     /// The generation rises with the dataplane, and only then: at most once a look.
     fn settle(&mut self) {
         let wanted = scale::dataplane(&self.state, self.seen);
-        let same = self.seen.dataplane.is_some_and(|seen| seen.revisions == wanted && seen.schema == SCHEMA);
-        self.state.generation = if same { self.base_generation } else { self.base_generation.saturating_add(1) };
+        let same = self
+            .seen
+            .dataplane
+            .is_some_and(|seen| seen.revisions == wanted && seen.schema == SCHEMA);
+        self.state.generation =
+            if same { self.base_generation } else { self.base_generation.saturating_add(1) };
     }
 
     pub(super) fn tell(&mut self, warning: bool, reason: &str, message: String) {
@@ -76,9 +82,17 @@ impl Engine<'_> {
     }
 
     /// Ends the attempt that goes on, in history.
-    pub(super) fn record(&mut self, revision: &Revision, attempt: u32, result: RevisionResult, reason: String) {
+    pub(super) fn record(
+        &mut self,
+        revision: &Revision,
+        attempt: u32,
+        result: RevisionResult,
+        reason: String,
+    ) {
         let at = self.now();
-        self.state.records.insert(revision.clone(), Record { attempt, result: Some(result), reason, at });
+        self.state
+            .records
+            .insert(revision.clone(), Record { attempt, result: Some(result), reason, at });
         if let Some(asked) = self.state.asked.as_mut().filter(|asked| asked.revision == *revision) {
             asked.fresh = false;
         }
@@ -109,9 +123,12 @@ impl Engine<'_> {
 
     /// Forgets what no ControllerRevision and no role holds any more.
     fn forget_the_gone(&mut self) {
-        let roles: std::collections::BTreeSet<Revision> = scale::with_role(&self.state).into_iter().cloned().collect();
+        let roles: std::collections::BTreeSet<Revision> =
+            scale::with_role(&self.state).into_iter().cloned().collect();
         let seen = self.seen;
-        self.state.records.retain(|revision, _| roles.contains(revision) || seen.revisions.contains_key(revision));
+        self.state.records.retain(|revision, _| {
+            roles.contains(revision) || seen.revisions.contains_key(revision)
+        });
         self.state.flags_rolled_back.retain(|revision, _| roles.contains(revision));
     }
 }

@@ -7,9 +7,16 @@ use super::verdict::{Points, Verdict, newest, points, whole};
 use crate::snapshot::Answer;
 
 /// Reads one gate. A rule that only rolls back still asks for its samples: a bake that saw no traffic proves nothing.
-pub(crate) fn read(rule: &Rule, now: Timestamp, value: Option<&Answer>, samples: Option<&Answer>) -> Verdict {
+pub(crate) fn read(
+    rule: &Rule,
+    now: Timestamp,
+    value: Option<&Answer>,
+    samples: Option<&Answer>,
+) -> Verdict {
     let Some(samples) = samples else { return Verdict::NoData };
-    if matches!(points(samples), Points::Down) || value.is_some_and(|value| matches!(points(value), Points::Down)) {
+    if matches!(points(samples), Points::Down)
+        || value.is_some_and(|value| matches!(points(value), Points::Down))
+    {
         return Verdict::ProviderDown;
     }
     let Some(have) = newest(Some(samples)) else { return Verdict::NoData };

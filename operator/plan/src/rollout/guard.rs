@@ -17,7 +17,13 @@ impl Engine<'_> {
         let Some(canary) = self.state.canary.take() else { return };
         let epoch = canary.first_ready.map(|ready| after(ready, policy.warmup));
         let forced = canary.straight == Some(Straight::PromoteForce);
-        let stable = Stable { revision: canary.revision.clone(), since: now, epoch, forced, flags_tried: false };
+        let stable = Stable {
+            revision: canary.revision.clone(),
+            since: now,
+            epoch,
+            forced,
+            flags_tried: false,
+        };
         let old = self.state.stable.replace(stable);
         if let Some(old) = old {
             // The one that is kept already gives way: its sessions begin anew. There is room for one.
@@ -32,14 +38,25 @@ impl Engine<'_> {
         let how = match canary.straight {
             None => "all steps passed".into(),
             Some(Straight::FirstDeployment) => "first deployment".into(),
-            Some(Straight::FastRollback) => "it was promoted before, so no steps (fastRollback)".into(),
-            Some(Straight::Promote | Straight::PromoteForce | Straight::HoldTimeout) => String::new(),
+            Some(Straight::FastRollback) => {
+                "it was promoted before, so no steps (fastRollback)".into()
+            }
+            Some(Straight::Promote | Straight::PromoteForce | Straight::HoldTimeout) => {
+                String::new()
+            }
         };
-        let reasons = Some(how).into_iter().chain(canary.exceptions).filter(|reason: &String| !reason.is_empty());
+        let reasons = Some(how)
+            .into_iter()
+            .chain(canary.exceptions)
+            .filter(|reason: &String| !reason.is_empty());
         let reason = reasons.collect::<Vec<_>>().join("; ");
         self.state.rollback = None;
         self.record(&canary.revision, canary.attempt, RevisionResult::Promoted, reason.clone());
-        self.tell(forced, "Promoted", format!("revision {} serves 100 %: {reason}", canary.revision));
+        self.tell(
+            forced,
+            "Promoted",
+            format!("revision {} serves 100 %: {reason}", canary.revision),
+        );
     }
 
     /// A trigger that holds on a promoted revision whose predecessor is still warm.
@@ -60,7 +77,10 @@ impl Engine<'_> {
 
     /// Sets flags back and gives them `flagGrace`; `false`: there is no flag that could help.
     fn flags_first(&mut self, harm: &Harm) -> bool {
-        let Some((stable, previous)) = self.state.stable.clone().zip(self.state.previous.clone()) else { return false };
+        let Some((stable, previous)) = self.state.stable.clone().zip(self.state.previous.clone())
+        else {
+            return false;
+        };
         let flags = self.set_flags_back(&stable.revision, Some(&previous.revision));
         let grace = after(self.now(), self.seen.policy.rollback.flag_grace);
         if let Some(stable) = &mut self.state.stable {
@@ -83,12 +103,17 @@ impl Engine<'_> {
     }
 
     fn back_to_previous(&mut self, harm: Harm) -> bool {
-        let Some((stable, previous)) = self.state.stable.clone().zip(self.state.previous.clone()) else { return false };
+        let Some((stable, previous)) = self.state.stable.clone().zip(self.state.previous.clone())
+        else {
+            return false;
+        };
         if scale::ready(self.seen, &previous.revision) == 0 {
             return false;
         }
         let flags = match self.seen.policy.rollback.order {
-            Some(RollbackOrder::Together) => self.set_flags_back(&stable.revision, Some(&previous.revision)),
+            Some(RollbackOrder::Together) => {
+                self.set_flags_back(&stable.revision, Some(&previous.revision))
+            }
             Some(RollbackOrder::FlagsFirst) | None => {
                 self.state.flags_rolled_back.get(&stable.revision).cloned().unwrap_or_default()
             }
@@ -96,7 +121,11 @@ impl Engine<'_> {
         let attempt = self.state.records.get(&stable.revision).map_or(1, |record| record.attempt);
         let pods = scale::replicas(&self.state, self.seen);
         let then = advice(&stable.revision, attempt);
-        self.tell(true, "RolledBack", format!("revision {}, in guard: {}; {then}", stable.revision, harm.reason));
+        self.tell(
+            true,
+            "RolledBack",
+            format!("revision {}, in guard: {}; {then}", stable.revision, harm.reason),
+        );
         self.record(&stable.revision, attempt, RevisionResult::RolledBack, harm.reason.clone());
         self.note_cause(stable.revision.clone(), attempt, &harm.reason, harm.rule, flags);
         self.keep_failed(stable.revision, pods);
@@ -116,7 +145,9 @@ impl Engine<'_> {
     pub(super) fn end_guard(&mut self) -> bool {
         let now = self.now();
         let Some(previous) = &self.state.previous else { return false };
-        if now < previous.drained_at || (!previous.guard_over && (now < previous.guard_until || self.unseen_guard())) {
+        if now < previous.drained_at
+            || (!previous.guard_over && (now < previous.guard_until || self.unseen_guard()))
+        {
             return false;
         }
         let guarded = !previous.guard_over;
@@ -133,17 +164,29 @@ impl Engine<'_> {
     /// Guard ends after a look at what happened in it, not because an operator or a Prometheus was away so long;
     /// but not for ever.
     fn unseen_guard(&self) -> bool {
-        let Some((stable, previous)) = self.state.stable.as_ref().zip(self.state.previous.as_ref()) else {
+        let Some((stable, previous)) = self.state.stable.as_ref().zip(self.state.previous.as_ref())
+        else {
             return false;
         };
-        let triggers = self.seen.policy.rules.iter().any(|rule| rule.applicable && rule.rollback_when.is_some());
+        let triggers = self
+            .seen
+            .policy
+            .rules
+            .iter()
+            .any(|rule| rule.applicable && rule.rollback_when.is_some());
         if !triggers || stable.forced || self.seen.policy.prometheus.is_none() {
             return false;
         }
-        let delay = self.seen.policy.prometheus.as_ref().map_or(Duration::ZERO, |prometheus| prometheus.ingest_delay);
+        let delay = self
+            .seen
+            .policy
+            .prometheus
+            .as_ref()
+            .map_or(Duration::ZERO, |prometheus| prometheus.ingest_delay);
         let enough = before(previous.guard_until, delay);
         let judged = self.state.judged.as_ref().filter(|judged| judged.revision == stable.revision);
-        let seen_until = judged.and_then(|judged| judged.rules.iter().filter_map(|rule| rule.seen_until).min());
+        let seen_until =
+            judged.and_then(|judged| judged.rules.iter().filter_map(|rule| rule.seen_until).min());
         let looked = seen_until.is_some_and(|until| until >= enough);
         !looked && elapsed(self.now(), previous.guard_until) < self.seen.policy.hold_timeout
     }

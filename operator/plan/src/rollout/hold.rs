@@ -19,7 +19,8 @@ impl Engine<'_> {
             }
             other => {
                 // A Prometheus that is down and one that has no data are one outage: its timeout runs on.
-                let since = other.as_ref().filter(|hold| about_data(hold.reason) && about_data(reason));
+                let since =
+                    other.as_ref().filter(|hold| about_data(hold.reason) && about_data(reason));
                 let since = since.map_or(now, |hold| hold.since);
                 *other = Some(Hold { reason, since, message: message.clone() });
                 self.tell(false, "Holding", format!("{reason:?}: {message}"));
@@ -38,7 +39,9 @@ impl Engine<'_> {
     pub(super) fn time_out_hold(&mut self) -> bool {
         let (now, limit) = (self.now(), self.seen.policy.hold_timeout);
         let Some(canary) = &mut self.state.canary else { return false };
-        let Some(hold) = canary.hold.as_ref().filter(|hold| about_data(hold.reason)) else { return false };
+        let Some(hold) = canary.hold.as_ref().filter(|hold| about_data(hold.reason)) else {
+            return false;
+        };
         if elapsed(now, hold.since) < limit || canary.paused.is_some() {
             return false;
         }
@@ -46,13 +49,23 @@ impl Engine<'_> {
         match self.seen.policy.on_hold_timeout {
             OnHoldTimeout::Pause => {
                 canary.paused = Some(format!("{why} (onHoldTimeout: Pause)"));
-                self.tell(true, "RolloutPaused", format!("{why}; look after Prometheus, then resume or abort"));
+                self.tell(
+                    true,
+                    "RolloutPaused",
+                    format!("{why}; look after Prometheus, then resume or abort"),
+                );
             }
-            OnHoldTimeout::Rollback => self.roll_back(format!("{why} (onHoldTimeout: Rollback)"), None, false),
+            OnHoldTimeout::Rollback => {
+                self.roll_back(format!("{why} (onHoldTimeout: Rollback)"), None, false)
+            }
             OnHoldTimeout::Promote => {
                 canary.straight = Some(Straight::HoldTimeout);
                 canary.exceptions.push(format!("{why} (onHoldTimeout: Promote)"));
-                self.tell(true, "RolloutUnjudged", format!("{why}; goes to 100 % unjudged, as onHoldTimeout says"));
+                self.tell(
+                    true,
+                    "RolloutUnjudged",
+                    format!("{why}; goes to 100 % unjudged, as onHoldTimeout says"),
+                );
             }
         }
         true

@@ -19,7 +19,10 @@ pub(super) fn self_check_due(state: &EngineState, canary: &Canary, seen: &Observ
         return false;
     }
     if canary.step.is_none() {
-        return canary.self_check.last.is_none_or(|last| elapsed(seen.now, last) >= pause_between(canary, seen));
+        return canary
+            .self_check
+            .last
+            .is_none_or(|last| elapsed(seen.now, last) >= pause_between(canary, seen));
     }
     // `onTooFew: Proceed` asks for one that still passes.
     let too_few = canary.hold.as_ref().is_some_and(|hold| hold.reason == HoldReason::TooFewSamples);
@@ -40,8 +43,10 @@ impl Engine<'_> {
         }
         let ready = scale::ready(self.seen, &canary.revision);
         if canary.first_ready.is_none() && ready > 0 {
-            let since = self.seen.revisions.get(&canary.revision).and_then(|facts| facts.ready_since);
-            let first = since.unwrap_or(self.now()).clamp(canary.started.min(self.now()), self.now());
+            let since =
+                self.seen.revisions.get(&canary.revision).and_then(|facts| facts.ready_since);
+            let first =
+                since.unwrap_or(self.now()).clamp(canary.started.min(self.now()), self.now());
             return self.change_canary(|canary| canary.first_ready = Some(first));
         }
         if ready < scale::launch_pods(canary, &self.state, self.seen) {
@@ -64,8 +69,10 @@ impl Engine<'_> {
         let Some(canary) = &self.state.canary else { return false };
         let facts = self.seen.revisions.get(&canary.revision);
         if let Some(number) = facts.map(|facts| facts.unschedulable).filter(|number| *number > 0) {
-            return self
-                .hold(HoldReason::Unschedulable, format!("{number} of its pods have no node; see their events"));
+            return self.hold(
+                HoldReason::Unschedulable,
+                format!("{number} of its pods have no node; see their events"),
+            );
         }
         if self.release(&[HoldReason::Unschedulable]) {
             // The deadline is for a revision that has nodes to run on.
@@ -108,7 +115,8 @@ impl Engine<'_> {
             SelfCheckFact::Unknown => {
                 // Nobody answers: pods that are Ready and cannot be asked fall under the deadline as well.
                 let late = elapsed(now, canary.progress_since) >= seen.policy.progress_deadline;
-                released || (late && self.give_up("its pods did not answer a self-check in time".into()))
+                released
+                    || (late && self.give_up("its pods did not answer a self-check in time".into()))
             }
             SelfCheckFact::Passed => {
                 self.tell(false, "SelfCheckPassed", format!("revision {}", canary.revision));

@@ -25,13 +25,13 @@ impl Engine<'_> {
         let waits = [
             canary.and_then(|canary| self.next_of_canary(canary)),
             canary.and_then(|canary| self.next_of_routers(canary)),
-            (!scale::leaving(&self.state, self.seen).is_empty() && self.seen.routers.ready > 0).then_some(REMOVAL),
+            (!scale::leaving(&self.state, self.seen).is_empty() && self.seen.routers.ready > 0)
+                .then_some(REMOVAL),
             self.next_judgement(),
             self.next_of_guard(),
-            self.state
-                .failed
-                .as_ref()
-                .and_then(|failed| self.until(after(failed.since, self.seen.policy.rollback.keep_for))),
+            self.state.failed.as_ref().and_then(|failed| {
+                self.until(after(failed.since, self.seen.policy.rollback.keep_for))
+            }),
         ];
         waits.into_iter().flatten().min().map_or(Next::Idle, |wait| Next::In(wait.max(LEAST)))
     }
@@ -46,13 +46,18 @@ impl Engine<'_> {
         if let Some(leave) = &canary.leave {
             return self.until(after(leave.since, policy.progress_deadline));
         }
-        let hold = canary.hold.as_ref().and_then(|hold| self.until(after(hold.since, policy.hold_timeout)));
+        let hold = canary
+            .hold
+            .as_ref()
+            .and_then(|hold| self.until(after(hold.since, policy.hold_timeout)));
         let deadline = self.until(after(canary.progress_since, policy.progress_deadline));
         let checking = canary.step.is_none()
-            && scale::ready(self.seen, &canary.revision) >= scale::launch_pods(canary, &self.state, self.seen);
+            && scale::ready(self.seen, &canary.revision)
+                >= scale::launch_pods(canary, &self.state, self.seen);
         let check = checking.then(|| {
             let last = canary.self_check.last;
-            let wait = last.and_then(|last| self.until(after(last, launch::pause_between(canary, self.seen))));
+            let wait = last
+                .and_then(|last| self.until(after(last, launch::pause_between(canary, self.seen))));
             wait.unwrap_or(UNANSWERED)
         });
         [hold, deadline, check].into_iter().flatten().min()
@@ -71,14 +76,26 @@ impl Engine<'_> {
         if !due(&self.state, self.seen) {
             return self.state.last_judged.and_then(|last| self.until(after(last, interval)));
         }
-        Some(if queries(&self.state, self.seen).is_empty() { interval } else { UNANSWERED.min(interval) })
+        Some(if queries(&self.state, self.seen).is_empty() {
+            interval
+        } else {
+            UNANSWERED.min(interval)
+        })
     }
 
     fn next_of_guard(&self) -> Option<Duration> {
         let previous = self.state.previous.as_ref()?;
-        let times =
-            [previous.drained_at, previous.guard_until, after(previous.guard_until, self.seen.policy.hold_timeout)];
-        let flags = self.state.stable.as_ref().filter(|stable| stable.flags_tried).and_then(|stable| stable.epoch);
+        let times = [
+            previous.drained_at,
+            previous.guard_until,
+            after(previous.guard_until, self.seen.policy.hold_timeout),
+        ];
+        let flags = self
+            .state
+            .stable
+            .as_ref()
+            .filter(|stable| stable.flags_tried)
+            .and_then(|stable| stable.epoch);
         times.into_iter().chain(flags).filter_map(|then| self.until(then)).min()
     }
 }

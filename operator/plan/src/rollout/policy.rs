@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mcphub_crds::rollout::{FlagChanges, OnHoldTimeout, OnTooFew, Rollback, RollbackOrder, Rollout, TrafficProvider};
+use mcphub_crds::rollout::{
+    FlagChanges, OnHoldTimeout, OnTooFew, Rollback, RollbackOrder, Rollout, TrafficProvider,
+};
 use mcphub_wire::dataplane::Weight;
 
 use crate::rollout::report::plain;
@@ -181,7 +183,11 @@ fn length(written: Option<&mcphub_crds::values::Duration>, default: Duration) ->
     written.map_or(default, mcphub_crds::values::Duration::get)
 }
 
-fn interval(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Duration {
+fn interval(
+    spec: &Rollout,
+    prometheus: Option<&Prometheus>,
+    problems: &mut Vec<Problem>,
+) -> Duration {
     let scrape = prometheus.map_or(Duration::ZERO, |prometheus| prometheus.scrape_interval);
     let Some(written) = &spec.interval else { return DEFAULT_INTERVAL.max(scrape) };
     if let Some(prometheus) = prometheus {
@@ -192,7 +198,12 @@ fn interval(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<
 }
 
 /// The sentence about a time that is shorter than `times` scrape intervals.
-fn too_short(field: &str, written: Duration, times: u32, prometheus: &Prometheus) -> Option<Problem> {
+fn too_short(
+    field: &str,
+    written: Duration,
+    times: u32,
+    prometheus: &Prometheus,
+) -> Option<Problem> {
     let least = prometheus.scrape_interval * times;
     let Prometheus { name, scrape_interval, .. } = prometheus;
     (written < least).then(|| {
@@ -204,7 +215,11 @@ fn too_short(field: &str, written: Duration, times: u32, prometheus: &Prometheus
     })
 }
 
-fn steps(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Problem>) -> Vec<Step> {
+fn steps(
+    spec: &Rollout,
+    prometheus: Option<&Prometheus>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Step> {
     let full = Step { traffic: Weight::FULL, bake: Duration::ZERO, pause: false };
     let Some(prometheus) = prometheus else {
         return steps_unobserved(spec, full, problems);
@@ -219,11 +234,16 @@ fn steps(spec: &Rollout, prometheus: Option<&Prometheus>, problems: &mut Vec<Pro
         let field = format!("rollout.steps[{at}]");
         let step = read_step(written);
         match &written.bake {
-            Some(bake) => problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus)),
+            Some(bake) => {
+                problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus))
+            }
             None if step.traffic == Weight::FULL || step.pause => {}
             None => problems.push(Problem::new(
                 format!("{field}.bake"),
-                format!("is missing; write for how long {} % is watched, such as 30m", written.traffic),
+                format!(
+                    "is missing; write for how long {} % is watched, such as 30m",
+                    written.traffic
+                ),
             )),
         }
         steps.push(step);
@@ -279,7 +299,11 @@ fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<St
         if step.traffic <= below {
             problems.push(Problem::new(
                 format!("rollout.steps[{at}].traffic"),
-                format!("is {}, but the step before it has {}; steps rise", step.traffic.percent(), below.percent()),
+                format!(
+                    "is {}, but the step before it has {}; steps rise",
+                    step.traffic.percent(),
+                    below.percent()
+                ),
             ));
         }
         if step.traffic == Weight::FULL && (step.pause || !step.bake.is_zero()) {
@@ -300,11 +324,19 @@ fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<St
     }
 }
 
-fn rollback(written: Option<&Rollback>, flags: &BTreeMap<String, bool>, problems: &mut Vec<Problem>) -> RollbackPolicy {
+fn rollback(
+    written: Option<&Rollback>,
+    flags: &BTreeMap<String, bool>,
+    problems: &mut Vec<Problem>,
+) -> RollbackPolicy {
     let unset = Rollback::default();
-    let Rollback { order, flags: safe, flag_grace, abort_grace, keep_for, revision } = written.unwrap_or(&unset);
+    let Rollback { order, flags: safe, flag_grace, abort_grace, keep_for, revision } =
+        written.unwrap_or(&unset);
     if *revision == Some(true) {
-        problems.push(Problem::new("rollout.rollback.revision", "is true, which is not supported yet; leave it out"));
+        problems.push(Problem::new(
+            "rollout.rollback.revision",
+            "is true, which is not supported yet; leave it out",
+        ));
     }
     for (at, flag) in safe.iter().enumerate().filter(|(_, flag)| !flags.contains_key(&flag.name)) {
         let known = flags.keys().map(String::as_str).collect::<Vec<_>>().join(", ");

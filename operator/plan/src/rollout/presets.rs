@@ -8,7 +8,13 @@ use mcphub_wire::dataplane::Revision;
 
 /// The value of a metric of one revision: a number, NaN without traffic, nothing without data. `None` for metrics
 /// that no hub exports yet.
-pub fn expression(metric: Metric, namespace: &str, hub: &str, revision: &Revision, window: Duration) -> Option<String> {
+pub fn expression(
+    metric: Metric,
+    namespace: &str,
+    hub: &str,
+    revision: &Revision,
+    window: Duration,
+) -> Option<String> {
     let of = Selector { namespace, hub, revision, window };
     match metric {
         Metric::HubErrorRate => Some(of.share("mcp_hub_requests_total", "hub_error")),
@@ -25,7 +31,9 @@ pub fn expression(metric: Metric, namespace: &str, hub: &str, revision: &Revisio
             Some(format!("histogram_quantile(0.95, sum by (le) ({buckets}))"))
         }
         // 2 is open. Half-open for a moment between two failures is no recovery: the worst of the window counts.
-        Metric::CircuitBreakerOpen => Some(format!("max(max_over_time({})) == bool 2", of.series(BREAKER, LLM))),
+        Metric::CircuitBreakerOpen => {
+            Some(format!("max(max_over_time({})) == bool 2", of.series(BREAKER, LLM)))
+        }
         // The worst pod: a mean over many would hide one that sees no tools.
         Metric::SelectionRecall => Some(format!("min(avg_over_time({}))", of.series(RECALL, ""))),
         Metric::MemoryGrowth => None,
@@ -34,18 +42,30 @@ pub fn expression(metric: Metric, namespace: &str, hub: &str, revision: &Revisio
 
 /// The number of requests that [`expression`] is taken over: the increase of its denominator. Of what a hub measures
 /// by itself, the number of scrapes.
-pub fn samples(metric: Metric, namespace: &str, hub: &str, revision: &Revision, window: Duration) -> Option<String> {
+pub fn samples(
+    metric: Metric,
+    namespace: &str,
+    hub: &str,
+    revision: &Revision,
+    window: Duration,
+) -> Option<String> {
     let of = Selector { namespace, hub, revision, window };
     match metric {
         Metric::HubErrorRate => Some(of.counted("mcp_hub_requests_total")),
-        Metric::ToolErrorRate | Metric::UpstreamErrorRate => Some(of.counted("mcp_hub_tool_calls_total")),
+        Metric::ToolErrorRate | Metric::UpstreamErrorRate => {
+            Some(of.counted("mcp_hub_tool_calls_total"))
+        }
         Metric::Availability => Some(of.counted("mcp_router_requests_total")),
-        Metric::HubLatencyP95 => Some(format!("sum({})", of.increase("mcp_hub_overhead_seconds_count", ""))),
+        Metric::HubLatencyP95 => {
+            Some(format!("sum({})", of.increase("mcp_hub_overhead_seconds_count", "")))
+        }
         Metric::LlmSuccessRate => Some(of.counted(LLM_REQUESTS)),
         Metric::LlmLatencyP95 => {
             Some(format!("sum({})", of.increase("mcp_hub_llm_request_duration_seconds_count", "")))
         }
-        Metric::CircuitBreakerOpen => Some(format!("max(count_over_time({}))", of.series(BREAKER, LLM))),
+        Metric::CircuitBreakerOpen => {
+            Some(format!("max(count_over_time({}))", of.series(BREAKER, LLM)))
+        }
         Metric::SelectionRecall => Some(format!("max(count_over_time({}))", of.series(RECALL, ""))),
         Metric::MemoryGrowth => None,
     }
@@ -78,7 +98,9 @@ impl Selector<'_> {
         let Self { namespace, hub, revision, window } = self;
         let window = window_text(*window);
         // Names of namespaces and hubs are DNS labels: there is nothing in them to escape.
-        format!(r#"{metric}{{namespace="{namespace}",hub="{hub}",revision="{revision}"{matchers}}}[{window}]"#)
+        format!(
+            r#"{metric}{{namespace="{namespace}",hub="{hub}",revision="{revision}"{matchers}}}[{window}]"#
+        )
     }
 
     fn rate(&self, metric: &str, matchers: &str) -> String {
@@ -100,7 +122,11 @@ impl Selector<'_> {
 }
 
 fn window_text(window: Duration) -> String {
-    if window.subsec_millis() == 0 { format!("{}s", window.as_secs()) } else { format!("{}ms", window.as_millis()) }
+    if window.subsec_millis() == 0 {
+        format!("{}s", window.as_secs())
+    } else {
+        format!("{}ms", window.as_millis())
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +140,8 @@ mod tests {
     // The router's, the hub's and the demo's metrics meet here; a renamed label would make every rule NoData.
     #[test]
     fn expressions_are_pinned() {
-        let of = |metric| expression(metric, "ai", "team", &revision(), Duration::from_mins(1)).unwrap();
+        let of =
+            |metric| expression(metric, "ai", "team", &revision(), Duration::from_mins(1)).unwrap();
         insta::assert_snapshot!(
             [
                 Metric::HubErrorRate,
@@ -138,7 +165,8 @@ mod tests {
     #[test]
     fn samples_are_the_increase_of_the_denominator() {
         assert_eq!(
-            samples(Metric::ToolErrorRate, "ai", "team", &revision(), Duration::from_millis(1500)).unwrap(),
+            samples(Metric::ToolErrorRate, "ai", "team", &revision(), Duration::from_millis(1500))
+                .unwrap(),
             r#"sum(increase(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[1500ms]))"#
         );
     }
@@ -147,7 +175,9 @@ mod tests {
     fn what_a_hub_measures_by_itself_is_the_worst_pods_and_its_samples_are_scrapes() {
         let of = |metric| {
             let (revision, window) = (revision(), Duration::from_mins(1));
-            [expression, samples].map(|part| part(metric, "ai", "team", &revision, window).unwrap()).join("\n")
+            [expression, samples]
+                .map(|part| part(metric, "ai", "team", &revision, window).unwrap())
+                .join("\n")
         };
         insta::assert_snapshot!(
             [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen, Metric::SelectionRecall].map(of).join("\n"),
@@ -166,6 +196,9 @@ mod tests {
 
     #[test]
     fn a_metric_that_no_hub_exports_has_no_expression() {
-        assert_eq!(expression(Metric::MemoryGrowth, "ai", "team", &revision(), Duration::from_mins(1)), None);
+        assert_eq!(
+            expression(Metric::MemoryGrowth, "ai", "team", &revision(), Duration::from_mins(1)),
+            None
+        );
     }
 }

@@ -36,7 +36,8 @@ pub fn wants(state: &EngineState, seen: &Observation<'_>) -> Wants {
 /// It has a weight that routers may not obey yet.
 pub(crate) fn awaits_routers(canary: &Canary) -> bool {
     let step = canary.step.as_ref();
-    canary.leave.is_none() && step.is_some_and(|step| canary.weight == step.traffic && step.bake.is_none())
+    canary.leave.is_none()
+        && step.is_some_and(|step| canary.weight == step.traffic && step.bake.is_none())
 }
 
 /// What has to be asked Prometheus now; nothing between two judgements.
@@ -91,7 +92,8 @@ impl<'a> Asking<'a> {
                 end,
             });
         }
-        let previous = state.previous.as_ref().filter(|previous| !previous.guard_over && !stable.forced)?;
+        let previous =
+            state.previous.as_ref().filter(|previous| !previous.guard_over && !stable.forced)?;
         Some(Self {
             seen,
             prometheus,
@@ -131,8 +133,14 @@ impl<'a> Asking<'a> {
 
     /// The same range for all rules, back to where the longest `for` may have begun.
     fn grid(&self) -> Option<Grid> {
-        let longest =
-            self.seen.policy.rules.iter().filter_map(|rule| rule.rollback_when).map(|when| when.lasting).max()?;
+        let longest = self
+            .seen
+            .policy
+            .rules
+            .iter()
+            .filter_map(|rule| rule.rollback_when)
+            .map(|when| when.lasting)
+            .max()?;
         let epoch = self.epoch.filter(|epoch| *epoch < self.end)?;
         let from = before(self.end, longest.saturating_add(Duration::from_mins(5))).max(epoch);
         let Instants { number, step } = instants(from, self.end, self.prometheus.scrape_interval);
@@ -141,19 +149,25 @@ impl<'a> Asking<'a> {
     }
 
     fn trigger(&self, rule: &Rule) -> Vec<Query> {
-        let Some(Grid { start, end, step }) = rule.rollback_when.and_then(|_| self.grid()) else { return Vec::new() };
+        let Some(Grid { start, end, step }) = rule.rollback_when.and_then(|_| self.grid()) else {
+            return Vec::new();
+        };
         let Rule { name, .. } = rule;
         let (value, samples) = self.promql(rule, self.revision, self.prometheus.window());
         let span = Span::Range { start, end, step };
         let value = self.query(&format!("trigger/{name}/value"), value, span.clone());
-        value.into_iter().chain(self.query(&format!("trigger/{name}/samples"), samples, span)).collect()
+        value
+            .into_iter()
+            .chain(self.query(&format!("trigger/{name}/samples"), samples, span))
+            .collect()
     }
 
     fn gate_window(&self) -> Option<Duration> {
         let (bake, required) = self.bake?;
         let window = elapsed(self.end, bake.reach(required, self.end));
         // With fewer than four scrapes in it, an increase says little.
-        (window >= self.prometheus.scrape_interval * 4).then_some(Duration::from_secs(window.as_secs().max(1)))
+        (window >= self.prometheus.scrape_interval * 4)
+            .then_some(Duration::from_secs(window.as_secs().max(1)))
     }
 
     fn gate(&self, rule: &Rule) -> Vec<Query> {
@@ -172,7 +186,12 @@ impl<'a> Asking<'a> {
         self.query(&format!("other/{}/value", rule.name), value, Span::At(self.end))
     }
 
-    fn promql(&self, rule: &Rule, revision: &Revision, window: Duration) -> (Option<String>, Option<String>) {
+    fn promql(
+        &self,
+        rule: &Rule,
+        revision: &Revision,
+        window: Duration,
+    ) -> (Option<String>, Option<String>) {
         let Observation { namespace, hub, .. } = self.seen;
         (
             presets::expression(rule.metric, namespace, hub, revision, window),
@@ -186,7 +205,10 @@ impl<'a> Asking<'a> {
 }
 
 /// What the answers say; `None` if nothing was due, or not all of it was asked.
-pub(crate) fn judged(state: &EngineState, seen: &Observation<'_>) -> Option<(Judged, Option<Bake>)> {
+pub(crate) fn judged(
+    state: &EngineState,
+    seen: &Observation<'_>,
+) -> Option<(Judged, Option<Bake>)> {
     let asked = queries(state, seen);
     if asked.is_empty() || !asked.iter().all(|query| seen.answers.contains_key(&query.id)) {
         return None;
@@ -194,13 +216,17 @@ pub(crate) fn judged(state: &EngineState, seen: &Observation<'_>) -> Option<(Jud
     let asking = Asking::of(state, seen)?;
     let mut bake = asking.bake.map(|(bake, _)| bake.clone());
     let mut presence = Verdict::Good;
-    if let (Some(bake), Some(answer), Some((_, grid))) = (&mut bake, asking.answer("presence"), asking.instants()) {
-        let available = state.canary.as_ref().is_some_and(|canary| scale::available(state, canary, seen));
+    if let (Some(bake), Some(answer), Some((_, grid))) =
+        (&mut bake, asking.answer("presence"), asking.instants())
+    {
+        let available =
+            state.canary.as_ref().is_some_and(|canary| scale::available(state, canary, seen));
         presence = bake.observe(answer, grid, available);
     }
     let last = state.judged.as_ref().filter(|last| last.revision == *asking.revision);
     let rules = seen.policy.rules.iter().map(|rule| {
-        let before = last.and_then(|last| last.rules.iter().find(|before| before.name == rule.name));
+        let before =
+            last.and_then(|last| last.rules.iter().find(|before| before.name == rule.name));
         asking.rule(rule, before)
     });
     let rules = rules.collect();
@@ -232,7 +258,9 @@ impl Asking<'_> {
             judged.gate = Some(gate::read(rule, self.seen.now, part("gate"), samples("gate")));
         }
         let answers = part("trigger").zip(samples("trigger"));
-        if let (Some(when), Some(grid), Some((values, samples))) = (&rule.rollback_when, self.grid(), answers) {
+        if let (Some(when), Some(grid), Some((values, samples))) =
+            (&rule.rollback_when, self.grid(), answers)
+        {
             let reading = trigger::read(when, rule.min_samples, grid, values, samples, before);
             if reading.verdict != Verdict::ProviderDown {
                 judged.seen_until = Some(grid.end);

@@ -47,10 +47,19 @@ impl Engine<'_> {
         let Some(canary) = &self.state.canary else { return };
         let (revision, attempt) = (canary.revision.clone(), canary.attempt);
         let stable = self.state.stable.as_ref().map(|stable| stable.revision.clone());
-        let flags = if harmful { self.set_flags_back(&revision, stable.as_ref()) } else { BTreeMap::new() };
-        let said = if flags.is_empty() { String::new() } else { format!("; flags set back: {}", listed(&flags)) };
+        let flags =
+            if harmful { self.set_flags_back(&revision, stable.as_ref()) } else { BTreeMap::new() };
+        let said = if flags.is_empty() {
+            String::new()
+        } else {
+            format!("; flags set back: {}", listed(&flags))
+        };
         let then = advice(&revision, attempt);
-        self.tell(true, "RolledBack", format!("revision {revision}, attempt {attempt}: {reason}{said}; {then}"));
+        self.tell(
+            true,
+            "RolledBack",
+            format!("revision {revision}, attempt {attempt}: {reason}{said}; {then}"),
+        );
         self.note_cause(revision, attempt, &reason, rule, flags);
         self.leave(RevisionResult::RolledBack, reason, harmful);
     }
@@ -68,35 +77,58 @@ impl Engine<'_> {
     }
 
     /// Sets flags of a revision back, live; which ones, with their value now.
-    pub(super) fn set_flags_back(&mut self, revision: &Revision, good: Option<&Revision>) -> BTreeMap<String, bool> {
-        let flags = |revision: &Revision| self.seen.revisions.get(revision).map(|facts| facts.flags.clone());
+    pub(super) fn set_flags_back(
+        &mut self,
+        revision: &Revision,
+        good: Option<&Revision>,
+    ) -> BTreeMap<String, bool> {
+        let flags = |revision: &Revision| {
+            self.seen.revisions.get(revision).map(|facts| facts.flags.clone())
+        };
         let (own, good) = (flags(revision).unwrap_or_default(), good.and_then(flags));
         // A flag that a revision does not know is off in it.
-        let on = |flags: &BTreeMap<String, bool>, name: &String| flags.get(name).copied().unwrap_or(false);
+        let on = |flags: &BTreeMap<String, bool>, name: &String| {
+            flags.get(name).copied().unwrap_or(false)
+        };
         let safe = |name: &String| good.as_ref().is_some_and(|good| on(good, name));
         let named = &self.seen.policy.rollback.flags;
         let wanted: BTreeMap<String, bool> = match &good {
-            _ if !named.is_empty() => {
-                named.iter().map(|(name, value)| (name.clone(), value.unwrap_or_else(|| safe(name)))).collect()
+            _ if !named.is_empty() => named
+                .iter()
+                .map(|(name, value)| (name.clone(), value.unwrap_or_else(|| safe(name))))
+                .collect(),
+            Some(good) => {
+                own.keys().chain(good.keys()).map(|name| (name.clone(), safe(name))).collect()
             }
-            Some(good) => own.keys().chain(good.keys()).map(|name| (name.clone(), safe(name))).collect(),
             None => BTreeMap::new(),
         };
         let changed = wanted.into_iter().filter(|(name, value)| on(&own, name) != *value);
         let changed: BTreeMap<String, bool> = changed.collect();
         if !changed.is_empty() {
-            self.state.flags_rolled_back.entry(revision.clone()).or_default().extend(changed.clone());
+            self.state
+                .flags_rolled_back
+                .entry(revision.clone())
+                .or_default()
+                .extend(changed.clone());
         }
         changed
     }
 
     /// Cuts the traffic of a canary on its way out.
     pub(super) fn cut(&mut self) -> bool {
-        let Some(leave) = self.state.canary.as_ref().and_then(|canary| canary.leave.as_ref()) else { return false };
+        let Some(leave) = self.state.canary.as_ref().and_then(|canary| canary.leave.as_ref())
+        else {
+            return false;
+        };
         if self.canary_weight() > Weight::ZERO {
             let all = scale::replicas(&self.state, self.seen);
-            let stable = self.state.stable.as_ref().map_or(0, |stable| scale::ready(self.seen, &stable.revision));
-            let waited_enough = elapsed(self.now(), leave.since) >= self.seen.policy.progress_deadline;
+            let stable = self
+                .state
+                .stable
+                .as_ref()
+                .map_or(0, |stable| scale::ready(self.seen, &stable.revision));
+            let waited_enough =
+                elapsed(self.now(), leave.since) >= self.seen.policy.progress_deadline;
             // Stable is made whole first: half its pods under all of the traffic is the next outage. Unless the canary
             // harms its callers, or stable does not get whole.
             let needed = if leave.harmful || waited_enough { 1 } else { all.max(1) };
@@ -121,8 +153,18 @@ impl Engine<'_> {
             RevisionResult::RolledBack => self.keep_failed(canary.revision, pods),
             RevisionResult::Aborted => {
                 let then = advice(&canary.revision, canary.attempt);
-                self.tell(true, "Aborted", format!("revision {}: {reason}; {then}", canary.revision));
-                self.note_cause(canary.revision.clone(), canary.attempt, &reason, None, BTreeMap::new());
+                self.tell(
+                    true,
+                    "Aborted",
+                    format!("revision {}: {reason}; {then}", canary.revision),
+                );
+                self.note_cause(
+                    canary.revision.clone(),
+                    canary.attempt,
+                    &reason,
+                    None,
+                    BTreeMap::new(),
+                );
                 self.keep_failed(canary.revision, pods);
             }
             RevisionResult::Replaced | RevisionResult::Failed | RevisionResult::Promoted => {
@@ -156,9 +198,13 @@ fn broken(judged: &JudgedRule, rule: Option<&Rule>, engine: &Engine<'_>) -> Harm
         samples: judged.samples,
     };
     let value = judged.value.map_or_else(|| "gone now".into(), |value| value.to_string());
-    let samples = judged.samples.map_or_else(String::new, |samples| format!(" on {samples:.0} samples"));
+    let samples =
+        judged.samples.map_or_else(String::new, |samples| format!(" on {samples:.0} samples"));
     let lasting = when.map_or_else(String::new, |when| format!(" for {}", plain(when.lasting)));
     let since = since.strftime("%H:%M:%S UTC");
-    let reason = format!("rule {} {}{lasting}: {value}{samples}, since {since}", broken.name, broken.threshold);
+    let reason = format!(
+        "rule {} {}{lasting}: {value}{samples}, since {since}",
+        broken.name, broken.threshold
+    );
     Harm { reason, rule: Some(broken) }
 }

@@ -52,13 +52,21 @@ pub(crate) fn with_role(state: &EngineState) -> BTreeSet<&Revision> {
     let stable = stable.iter().map(|stable| &stable.revision);
     let canary = canary.iter().map(|canary| &canary.revision);
     let previous = previous.iter().map(|previous| &previous.revision);
-    stable.chain(canary).chain(previous).chain(failed.iter().map(|failed| &failed.revision)).collect()
+    stable
+        .chain(canary)
+        .chain(previous)
+        .chain(failed.iter().map(|failed| &failed.revision))
+        .collect()
 }
 
 /// Revisions without a role whose pods a router may still send to.
-pub(crate) fn leaving<'a>(state: &EngineState, seen: &'a Observation<'_>) -> BTreeMap<&'a Revision, u32> {
+pub(crate) fn leaving<'a>(
+    state: &EngineState,
+    seen: &'a Observation<'_>,
+) -> BTreeMap<&'a Revision, u32> {
     // Nothing has served yet: no session can be lost.
-    let obeyed = seen.routers.ready > 0 && seen.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
+    let obeyed = seen.routers.ready > 0
+        && seen.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
     if state.stable.is_none() || obeyed {
         return BTreeMap::new();
     }
@@ -94,7 +102,10 @@ pub(crate) fn canary_pods(canary: &Canary, state: &EngineState, seen: &Observati
 }
 
 /// Role, weight and flags of every revision that has a role.
-pub(crate) fn dataplane(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revision, RevisionState> {
+pub(crate) fn dataplane(
+    state: &EngineState,
+    seen: &Observation<'_>,
+) -> BTreeMap<Revision, RevisionState> {
     let mut revisions = BTreeMap::new();
     let mut put = |revision: &Revision, role, weight| {
         let flags = flags_in_force(state, seen, revision);
@@ -117,8 +128,16 @@ pub(crate) fn dataplane(state: &EngineState, seen: &Observation<'_>) -> BTreeMap
 }
 
 /// Flags as the spec of the revision has them, but for those that a rollback set back.
-fn flags_in_force(state: &EngineState, seen: &Observation<'_>, revision: &Revision) -> BTreeMap<String, bool> {
-    let mut flags = seen.revisions.get(revision).map(|facts: &RevisionFacts| facts.flags.clone()).unwrap_or_default();
+fn flags_in_force(
+    state: &EngineState,
+    seen: &Observation<'_>,
+    revision: &Revision,
+) -> BTreeMap<String, bool> {
+    let mut flags = seen
+        .revisions
+        .get(revision)
+        .map(|facts: &RevisionFacts| facts.flags.clone())
+        .unwrap_or_default();
     flags.extend(state.flags_rolled_back.get(revision).cloned().unwrap_or_default());
     flags
 }

@@ -30,7 +30,9 @@ impl Engine<'_> {
     /// One transition of a canary that has passed its self-check.
     pub(super) fn walk(&mut self) -> bool {
         let Some(canary) = &self.state.canary else { return false };
-        let Some(step) = canary.step.as_ref().filter(|_| canary.leave.is_none()) else { return false };
+        let Some(step) = canary.step.as_ref().filter(|_| canary.leave.is_none()) else {
+            return false;
+        };
         if canary.straight.is_some() && step.traffic < Weight::FULL {
             self.enter_next_step();
             return true;
@@ -67,7 +69,11 @@ impl Engine<'_> {
             return true;
         }
         let revision = canary_name(self.state.canary.as_ref());
-        self.tell(false, "TrafficShifted", format!("{revision} gets {} % (step {number})", traffic.percent()));
+        self.tell(
+            false,
+            "TrafficShifted",
+            format!("{revision} gets {} % (step {number})", traffic.percent()),
+        );
         let now = self.now();
         self.change_canary(|canary| {
             canary.weight = traffic;
@@ -86,7 +92,8 @@ impl Engine<'_> {
     /// A step begins when every Ready router obeys its weight.
     fn begin_bake(&mut self) -> bool {
         let routers = self.seen.routers;
-        if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < self.state.generation) {
+        if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < self.state.generation)
+        {
             return false;
         }
         let now = self.now();
@@ -104,7 +111,11 @@ impl Engine<'_> {
         let facts = self.seen.revisions.get(&canary.revision);
         if missing > 0 {
             let homeless = facts.is_some_and(|facts| facts.unschedulable > 0);
-            return homeless && self.hold(HoldReason::Unschedulable, format!("{missing} of its pods are not Ready"));
+            return homeless
+                && self.hold(
+                    HoldReason::Unschedulable,
+                    format!("{missing} of its pods are not Ready"),
+                );
         }
         let number = step.number;
         match self.standing(canary, step) {
@@ -136,20 +147,28 @@ impl Engine<'_> {
         if waits || self.paused().is_some() {
             return false;
         }
-        self.tell(false, "StepPassed", format!("{} passed step {number}", canary_name(self.state.canary.as_ref())));
+        self.tell(
+            false,
+            "StepPassed",
+            format!("{} passed step {number}", canary_name(self.state.canary.as_ref())),
+        );
         self.enter_next_step();
         true
     }
 
     pub(super) fn waits_for_a_person(&self) -> bool {
         let Some((canary, step)) = self.at_step() else { return false };
-        let waits = step.pause && !step.advanced && canary.weight == step.traffic && step.bake.is_some();
+        let waits =
+            step.pause && !step.advanced && canary.weight == step.traffic && step.bake.is_some();
         waits
             && match self.standing(canary, step) {
                 Standing::Passed => true,
                 // More waiting brings no more samples: it is the person's turn.
                 Standing::TooFew(_) => step.observed() >= self.longest_bake(step),
-                Standing::Baking | Standing::Unmet(_) | Standing::NoData(_) | Standing::ProviderDown(_) => false,
+                Standing::Baking
+                | Standing::Unmet(_)
+                | Standing::NoData(_)
+                | Standing::ProviderDown(_) => false,
             }
     }
 
@@ -169,8 +188,15 @@ impl Engine<'_> {
         }
         let judged = self.state.judged.as_ref().filter(|judged| judged.revision == canary.revision);
         // Older than the interval: an operator that was away must look before it goes on.
-        let Some(judged) = judged.filter(|_| !questions::due(&self.state, self.seen)) else { return Standing::Baking };
-        let rules = || judged.rules.iter().filter(|rule| !rule.dry_run && rule.trigger != Some(Verdict::NotApplicable));
+        let Some(judged) = judged.filter(|_| !questions::due(&self.state, self.seen)) else {
+            return Standing::Baking;
+        };
+        let rules = || {
+            judged
+                .rules
+                .iter()
+                .filter(|rule| !rule.dry_run && rule.trigger != Some(Verdict::NotApplicable))
+        };
         if let Some(outage) = outage(judged, rules()) {
             return outage;
         }
@@ -180,12 +206,18 @@ impl Engine<'_> {
         if rules().any(|rule| rule.gate.is_none()) {
             return Standing::Baking;
         }
-        if let Some(unmet) = rules().find(|rule| matches!(rule.gate, Some(Verdict::Breach { .. }))) {
+        if let Some(unmet) = rules().find(|rule| matches!(rule.gate, Some(Verdict::Breach { .. })))
+        {
             return Standing::Unmet(self.unmet(unmet, step));
         }
         // More traffic for a revision that is breaching would be paid for by callers until its `for` has passed.
-        if let Some(breaching) = rules().find(|rule| matches!(rule.trigger, Some(Verdict::Breach { .. }))) {
-            return Standing::Unmet(format!("{} is breaching; it ends, or it rolls back", breaching.name));
+        if let Some(breaching) =
+            rules().find(|rule| matches!(rule.trigger, Some(Verdict::Breach { .. })))
+        {
+            return Standing::Unmet(format!(
+                "{} is breaching; it ends, or it rolls back",
+                breaching.name
+            ));
         }
         match rules().find_map(too_few_for) {
             Some(message) => Standing::TooFew(message),
@@ -195,7 +227,9 @@ impl Engine<'_> {
 
     fn unmet(&self, judged: &JudgedRule, step: &StepState) -> String {
         let rule = self.seen.policy.rules.iter().find(|rule| rule.name == judged.name);
-        let bound = rule.and_then(|rule| rule.promote_when).map_or_else(String::new, |bound| format!(", not {bound}"));
+        let bound = rule
+            .and_then(|rule| rule.promote_when)
+            .map_or_else(String::new, |bound| format!(", not {bound}"));
         let value = judged.gate_value.map_or_else(|| "not met".into(), |value| value.to_string());
         format!("{} is {value} over the last {}{bound}", judged.name, plain(step.required()))
     }
@@ -207,7 +241,11 @@ impl Engine<'_> {
         match step.unmet_from_ms {
             // Counted in observed time: an outage of Prometheus brings nobody nearer to a rollback.
             Some(from) if observed.saturating_sub(from) >= millis(limit) => {
-                self.roll_back(format!("gate not met for {}: {message}", plain(limit)), None, false);
+                self.roll_back(
+                    format!("gate not met for {}: {message}", plain(limit)),
+                    None,
+                    false,
+                );
                 true
             }
             Some(_) => self.hold(HoldReason::GateNotMet, message),
@@ -236,13 +274,25 @@ impl Engine<'_> {
         let why = format!("{message} after {} at step {}", plain(limit), step.number);
         match self.seen.policy.on_too_few {
             OnTooFew::Pause => {
-                self.change_canary(|canary| canary.paused = Some(format!("{why} (onTooFew: Pause)")));
-                self.tell(true, "RolloutPaused", format!("{why}; send traffic and resume, promote or abort"));
+                self.change_canary(|canary| {
+                    canary.paused = Some(format!("{why} (onTooFew: Pause)"))
+                });
+                self.tell(
+                    true,
+                    "RolloutPaused",
+                    format!("{why}; send traffic and resume, promote or abort"),
+                );
                 true
             }
             OnTooFew::Proceed if passes(self.seen, &canary.revision) => {
-                self.tell(false, "StepPassedUnjudged", format!("{why}; its self-check passes (onTooFew: Proceed)"));
-                self.change_canary(|canary| canary.exceptions.push(format!("{why} (onTooFew: Proceed)")));
+                self.tell(
+                    false,
+                    "StepPassedUnjudged",
+                    format!("{why}; its self-check passes (onTooFew: Proceed)"),
+                );
+                self.change_canary(|canary| {
+                    canary.exceptions.push(format!("{why} (onTooFew: Proceed)"))
+                });
                 self.enter_next_step();
                 true
             }
@@ -261,19 +311,30 @@ fn outage<'a>(judged: &'a Judged, rules: impl Iterator<Item = &'a JudgedRule>) -
         let both = rule.trigger.iter().chain(&rule.gate);
         both.map(|verdict| (rule.name.as_str(), verdict))
     });
-    let verdicts: Vec<_> = std::iter::once(("mcp_hub_info", &judged.presence)).chain(of_rules).collect();
+    let verdicts: Vec<_> =
+        std::iter::once(("mcp_hub_info", &judged.presence)).chain(of_rules).collect();
     if verdicts.iter().any(|(_, verdict)| **verdict == Verdict::ProviderDown) {
-        return Some(Standing::ProviderDown("Prometheus does not answer; nothing is judged until it does".into()));
+        return Some(Standing::ProviderDown(
+            "Prometheus does not answer; nothing is judged until it does".into(),
+        ));
     }
     let (name, _) = verdicts.iter().find(|(_, verdict)| **verdict == Verdict::NoData)?;
-    Some(Standing::NoData(format!("Prometheus has no data for {name}; is it scraping the canary's pods?")))
+    Some(Standing::NoData(format!(
+        "Prometheus has no data for {name}; is it scraping the canary's pods?"
+    )))
 }
 
 fn too_few_for(rule: &JudgedRule) -> Option<String> {
     match rule.gate {
-        Some(Verdict::TooFew { have, need }) => Some(format!("{} has {have} of {need} samples", rule.name)),
+        Some(Verdict::TooFew { have, need }) => {
+            Some(format!("{} has {have} of {need} samples", rule.name))
+        }
         Some(
-            Verdict::Good | Verdict::Breach { .. } | Verdict::NoData | Verdict::ProviderDown | Verdict::NotApplicable,
+            Verdict::Good
+            | Verdict::Breach { .. }
+            | Verdict::NoData
+            | Verdict::ProviderDown
+            | Verdict::NotApplicable,
         )
         | None => None,
     }

@@ -50,10 +50,13 @@ pub(crate) fn read(
     before: Option<&JudgedRule>,
 ) -> Reading {
     let carried = before.and_then(|rule| rule.open);
-    let silent = |verdict| Reading { verdict, holds: false, open: carried, value: None, samples: None };
+    let silent =
+        |verdict| Reading { verdict, holds: false, open: carried, value: None, samples: None };
     let (values, samples) = match (points(values), points(samples)) {
         (Points::Down, _) | (_, Points::Down) => return silent(Verdict::ProviderDown),
-        (Points::Ambiguous, _) | (_, Points::Ambiguous | Points::Missing) => return silent(Verdict::NoData),
+        (Points::Ambiguous, _) | (_, Points::Ambiguous | Points::Missing) => {
+            return silent(Verdict::NoData);
+        }
         (Points::Missing, Points::Of(samples)) => (&[][..], samples),
         (Points::Of(values), Points::Of(samples)) => (values, samples),
     };
@@ -67,7 +70,9 @@ pub(crate) fn read(
         (None, Point::TooFew(have)) => Verdict::TooFew { have: whole(have), need: min_samples },
         (None, Point::Gap) => Verdict::NoData,
     };
-    let number = |points: &[(Timestamp, f64)]| points.last().map(|(_, value)| *value).filter(|value| value.is_finite());
+    let number = |points: &[(Timestamp, f64)]| {
+        points.last().map(|(_, value)| *value).filter(|value| value.is_finite())
+    };
     Reading { verdict, holds, open, value: number(values), samples: number(samples) }
 }
 
@@ -90,7 +95,10 @@ fn merge(
 }
 
 /// Start of the breach that is open at the end, and its last bad point.
-fn breach(line: &[(Timestamp, Point)], carried: Option<Timestamp>) -> (Option<Timestamp>, Option<Timestamp>) {
+fn breach(
+    line: &[(Timestamp, Point)],
+    carried: Option<Timestamp>,
+) -> (Option<Timestamp>, Option<Timestamp>) {
     let mut open = carried;
     let mut last_bad = None;
     for (at, point) in line {
@@ -122,7 +130,8 @@ mod tests {
 
     /// Asked every 10 s from 0 to 120; samples 100 unless said otherwise; `None` is a gap.
     fn read_values(values: &[(i64, Option<f64>)], lasting: u64) -> Reading {
-        let there = values.iter().filter_map(|(second, value)| value.map(|value| (at(*second), value)));
+        let there =
+            values.iter().filter_map(|(second, value)| value.map(|value| (at(*second), value)));
         let points: Vec<_> = there.collect();
         let samples = points.iter().map(|(at, _)| (*at, 100.0)).collect();
         read_series(points, samples, lasting, None)
@@ -182,21 +191,30 @@ mod tests {
 
     #[test]
     fn a_series_that_ended_is_no_data() {
-        assert_eq!(read_values(&every_ten(|at| (at <= 60).then_some(0.0)), 60).verdict, Verdict::NoData);
+        assert_eq!(
+            read_values(&every_ten(|at| (at <= 60).then_some(0.0)), 60).verdict,
+            Verdict::NoData
+        );
     }
 
     #[test]
     fn bad_values_on_too_few_samples_are_no_breach() {
         let line = |value: f64| (0..=12).map(|step| (at(step * 10), value)).collect::<Vec<_>>();
         let reading = read_series(line(1.0), line(19.4), 60, None);
-        assert_eq!((reading.verdict, reading.holds), (Verdict::TooFew { have: 19, need: 20 }, false));
+        assert_eq!(
+            (reading.verdict, reading.holds),
+            (Verdict::TooFew { have: 19, need: 20 }, false)
+        );
     }
 
     // 0/0: a hub without traffic is not a hub without errors.
     #[test]
     fn no_traffic_is_too_few_samples() {
         let line = |value: f64| (0..=12).map(|step| (at(step * 10), value)).collect::<Vec<_>>();
-        assert_eq!(read_series(line(f64::NAN), line(0.0), 60, None).verdict, Verdict::TooFew { have: 0, need: 20 });
+        assert_eq!(
+            read_series(line(f64::NAN), line(0.0), 60, None).verdict,
+            Verdict::TooFew { have: 0, need: 20 }
+        );
     }
 
     #[test]

@@ -116,7 +116,9 @@ pub(crate) fn points(answer: &Answer) -> Points<'_> {
 /// The newest number of an answer that should be one series; NaN is `None`.
 pub(crate) fn newest(answer: Option<&Answer>) -> Option<f64> {
     match points(answer?) {
-        Points::Of(points) => points.last().map(|(_, value)| *value).filter(|value| value.is_finite()),
+        Points::Of(points) => {
+            points.last().map(|(_, value)| *value).filter(|value| value.is_finite())
+        }
         Points::Missing | Points::Ambiguous | Points::Down => None,
     }
 }

@@ -53,37 +53,51 @@ pub(super) fn accepted(scene: &Scene<'_>) -> Claim {
         Ok(_) => Claim::yes("Accepted", "the spec can be done"),
         Err(problems) => {
             let reason = problems.first().map_or("InvalidSpec", |problem| problem.reason.as_str());
-            let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+            let messages: Vec<_> =
+                problems.iter().map(|problem| problem.message.as_str()).collect();
             Claim::no(reason, messages.join("; "))
         }
     }
 }
 
 pub(super) fn available(seen: &Observation<'_>, outcome: &Outcome) -> Claim {
-    let serving = outcome.dataplane.revisions.iter().filter(|(_, state)| state.weight > Weight::ZERO);
-    let ready: u32 = serving.filter_map(|(revision, _)| Some(seen.revisions.get(revision)?.ready)).sum();
+    let serving =
+        outcome.dataplane.revisions.iter().filter(|(_, state)| state.weight > Weight::ZERO);
+    let ready: u32 =
+        serving.filter_map(|(revision, _)| Some(seen.revisions.get(revision)?.ready)).sum();
     match (ready, seen.routers.ready) {
-        (0, _) => Claim::no("NoReadyPod", "no pod that has traffic is Ready; look at the hub pods' events"),
+        (0, _) => Claim::no(
+            "NoReadyPod",
+            "no pod that has traffic is Ready; look at the hub pods' events",
+        ),
         (_, 0) => Claim::no("NoReadyRouter", "no router is Ready; look at the router pods' events"),
-        (pods, routers) => Claim::yes("Serving", format!("{pods} hub pods and {routers} routers are Ready")),
+        (pods, routers) => {
+            Claim::yes("Serving", format!("{pods} hub pods and {routers} routers are Ready"))
+        }
     }
 }
 
 pub(super) fn rolled_back(report: &Report) -> Claim {
     match &report.rollback {
-        Some(cause) => Claim::yes("RolledBack", format!("revision {}: {}", cause.revision, cause.reason)),
+        Some(cause) => {
+            Claim::yes("RolledBack", format!("revision {}: {}", cause.revision, cause.reason))
+        }
         None => Claim::no("NotRolledBack", "no rollback since the spec changed last"),
     }
 }
 
 pub(super) fn servers(servers: &[ServerStatus]) -> Claim {
-    let down: Vec<_> = servers.iter().filter(|server| !server.ready).map(|server| server.name.as_str()).collect();
+    let down: Vec<_> =
+        servers.iter().filter(|server| !server.ready).map(|server| server.name.as_str()).collect();
     match (servers.len(), down.len()) {
         (0, _) => Claim::unknown("NotAsked", "no hub pod has answered yet"),
         (all, 0) => Claim::yes("AllConnected", format!("all {all} servers are connected")),
         (all, some) => Claim::no(
             "NotConnected",
-            format!("{some} of {all} servers are not connected: {}; see status.servers", down.join(", ")),
+            format!(
+                "{some} of {all} servers are not connected: {}; see status.servers",
+                down.join(", ")
+            ),
         ),
     }
 }
@@ -91,16 +105,23 @@ pub(super) fn servers(servers: &[ServerStatus]) -> Claim {
 /// Ready, Reconciling, Stalled: the table of rollout.md.
 fn standing(phase: Phase) -> [bool; 3] {
     match phase {
-        Phase::Initializing | Phase::Progressing | Phase::Holding | Phase::Paused | Phase::Unknown => {
-            [false, true, false]
-        }
+        Phase::Initializing
+        | Phase::Progressing
+        | Phase::Holding
+        | Phase::Paused
+        | Phase::Unknown => [false, true, false],
         Phase::Guard | Phase::Healthy => [true, false, false],
         Phase::Failed | Phase::RolledBack | Phase::NotAccepted => [false, false, true],
     }
 }
 
 /// All conditions with their times.
-pub(super) fn all(claims: &Claims, refusal: Option<&Rejection>, whole: bool, draft: &Draft) -> Vec<Condition> {
+pub(super) fn all(
+    claims: &Claims,
+    refusal: Option<&Rejection>,
+    whole: bool,
+    draft: &Draft,
+) -> Vec<Condition> {
     let (reason, message) = match claims.phase {
         Phase::NotAccepted => (claims.accepted.reason.clone(), claims.accepted.message.clone()),
         _ => (claims.reason.clone(), claims.message.clone()),

@@ -81,7 +81,11 @@ impl Draft {
             reason: String::new(),
             message: String::new(),
         };
-        self.said = Said::Status { status: Box::new(status), claims: Box::new(claims), needs_runtime: false };
+        self.said = Said::Status {
+            status: Box::new(status),
+            claims: Box::new(claims),
+            needs_runtime: false,
+        };
         self
     }
 
@@ -97,7 +101,8 @@ impl Draft {
         let phase = if scene.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
         let servers = parts::servers(scene, outcome, &self.old);
         let ready = servers.iter().filter(|server| server.ready);
-        let stable = outcome.state.stable.as_ref().and_then(|stable| outcome.live.get(&stable.revision));
+        let stable =
+            outcome.state.stable.as_ref().and_then(|stable| outcome.live.get(&stable.revision));
         let status = McpHubStatus {
             observed_generation: None,
             phase: Some(phase),
@@ -106,7 +111,8 @@ impl Draft {
             canary: parts::canary(report, seen),
             rules: parts::rules(report),
             flags: parts::flags(scene, outcome, seen),
-            servers_ready: (!servers.is_empty()).then(|| format!("{}/{}", ready.clone().count(), servers.len())),
+            servers_ready: (!servers.is_empty())
+                .then(|| format!("{}/{}", ready.clone().count(), servers.len())),
             tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
             history: parts::history(scene, live, outcome),
             replicas: Some(stable.copied().unwrap_or(scene.snapshot.hub.spec.replicas)),
@@ -126,7 +132,11 @@ impl Draft {
             reason: report.reason.clone(),
             message: report.message.clone(),
         };
-        self.said = Said::Status { status: Box::new(status), claims: Box::new(claims), needs_runtime: true };
+        self.said = Said::Status {
+            status: Box::new(status),
+            claims: Box::new(claims),
+            needs_runtime: true,
+        };
         self
     }
 
@@ -171,9 +181,9 @@ pub(crate) fn status(draft: &Draft, acknowledged: &Acknowledged) -> McpHubStatus
 /// The old status where the new one differs only in what ticks, and the old one is young: a status that is written
 /// every second wakes everybody who watches it.
 fn quiet(new: McpHubStatus, draft: &Draft) -> McpHubStatus {
-    let young = draft
-        .written
-        .is_some_and(|written| Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET));
+    let young = draft.written.is_some_and(|written| {
+        Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET)
+    });
     let steady = |status: &McpHubStatus| {
         let mut status = status.clone();
         for rule in &mut status.rules {
@@ -183,10 +193,14 @@ fn quiet(new: McpHubStatus, draft: &Draft) -> McpHubStatus {
             canary.bake_observed = None;
         }
         // Their reasons say what is; their messages count seconds.
-        let counting = |condition: &&mut Condition| ["Ready", "Reconciling", "Stalled"].contains(&&*condition.type_);
+        let counting = |condition: &&mut Condition| {
+            ["Ready", "Reconciling", "Stalled"].contains(&&*condition.type_)
+        };
         for condition in status.conditions.iter_mut().filter(counting) {
-            let words =
-                condition.message.split_whitespace().filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+            let words = condition
+                .message
+                .split_whitespace()
+                .filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
             condition.message = words.collect::<Vec<_>>().join(" ");
         }
         status

@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mcphub_crds::McpHubStatus;
 use mcphub_crds::status::{
-    CanaryStatus, FlagStatus, HistoryEntry, Holding, RevisionResult, RuleStatus, ServerStatus, StableStatus,
+    CanaryStatus, FlagStatus, HistoryEntry, Holding, RevisionResult, RuleStatus, ServerStatus,
+    StableStatus,
 };
 use mcphub_crds::values::Duration;
 use mcphub_wire::admin::SelfCheck;
@@ -62,13 +63,21 @@ fn number(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, NaN becomes 0")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, NaN becomes 0"
+)]
 fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 
 /// Flags of the revision that the spec asks for while it lives, else of the stable one.
-pub(super) fn flags(scene: &Scene<'_>, outcome: &Outcome, seen: &Observation<'_>) -> Vec<FlagStatus> {
+pub(super) fn flags(
+    scene: &Scene<'_>,
+    outcome: &Outcome,
+    seen: &Observation<'_>,
+) -> Vec<FlagStatus> {
     let live = &outcome.dataplane.revisions;
     let desired = scene.desired.as_ref().filter(|revision| live.contains_key(*revision));
     let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
@@ -90,7 +99,11 @@ pub(super) fn flags(scene: &Scene<'_>, outcome: &Outcome, seen: &Observation<'_>
 }
 
 /// Servers as a hub pod sees them: one of stable's, else one of the canary's; as they were where none was asked.
-pub(super) fn servers(scene: &Scene<'_>, outcome: &Outcome, old: &McpHubStatus) -> Vec<ServerStatus> {
+pub(super) fn servers(
+    scene: &Scene<'_>,
+    outcome: &Outcome,
+    old: &McpHubStatus,
+) -> Vec<ServerStatus> {
     let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
     let canary = outcome.state.canary.as_ref().map(|canary| &canary.revision);
     let asked = stable.into_iter().chain(canary).find_map(|revision| answer(scene, revision));
@@ -99,7 +112,8 @@ pub(super) fn servers(scene: &Scene<'_>, outcome: &Outcome, old: &McpHubStatus) 
         name: server.name.clone(),
         ready: server.connected,
         tools: server.tools,
-        message: Some(server.message.chars().take(1024).collect::<String>()).filter(|message| !message.is_empty()),
+        message: Some(server.message.chars().take(1024).collect::<String>())
+            .filter(|message| !message.is_empty()),
     };
     check.servers.iter().map(server).collect()
 }
@@ -119,7 +133,8 @@ pub(super) fn history(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) ->
             attempt: Some(attempt.attempt),
             image: kept.recorded.as_ref()?.image.clone(),
             result: result(attempt.result?),
-            reason: Some(attempt.reason.chars().take(1024).collect::<String>()).filter(|reason| !reason.is_empty()),
+            reason: Some(attempt.reason.chars().take(1024).collect::<String>())
+                .filter(|reason| !reason.is_empty()),
             at: Time(attempt.at),
         })
     };

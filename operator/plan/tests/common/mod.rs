@@ -95,8 +95,10 @@ impl World {
 
     /// Asks what the planner wants to know, and answers it.
     pub fn ask(&mut self) -> Questions {
-        self.snapshot.answers =
-            Answers { taken: std::mem::take(&mut self.snapshot.answers.taken), ..Answers::default() };
+        self.snapshot.answers = Answers {
+            taken: std::mem::take(&mut self.snapshot.answers.taken),
+            ..Answers::default()
+        };
         let questions = mcphub_plan::questions(&self.snapshot);
         let generation = self.dataplane().map_or(0, |dataplane| dataplane.generation);
         let check = |pod: &String| (pod.clone(), Ok(self.self_check()));
@@ -155,7 +157,10 @@ impl World {
         status
     }
 
-    fn write(&mut self, object: &Object<Prepared>) -> mcphub_plan::plan::Object<mcphub_plan::plan::Applied> {
+    fn write(
+        &mut self,
+        object: &Object<Prepared>,
+    ) -> mcphub_plan::plan::Object<mcphub_plan::plan::Applied> {
         let there = self.snapshot.children.get(&object.child);
         let mut child = object.child.clone();
         if object.write() == Write::Create {
@@ -163,7 +168,11 @@ impl World {
         }
         let seen = there.as_ref().map(|there| there.meta().clone()).unwrap_or_default();
         let wanted = child.meta().resource_version.clone();
-        assert!(wanted.is_none() || wanted == seen.resource_version, "409 Conflict: {}", child.name());
+        assert!(
+            wanted.is_none() || wanted == seen.resource_version,
+            "409 Conflict: {}",
+            child.name()
+        );
         self.versions += 1;
         let meta = child.meta_mut();
         meta.resource_version = Some(self.versions.to_string());
@@ -212,7 +221,10 @@ impl World {
             for number in 0..spec.replicas.unwrap_or(1) {
                 let name = format!("{name}-{number}");
                 let old = self.snapshot.children.pods.get(&name).cloned();
-                pods.insert(name.clone(), old.unwrap_or_else(|| pod(&name, &spec.template, self.snapshot.now)));
+                pods.insert(
+                    name.clone(),
+                    old.unwrap_or_else(|| pod(&name, &spec.template, self.snapshot.now)),
+                );
             }
         }
         self.snapshot.children.pods = pods;
@@ -240,12 +252,23 @@ impl World {
 
     fn would_write(&self, object: &Object<Prepared>) -> bool {
         let secret = matches!(object.child, Child::Secret(_));
-        !secret && self.snapshot.children.get(&object.child).is_none_or(|there| drift::differs(&there, &object.child))
+        !secret
+            && self
+                .snapshot
+                .children
+                .get(&object.child)
+                .is_none_or(|there| drift::differs(&there, &object.child))
     }
 
     pub fn dataplane(&self) -> Option<Dataplane> {
         serde_json::from_str(
-            self.snapshot.children.config_maps.get("team-runtime")?.data.as_ref()?.get("dataplane.json")?,
+            self.snapshot
+                .children
+                .config_maps
+                .get("team-runtime")?
+                .data
+                .as_ref()?
+                .get("dataplane.json")?,
         )
         .ok()
     }
@@ -253,13 +276,23 @@ impl World {
     /// The only revision that has weight.
     pub fn serving(&self) -> Revision {
         let dataplane = self.dataplane().expect("a dataplane");
-        dataplane.revisions.iter().find(|(_, state)| state.weight.percent() == 100).expect("one that serves").0.clone()
+        dataplane
+            .revisions
+            .iter()
+            .find(|(_, state)| state.weight.percent() == 100)
+            .expect("one that serves")
+            .0
+            .clone()
     }
 
     /// Objects that are there, as `Kind name`, without pods.
     pub fn inventory(&self) -> Vec<String> {
-        let mut all: Vec<_> =
-            self.snapshot.children.all().map(|child| format!("{} {}", child.kind(), child.name())).collect();
+        let mut all: Vec<_> = self
+            .snapshot
+            .children
+            .all()
+            .map(|child| format!("{} {}", child.kind(), child.name()))
+            .collect();
         all.sort();
         all
     }
@@ -276,7 +309,8 @@ impl World {
 }
 
 fn pod(name: &str, template: &k8s_openapi::api::core::v1::PodTemplateSpec, now: Timestamp) -> Pod {
-    let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now.to_string()});
+    let condition =
+        |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now.to_string()});
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": template.metadata.as_ref().and_then(|meta| meta.labels.clone())},
         "status": {

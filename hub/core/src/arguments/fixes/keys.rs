@@ -54,13 +54,20 @@ impl<'a> Object<'a> {
     fn spellings(&self, key: &str) -> Vec<&'a str> {
         let folded = normalised(key);
         let absent = self.declared.keys().copied().filter(|declared| !self.has(declared));
-        if folded.is_empty() { Vec::new() } else { absent.filter(|absent| normalised(absent) == folded).collect() }
+        if folded.is_empty() {
+            Vec::new()
+        } else {
+            absent.filter(|absent| normalised(absent) == folded).collect()
+        }
     }
 
     fn renamed(&self, member: &Member<'_>, key: &str) -> Option<Fix> {
         let edit = Edit::replace(self.text, key_text(member)?, object::quoted(key))?;
         let (from, to) = (Some(member.key.clone().into_owned()), Some(key.to_owned()));
-        Some(Fix { edits: vec![edit], made: vec![Correction { kind: Kind::Key, path: self.written(key), from, to }] })
+        Some(Fix {
+            edits: vec![edit],
+            made: vec![Correction { kind: Kind::Key, path: self.written(key), from, to }],
+        })
     }
 
     /// The members of an object that stands where they belong, taken out of it.
@@ -77,12 +84,18 @@ impl<'a> Object<'a> {
             from: Some(format!("{}.{}", self.written(&wrapper.key), member.key)),
             to: None,
         });
-        Some(Fix { edits: vec![Edit::replace(self.text, wrapper.text, content)?], made: made.collect() })
+        Some(Fix {
+            edits: vec![Edit::replace(self.text, wrapper.text, content)?],
+            made: made.collect(),
+        })
     }
 
     /// A member of an object below, moved here.
     fn hoisted(&self, from: &Object<'_>, member: &Member<'_>) -> Option<Fix> {
-        let edits = vec![Edit::remove(self.text, from.raw, member)?, Edit::insert(self.text, self.raw, member.text)?];
+        let edits = vec![
+            Edit::remove(self.text, from.raw, member)?,
+            Edit::insert(self.text, self.raw, member.text)?,
+        ];
         let made = Correction {
             kind: Kind::Hoist,
             path: self.written(&member.key),
@@ -93,7 +106,8 @@ impl<'a> Object<'a> {
     }
 
     fn written(&self, key: &str) -> String {
-        let path: Vec<Step> = self.path.iter().cloned().chain([Step::Key(key.to_owned())]).collect();
+        let path: Vec<Step> =
+            self.path.iter().cloned().chain([Step::Key(key.to_owned())]).collect();
         text::written(&path)
     }
 }
@@ -110,7 +124,8 @@ pub(super) fn missing(root: &Value, text: &str, path: &[Step], key: &str) -> Fou
         fixes.extend(object.renamed(member, key));
     }
     let wrappers = object.unknown().filter(|wrapper| {
-        text::members(wrapper.value).is_some_and(|inner| inner.iter().any(|member| member.key == key))
+        text::members(wrapper.value)
+            .is_some_and(|inner| inner.iter().any(|member| member.key == key))
     });
     fixes.extend(wrappers.filter_map(|wrapper| object.unwrapped(wrapper)));
     below(root, &object, &object, key, MAX_DEPTH, &mut fixes);
@@ -118,10 +133,22 @@ pub(super) fn missing(root: &Value, text: &str, path: &[Step], key: &str) -> Fou
 }
 
 /// Looks for the key in the objects below that do not know it themselves.
-fn below(root: &Value, top: &Object<'_>, object: &Object<'_>, key: &str, depth: usize, fixes: &mut Vec<Fix>) {
+fn below(
+    root: &Value,
+    top: &Object<'_>,
+    object: &Object<'_>,
+    key: &str,
+    depth: usize,
+    fixes: &mut Vec<Fix>,
+) {
     let Some(deeper) = depth.checked_sub(1) else { return };
     for member in object.members.iter().filter(|member| object.is_declared(&member.key)) {
-        let path: Vec<Step> = object.path.iter().cloned().chain([Step::Key(member.key.clone().into_owned())]).collect();
+        let path: Vec<Step> = object
+            .path
+            .iter()
+            .cloned()
+            .chain([Step::Key(member.key.clone().into_owned())])
+            .collect();
         let Some(inner) = Object::at(root, top.text, &path) else { continue };
         // Where nothing is declared everything is data, and a key of this name belongs there.
         if !inner.declared.is_empty() {
@@ -138,11 +165,13 @@ pub(super) fn unexpected(root: &Value, text: &str, path: &[Step], keys: &[String
     let mut all = Vec::new();
     for member in object.members.iter().filter(|member| keys.iter().any(|key| *key == member.key)) {
         let spellings = object.spellings(&member.key);
-        let mut fixes: Vec<Fix> = spellings.iter().filter_map(|key| object.renamed(member, key)).collect();
+        let mut fixes: Vec<Fix> =
+            spellings.iter().filter_map(|key| object.renamed(member, key)).collect();
         fixes.extend(object.unwrapped(member));
         let above = (0..path.len()).filter_map(|end| path.get(..end)).filter_map(|path| {
             let above = Object::at(root, text, path)?;
-            (above.is_declared(&member.key) && !above.has(&member.key)).then(|| above.hoisted(&object, member))?
+            (above.is_declared(&member.key) && !above.has(&member.key))
+                .then(|| above.hoisted(&object, member))?
         });
         fixes.extend(above);
         match Found::only(fixes) {
@@ -167,13 +196,16 @@ pub(in crate::arguments) fn other_spellings(root: &Value, text: &str) -> Vec<Fix
         let Some(object) = Object::of(root, text, path.clone(), raw) else { continue };
         for member in object.unknown() {
             let meant = object.spellings(&member.key);
-            let rivals = object.unknown().filter(|rival| object.spellings(&rival.key) == meant).count();
+            let rivals =
+                object.unknown().filter(|rival| object.spellings(&rival.key) == meant).count();
             if let ([key], 1) = (meant.as_slice(), rivals) {
                 fixes.extend(object.renamed(member, key));
             }
         }
         let nested = object.members.iter().filter(|member| member.value.starts_with(['{', '[']));
-        open.extend(nested.map(|member| (below(Step::Key(member.key.clone().into_owned())), member.value)));
+        open.extend(
+            nested.map(|member| (below(Step::Key(member.key.clone().into_owned())), member.value)),
+        );
     }
     fixes
 }

@@ -22,7 +22,9 @@ pub(super) fn of_type(root: &Value, text: &str, path: &[Step], types: &[JsonType
         }
         if wants(JsonType::Boolean) {
             let boolean = spelling::boolean(content);
-            fixes.extend(boolean.and_then(|boolean| replaced(text, path, raw, boolean, Kind::Boolean)));
+            fixes.extend(
+                boolean.and_then(|boolean| replaced(text, path, raw, boolean, Kind::Boolean)),
+            );
         }
     }
     if wants(JsonType::Array) && is_one_item(root, path, raw, content.as_deref()) {
@@ -41,17 +43,21 @@ fn is_one_item(root: &Value, path: &[Step], raw: &str, content: Option<&str>) ->
         let item: Vec<Step> = path.iter().cloned().chain([Step::Index(0)]).collect();
         let declared = Place::at(root, &item).declared();
         let members = text::members(raw).unwrap_or_default();
-        return !members.is_empty() && members.iter().all(|member| declared.contains_key(&*member.key));
+        return !members.is_empty()
+            && members.iter().all(|member| declared.contains_key(&*member.key));
     }
     !raw.starts_with('[') && raw != "null"
 }
 
 pub(super) fn of_choice(text: &str, path: &[Step], options: &[Value]) -> Found {
-    let Some((raw, content)) = text::at(text, path).and_then(|raw| Some((raw, object::unquoted(raw)?))) else {
+    let Some((raw, content)) =
+        text::at(text, path).and_then(|raw| Some((raw, object::unquoted(raw)?)))
+    else {
         return Found::None;
     };
     // An enum of numbers needs no type besides.
-    let same = options.iter().filter(|option| !option.is_string() && option.to_string() == *content);
+    let same =
+        options.iter().filter(|option| !option.is_string() && option.to_string() == *content);
     let same = same.filter_map(|option| match option {
         Value::Number(_) => replaced(text, path, raw, &content, Kind::Number),
         Value::Bool(_) => replaced(text, path, raw, &content, Kind::Boolean),

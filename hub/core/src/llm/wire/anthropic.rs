@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, name, schema, task, tokens};
+use super::{
+    MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, name, schema, task, tokens,
+};
 use crate::llm::answer::Failure;
 
 pub(super) fn body(model: &str, style: Style, question: &Question) -> Value {
@@ -15,10 +17,14 @@ pub(super) fn body(model: &str, style: Style, question: &Question) -> Value {
     let (name, schema) = (name(question.shape), schema(question.shape));
     match style {
         Style::Tool => {
-            body["tools"] = json!([{"name": name, "description": "Takes the answer.", "input_schema": schema}]);
-            body["tool_choice"] = json!({"type": "tool", "name": name, "disable_parallel_tool_use": true});
+            body["tools"] =
+                json!([{"name": name, "description": "Takes the answer.", "input_schema": schema}]);
+            body["tool_choice"] =
+                json!({"type": "tool", "name": name, "disable_parallel_tool_use": true});
         }
-        Style::Schema => body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}}),
+        Style::Schema => {
+            body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}})
+        }
         Style::Json | Style::Words => {}
     }
     body

@@ -6,7 +6,8 @@ use super::{MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, schema, t
 use crate::llm::answer::Failure;
 
 pub(super) fn body(style: Style, question: &Question) -> Value {
-    let mut generation = json!({"responseMimeType": "application/json", "maxOutputTokens": MAX_OUTPUT_TOKENS});
+    let mut generation =
+        json!({"responseMimeType": "application/json", "maxOutputTokens": MAX_OUTPUT_TOKENS});
     if style == Style::Schema {
         generation["responseSchema"] = dialect(schema(question.shape));
     }
@@ -54,7 +55,9 @@ fn said(value: &Value) -> Result<Said, Failure> {
     let candidate = &value["candidates"][0];
     match candidate["finishReason"].as_str() {
         Some("MAX_TOKENS") => return Err(Failure::Truncated),
-        Some("SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE") => {
+        Some(
+            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE",
+        ) => {
             return Err(Failure::Refused);
         }
         _ => {}

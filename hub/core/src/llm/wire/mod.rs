@@ -72,7 +72,8 @@ pub fn body(provider: Provider, model: &str, style: Style, question: &Question) 
 
 /// What follows the base address: `version` unless the base has one, then the path.
 pub fn path(provider: Provider, model: &str) -> (&'static str, Vec<String>) {
-    let owned = |segments: &[&str]| segments.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>();
+    let owned =
+        |segments: &[&str]| segments.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>();
     match provider {
         Provider::Anthropic => ("v1", owned(&["messages"])),
         Provider::OpenAI | Provider::OpenAICompatible => ("v1", owned(&["chat", "completions"])),
@@ -136,9 +137,10 @@ fn schema(shape: Shape) -> Value {
     let object = |properties: Value, required: Value| json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
     let entry = match shape {
         Shape::Ids => json!({"type": "string"}),
-        Shape::Categories => {
-            object(json!({"id": {"type": "string"}, "category": {"type": "string"}}), json!(["id", "category"]))
-        }
+        Shape::Categories => object(
+            json!({"id": {"type": "string"}, "category": {"type": "string"}}),
+            json!(["id", "category"]),
+        ),
     };
     object(json!({"tools": {"type": "array", "items": entry}}), json!(["tools"]))
 }

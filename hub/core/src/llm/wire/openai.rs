@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, name, schema, task, tokens};
+use super::{
+    MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, name, schema, task, tokens,
+};
 use crate::llm::answer::Failure;
 
 pub(super) fn body(model: &str, style: Style, question: &Question, most: &str) -> Value {

@@ -31,8 +31,10 @@ pub fn problem(provider: Provider, status: u16, body: &[u8], key: &str) -> Probl
         code: words.into_iter().flatten().find(|word| is_word(word, key)).map(str::to_owned),
         // Gemini says 400 to a wrong key.
         key: matches!(status, 401 | 403)
-            || (provider == Provider::Gemini && is(&["API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED"])),
-        spent: status == 402 || is(&["insufficient_quota", "billing_error", "billing_hard_limit_reached"]),
+            || (provider == Provider::Gemini
+                && is(&["API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED"])),
+        spent: status == 402
+            || is(&["insufficient_quota", "billing_error", "billing_hard_limit_reached"]),
         wait: details.iter().find_map(|detail| seconds(detail["retryDelay"].as_str()?)),
     }
 }

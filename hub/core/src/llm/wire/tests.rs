@@ -29,7 +29,10 @@ fn openai(choice: &Value) -> Value {
 fn openai_is_asked_by_a_strict_schema() {
     let body = body(Provider::OpenAI, "m", Style::Schema, &question());
     let format = &body["response_format"];
-    assert_eq!((&format["type"], &format["json_schema"]["strict"]), (&json!("json_schema"), &json!(true)));
+    assert_eq!(
+        (&format["type"], &format["json_schema"]["strict"]),
+        (&json!("json_schema"), &json!(true))
+    );
     // Strict schemas name every property, and allow no others.
     assert_eq!(format["json_schema"]["schema"]["required"], json!(["tools"]));
     assert_eq!(format["json_schema"]["schema"]["additionalProperties"], false);
@@ -42,7 +45,9 @@ fn openai_is_asked_by_a_strict_schema() {
 fn a_style_without_a_schema_says_the_shape_in_words() {
     for style in [Style::Json, Style::Words] {
         let body = body(Provider::OpenAICompatible, "m", style, &question());
-        assert!(body["messages"][0]["content"].as_str().unwrap().contains(r#"{"tools": ["id", "id"]}"#));
+        assert!(
+            body["messages"][0]["content"].as_str().unwrap().contains(r#"{"tools": ["id", "id"]}"#)
+        );
         assert_eq!(body["max_tokens"], 4096);
     }
 }
@@ -67,15 +72,24 @@ fn gemini_gets_a_schema_of_its_dialect() {
 #[test]
 fn a_gemini_model_may_be_named_with_its_kind() {
     assert_eq!(path(Provider::Gemini, "g-1").1, ["models", "g-1:generateContent"]);
-    assert_eq!(path(Provider::Gemini, "tunedModels/mine").1, ["tunedModels", "mine:generateContent"]);
+    assert_eq!(
+        path(Provider::Gemini, "tunedModels/mine").1,
+        ["tunedModels", "mine:generateContent"]
+    );
 }
 
 #[test]
 fn tokens_are_counted_once_however_the_provider_sums_them() {
     let message = json!({"message": {"content": "{}"}, "finish_reason": "stop"});
-    assert_eq!(read(Provider::OpenAI, &openai(&message)).usage, Usage { input: 36, cached: 64, output: 7 });
+    assert_eq!(
+        read(Provider::OpenAI, &openai(&message)).usage,
+        Usage { input: 36, cached: 64, output: 7 }
+    );
     let anthropic = json!({"content": [], "usage": {"input_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 9, "output_tokens": 3}});
-    assert_eq!(read(Provider::Anthropic, &anthropic).usage, Usage { input: 7, cached: 9, output: 3 });
+    assert_eq!(
+        read(Provider::Anthropic, &anthropic).usage,
+        Usage { input: 7, cached: 9, output: 3 }
+    );
     let gemini = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2, "thoughtsTokenCount": 30, "cachedContentTokenCount": 4}});
     assert_eq!(read(Provider::Gemini, &gemini).usage, Usage { input: 6, cached: 4, output: 32 });
 }
@@ -98,7 +112,11 @@ fn tokens_are_counted_once_however_the_provider_sums_them() {
 #[case::gemini_safety(Provider::Gemini, json!({"candidates": [{"finishReason": "SAFETY"}]}), Err(Failure::Refused))]
 #[case::gemini_length(Provider::Gemini, json!({"candidates": [{"content": {"parts": [{"text": "{"}]}, "finishReason": "MAX_TOKENS"}]}), Err(Failure::Truncated))]
 #[case::gemini_nothing(Provider::Gemini, json!({}), Err(Failure::Malformed))]
-fn what_a_model_said(#[case] provider: Provider, #[case] answer: Value, #[case] expected: Result<Said, Failure>) {
+fn what_a_model_said(
+    #[case] provider: Provider,
+    #[case] answer: Value,
+    #[case] expected: Result<Said, Failure>,
+) {
     assert_eq!(read(provider, &answer).said, expected);
 }
 

@@ -117,13 +117,16 @@ pub(super) fn rules(
     }
     let rules = spec.rules.iter().enumerate();
     rules
-        .filter_map(|(at, written)| rule(&format!("rollout.rules[{at}]"), written, prometheus, has, problems))
+        .filter_map(|(at, written)| {
+            rule(&format!("rollout.rules[{at}]"), written, prometheus, has, problems)
+        })
         .collect()
 }
 
 /// Requirements T3 and T4. A trigger that lasts shorter than four scrapes would be one late scrape.
 fn defaults(prometheus: &Prometheus, has: Has) -> Vec<Rule> {
-    let minutes = |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
+    let minutes =
+        |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
     let rule = |name: &str, metric, promote_when, breach, lasting| Rule {
         name: name.into(),
         metric,
@@ -135,9 +138,21 @@ fn defaults(prometheus: &Prometheus, has: Has) -> Vec<Rule> {
     };
     vec![
         rule("error-rate", Metric::HubErrorRate, Some(Bound::AtMost(0.01)), Breach::Above(0.10), 2),
-        rule("hub-latency-p95", Metric::HubLatencyP95, Some(Bound::AtMost(0.1)), Breach::Above(0.5), 3),
+        rule(
+            "hub-latency-p95",
+            Metric::HubLatencyP95,
+            Some(Bound::AtMost(0.1)),
+            Breach::Above(0.5),
+            3,
+        ),
         rule("availability", Metric::Availability, None, Breach::Below(0.99), 1),
-        rule("llm-success-rate", Metric::LlmSuccessRate, Some(Bound::AtLeast(0.95)), Breach::Below(0.85), 5),
+        rule(
+            "llm-success-rate",
+            Metric::LlmSuccessRate,
+            Some(Bound::AtLeast(0.95)),
+            Breach::Below(0.85),
+            5,
+        ),
         rule("llm-latency-p95", Metric::LlmLatencyP95, None, Breach::Above(5.0), 5),
         rule("circuit-breaker", Metric::CircuitBreakerOpen, None, Breach::Above(0.0), 2),
     ]
@@ -186,23 +201,32 @@ fn rule(
         ("tool", written.tool.is_some()),
     ] {
         if there {
-            problems.push(Problem::new(format!("{field}.{part}"), "is not supported yet; leave it out"));
+            problems.push(Problem::new(
+                format!("{field}.{part}"),
+                "is not supported yet; leave it out",
+            ));
         }
     }
     let metric = match written.metric {
         Some(metric @ Metric::MemoryGrowth) => {
-            problems
-                .push(Problem::new(format!("{field}.metric"), format!("is {metric:?}, which is not supported yet")));
+            problems.push(Problem::new(
+                format!("{field}.metric"),
+                format!("is {metric:?}, which is not supported yet"),
+            ));
             metric
         }
         Some(metric) => metric,
         None => {
-            problems.push(Problem::new(format!("{field}.metric"), "is missing; name one, such as HubErrorRate"));
+            problems.push(Problem::new(
+                format!("{field}.metric"),
+                "is missing; name one, such as HubErrorRate",
+            ));
             return None;
         }
     };
     let promote_when = written.promote_when.as_ref().and_then(|when| gate(field, when, problems));
-    let rollback_when = written.rollback_when.as_ref().and_then(|when| trigger(field, when, prometheus, problems));
+    let rollback_when =
+        written.rollback_when.as_ref().and_then(|when| trigger(field, when, prometheus, problems));
     if promote_when.is_none() && rollback_when.is_none() && problems.len() == found {
         problems.push(Problem::new(field, "says neither promoteWhen nor rollbackWhen; add one"));
     }
@@ -222,20 +246,31 @@ fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<Problem>) -> Option<
         (Some(bound), None) => Some(Bound::AtLeast(bound.get())),
         (None, Some(bound)) => Some(Bound::AtMost(bound.get())),
         (None, None) | (Some(_), Some(_)) => {
-            problems.push(Problem::new(format!("{field}.promoteWhen"), "must say atLeast or atMost; keep one of them"));
+            problems.push(Problem::new(
+                format!("{field}.promoteWhen"),
+                "must say atLeast or atMost; keep one of them",
+            ));
             None
         }
     }
 }
 
-fn trigger(field: &str, when: &RollbackWhen, prometheus: &Prometheus, problems: &mut Vec<Problem>) -> Option<Trigger> {
+fn trigger(
+    field: &str,
+    when: &RollbackWhen,
+    prometheus: &Prometheus,
+    problems: &mut Vec<Problem>,
+) -> Option<Trigger> {
     let lasting = when.lasting.get();
     problems.extend(too_short(&format!("{field}.rollbackWhen.for"), lasting, 4, prometheus));
     let breach = match (&when.below, &when.above) {
         (Some(bound), None) => Breach::Below(bound.get()),
         (None, Some(bound)) => Breach::Above(bound.get()),
         (None, None) | (Some(_), Some(_)) => {
-            problems.push(Problem::new(format!("{field}.rollbackWhen"), "must say below or above; keep one of them"));
+            problems.push(Problem::new(
+                format!("{field}.rollbackWhen"),
+                "must say below or above; keep one of them",
+            ));
             return None;
         }
     };

@@ -25,13 +25,20 @@ impl Engine<'_> {
             phase,
             reason: reason.into(),
             message,
-            stable: stable.map(|stable| StableReport { revision: stable.revision.clone(), since: stable.since }),
+            stable: stable.map(|stable| StableReport {
+                revision: stable.revision.clone(),
+                since: stable.since,
+            }),
             canary: state.canary.as_ref().map(|canary| self.canary_report(canary)),
             previous: state.previous.as_ref().map(|previous| {
-                let guard = if previous.guard_over { previous.drained_at } else { previous.guard_until };
+                let guard =
+                    if previous.guard_over { previous.drained_at } else { previous.guard_until };
                 (previous.revision.clone(), guard.max(previous.drained_at))
             }),
-            failed: state.failed.as_ref().map(|failed| (failed.revision.clone(), after(failed.since, keep_for))),
+            failed: state
+                .failed
+                .as_ref()
+                .map(|failed| (failed.revision.clone(), after(failed.since, keep_for))),
             rules: judged.map(rule_report).collect(),
             flags_rolled_back: state.flags_rolled_back.clone(),
             rollback: state.rollback.clone(),
@@ -59,7 +66,9 @@ impl Engine<'_> {
             (Some(canary), Some(_)) => self.rollout(canary),
             (None, None) => self.nothing_serves(),
             (None, Some(stable)) => match self.wanted() {
-                Some(wanted) if wanted != stable.revision && self.blocked(&wanted) => self.taken_back(&wanted),
+                Some(wanted) if wanted != stable.revision && self.blocked(&wanted) => {
+                    self.taken_back(&wanted)
+                }
                 Some(wanted) if wanted != stable.revision => {
                     let message = format!("revision {wanted} begins when an older one is gone");
                     (Phase::Progressing, "RolloutStarting", message)
@@ -81,13 +90,25 @@ impl Engine<'_> {
         }
         let name = format!("{revision}/{}", canary.attempt);
         if let Some(why) = self.paused() {
-            let then = format!("set the annotation mcphub.dev/intent to resume/{name}, promote/{name} or abort/{name}");
-            let then = if self.seen.policy.paused { "set spec.rollout.paused to false to go on".into() } else { then };
-            return (Phase::Paused, "Paused", format!("revision {revision} stays at {percent} %: {why}; {then}"));
+            let then = format!(
+                "set the annotation mcphub.dev/intent to resume/{name}, promote/{name} or abort/{name}"
+            );
+            let then = if self.seen.policy.paused {
+                "set spec.rollout.paused to false to go on".into()
+            } else {
+                then
+            };
+            return (
+                Phase::Paused,
+                "Paused",
+                format!("revision {revision} stays at {percent} %: {why}; {then}"),
+            );
         }
         if let Some(step) = canary.step.as_ref().filter(|_| self.waits_for_a_person()) {
-            let passed =
-                canary.hold.as_ref().map_or_else(|| "is passed".into(), |hold| format!("ends: {}", hold.message));
+            let passed = canary
+                .hold
+                .as_ref()
+                .map_or_else(|| "is passed".into(), |hold| format!("ends: {}", hold.message));
             let message = format!(
                 "step {} {passed}; it waits for a person: set the annotation mcphub.dev/intent to advance/{name}/{}",
                 step.number, step.number
@@ -96,7 +117,11 @@ impl Engine<'_> {
         }
         if let Some(hold) = &canary.hold {
             let reason = hold_name(hold.reason);
-            return (Phase::Holding, reason, format!("revision {revision} stays at {percent} %: {}", hold.message));
+            return (
+                Phase::Holding,
+                reason,
+                format!("revision {revision} stays at {percent} %: {}", hold.message),
+            );
         }
         (Phase::Progressing, "RollingOut", progress(canary))
     }
@@ -111,7 +136,9 @@ impl Engine<'_> {
                 );
                 (Phase::Failed, "FirstDeploymentFailed", message)
             }
-            Some(_) | None => (Phase::Initializing, "NothingYet", "no revision is accepted yet".into()),
+            Some(_) | None => {
+                (Phase::Initializing, "NothingYet", "no revision is accepted yet".into())
+            }
         }
     }
 
@@ -120,7 +147,10 @@ impl Engine<'_> {
         let aborted = record.is_some_and(|record| record.result == Some(RevisionResult::Aborted));
         let reason = record.map_or("", |record| record.reason.as_str());
         let attempt = record.map_or(1, |record| record.attempt);
-        let message = format!("stable serves; revision {wanted} does not: {reason}; {}", advice(wanted, attempt));
+        let message = format!(
+            "stable serves; revision {wanted} does not: {reason}; {}",
+            advice(wanted, attempt)
+        );
         (Phase::RolledBack, if aborted { "Aborted" } else { "RolledBack" }, message)
     }
 
@@ -133,11 +163,15 @@ impl Engine<'_> {
         match self.state.previous.as_ref().filter(|previous| !previous.guard_over) {
             Some(previous) => {
                 let until = previous.guard_until.max(previous.drained_at).strftime("%H:%M:%S UTC");
-                let message =
-                    format!("serves 100 %; revision {} is kept warm until {until}{unwatched}", previous.revision);
+                let message = format!(
+                    "serves 100 %; revision {} is kept warm until {until}{unwatched}",
+                    previous.revision
+                );
                 (Phase::Guard, "Guard", message)
             }
-            None => (Phase::Healthy, "Healthy", format!("what the spec asks for serves{unwatched}")),
+            None => {
+                (Phase::Healthy, "Healthy", format!("what the spec asks for serves{unwatched}"))
+            }
         }
     }
 }
@@ -147,7 +181,11 @@ fn progress(canary: &Canary) -> String {
     let percent = weight.percent();
     let Some(step) = &canary.step else {
         let tries = canary.self_check.failed;
-        let check = if tries == 0 { String::new() } else { format!("; {tries} failed: {}", canary.self_check.message) };
+        let check = if tries == 0 {
+            String::new()
+        } else {
+            format!("; {tries} failed: {}", canary.self_check.message)
+        };
         return format!(
             "revision {revision} gets no traffic before its pods are Ready and pass their self-check{check}"
         );
@@ -171,17 +209,27 @@ fn progress(canary: &Canary) -> String {
 fn first_deployment(canary: &Canary) -> Told {
     let Canary { revision, .. } = canary;
     if let Some(why) = &canary.never_worked {
-        let message =
-            format!("revision {revision} has not worked yet: {why}; it serves as soon as it does, or change the spec");
+        let message = format!(
+            "revision {revision} has not worked yet: {why}; it serves as soon as it does, or change the spec"
+        );
         return (Phase::Failed, "FirstDeploymentFailed", message);
     }
     if let Some(hold) = &canary.hold {
-        return (Phase::Initializing, hold_name(hold.reason), format!("revision {revision}: {}", hold.message));
+        return (
+            Phase::Initializing,
+            hold_name(hold.reason),
+            format!("revision {revision}: {}", hold.message),
+        );
     }
     let failed = &canary.self_check;
-    let check =
-        if failed.failed == 0 { String::new() } else { format!("; {} failed: {}", failed.failed, failed.message) };
-    let message = format!("revision {revision} serves when its pods are Ready and pass their self-check{check}");
+    let check = if failed.failed == 0 {
+        String::new()
+    } else {
+        format!("; {} failed: {}", failed.failed, failed.message)
+    };
+    let message = format!(
+        "revision {revision} serves when its pods are Ready and pass their self-check{check}"
+    );
     debug_assert!(canary.weight == Weight::ZERO);
     (Phase::Initializing, "FirstDeployment", message)
 }
@@ -203,7 +251,11 @@ fn rule_report(rule: &JudgedRule) -> RuleReport {
     let breached_since = match rule.trigger {
         Some(Verdict::Breach { since }) => Some(since),
         Some(
-            Verdict::Good | Verdict::TooFew { .. } | Verdict::NoData | Verdict::ProviderDown | Verdict::NotApplicable,
+            Verdict::Good
+            | Verdict::TooFew { .. }
+            | Verdict::NoData
+            | Verdict::ProviderDown
+            | Verdict::NotApplicable,
         )
         | None => None,
     };
@@ -222,10 +274,14 @@ fn verdict(rule: &JudgedRule) -> RuleVerdict {
     match (&rule.trigger, &rule.gate) {
         (Some(Verdict::Breach { .. }), _) => RuleVerdict::Breach,
         (Some(Verdict::NotApplicable), _) => RuleVerdict::NotApplicable,
-        (Some(Verdict::ProviderDown), _) | (_, Some(Verdict::ProviderDown)) => RuleVerdict::ProviderDown,
+        (Some(Verdict::ProviderDown), _) | (_, Some(Verdict::ProviderDown)) => {
+            RuleVerdict::ProviderDown
+        }
         (Some(Verdict::NoData), _) | (_, Some(Verdict::NoData)) => RuleVerdict::NoData,
         (_, Some(Verdict::Breach { .. })) => RuleVerdict::GateNotMet,
-        (_, Some(Verdict::TooFew { .. })) | (Some(Verdict::TooFew { .. }) | None, None) => RuleVerdict::TooFewSamples,
+        (_, Some(Verdict::TooFew { .. })) | (Some(Verdict::TooFew { .. }) | None, None) => {
+            RuleVerdict::TooFewSamples
+        }
         (_, Some(Verdict::NotApplicable)) => RuleVerdict::NotApplicable,
         (Some(Verdict::Good), None) | (_, Some(Verdict::Good)) => RuleVerdict::Good,
     }

@@ -7,7 +7,8 @@ use crate::rollout::RevisionResult;
 
 #[test]
 fn promote_skips_to_the_end_and_history_says_so() {
-    let story = Story::canary("").until(5 * MINUTE).intent("promote/bbbbbbbb/1").until(5 * MINUTE + 1);
+    let story =
+        Story::canary("").until(5 * MINUTE).intent("promote/bbbbbbbb/1").until(5 * MINUTE + 1);
     assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
     assert_eq!(story.reason(NEXT), "steps skipped by a person (promote)");
 }
@@ -17,7 +18,11 @@ fn promote_is_refused_while_the_trigger_is_obeyed_and_promote_force_is_not() {
     let bad = || Story::canary("").until(5 * MINUTE).pods(GOOD, 0).broken(NEXT);
     let story = bad().intent("promote/bbbbbbbb/1").until(6 * MINUTE);
     assert!(story.event("IntentRefused").is_some());
-    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10", "stable has no pod that could take over");
+    assert_eq!(
+        story.weights(),
+        "aaaaaaaa 90, bbbbbbbb 10",
+        "stable has no pod that could take over"
+    );
     let story = bad().intent("promote-force/bbbbbbbb/1").until(6 * MINUTE);
     assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
     // Forced means forced: guard does not take it back either.
@@ -28,7 +33,10 @@ fn promote_is_refused_while_the_trigger_is_obeyed_and_promote_force_is_not() {
 fn a_pause_step_waits_for_advance_and_for_nothing_else() {
     let steps = "steps: [{traffic: 10, bake: 5m, pause: true}, {traffic: 100}]";
     let story = Story::canary(steps).until(3 * HOUR);
-    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     assert!(story.message().contains("advance/bbbbbbbb/1/1"), "{}", story.message());
     let story = story.intent("advance/bbbbbbbb/1/1").until(3 * HOUR + 1);
     assert_eq!(story.weights(), "bbbbbbbb 100");
@@ -45,7 +53,10 @@ fn advance_waives_the_pause_but_neither_bake_nor_gate() {
 #[test]
 fn pause_stops_and_resume_goes_on() {
     let story = Story::canary("").intent("pause/bbbbbbbb/1").until(2 * HOUR);
-    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     let story = story.intent("resume/bbbbbbbb/1").until(2 * HOUR + 31);
     assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
 }
@@ -55,14 +66,20 @@ fn a_paused_spec_stops_promotion_but_not_a_rollback() {
     let mut story = Story::canary("");
     story.world.policy = policy(&format!("{RULE}paused: true"));
     let story = story.until(HOUR);
-    assert_eq!((story.phase(), story.weights()), (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     assert_eq!(story.broken(NEXT).until(HOUR + 30).weights(), "aaaaaaaa 100");
 }
 
 #[test]
 fn abort_goes_back_to_stable_and_the_revision_is_not_tried_again_until_the_spec_changes() {
     let story = Story::canary("").intent("abort/bbbbbbbb/1").until(2 * HOUR);
-    assert_eq!((story.weights(), story.result(NEXT)), ("aaaaaaaa 100".into(), Some(RevisionResult::Aborted)));
+    assert_eq!(
+        (story.weights(), story.result(NEXT)),
+        ("aaaaaaaa 100".into(), Some(RevisionResult::Aborted))
+    );
     assert_eq!((story.phase(), story.report().reason.as_str()), (Phase::RolledBack, "Aborted"));
     let story = story.spec(GOOD).until(2 * HOUR + 60).spec(NEXT).until(2 * HOUR + 70);
     assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
@@ -80,7 +97,8 @@ fn retry_tries_a_rolled_back_revision_again_from_step_one() {
 // GitOps leaves an annotation in place for ever.
 #[test]
 fn an_intent_is_obeyed_once_and_void_when_its_attempt_is_over() {
-    let mut story = Story::canary("").broken(NEXT).until(5 * MINUTE).intent("retry/bbbbbbbb/1").until(HOUR);
+    let mut story =
+        Story::canary("").broken(NEXT).until(5 * MINUTE).intent("retry/bbbbbbbb/1").until(HOUR);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
     story.truth(NEXT).broken.clear();
     assert_eq!(story.until(3 * HOUR).weights(), "aaaaaaaa 100");
@@ -97,7 +115,8 @@ fn an_intent_for_an_earlier_attempt_does_nothing() {
 
 #[test]
 fn rollback_to_holds_until_the_specs_revision_changes() {
-    let story = Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(3 * HOUR + 2);
+    let story =
+        Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(3 * HOUR + 2);
     assert_eq!(story.weights(), "aaaaaaaa 100");
     let story = story.until(6 * HOUR);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::Healthy));

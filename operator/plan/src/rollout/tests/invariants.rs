@@ -123,13 +123,20 @@ impl History {
         let mut truth = |name: &str| self.world.truths.entry(revision(name)).or_default().clone();
         let mut changed = None;
         match happening {
-            Happening::Wait(seconds) => return self.live_for(Duration::from_secs(u64::from(*seconds))),
+            Happening::Wait(seconds) => {
+                return self.live_for(Duration::from_secs(u64::from(*seconds)));
+            }
             Happening::Spec(name) => self.world.spec = Some(revision(name)),
             Happening::NoSpec => self.world.spec = None,
-            Happening::Pods(name, pods) => changed = Some((name, super::world::Truth { pods: *pods, ..truth(name) })),
+            Happening::Pods(name, pods) => {
+                changed = Some((name, super::world::Truth { pods: *pods, ..truth(name) }))
+            }
             Happening::Unschedulable(name, pods) => {
                 let pods = (Some(0), *pods);
-                changed = Some((name, super::world::Truth { pods: pods.0, unschedulable: pods.1, ..truth(name) }));
+                changed = Some((
+                    name,
+                    super::world::Truth { pods: pods.0, unschedulable: pods.1, ..truth(name) },
+                ));
             }
             Happening::Broken(name, broken) => {
                 let pod = BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() };
@@ -137,7 +144,8 @@ impl History {
                 changed = Some((name, super::world::Truth { broken, ..truth(name) }));
             }
             Happening::SelfCheck(name, fails) => {
-                changed = Some((name, super::world::Truth { self_check_fails: *fails, ..truth(name) }));
+                changed =
+                    Some((name, super::world::Truth { self_check_fails: *fails, ..truth(name) }));
             }
             Happening::Errors(name, rate) => {
                 let mut truth = truth(name);
@@ -155,16 +163,25 @@ impl History {
                 let flags = [("beta".to_owned(), *flag)].into();
                 changed = Some((name, super::world::Truth { flags, ..truth(name) }));
             }
-            Happening::Unscraped(seconds) => self.world.unscraped.push((second, second + i64::from(*seconds))),
-            Happening::PrometheusDown(seconds) => self.world.down.push((second, second + i64::from(*seconds))),
+            Happening::Unscraped(seconds) => {
+                self.world.unscraped.push((second, second + i64::from(*seconds)))
+            }
+            Happening::PrometheusDown(seconds) => {
+                self.world.down.push((second, second + i64::from(*seconds)))
+            }
             Happening::RoutersStuck(stuck) => {
-                let generation = self.world.dataplane.as_ref().map(|dataplane| dataplane.generation);
+                let generation =
+                    self.world.dataplane.as_ref().map(|dataplane| dataplane.generation);
                 self.world.routers_stuck_at = generation.filter(|_| *stuck);
             }
             Happening::Routers(routers) => self.world.routers = *routers,
             Happening::Replicas(replicas) => self.world.replicas = *replicas,
             Happening::Intent(verb, name, attempt) => {
-                let text = crate::rollout::intent::Intent { verb: *verb, revision: revision(name), attempt: *attempt };
+                let text = crate::rollout::intent::Intent {
+                    verb: *verb,
+                    revision: revision(name),
+                    attempt: *attempt,
+                };
                 self.world.intent = Some(text);
             }
             Happening::Paused(paused) => self.policy_paused = *paused,
@@ -234,7 +251,12 @@ impl History {
         outcome.next
     }
 
-    fn check(&mut self, before: Option<&Dataplane>, state: Option<&EngineState>, outcome: &Outcome) {
+    fn check(
+        &mut self,
+        before: Option<&Dataplane>,
+        state: Option<&EngineState>,
+        outcome: &Outcome,
+    ) {
         self.weights_are_whole(before, outcome);
         self.steps_are_passed_with_reason(state, outcome);
         self.weight_has_its_pods(before, state, outcome);
@@ -255,36 +277,54 @@ impl History {
         assert_eq!(sum, if outcome.state.stable.is_some() { 100 } else { 0 }, "{revisions:?}");
         for (revision, state) in revisions {
             assert!(state.role != Role::Failed || state.weight == Weight::ZERO, "{revisions:?}");
-            let old = before.map(|before| before.revisions.get(revision).map_or(Weight::ZERO, |state| state.weight));
+            let old = before.map(|before| {
+                before.revisions.get(revision).map_or(Weight::ZERO, |state| state.weight)
+            });
             let rises = old.is_some_and(|old| state.weight > old);
-            assert!(!rises || self.ready(revision) > 0, "{revision} rises without a Ready pod: {revisions:?}");
+            assert!(
+                !rises || self.ready(revision) > 0,
+                "{revision} rises without a Ready pod: {revisions:?}"
+            );
         }
         assert!(outcome.live.len() <= 4, "{:?}", outcome.live);
         assert!(revisions.keys().all(|revision| outcome.live.contains_key(revision)));
     }
 
     /// Invariant 2, as far as pods are concerned.
-    fn weight_has_its_pods(&mut self, before: Option<&Dataplane>, state: Option<&EngineState>, outcome: &Outcome) {
+    fn weight_has_its_pods(
+        &mut self,
+        before: Option<&Dataplane>,
+        state: Option<&EngineState>,
+        outcome: &Outcome,
+    ) {
         let Some((before, state)) = before.zip(state) else {
             self.since_weight = self.world.now;
             return;
         };
         let Some(canary) = &state.canary else { return };
-        let weight = |dataplane: &Dataplane| dataplane.revisions.get(&canary.revision).map(|state| state.weight);
-        let (old, new) = (weight(before).unwrap_or_default(), weight(&outcome.dataplane).unwrap_or_default());
+        let weight = |dataplane: &Dataplane| {
+            dataplane.revisions.get(&canary.revision).map(|state| state.weight)
+        };
+        let (old, new) =
+            (weight(before).unwrap_or_default(), weight(&outcome.dataplane).unwrap_or_default());
         if new != old {
             self.since_weight = self.world.now;
         }
         let first = state.stable.is_none();
         let all = canary.base_replicas.max(self.world.replicas);
         let needed = if first { 1 } else { (all * u32::from(new.percent())).div_ceil(100).max(1) };
-        assert!(new <= old || self.ready(&canary.revision) >= needed, "{new:?} needs {needed} pods");
+        assert!(
+            new <= old || self.ready(&canary.revision) >= needed,
+            "{new:?} needs {needed} pods"
+        );
     }
 
     /// Invariant 2, as far as the step before is concerned.
     fn steps_are_passed_with_reason(&self, state: Option<&EngineState>, outcome: &Outcome) {
         let Some(canary) = state.and_then(|state| state.canary.as_ref()) else { return };
-        let Some(step) = canary.step.as_ref().filter(|step| step.traffic == canary.weight) else { return };
+        let Some(step) = canary.step.as_ref().filter(|step| step.traffic == canary.weight) else {
+            return;
+        };
         let now = outcome
             .state
             .canary
@@ -294,7 +334,9 @@ impl History {
             now.step.as_ref().is_some_and(|now| now.number > step.number) && now.straight.is_none()
         } else {
             let record = outcome.state.records.get(&canary.revision);
-            record.is_some_and(|record| record.reason == "all steps passed" && record.attempt == canary.attempt)
+            record.is_some_and(|record| {
+                record.reason == "all steps passed" && record.attempt == canary.attempt
+            })
         };
         let unjudged = outcome.events.iter().any(|event| event.reason == "StepPassedUnjudged");
         if !passed || unjudged {
@@ -317,7 +359,8 @@ impl History {
 
     fn truth(&self, revision: &Revision, second: i64) -> (f64, f64) {
         let truth = self.world.truths.get(revision).cloned().unwrap_or_default();
-        let newest = |line: &[(i64, f64)]| line.iter().rev().find(|(from, _)| *from <= second).unwrap().1;
+        let newest =
+            |line: &[(i64, f64)]| line.iter().rev().find(|(from, _)| *from <= second).unwrap().1;
         (newest(&truth.values), newest(&truth.samples))
     }
 
@@ -331,7 +374,10 @@ impl History {
         let Some(canary) = &outcome.state.canary else { return };
         let Some(facts) = self.world.facts.get(&canary.revision) else { return };
         let stable = outcome.state.stable.as_ref().map_or(0, |stable| self.ready(&stable.revision));
-        if canary.weight == Weight::ZERO || canary.straight == Some(Straight::PromoteForce) || stable == 0 {
+        if canary.weight == Weight::ZERO
+            || canary.straight == Some(Straight::PromoteForce)
+            || stable == 0
+        {
             return;
         }
         assert!(facts.broken.is_empty(), "broken pods keep {:?}", canary.weight);
@@ -339,13 +385,22 @@ impl History {
         let end = before_ingest(self.world.now);
         let begin = before(end, Duration::from_secs(120 + 15));
         let epoch = canary.first_ready.map(|ready| after(ready, Duration::from_mins(1)));
-        let answered = !self.world.down.iter().any(|(from, to)| (*from..*to).contains(&self.world.second()));
+        let answered =
+            !self.world.down.iter().any(|(from, to)| (*from..*to).contains(&self.world.second()));
         if judged_now && answered && epoch.is_some_and(|epoch| epoch <= begin) {
-            assert!(!self.breaching_all_the_time(&canary.revision, begin, end), "a trigger that holds was not obeyed");
+            assert!(
+                !self.breaching_all_the_time(&canary.revision, begin, end),
+                "a trigger that holds was not obeyed"
+            );
         }
     }
 
-    fn breaching_all_the_time(&self, revision: &Revision, begin: Timestamp, end: Timestamp) -> bool {
+    fn breaching_all_the_time(
+        &self,
+        revision: &Revision,
+        begin: Timestamp,
+        end: Timestamp,
+    ) -> bool {
         (begin.as_second() - super::START..=end.as_second() - super::START).all(|second| {
             let (value, samples) = self.truth(revision, second);
             self.scraped(second) && value > 0.1 && samples >= 20.0
@@ -354,25 +409,38 @@ impl History {
 
     /// Invariant 4.
     fn rolled_back_stays_out(&mut self, state: Option<&EngineState>, outcome: &Outcome) {
-        let obeyed =
-            outcome.state.intents.last().filter(|last| state.is_none_or(|state| state.intents.last() != Some(*last)));
-        if let Some(retried) = obeyed.filter(|last| last.intent.verb == Verb::Retry && last.outcome.ends_with("begins"))
+        let obeyed = outcome
+            .state
+            .intents
+            .last()
+            .filter(|last| state.is_none_or(|state| state.intents.last() != Some(*last)));
+        if let Some(retried) = obeyed
+            .filter(|last| last.intent.verb == Verb::Retry && last.outcome.ends_with("begins"))
         {
             self.rolled_back.remove(&retried.intent.revision);
         }
         for revision in &self.rolled_back {
-            let weight = outcome.dataplane.revisions.get(revision).map_or(Weight::ZERO, |state| state.weight);
+            let weight = outcome
+                .dataplane
+                .revisions
+                .get(revision)
+                .map_or(Weight::ZERO, |state| state.weight);
             assert_eq!(weight, Weight::ZERO, "{revision} was rolled back and serves again");
         }
         let records = outcome.state.records.iter();
-        let rolled_back = records.filter(|(_, record)| record.result == Some(RevisionResult::RolledBack));
+        let rolled_back =
+            records.filter(|(_, record)| record.result == Some(RevisionResult::RolledBack));
         self.rolled_back.extend(rolled_back.map(|(revision, _)| revision.clone()));
     }
 
     fn generation_rises_with_the_dataplane(before: Option<&Dataplane>, outcome: &Outcome) {
         let Some(before) = before else { return };
         let (old, new) = (before, &outcome.dataplane);
-        assert_eq!(old.revisions != new.revisions, new.generation > old.generation, "{old:?} {new:?}");
+        assert_eq!(
+            old.revisions != new.revisions,
+            new.generation > old.generation,
+            "{old:?} {new:?}"
+        );
         assert!(new.generation >= old.generation);
     }
 
@@ -380,7 +448,8 @@ impl History {
         let generation = self.world.dataplane.as_ref().map_or(0, |dataplane| dataplane.generation);
         let obeyed = self.world.routers_stuck_at.map_or(generation, |stuck| stuck.min(generation));
         let knows = self.world.routers > 0 && obeyed >= outcome.state.generation;
-        for (revision, facts) in self.world.facts.iter().filter(|_| outcome.state.stable.is_some()) {
+        for (revision, facts) in self.world.facts.iter().filter(|_| outcome.state.stable.is_some())
+        {
             let gone = facts.deployed.is_some() && !outcome.live.contains_key(revision);
             assert!(!gone || knows, "{revision} goes before the routers know");
         }
@@ -404,7 +473,11 @@ impl History {
         }
         let outcome = self.world.decide(&std::collections::BTreeMap::new());
         assert_eq!(outcome.report.phase, Phase::Healthy, "{:#?}", outcome.report);
-        let last = outcome.dataplane.revisions.get(&revision(LAST)).map(|state| (state.role, state.weight));
+        let last = outcome
+            .dataplane
+            .revisions
+            .get(&revision(LAST))
+            .map(|state| (state.role, state.weight));
         assert_eq!(last, Some((Role::Stable, Weight::FULL)));
         assert_eq!(outcome.live, [(revision(LAST), 3)].into());
         assert!(elapsed(self.world.now, at(0)) > Duration::ZERO);

@@ -27,7 +27,8 @@ fn a_first_deployment_that_does_not_work_is_failed_and_serves_as_soon_as_it_does
 }
 
 #[test]
-fn a_first_deployment_whose_pods_never_come_is_failed_after_the_deadline_and_replaced_by_a_newer_spec() {
+fn a_first_deployment_whose_pods_never_come_is_failed_after_the_deadline_and_replaced_by_a_newer_spec()
+ {
     let story = Story::new("").pods(GOOD, 0).until(11 * MINUTE);
     assert_eq!(story.phase(), Phase::Failed);
     let story = story.spec(NEXT).until(12 * MINUTE);
@@ -47,7 +48,10 @@ fn a_change_walks_ten_fifty_hundred_with_its_bakes_and_rests_after_the_guard() {
     assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
     assert_eq!((story.role(GOOD), story.pods_of(GOOD)), (Some(Role::Previous), Some(4)));
     let story = story.until(125 * MINUTE);
-    assert_eq!((story.phase(), story.role(GOOD), story.pods_of(GOOD)), (Phase::Healthy, None, None));
+    assert_eq!(
+        (story.phase(), story.role(GOOD), story.pods_of(GOOD)),
+        (Phase::Healthy, None, None)
+    );
     assert_eq!(story.reason(NEXT), "all steps passed");
 }
 
@@ -58,7 +62,10 @@ fn no_weight_before_the_self_check_has_passed_and_three_failures_roll_back() {
     let story = story.spec(NEXT).until(MINUTE + 3);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::Progressing));
     let story = story.until(MINUTE + 6);
-    assert_eq!((story.phase(), story.result(NEXT)), (Phase::RolledBack, Some(RevisionResult::RolledBack)));
+    assert_eq!(
+        (story.phase(), story.result(NEXT)),
+        (Phase::RolledBack, Some(RevisionResult::RolledBack))
+    );
     assert!(story.message().contains("server \"files\" is not connected"), "{}", story.message());
 }
 
@@ -84,7 +91,10 @@ fn an_unschedulable_pod_is_a_hold_and_not_the_revisions_fault() {
 #[test]
 fn weight_moves_only_when_the_pods_for_it_are_ready() {
     let story = Story::canary("").pods(NEXT, 1).until(40 * MINUTE);
-    assert_eq!((story.weights(), story.pods_of(NEXT)), ("aaaaaaaa 90, bbbbbbbb 10".into(), Some(2)));
+    assert_eq!(
+        (story.weights(), story.pods_of(NEXT)),
+        ("aaaaaaaa 90, bbbbbbbb 10".into(), Some(2))
+    );
     let story = story.pods(NEXT, 4).until(41 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
 }
@@ -128,7 +138,8 @@ fn the_way_back_waits_until_stable_is_whole() {
 
 #[test]
 fn a_harmful_canary_loses_its_traffic_to_a_stable_that_is_not_whole() {
-    let story = Story::canary("").until(40 * MINUTE).pods(GOOD, 1).broken(NEXT).until(40 * MINUTE + 30);
+    let story =
+        Story::canary("").until(40 * MINUTE).pods(GOOD, 1).broken(NEXT).until(40 * MINUTE + 30);
     assert_eq!(story.weights(), "aaaaaaaa 100");
 }
 
@@ -173,7 +184,10 @@ fn a_trigger_in_guard_moves_the_traffic_to_the_previous_revision() {
     let now = story.world.second();
     let story = story.errors(NEXT, [(now, 0.3)]).until(now + 4 * MINUTE);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
-    assert_eq!((story.role(NEXT), story.result(NEXT)), (Some(Role::Failed), Some(RevisionResult::RolledBack)));
+    assert_eq!(
+        (story.role(NEXT), story.result(NEXT)),
+        (Some(Role::Failed), Some(RevisionResult::RolledBack))
+    );
 }
 
 #[test]
@@ -227,7 +241,10 @@ fn a_newer_spec_that_is_seen_together_with_a_trigger_in_guard_waits_for_the_guar
     let now = story.world.second();
     let story = story.broken(NEXT).spec(OTHER).until(now + 10);
     assert_eq!(story.weights(), "aaaaaaaa 90, cccccccc 10");
-    assert_eq!((story.role(NEXT), story.result(NEXT)), (Some(Role::Failed), Some(RevisionResult::RolledBack)));
+    assert_eq!(
+        (story.role(NEXT), story.result(NEXT)),
+        (Some(Role::Failed), Some(RevisionResult::RolledBack))
+    );
 }
 
 // Fast rollback goes to pods that have run for weeks.
@@ -245,10 +262,18 @@ fn restarts_that_were_there_before_an_attempt_are_noted_when_it_begins() {
 fn a_failed_revision_is_kept_for_keep_for_and_not_tried_again() {
     let story = Story::canary("").broken(NEXT).until(2 * MINUTE);
     assert_eq!((story.role(NEXT), story.pods_of(NEXT)), (Some(Role::Failed), Some(1)));
-    let told = story.world.events.iter().find(|(_, event)| event.starts_with("RolledBack")).unwrap();
-    assert!(told.1.ends_with("set the annotation mcphub.dev/intent to retry/bbbbbbbb/1"), "{}", told.1);
+    let told =
+        story.world.events.iter().find(|(_, event)| event.starts_with("RolledBack")).unwrap();
+    assert!(
+        told.1.ends_with("set the annotation mcphub.dev/intent to retry/bbbbbbbb/1"),
+        "{}",
+        told.1
+    );
     let story = story.until(40 * MINUTE);
-    assert_eq!((story.role(NEXT), story.pods_of(NEXT), story.phase()), (None, None, Phase::RolledBack));
+    assert_eq!(
+        (story.role(NEXT), story.pods_of(NEXT), story.phase()),
+        (None, None, Phase::RolledBack)
+    );
     // The spec goes away and comes back: still only a retry brings it back.
     let story = story.spec(GOOD).until(41 * MINUTE).spec(NEXT).until(3 * HOUR);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
@@ -259,7 +284,11 @@ fn a_failed_revision_is_kept_for_keep_for_and_not_tried_again() {
 fn an_operator_that_was_away_sees_what_happened_and_neither_promotes_nor_forgets() {
     let unscraped = Story::canary("").until(10 * MINUTE).unscraped(12 * MINUTE, 3 * HOUR);
     let story = unscraped.away_until(4 * HOUR).until(4 * HOUR + 1);
-    assert_eq!((story.step(), story.phase()), (2, Phase::Progressing), "an hour was really observed");
+    assert_eq!(
+        (story.step(), story.phase()),
+        (2, Phase::Progressing),
+        "an hour was really observed"
+    );
     let story = Story::canary("").until(10 * MINUTE).unscraped(12 * MINUTE, 4 * HOUR - 5 * MINUTE);
     let story = story.away_until(4 * HOUR).until(4 * HOUR + 1);
     assert_eq!((story.step(), story.phase()), (1, Phase::Progressing), "a few minutes were");
@@ -281,7 +310,8 @@ fn a_lost_runtime_config_map_is_rebuilt_and_the_attempt_begins_again_at_step_one
 
 #[test]
 fn a_lost_runtime_config_map_does_not_bring_a_rolled_back_revision_back() {
-    let story = Story::canary("").broken(NEXT).until(2 * MINUTE).runtime_config_map_deleted().until(HOUR);
+    let story =
+        Story::canary("").broken(NEXT).until(2 * MINUTE).runtime_config_map_deleted().until(HOUR);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
 }
 

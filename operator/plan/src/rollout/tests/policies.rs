@@ -31,7 +31,10 @@ fn read_of(yaml: &str, prometheus: bool, has: Has) -> Result<Policy, String> {
     "steps: [{traffic: 10, bake: 1m}, {traffic: 100}]",
     "rollout.steps[0].bake is 1m, but Prometheus \"main\" is scraped every 30s; use at least 2m"
 )]
-#[case("interval: 5s", "rollout.interval is 5s, but Prometheus \"main\" is scraped every 30s; use at least 30s")]
+#[case(
+    "interval: 5s",
+    "rollout.interval is 5s, but Prometheus \"main\" is scraped every 30s; use at least 30s"
+)]
 #[case(
     "steps: [{traffic: 10}, {traffic: 100}]",
     "rollout.steps[0].bake is missing; write for how long 10 % is watched, such as 30m"
@@ -59,20 +62,32 @@ fn read_of(yaml: &str, prometheus: bool, has: Has) -> Result<Policy, String> {
 )]
 #[case("preview: {}", "rollout.preview is not supported yet; leave it out")]
 #[case("flagChanges: Immediate", "rollout.flagChanges is not supported yet; leave it out")]
-fn a_policy_that_cannot_be_done_is_refused_with_what_to_write(#[case] yaml: &str, #[case] message: &str) {
+fn a_policy_that_cannot_be_done_is_refused_with_what_to_write(
+    #[case] yaml: &str,
+    #[case] message: &str,
+) {
     let refused = read(yaml, true).unwrap_err();
     assert!(refused.contains(message), "{refused}");
 }
 
 #[rstest]
-#[case("prometheus: backup", "rollout.prometheus is \"backup\", but the operator has no Prometheus of that name")]
-#[case("steps: [{traffic: 10, bake: 5m}, {traffic: 100}]", "rollout.steps[0].bake needs a Prometheus")]
+#[case(
+    "prometheus: backup",
+    "rollout.prometheus is \"backup\", but the operator has no Prometheus of that name"
+)]
+#[case(
+    "steps: [{traffic: 10, bake: 5m}, {traffic: 100}]",
+    "rollout.steps[0].bake needs a Prometheus"
+)]
 #[case("steps: [{traffic: 10}, {traffic: 100}]", "rollout.steps[0] has neither bake nor pause")]
 #[case(
     "rules: [{name: e, metric: HubErrorRate, rollbackWhen: {above: '0.1', for: 5m}}]",
     "rollout.rules needs a Prometheus"
 )]
-fn what_needs_a_prometheus_is_refused_where_there_is_none(#[case] yaml: &str, #[case] message: &str) {
+fn what_needs_a_prometheus_is_refused_where_there_is_none(
+    #[case] yaml: &str,
+    #[case] message: &str,
+) {
     let refused = read(yaml, false).unwrap_err();
     assert!(refused.contains(message), "{refused}");
 }
@@ -86,9 +101,14 @@ fn without_a_prometheus_a_hub_that_asks_for_nothing_goes_straight_to_hundred() {
 #[test]
 fn defaults_are_the_documented_ones() {
     let policy = read("{}", true).unwrap();
-    let steps: Vec<_> = policy.steps.iter().map(|step| (step.traffic.percent(), step.bake.as_secs() / 60)).collect();
+    let steps: Vec<_> = policy
+        .steps
+        .iter()
+        .map(|step| (step.traffic.percent(), step.bake.as_secs() / 60))
+        .collect();
     assert_eq!(steps, [(10, 30), (50, 60), (100, 0)]);
-    let rules: Vec<_> = policy.rules.iter().map(|rule| (rule.name.as_str(), rule.applicable)).collect();
+    let rules: Vec<_> =
+        policy.rules.iter().map(|rule| (rule.name.as_str(), rule.applicable)).collect();
     assert_eq!(
         rules,
         [
@@ -101,7 +121,8 @@ fn defaults_are_the_documented_ones() {
         ]
     );
     // A `for` of 1m under a scrape every 30 s would be one late scrape.
-    let lasting: Vec<_> = policy.rules.iter().map(|rule| rule.rollback_when.unwrap().lasting.as_secs()).collect();
+    let lasting: Vec<_> =
+        policy.rules.iter().map(|rule| rule.rollback_when.unwrap().lasting.as_secs()).collect();
     assert_eq!(lasting, [120, 180, 120, 300, 300, 120]);
     assert_eq!(policy.prometheus.unwrap().window(), Duration::from_mins(2));
 }
@@ -109,13 +130,13 @@ fn defaults_are_the_documented_ones() {
 // What a hub measures by itself has no requests behind it: with 50 of them as a minimum it would never be judged.
 #[test]
 fn a_language_model_and_golden_questions_make_their_rules_apply_and_scrapes_are_their_samples() {
-    let recall = "rules: [{name: recall, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}]";
+    let recall =
+        "rules: [{name: recall, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}]";
     let read = |yaml, llm, golden_questions| {
         let policy = read_of(yaml, true, Has { llm, golden_questions }).unwrap();
-        let rules = policy
-            .rules
-            .iter()
-            .filter(|rule| !["error-rate", "hub-latency-p95", "availability"].contains(&&*rule.name));
+        let rules = policy.rules.iter().filter(|rule| {
+            !["error-rate", "hub-latency-p95", "availability"].contains(&&*rule.name)
+        });
         rules.map(|rule| (rule.name.clone(), rule.applicable, rule.min_samples)).collect::<Vec<_>>()
     };
     assert_eq!(read(recall, false, true), [("recall".into(), true, 1)]);

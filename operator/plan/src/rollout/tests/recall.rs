@@ -20,7 +20,10 @@ fn serving(rules: &str) -> Story {
 #[test]
 fn a_filter_that_hides_what_golden_questions_need_is_rolled_back_without_any_request() {
     let story = serving(RULE).errors(NEXT, [(0, 0.5)]).spec(NEXT).until(4 * MINUTE);
-    assert_eq!((story.phase(), story.weights()), (Phase::Progressing, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Progressing, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     let story = story.until(6 * MINUTE);
     assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
     assert_eq!(story.result(NEXT), Some(RevisionResult::RolledBack));
@@ -37,7 +40,10 @@ fn a_filter_with_good_recall_walks_its_steps_though_nobody_calls() {
 #[test]
 fn recall_below_its_gate_and_above_its_trigger_holds() {
     let story = serving(RULE).errors(NEXT, [(0, 0.85)]).spec(NEXT).until(40 * MINUTE);
-    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::GateNotMet), "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.holding(), story.weights()),
+        (Some(HoldReason::GateNotMet), "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
 }
 
 // A pod that has not ranked its questions yet exports nothing; that is not good, and not bad.
@@ -47,7 +53,10 @@ fn a_canary_that_exports_no_recall_holds_for_data_and_is_neither_promoted_nor_ro
     let truth = story.truth(NEXT);
     (truth.values, truth.samples) = (Vec::new(), Vec::new());
     let story = story.spec(NEXT).until(60 * MINUTE);
-    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::NoData), "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.holding(), story.weights()),
+        (Some(HoldReason::NoData), "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
 }
 
 // The default rules have three on language models; a hub without one must not wait for them.

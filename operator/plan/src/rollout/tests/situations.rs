@@ -9,16 +9,22 @@ use crate::rollout::RevisionResult;
 #[test]
 fn trigger_that_holds_for_its_for_rolls_back_within_one_interval() {
     let bad_from = 20 * MINUTE;
-    let story = Story::canary("").errors(NEXT, [(bad_from, 0.2)]).until(bad_from + 2 * MINUTE + 15 + 30);
+    let story =
+        Story::canary("").errors(NEXT, [(bad_from, 0.2)]).until(bad_from + 2 * MINUTE + 15 + 30);
     assert_eq!(story.weights(), "aaaaaaaa 100");
-    assert_eq!((story.phase(), story.result(NEXT)), (Phase::RolledBack, Some(RevisionResult::RolledBack)));
+    assert_eq!(
+        (story.phase(), story.result(NEXT)),
+        (Phase::RolledBack, Some(RevisionResult::RolledBack))
+    );
     let rolled_back = story.event("RolledBack").unwrap();
     assert!(rolled_back >= bad_from + 2 * MINUTE, "not before its `for` has passed: {rolled_back}");
 }
 
 #[test]
 fn breach_shorter_than_for_then_recovery_keeps_the_canary() {
-    let story = Story::canary("").errors(NEXT, [(20 * MINUTE, 0.2), (21 * MINUTE + 45, 0.0)]).until(25 * MINUTE);
+    let story = Story::canary("")
+        .errors(NEXT, [(20 * MINUTE, 0.2), (21 * MINUTE + 45, 0.0)])
+        .until(25 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
     assert_eq!(story.report().rules.first().unwrap().verdict, RuleVerdict::Good);
 }
@@ -26,7 +32,10 @@ fn breach_shorter_than_for_then_recovery_keeps_the_canary() {
 #[test]
 fn gate_not_met_holds_and_ends_by_itself_when_early_errors_have_aged_out() {
     let story = Story::canary("").errors(NEXT, [(5 * MINUTE, 0.05)]).until(40 * MINUTE);
-    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::GateNotMet), "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.holding(), story.weights()),
+        (Some(HoldReason::GateNotMet), "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     assert_eq!(story.phase(), Phase::Holding);
     let story = story.errors(NEXT, [(41 * MINUTE, 0.001)]).until(43 * MINUTE);
     assert_eq!((story.holding(), story.weights()), (None, "aaaaaaaa 50, bbbbbbbb 50".into()));
@@ -34,9 +43,17 @@ fn gate_not_met_holds_and_ends_by_itself_when_early_errors_have_aged_out() {
 
 #[test]
 fn gate_not_met_for_gate_timeout_rolls_back() {
-    let story = Story::canary("gateTimeout: 10m").errors(NEXT, [(5 * MINUTE, 0.05)]).until(50 * MINUTE);
-    assert_eq!((story.weights(), story.result(NEXT)), ("aaaaaaaa 100".into(), Some(RevisionResult::RolledBack)));
-    assert!(story.reason(NEXT).contains("gate not met for 10m: errors is 0.05"), "{}", story.reason(NEXT));
+    let story =
+        Story::canary("gateTimeout: 10m").errors(NEXT, [(5 * MINUTE, 0.05)]).until(50 * MINUTE);
+    assert_eq!(
+        (story.weights(), story.result(NEXT)),
+        ("aaaaaaaa 100".into(), Some(RevisionResult::RolledBack))
+    );
+    assert!(
+        story.reason(NEXT).contains("gate not met for 10m: errors is 0.05"),
+        "{}",
+        story.reason(NEXT)
+    );
 }
 
 #[rstest]
@@ -86,7 +103,10 @@ fn too_few_samples_do_not_proceed_on_a_self_check_that_fails_now() {
 #[test]
 fn no_data_holds_and_neither_promotes_nor_rolls_back() {
     let story = Story::canary("").unscraped(20 * MINUTE, 60 * MINUTE).until(50 * MINUTE);
-    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::NoData), "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.holding(), story.weights()),
+        (Some(HoldReason::NoData), "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     let story = story.until(61 * MINUTE + 30);
     assert_eq!((story.holding(), story.step()), (None, 1));
 }
@@ -95,7 +115,10 @@ fn no_data_holds_and_neither_promotes_nor_rolls_back() {
 #[test]
 fn prometheus_down_holds_and_neither_promotes_nor_rolls_back() {
     let story = Story::canary("").prometheus_down(20 * MINUTE, 60 * MINUTE).until(50 * MINUTE);
-    assert_eq!((story.holding(), story.weights()), (Some(HoldReason::ProviderDown), "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.holding(), story.weights()),
+        (Some(HoldReason::ProviderDown), "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     // It was scraping all the time: what was baked meanwhile counts.
     let story = story.until(61 * MINUTE);
     assert_eq!((story.holding(), story.weights()), (None, "aaaaaaaa 50, bbbbbbbb 50".into()));
@@ -110,9 +133,13 @@ fn a_hold_longer_than_hold_timeout_ends_as_the_spec_says(
     #[case] phase: Phase,
     #[case] weights: &str,
 ) {
-    let story = Story::canary(&format!("onHoldTimeout: {then}")).prometheus_down(10 * MINUTE, 10 * HOUR);
+    let story =
+        Story::canary(&format!("onHoldTimeout: {then}")).prometheus_down(10 * MINUTE, 10 * HOUR);
     let story = story.until(2 * HOUR);
-    assert_eq!((story.phase(), story.weights()), (Phase::Holding, "aaaaaaaa 90, bbbbbbbb 10".into()));
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Holding, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
     let story = story.until(2 * HOUR + 12 * MINUTE);
     assert_eq!((story.phase(), story.weights().as_str()), (phase, weights));
 }
@@ -126,7 +153,8 @@ fn pods_that_crash_with_weight_roll_back_with_prometheus_down() {
 
 #[test]
 fn errors_of_the_warmup_are_not_judged() {
-    let story = Story::canary("warmup: 5m").errors(NEXT, [(60, 0.9), (5 * MINUTE, 0.0)]).until(20 * MINUTE);
+    let story =
+        Story::canary("warmup: 5m").errors(NEXT, [(60, 0.9), (5 * MINUTE, 0.0)]).until(20 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
     assert_eq!(story.event("RolledBack"), None);
 }
@@ -148,9 +176,16 @@ fn a_rollback_says_rule_value_threshold_since_when_and_on_how_many_samples() {
     let story = Story::canary("").errors(NEXT, [(20 * MINUTE, 0.2)]).until(25 * MINUTE);
     let cause = story.report().rollback.clone().unwrap();
     let rule = cause.rule.unwrap();
-    assert_eq!((rule.name.as_str(), rule.value, rule.threshold.as_str()), ("errors", Some(0.2), "above 0.1"));
+    assert_eq!(
+        (rule.name.as_str(), rule.value, rule.threshold.as_str()),
+        ("errors", Some(0.2), "above 0.1")
+    );
     assert_eq!((rule.samples, rule.since >= super::at(20 * MINUTE)), (Some(1000.0), true));
-    assert!(cause.reason.starts_with("rule errors above 0.1 for 2m: 0.2 on 1000 samples, since "), "{}", cause.reason);
+    assert!(
+        cause.reason.starts_with("rule errors above 0.1 for 2m: 0.2 on 1000 samples, since "),
+        "{}",
+        cause.reason
+    );
     assert!(story.message().contains("retry/bbbbbbbb/1"), "{}", story.message());
     assert_eq!(story.report().stable.as_ref().unwrap().revision.as_str(), GOOD);
 }

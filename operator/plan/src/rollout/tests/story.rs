@@ -36,7 +36,13 @@ pub(super) fn policy(yaml: &str) -> Policy {
     let seconds = Duration::from_secs;
     let prometheus = Prometheus { scrape_interval: seconds(15), ingest_delay: seconds(15) };
     let has = Has { llm: false, golden_questions: true };
-    Policy::from_spec(Some(&spec), Some(("main", &prometheus)), &BTreeMap::from([("beta".into(), false)]), has).unwrap()
+    Policy::from_spec(
+        Some(&spec),
+        Some(("main", &prometheus)),
+        &BTreeMap::from([("beta".into(), false)]),
+        has,
+    )
+    .unwrap()
 }
 
 pub(super) struct Story {
@@ -110,7 +116,8 @@ impl Story {
     }
 
     pub(super) fn broken(mut self, name: &str) -> Self {
-        self.truth(name).broken = vec![BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() }];
+        self.truth(name).broken =
+            vec![BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() }];
         self.world.kubelet();
         self
     }
@@ -227,7 +234,11 @@ impl Story {
     /// First second of an event with this reason.
     pub(super) fn event(&self, reason: &str) -> Option<i64> {
         let prefix = format!("{reason}: ");
-        self.world.events.iter().find(|(_, event)| event.starts_with(&prefix)).map(|(second, _)| *second)
+        self.world
+            .events
+            .iter()
+            .find(|(_, event)| event.starts_with(&prefix))
+            .map(|(second, _)| *second)
     }
 
     /// `engine.json` and `dataplane.json` are gone.

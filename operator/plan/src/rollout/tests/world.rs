@@ -12,7 +12,8 @@ use crate::rollout::intent::Intent;
 use crate::rollout::policy::Policy;
 use crate::rollout::state::{EngineState, after, elapsed};
 use crate::rollout::{
-    BrokenPod, Desired, Observation, Outcome, RevisionFacts, RouterFacts, SelfCheckFact, advance, queries, wants,
+    BrokenPod, Desired, Observation, Outcome, RevisionFacts, RouterFacts, SelfCheckFact, advance,
+    queries, wants,
 };
 use crate::snapshot::{Answer, Query, Series, Span};
 
@@ -86,11 +87,21 @@ impl World {
     }
 
     /// Invariant 5. A plan that changes at every look writes for ever, and every write wakes the next look.
-    pub(super) fn assert_planned_again_changes_nothing(&self, answers: &BTreeMap<String, Answer>, outcome: &Outcome) {
+    pub(super) fn assert_planned_again_changes_nothing(
+        &self,
+        answers: &BTreeMap<String, Answer>,
+        outcome: &Outcome,
+    ) {
         let state = remembered(&outcome.state);
-        let again = advance(Some(&state), &Observation { dataplane: Some(&outcome.dataplane), ..self.seen(answers) });
+        let again = advance(
+            Some(&state),
+            &Observation { dataplane: Some(&outcome.dataplane), ..self.seen(answers) },
+        );
         assert_eq!(again.events, Vec::new());
-        assert_eq!((&again.state, &again.dataplane, &again.live), (&outcome.state, &outcome.dataplane, &outcome.live));
+        assert_eq!(
+            (&again.state, &again.dataplane, &again.live),
+            (&outcome.state, &outcome.dataplane, &outcome.live)
+        );
         assert_eq!(again.report, outcome.report);
     }
 
@@ -135,7 +146,10 @@ impl World {
             replicas: self.replicas,
             intent: self.intent.clone().map(Ok),
             revisions: self.facts.clone(),
-            routers: RouterFacts { ready: self.routers, obeyed: (self.routers > 0).then_some(obeyed) },
+            routers: RouterFacts {
+                ready: self.routers,
+                obeyed: (self.routers > 0).then_some(obeyed),
+            },
             answers,
         }
     }
@@ -151,13 +165,19 @@ impl World {
         self.state = Some(remembered(&outcome.state));
         self.dataplane = Some(outcome.dataplane.clone());
         let second = self.second();
-        self.events.extend(outcome.events.iter().map(|event| (second, format!("{}: {}", event.reason, event.message))));
+        self.events.extend(
+            outcome
+                .events
+                .iter()
+                .map(|event| (second, format!("{}: {}", event.reason, event.message))),
+        );
     }
 
     /// Everything else.
     fn apply_objects(&mut self, outcome: &Outcome) {
-        self.facts
-            .retain(|revision, _| outcome.live.contains_key(revision) || outcome.state.records.contains_key(revision));
+        self.facts.retain(|revision, _| {
+            outcome.live.contains_key(revision) || outcome.state.records.contains_key(revision)
+        });
         for revision in outcome.live.keys() {
             let created = self.now;
             self.facts.entry(revision.clone()).or_insert_with(|| unmade(created));
@@ -179,7 +199,8 @@ impl World {
             let truth = self.truths.entry(revision.clone()).or_default();
             let asked = facts.deployed.unwrap_or(0);
             facts.ready = asked.min(truth.pods.unwrap_or(asked));
-            facts.ready_since = if facts.ready > 0 { facts.ready_since.or(Some(self.now)) } else { None };
+            facts.ready_since =
+                if facts.ready > 0 { facts.ready_since.or(Some(self.now)) } else { None };
             facts.unschedulable = truth.unschedulable.min(asked - facts.ready);
             facts.broken = if asked > 0 { truth.broken.clone() } else { Vec::new() };
             facts.flags.clone_from(&truth.flags);
@@ -205,10 +226,12 @@ impl World {
                 None => return there.then_some(2.0),
             };
             let second = at.as_second() - super::START;
-            let value = series.iter().rev().find(|(from, _)| *from <= second).map(|(_, value)| *value);
+            let value =
+                series.iter().rev().find(|(from, _)| *from <= second).map(|(_, value)| *value);
             value.filter(|_| there)
         };
-        let points: Vec<_> = instants(&query.span).into_iter().filter_map(|at| Some((at, value(at)?))).collect();
+        let points: Vec<_> =
+            instants(&query.span).into_iter().filter_map(|at| Some((at, value(at)?))).collect();
         match points.as_slice() {
             [] => Answer::Series(Vec::new()),
             _ => Answer::Series(vec![Series { labels: BTreeMap::new(), points }]),
@@ -227,7 +250,9 @@ fn instants(span: &Span) -> Vec<Timestamp> {
         Span::Range { start, end, step } => {
             let number = elapsed(*end, *start).as_millis() / step.as_millis();
             assert!(number < 11_000, "Prometheus refuses {number} points");
-            (0..=u32::try_from(number).unwrap()).map(|number| after(*start, *step * number)).collect()
+            (0..=u32::try_from(number).unwrap())
+                .map(|number| after(*start, *step * number))
+                .collect()
         }
     }
 }
