@@ -27,7 +27,7 @@ lint: ## formatting and clippy, without a warning
 
 .PHONY: test-pure
 test-pure: ## the pure crates: no IO, no clock
-	$(cargo) test -q -p mcphub-wire -p mcphub-crds -p mcphub-core -p mcphub-select -p mcphub-plan
+	$(cargo) test -q -p mcphub-hub-wire -p mcphub-crds -p mcphub-hub-protocol -p mcphub-hub-catalog -p mcphub-hub-routing -p mcphub-hub-select -p mcphub-operator-plan
 
 .PHONY: test-process
 test-process: ## hub and operator in process and as processes, with real MCP servers and clients
@@ -44,11 +44,11 @@ test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
 
 .PHONY: bench-correction
 bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
-	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-core --test real_tools -- --nocapture
+	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-hub-catalog --test real_tools -- --nocapture
 
 .PHONY: bench-views
 bench-views: ## what a caller's list of 10,000 tools costs, and judging the arguments of a call
-	$(cargo) bench -q -p mcphub-core --bench sight --bench arguments
+	$(cargo) bench -q -p mcphub-hub-catalog --bench visibility --bench arguments
 
 .PHONY: bench-selection
 bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md

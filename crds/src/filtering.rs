@@ -43,7 +43,7 @@ pub struct Filtering {
     /// Queries whose tools are known; recall on them is a metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden_questions: Vec<GoldenQuestion>,
-    /// The language model that selects or categorises.
+    /// The language model that selects or categorizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<Llm>,
 }
@@ -124,7 +124,7 @@ pub struct StaticTools {
 pub struct PromptBased {
     /// What a session shows before its first prompt. Default: MetaOnly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default_exposure: Option<Exposure>,
+    pub default_exposure: Option<DefaultExposure>,
     /// Whether meta-tools are shown. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta_tools: Option<bool>,
@@ -145,7 +145,7 @@ pub struct PromptBased {
 
 /// What a session shows before its first prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Exposure {
+pub enum DefaultExposure {
     /// Nothing.
     Zero,
     /// The meta-tools.

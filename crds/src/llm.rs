@@ -1,4 +1,4 @@
-//! The language model that selects or categorises tools.
+//! The language model that selects or categorizes tools.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::refs::KeyRef;
 use crate::values::Duration;
 
-/// The language model that selects or categorises tools.
+/// The language model that selects or categorizes tools.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Llm {

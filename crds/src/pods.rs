@@ -51,7 +51,7 @@ impl Shape for ResourceRequirements {
     const NAME: &'static str = "ResourceRequirements";
 
     // `cpu: 1` is a number in YAML; Kubernetes takes it, the typed quantity is text.
-    fn normalise(value: &mut Value) {
+    fn normalize(value: &mut Value) {
         for side in ["limits", "requests"] {
             for quantity in value
                 .get_mut(side)

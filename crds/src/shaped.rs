@@ -36,7 +36,7 @@ pub trait Shape: DeserializeOwned {
     /// Texts that rules of the CRD look at, with their greatest length.
     const OPTIONAL: &'static [(&'static str, u32)] = &[];
     /// Turns what Kubernetes takes as well into what `Self` reads.
-    fn normalise(_: &mut Value) {}
+    fn normalize(_: &mut Value) {}
 }
 
 impl<T> PodShaped<T> {
@@ -55,7 +55,7 @@ impl<T: Shape> PodShaped<T> {
     /// The value with its type. `field` is where it stands, for the error: `spec.podTemplate.tolerations[0]`.
     pub fn typed(&self, field: &str) -> Result<T, WrongShape> {
         let mut value = self.value.clone();
-        T::normalise(&mut value);
+        T::normalize(&mut value);
         serde_json::from_value(value).map_err(|cause| WrongShape {
             field: field.into(),
             shape: T::NAME,

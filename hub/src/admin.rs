@@ -18,9 +18,9 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mcphub_wire::admin::{GENERATION_PATH, Generation};
-use mcphub_wire::dataplane::Dataplane;
-use mcphub_wire::keys::KeyRing;
+use mcphub_hub_wire::admin::{GENERATION_PATH, Generation};
+use mcphub_hub_wire::dataplane::Dataplane;
+use mcphub_hub_wire::keys::KeyRing;
 use prometheus::{Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -154,8 +154,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use axum::body::Body;
-    use mcphub_wire::dataplane::SCHEMA;
-    use mcphub_wire::keys::MasterKey;
+    use mcphub_hub_wire::dataplane::SCHEMA;
+    use mcphub_hub_wire::keys::MasterKey;
     use tower::ServiceExt as _;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 
 /// Many MCP servers behind one endpoint.
 #[derive(Debug, Parser)]
@@ -122,7 +122,7 @@ pub struct Check {
     pub connect: bool,
     /// The same of tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
     #[arg(long, value_name = "FILE", conflicts_with = "connect")]
-    pub catalogue: Option<PathBuf>,
+    pub catalog: Option<PathBuf>,
 }
 
 /// `mcp-hub eval`.
@@ -173,7 +173,7 @@ pub struct Why {
     #[arg(long, value_name = "FILE", required_unless_present = "url")]
     pub config: Option<PathBuf>,
     /// Admin address of a hub that runs, instead of a config, such as <http://127.0.0.1:7001>. It answers in its own pod only.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "catalogue"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "catalog"])]
     pub url: Option<String>,
     /// The view that it is looked for in.
     #[arg(long)]
@@ -186,7 +186,7 @@ pub struct Why {
     pub prompt: Option<String>,
     /// Tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
     #[arg(long, value_name = "FILE")]
-    pub catalogue: Option<PathBuf>,
+    pub catalog: Option<PathBuf>,
 }
 
 /// `mcp-hub drain`.

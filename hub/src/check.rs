@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use mcphub_core::vendor;
-use mcphub_wire::config::HubConfig;
+use mcphub_hub_catalog::client_limits;
+use mcphub_hub_wire::config::HubConfig;
 
 use crate::args;
 use crate::listing::{self, Listed};
@@ -20,7 +20,7 @@ pub async fn run(args: &args::Check) -> anyhow::Result<()> {
         args.file.display(),
         if count == 1 { "" } else { "s" }
     );
-    let listed = match &args.catalogue {
+    let listed = match &args.catalog {
         Some(file) => Some(listing::read(&config, file)?),
         None if args.connect => Some(listing::asked(&args.file).await?),
         None => None,
@@ -31,8 +31,8 @@ pub async fn run(args: &args::Check) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout)]
 fn tools(file: &Path, config: &HubConfig, listed: &Listed) -> anyhow::Result<()> {
-    for tool in &listed.visibility.catalogue.tools {
-        let refused = vendor::told(tool);
+    for tool in &listed.visibility.catalog.tools {
+        let refused = client_limits::describe(tool);
         if !refused.is_empty() {
             println!("servers.{}: {}: {refused}", tool.server_name, tool.exposed);
         }

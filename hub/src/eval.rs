@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use mcphub_core::tokens;
-use mcphub_select::bench::{self, Question, Tool};
-use mcphub_select::{Ask, Digest, Doc, Index, Memory, Models, Read, Vector, Weights};
+use mcphub_hub_catalog::tokens;
+use mcphub_hub_select::embedded::bench::{self, Question, Tool};
+use mcphub_hub_select::embedded::{Ask, Digest, Doc, Index, Memory, Models, Read, Vector, Weights};
 use serde_json::{Value, json};
 
 use crate::args::{self, Backend};

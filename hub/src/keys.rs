@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mcphub_wire::keys::KeyRing;
-use mcphub_wire::paths;
+use mcphub_hub_wire::keys::KeyRing;
+use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 
 use crate::mounted;
@@ -42,7 +42,7 @@ fn parse(content: &[u8]) -> anyhow::Result<KeyRing> {
 
 #[cfg(test)]
 mod tests {
-    use mcphub_wire::keys::MasterKey;
+    use mcphub_hub_wire::keys::MasterKey;
 
     use super::*;
 

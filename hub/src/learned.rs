@@ -15,7 +15,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use mcphub_select::{Digest, Memory};
+use mcphub_hub_select::embedded::{Digest, Memory};
 
 use crate::llm;
 use crate::runtime::{Retry, WATCH_SECONDS};
@@ -214,7 +214,7 @@ fn is_free(lease: &Lease, pod: &str, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use mcphub_select::Vector;
+    use mcphub_hub_select::embedded::Vector;
 
     use super::*;
 

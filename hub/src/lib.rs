@@ -7,7 +7,7 @@
 //!   that both may look at.
 //! * [`eval`]: how well the embedded selector finds the tools that questions need.
 //! * [`drain`], [`install_bridge`]: what a shell would do, where the image has none.
-//! * [`llm`]: the language model that selects or categorises tools.
+//! * [`llm`]: the language model that selects or categorizes tools.
 //! * [`runtime`], [`keys`], [`admin`]: shared by `serve` and `route`: the live data plane state, the key ring, the
 //!   admin port. [`selector`]: which tools fit a prompt, with what [`learned`] says. [`mounted`]: files that Kubernetes swaps under a running pod.
 

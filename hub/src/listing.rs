@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mcphub_core::catalogue::{Catalogue, Page, ServerList};
-use mcphub_core::sight::Visibility;
-use mcphub_wire::config::HubConfig;
+use mcphub_hub_catalog::catalog::{Catalog, Page, ServerList};
+use mcphub_hub_catalog::visibility::Visibility;
+use mcphub_hub_wire::config::HubConfig;
 
 use crate::args;
 use crate::serve::{self, live::Slot};
@@ -50,8 +50,8 @@ pub async fn asked(config: &Path) -> anyhow::Result<Listed> {
     let live = serving.hub.live_after_start().await;
     let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
     let lists: Vec<_> = live.servers.iter().map(listed).collect();
-    // From these lists: the hub's own catalogue may be older, and what is not in it would be called good unseen.
-    let visibility = Visibility::of(Arc::clone(&live.config), Catalogue::of(&live.config, &lists));
+    // From these lists: the hub's own catalog may be older, and what is not in it would be called good unseen.
+    let visibility = Visibility::of(Arc::clone(&live.config), Catalog::of(&live.config, &lists));
     serving.stop().await?;
     Ok(Listed { visibility, lists })
 }
@@ -62,7 +62,7 @@ pub fn read(config: &HubConfig, file: &Path) -> anyhow::Result<Listed> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{}: cannot be read", file.display()))?;
     let answers: BTreeMap<String, &serde_json::value::RawValue> = serde_json::from_str(&text)
-        .with_context(|| format!("{}: is no catalogue; {shape}", file.display()))?;
+        .with_context(|| format!("{}: is no catalog; {shape}", file.display()))?;
     for name in answers.keys() {
         if !config.servers.iter().any(|server| server.name == *name) {
             anyhow::bail!("{}: \"{name}\" is no server of the config", file.display());
@@ -80,6 +80,6 @@ pub fn read(config: &HubConfig, file: &Path) -> anyhow::Result<Listed> {
         .iter()
         .map(|server| list(&server.name))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let catalogue = Catalogue::of(config, &lists);
-    Ok(Listed { visibility: Visibility::of(Arc::new(config.clone()), catalogue), lists })
+    let catalog = Catalog::of(config, &lists);
+    Ok(Listed { visibility: Visibility::of(Arc::new(config.clone()), catalog), lists })
 }

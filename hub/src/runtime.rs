@@ -12,8 +12,8 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use mcphub_wire::dataplane::{Dataplane, SCHEMA};
-use mcphub_wire::paths;
+use mcphub_hub_wire::dataplane::{Dataplane, SCHEMA};
+use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

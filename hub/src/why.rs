@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mcphub_core::access::Caller;
-use mcphub_core::catalogue::Tool;
-use mcphub_core::sight::Visibility;
-use mcphub_core::why::{Question, why};
-use mcphub_select::{Ask, Digest, Doc, Index, Models, Vector};
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::explain::{Question, why};
+use mcphub_hub_catalog::visibility::Visibility;
+use mcphub_hub_select::embedded::{Ask, Digest, Doc, Index, Models, Vector};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -32,7 +32,7 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         println!("{}", of_running(&args).await?);
         return Ok(());
     };
-    let listed = match &args.catalogue {
+    let listed = match &args.catalog {
         Some(file) => listing::read(&serve::read(config, true)?, file)?,
         None => listing::asked(config).await?,
     };
@@ -94,8 +94,8 @@ fn chosen(
     caller: &Caller,
     prompt: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let Some(sight) = visibility.sight(view, caller) else { return Ok(Vec::new()) };
-    let models = Models::embedded(sight.tools.len() <= MOST_ENCODED)?;
+    let Some(visible) = visibility.visible_tools(view, caller) else { return Ok(Vec::new()) };
+    let models = Models::embedded(visible.tools.len() <= MOST_ENCODED)?;
     let doc = |tool: &Arc<Tool>| -> [String; 4] {
         [
             tool.server_name.to_string(),
@@ -104,7 +104,7 @@ fn chosen(
             tool.input_schema().to_owned(),
         ]
     };
-    let texts: Vec<[String; 4]> = sight.tools.iter().map(doc).collect();
+    let texts: Vec<[String; 4]> = visible.tools.iter().map(doc).collect();
     let docs: Vec<Doc<'_>> = texts
         .iter()
         .map(|[server, name, description, schema]| Doc { server, name, description, schema })
@@ -127,7 +127,7 @@ fn chosen(
         None => ranked.fits,
     };
     let hits = ranked.hits.iter().filter(|hit| enough(hit.score));
-    Ok(hits.filter_map(|hit| Some(sight.tools.get(hit.doc)?.exposed.clone())).collect())
+    Ok(hits.filter_map(|hit| Some(visible.tools.get(hit.doc)?.exposed.clone())).collect())
 }
 
 /// The caller that `--as` describes.

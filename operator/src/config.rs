@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use mcphub_plan::snapshot;
+use mcphub_operator_plan::snapshot;
 use serde::Deserialize;
 use url::Url;
 
@@ -38,7 +38,7 @@ pub struct Prometheus {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is not there.
-    #[error("the settings can not be read")]
+    #[error("the settings cannot be read")]
     Unreadable(#[source] std::io::Error),
     /// It is no YAML of this shape.
     #[error("the settings are not understood: {0}")]
@@ -128,7 +128,7 @@ impl Server {
         })?;
         let ingest_delay = match self.ingest_delay {
             Some(delay) => Duration::try_from(delay)
-                .map_err(|_| invalid(&field("ingestDelay"), "it can not be negative"))?,
+                .map_err(|_| invalid(&field("ingestDelay"), "it cannot be negative"))?,
             None => scrape_interval,
         };
         Ok((

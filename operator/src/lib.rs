@@ -1,7 +1,7 @@
 //! The operator: watches McpHub resources and makes hubs exist, change safely and roll back.
 //!
 //! * [`run`](mod@run): starts everything and stops it in order.
-//! * [`reconcile`](mod@reconcile): one hub, from what is seen of it to what is written; every decision is in `mcphub_plan`.
+//! * [`reconcile`](mod@reconcile): one hub, from what is seen of it to what is written; every decision is in `mcphub_operator_plan`.
 //! * [`observe`], [`apply`], [`report`]: the IO around a plan.
 //! * [`stores`]: what is known of the cluster. [`lease`]: who may write.
 

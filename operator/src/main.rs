@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match start(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(error = words::of(error.as_ref()), "the operator can not run");
+            error!(error = words::of(error.as_ref()), "the operator cannot run");
             ExitCode::FAILURE
         }
     }

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use mcphub_wire::keys::{KEY_BYTES, MasterKey};
+use mcphub_hub_wire::keys::{KEY_BYTES, MasterKey};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tracing::info;
@@ -21,7 +21,7 @@ const ENTRY: &str = "master.key";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server said no.
-    #[error("Secret {NAME} can not be read or created")]
+    #[error("Secret {NAME} cannot be read or created")]
     Kube(#[source] kube::Error),
     /// Somebody else's Secret, or one that was edited.
     #[error(

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mcphub_crds::McpHub;
-use mcphub_plan::check::Flaw;
-use mcphub_plan::plan::Next;
-use mcphub_plan::snapshot::Operator;
-use mcphub_wire::keys::MasterKey;
+use mcphub_hub_wire::keys::MasterKey;
+use mcphub_operator_plan::check::Flaw;
+use mcphub_operator_plan::plan::Next;
+use mcphub_operator_plan::snapshot::Operator;
 use tokio::sync::OnceCell;
 use tracing::{Instrument as _, debug, error, info_span, warn};
 
@@ -68,13 +68,13 @@ pub enum Error {
     #[error("the master key is missing")]
     MasterKey(#[source] master_key::Error),
     /// The hub could not be seen.
-    #[error("the hub can not be observed")]
+    #[error("the hub cannot be observed")]
     Observe(#[source] observe::Error),
     /// A bug of ours: nothing was written.
     #[error("the plan breaks a rule and is not carried out")]
     Plan(#[source] Flaw),
     /// The plan was carried out in part.
-    #[error("the plan can not be carried out")]
+    #[error("the plan cannot be carried out")]
     Apply(#[source] apply::Error),
     /// Only the status is missing.
     #[error("the hub's status lags behind")]
@@ -159,7 +159,7 @@ async fn as_leader(
     let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // IO: once a process
     let snapshot = observer.snapshot(stores, name, hub, &operator, now); // IO: reads
     let snapshot = snapshot.await.map_err(Error::Observe)?;
-    let plan = mcphub_plan::plan(&snapshot); // pure, total
+    let plan = mcphub_operator_plan::plan(&snapshot); // pure, total
     plan.check(&snapshot).map_err(Error::Plan)?; // a bug of ours stops here, not in the cluster
     if plan.superseded {
         election.resign(observe::engine_number(&snapshot, "term").unwrap_or(term));

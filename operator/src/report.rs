@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use mcphub_crds::{McpHub, McpHubStatus};
-use mcphub_plan::plan::Event;
+use mcphub_operator_plan::plan::Event;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_mins(10);
 
 /// The status could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the status can not be written")]
+#[error("the status cannot be written")]
 pub struct Error(#[source] pub kube::Error);
 
 /// What reporting needs.

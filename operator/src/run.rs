@@ -43,13 +43,13 @@ pub enum Error {
     #[error("the API server's address and credentials are not known")]
     Infer(#[source] kube::config::InferConfigError),
     /// The client.
-    #[error("a client of the API server can not be made")]
+    #[error("a client of the API server cannot be made")]
     Client(#[source] kube::Error),
     /// The other clients.
-    #[error("an HTTP client can not be made")]
+    #[error("an HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
     /// Metrics.
-    #[error("metrics can not be made")]
+    #[error("metrics cannot be made")]
     Metrics(#[from] prometheus::Error),
     /// The admin port, or signals.
     #[error("the operating system refuses")]

@@ -31,6 +31,6 @@ mod tests {
     fn an_answer_of_the_api_server_is_its_message_and_code() {
         let status = Status::failure("hubs \"team\" is busy", "Conflict").with_code(409);
         let error = report::Error(kube::Error::Api(status.boxed()));
-        assert_eq!(of(&error), "the status can not be written: hubs \"team\" is busy (409)");
+        assert_eq!(of(&error), "the status cannot be written: hubs \"team\" is busy (409)");
     }
 }

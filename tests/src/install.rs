@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use mcphub_wire::paths;
+use mcphub_hub_wire::paths;
 
 use crate::cluster::{Cluster, Image};
 

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
-use mcphub_wire::dataplane::{Dataplane, Revision, Role};
-use mcphub_wire::paths;
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
+use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -31,7 +31,7 @@ run tune.py --data "$base/data" --base "$base" --mini "$mini" --out encoder.onnx
 
 # What the ranker learns from must come from a table and a transformer that have not seen the family.
 rm -f "$work"/{static,full}-* "$work/published.bin"
-dump() { cargo run -q --release -p mcphub-select --example dump -- "$@"; }
+dump() { cargo run -q --release -p mcphub-hub-select --example dump -- "$@"; }
 family() {
     local name=$1 tools=$2 at
     shift 2

@@ -15,8 +15,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
-use mcphub_select::bench::{self, Question, Tool};
-use mcphub_select::{Ask, Digest, Index, Models, Vector, Weights, feature_names, statistic_names};
+use mcphub_hub_select::embedded::bench::{self, Question, Tool};
+use mcphub_hub_select::embedded::{
+    Ask, Digest, Index, Models, Vector, Weights, feature_names, statistic_names,
+};
 
 mod files;
 
@@ -72,7 +74,7 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
 
 /// Vectors of the tools, kept in a file, as they take a minute.
 fn vectors(
-    docs: &[mcphub_select::Doc<'_>],
+    docs: &[mcphub_hub_select::embedded::Doc<'_>],
     models: &Models,
 ) -> Result<HashMap<Digest, Arc<Vector>>, Box<dyn Error>> {
     let cache = option("--vectors");
@@ -89,7 +91,10 @@ fn vectors(
         docs.iter().filter(|doc| !known.contains_key(&doc.digest())).copied().collect();
     let encoded = models.encode_docs(&missing);
     known.extend(
-        missing.iter().map(mcphub_select::Doc::digest).zip(encoded.into_iter().map(Arc::new)),
+        missing
+            .iter()
+            .map(mcphub_hub_select::embedded::Doc::digest)
+            .zip(encoded.into_iter().map(Arc::new)),
     );
     if let Some(path) = cache {
         let mut file = BufWriter::new(File::create(path)?);

@@ -1,10 +1,10 @@
-//! What the selector finds in a small catalogue of tools as they really are.
+//! What the selector finds in a small catalog of tools as they really are.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use mcphub_select::{Ask, Doc, Index, Memory, Models, Ranked};
+use mcphub_hub_select::embedded::{Ask, Doc, Index, Memory, Models, Ranked};
 use proptest::prelude::*;
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
@@ -128,7 +128,7 @@ fn a_prompt_without_words_finds_nothing_and_nothing_fits() {
 }
 
 #[test]
-fn a_catalogue_without_tools_answers_with_nothing() {
+fn a_catalog_without_tools_answers_with_nothing() {
     let index = Index::build(&[], &MODELS);
     assert_eq!((ask(&index, "anything", 5).hits, index.len()), (vec![], 0));
 }

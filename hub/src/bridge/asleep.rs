@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use mcphub_core::message::Request;
+use mcphub_hub_protocol::message::Request;
 
 /// Of the lists of one session. Beyond it, a list wakes the server.
 const MAX_BYTES: usize = 4 << 20;

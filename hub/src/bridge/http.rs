@@ -13,7 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures::stream::{self, Stream};
-use mcphub_core::message::{Message, Notification, Request, parse};
+use mcphub_hub_protocol::message::{Message, Notification, Request, parse};
 
 use super::answers;
 use super::asleep::Purpose;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use mcphub_core::message::{Upstream, parse_upstream};
+use mcphub_hub_protocol::message::{Upstream, parse_upstream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::metrics::Metrics;

@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use mcphub_core::llm::answer::{Failure, Said};
-use mcphub_core::llm::breaker::{Breaker, Leave};
-use mcphub_core::llm::question::Question;
-use mcphub_core::outcome::Outcome;
-use mcphub_wire::config;
+use mcphub_hub_protocol::outcome::Outcome;
+use mcphub_hub_select::llm::answer::{Failure, Said};
+use mcphub_hub_select::llm::breaker::{Breaker, Leave};
+use mcphub_hub_select::llm::question::Question;
+use mcphub_hub_wire::config;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcphub_core::llm::kept::{self, Entry};
-use mcphub_core::llm::question::Key;
+use mcphub_hub_select::llm::answer_cache::{self, Entry};
+use mcphub_hub_select::llm::question::Key;
 use moka::Expiry;
 use moka::future;
 
@@ -97,14 +97,15 @@ impl Cache {
             made: answer.made,
             value: answer.value.to_vec(),
         };
-        kept::write(self.answers.iter().map(entry).collect(), most)
+        answer_cache::write(self.answers.iter().map(entry).collect(), most)
     }
 
     /// Takes answers of other pods, where they are newer. How many were taken.
     pub(super) async fn import(&self, bytes: &[u8]) -> usize {
         let now = now();
         let mut taken = 0;
-        for entry in kept::read(bytes).into_iter().take(usize::try_from(MOST).unwrap_or(usize::MAX))
+        for entry in
+            answer_cache::read(bytes).into_iter().take(usize::try_from(MOST).unwrap_or(usize::MAX))
         {
             let age = Duration::from_secs(now.saturating_sub(entry.made));
             let newer =

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
-use mcphub_core::llm::answer::{Failure, Said};
-use mcphub_core::llm::question::Question;
-use mcphub_core::llm::wire::{self, Problem, Style, Usage};
-use mcphub_wire::config::{self, Provider};
-use mcphub_wire::paths::SECRETS_DIR;
+use mcphub_hub_select::llm::answer::{Failure, Said};
+use mcphub_hub_select::llm::providers::{self, Problem, Style, Usage};
+use mcphub_hub_select::llm::question::Question;
+use mcphub_hub_wire::config::{self, Provider};
+use mcphub_hub_wire::paths::SECRETS_DIR;
 use reqwest::redirect::Policy;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ impl Endpoint {
         question: &Question,
         spent: &impl Fn(Usage),
     ) -> Result<Said, Error> {
-        let styles = wire::styles(self.provider);
+        let styles = providers::styles(self.provider);
         let first = self.style.load(Ordering::Relaxed);
         let mut refused = None;
         for (position, style) in styles.iter().enumerate().skip(first) {
@@ -109,7 +109,7 @@ impl Endpoint {
         spent: &impl Fn(Usage),
     ) -> Result<Result<Said, Failure>, Error> {
         let key = self.key().await?;
-        let body = wire::body(self.provider, &self.model, style, question).to_string();
+        let body = providers::body(self.provider, &self.model, style, question).to_string();
         let request = self.client.post(self.url.clone()).headers(self.headers(&key)?).body(body);
         let mut response = request.send().await.map_err(Error::of_request)?;
         let status = response.status();
@@ -117,11 +117,15 @@ impl Endpoint {
         let answer = whole(&mut response).await;
         if status != StatusCode::OK {
             // Of a broken error the status is enough.
-            let problem =
-                wire::problem(self.provider, status.as_u16(), &answer.unwrap_or_default(), &key);
+            let problem = providers::problem(
+                self.provider,
+                status.as_u16(),
+                &answer.unwrap_or_default(),
+                &key,
+            );
             return Err(refusal(status, &headers, problem, &self.key));
         }
-        let response = wire::response(self.provider, &answer?);
+        let response = providers::response(self.provider, &answer?);
         spent(response.usage);
         *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Instant::now(), digest(&key)));
@@ -131,11 +135,11 @@ impl Endpoint {
     fn headers(&self, key: &str) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in wire::headers(self.provider) {
+        for (name, value) in providers::headers(self.provider) {
             headers.insert(*name, HeaderValue::from_static(value));
         }
         if !key.is_empty() {
-            let (name, prefix) = wire::key_header(self.provider);
+            let (name, prefix) = providers::key_header(self.provider);
             let mut value =
                 HeaderValue::from_str(&format!("{prefix}{key}")).map_err(|_| unsendable())?;
             value.set_sensitive(true);
@@ -238,7 +242,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Where questions go.
 fn address(llm: &config::Llm) -> Result<Url, Error> {
     let wrong = |what: &str| Error::Unaskable(format!("baseUrl of filtering.llm {what}"));
-    let base = llm.base_url.as_deref().or_else(|| wire::address(llm.provider));
+    let base = llm.base_url.as_deref().or_else(|| providers::address(llm.provider));
     let base = base.ok_or_else(|| {
         wrong("is missing; OpenAICompatible needs it, like https://llm.example.com/v1")
     })?;
@@ -250,7 +254,7 @@ fn address(llm: &config::Llm) -> Result<Url, Error> {
         return Err(wrong("has a name or password in it; the key belongs into apiKey"));
     }
     url.set_fragment(None);
-    let (version, path) = wire::path(llm.provider, &llm.model);
+    let (version, path) = providers::path(llm.provider, &llm.model);
     let last =
         url.path_segments().and_then(|mut segments| segments.rfind(|segment| !segment.is_empty()));
     let versioned = last.is_some_and(|last| {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mcphub_core::llm::answer::Failure;
-use mcphub_core::outcome::Outcome;
+use mcphub_hub_protocol::outcome::Outcome;
+use mcphub_hub_select::llm::answer::Failure;
 
 /// Why a language model did not answer. Nothing that its provider wrote is in it but a word, and never the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

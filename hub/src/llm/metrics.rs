@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mcphub_core::llm::breaker::State;
-use mcphub_core::llm::wire::Usage;
-use mcphub_core::outcome::Outcome;
-use mcphub_wire::config::Provider;
+use mcphub_hub_protocol::outcome::Outcome;
+use mcphub_hub_select::llm::breaker::State;
+use mcphub_hub_select::llm::providers::Usage;
+use mcphub_hub_wire::config::Provider;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,

@@ -17,10 +17,10 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use mcphub_core::routing::{self, Decision, Draw, Gone, Unavailable};
-use mcphub_core::session_id::{self, SessionClaims};
-use mcphub_wire::dataplane::Revision;
-use mcphub_wire::keys::KeyRing;
+use mcphub_hub_routing::session_id::{self, SessionClaims};
+use mcphub_hub_routing::weights::{self, Decision, Draw, Gone, Unavailable};
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_hub_wire::keys::KeyRing;
 use tokio::sync::{Semaphore, watch};
 
 use super::answers;
@@ -166,11 +166,11 @@ impl Forwarder {
         for attempt in 1..=MAX_TRIES {
             let table = self.table.load_full();
             let facts = match &request.session {
-                Some(claims) => routing::Request::Session(claims),
-                None => routing::Request::Fresh { affinity: request.affinity.as_deref() },
+                Some(claims) => weights::Request::Session(claims),
+                None => weights::Request::Fresh { affinity: request.affinity.as_deref() },
             };
             let reason =
-                match routing::decide(&table.dataplane, &table.pods, facts, draw, &unreachable) {
+                match weights::decide(&table.dataplane, &table.pods, facts, draw, &unreachable) {
                     Decision::Forward { revision, pod, failover } => {
                         let Some(live) = table.live.get(revision) else {
                             return Err(Rejected::NoPod.into());
@@ -322,7 +322,7 @@ fn is_modern(headers: &HeaderMap) -> bool {
 fn affinity(head: &Parts) -> Option<Vec<u8>> {
     let stateless = is_modern(&head.headers) || head.uri.path().starts_with("/api/");
     let credential = head.headers.get(header::AUTHORIZATION).or_else(|| head.headers.get(API_KEY));
-    credential.filter(|_| stateless).map(|value| routing::principal(value.as_bytes()))
+    credential.filter(|_| stateless).map(|value| weights::principal(value.as_bytes()))
 }
 
 impl From<Rejected> for Refusal {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 use prometheus::core::{Collector, GenericGauge};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,

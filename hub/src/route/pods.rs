@@ -12,9 +12,9 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
 use kube::{Api, Client, ResourceExt as _};
-use mcphub_core::routing::{Endpoints, Pod, Pods};
-use mcphub_wire::dataplane::{Dataplane, Revision};
-use mcphub_wire::paths;
+use mcphub_hub_routing::weights::{Endpoints, Pod, Pods};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision};
+use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 
 use crate::runtime::{Retry, WATCH_SECONDS};
@@ -67,7 +67,7 @@ pub enum Discovery {
         namespace: String,
     },
     /// Somebody else.
-    Given(watch::Receiver<Listed>),
+    LlmCategories(watch::Receiver<Listed>),
     /// Nobody: by Service name.
     None,
 }
@@ -77,7 +77,7 @@ impl Discovery {
     /// uses Service names.
     pub async fn start(self, hub: &str) -> watch::Receiver<Listed> {
         match self {
-            Self::Given(listed) => listed,
+            Self::LlmCategories(listed) => listed,
             Self::None => watch::channel(None).1,
             Self::Cluster { client, namespace } => {
                 let (sender, mut listed) = watch::channel(None);

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcphub_core::category::offered;
-use mcphub_core::llm::MAX_CANDIDATES;
-use mcphub_core::sight::Sight;
-use mcphub_wire::config::{self, Filtering};
+use mcphub_hub_catalog::category::offered;
+use mcphub_hub_catalog::visibility::VisibleTools;
+use mcphub_hub_select::llm::MAX_CANDIDATES;
+use mcphub_hub_wire::config::{self, Filtering};
 use prometheus::Registry;
 
 use super::Hit;
@@ -87,12 +87,12 @@ pub(super) fn candidates(limit: usize) -> usize {
 pub(super) async fn choose(
     llm: &Llm,
     prompt: &str,
-    sight: &Sight,
+    visible: &VisibleTools,
     hits: &[Hit],
     limit: usize,
 ) -> Result<Vec<Hit>, Error> {
     let tools: Vec<_> =
-        hits.iter().filter_map(|hit| Some((*hit, sight.tools.get(hit.position)?))).collect();
+        hits.iter().filter_map(|hit| Some((*hit, visible.tools.get(hit.position)?))).collect();
     let digests: Vec<[u8; 8]> = tools.iter().map(|(_, tool)| tool.digest.to_be_bytes()).collect();
     let candidates: Vec<Candidate<'_>> = tools
         .iter()

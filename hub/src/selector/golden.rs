@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcphub_core::sight::Sight;
-use mcphub_wire::config::GoldenQuestion;
+use mcphub_hub_catalog::visibility::VisibleTools;
+use mcphub_hub_wire::config::GoldenQuestion;
 use tokio::sync::Notify;
 
 use super::{Ask, Error, chosen};
@@ -76,12 +76,12 @@ pub(super) async fn keep(hub: Arc<Hub>) {
 
 /// `None`: a question could not be asked, so what was known stays unknown.
 async fn ask_all(hub: &Hub, live: &Live) -> Option<Golden> {
-    let sight = live.anonymous();
+    let visible = live.anonymous();
     let questions = &live.config.filtering.golden_questions;
     let mut sum = 0.0;
     let mut missed = Vec::new();
     for question in questions {
-        let found = match found(hub, &sight, question).await {
+        let found = match found(hub, &visible, question).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "a golden question could not be asked");
@@ -91,7 +91,7 @@ async fn ask_all(hub: &Hub, live: &Live) -> Option<Golden> {
         sum += found;
         missed.extend((found < 1.0).then(|| question.query.clone()));
     }
-    let exists = |tool: &&String| sight.tools.iter().any(|known| known.exposed == **tool);
+    let exists = |tool: &&String| visible.tools.iter().any(|known| known.exposed == **tool);
     let mut unknown: Vec<String> = questions
         .iter()
         .flat_map(|question| &question.tools)
@@ -106,16 +106,20 @@ async fn ask_all(hub: &Hub, live: &Live) -> Option<Golden> {
 }
 
 /// Share of the question's tools that would be chosen.
-async fn found(hub: &Hub, sight: &Arc<Sight>, question: &GoldenQuestion) -> Result<f64, Error> {
+async fn found(
+    hub: &Hub,
+    visible: &Arc<VisibleTools>,
+    question: &GoldenQuestion,
+) -> Result<f64, Error> {
     if question.tools.is_empty() {
         return Ok(1.0); // nothing is missed
     }
-    let rules = &sight.config().filtering.prompt_based;
+    let rules = &visible.config().filtering.prompt_based;
     let ranking = hub
         .selector
         .rank(Ask {
             prompt: &question.query,
-            sight,
+            visible,
             server: None,
             limit: rules.max_tools as usize,
             memory: rules.memory,
@@ -124,7 +128,7 @@ async fn found(hub: &Hub, sight: &Arc<Sight>, question: &GoldenQuestion) -> Resu
         })
         .await?;
     let chosen: HashSet<&str> = chosen(&ranking, rules)
-        .filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.as_str()))
+        .filter_map(|hit| Some(visible.tools.get(hit.position)?.exposed.as_str()))
         .collect();
     let hits = question.tools.iter().filter(|tool| chosen.contains(tool.as_str())).count();
     #[allow(clippy::cast_precision_loss)] // a handful

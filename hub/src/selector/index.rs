@@ -1,6 +1,6 @@
-//! What is searched: an index for each sight that somebody asks in.
+//! What is searched: an index for each visible that somebody asks in.
 //!
-//! One for all sights would be smaller, but the tools that a caller may not know of would then weigh on the scores of
+//! One for all visible_tools would be smaller, but the tools that a caller may not know of would then weigh on the scores of
 //! those that it may.
 
 use std::collections::HashSet;
@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use mcphub_core::catalogue::Tool;
-use mcphub_core::sight::Sight;
-use mcphub_select::{Digest, Doc, Index, Models, Vector};
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::visibility::VisibleTools;
+use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Vector};
 
-/// Most sights that are indexed at a time; the one asked in longest ago goes first.
+/// Most visible_tools that are indexed at a time; the one asked in longest ago goes first.
 const MOST: usize = 8;
 
 /// Vectors of tools by what they were made of.
 pub(super) type Vectors = DashMap<Digest, Arc<Vector>>;
 
-/// The tools of one sight, indexed. Positions are those of the sight.
+/// The tools of one visible, indexed. Positions are those of the visible.
 pub(super) struct Indexed {
-    /// Of the sight; see [`key_of`].
+    /// Of the visible; see [`key_of`].
     pub(super) key: u64,
     tools: Vec<Arc<Tool>>,
     digests: Vec<Digest>,
@@ -43,10 +43,10 @@ pub(super) fn digest_of(tool: &Tool) -> Digest {
     doc(tool).digest()
 }
 
-/// The same for sights whose tools are the same in the same order, and so have the same index.
-pub(super) fn key_of(sight: &Sight) -> u64 {
+/// The same for visible_tools whose tools are the same in the same order, and so have the same index.
+pub(super) fn key_of(visible: &VisibleTools) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for tool in &sight.tools {
+    for tool in &visible.tools {
         (tool.digest, &tool.server_name).hash(&mut hasher);
     }
     hasher.finish()
@@ -54,12 +54,21 @@ pub(super) fn key_of(sight: &Sight) -> u64 {
 
 impl Indexed {
     /// By words at once, and by the vectors that are there already.
-    pub(super) fn build(key: u64, sight: &Sight, models: &Models, vectors: &Vectors) -> Self {
-        let docs: Vec<Doc<'_>> = sight.tools.iter().map(|tool| doc(tool)).collect();
+    pub(super) fn build(
+        key: u64,
+        visible: &VisibleTools,
+        models: &Models,
+        vectors: &Vectors,
+    ) -> Self {
+        let docs: Vec<Doc<'_>> = visible.tools.iter().map(|tool| doc(tool)).collect();
         let index = Index::build(&docs, models);
         let digests = index.digests().to_vec();
-        let built =
-            Self { key, tools: sight.tools.clone(), digests, index: ArcSwap::from_pointee(index) };
+        let built = Self {
+            key,
+            tools: visible.tools.clone(),
+            digests,
+            index: ArcSwap::from_pointee(index),
+        };
         if built.digests.iter().any(|digest| vectors.contains_key(digest)) {
             built.improve(vectors);
         }
@@ -109,7 +118,7 @@ impl Indexed {
 pub(super) struct Indexes(Mutex<Vec<Arc<Indexed>>>);
 
 impl Indexes {
-    /// The index of this sight, which is used now.
+    /// The index of this visible, which is used now.
     pub(super) fn get(&self, key: u64) -> Option<Arc<Indexed>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let position = all.iter().position(|indexed| indexed.key == key)?;
@@ -132,7 +141,7 @@ impl Indexes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
-    /// Forgets those that are not of these sights, as after a change of the catalogue, and the vectors of tools that
+    /// Forgets those that are not of these visible_tools, as after a change of the catalog, and the vectors of tools that
     /// are in none.
     pub(super) fn keep(&self, keys: &[u64], vectors: &Vectors) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

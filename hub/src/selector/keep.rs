@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcphub_core::access::Caller;
-use mcphub_core::sight::Sight;
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::visibility::VisibleTools;
 
 use super::{Selector, index};
 use crate::serve::hub::Hub;
@@ -48,24 +48,24 @@ async fn obey(selector: &Selector, live: &Live) {
         Ok(models) => models,
         Err(error) => return tracing::error!(%error, "search is not there"),
     };
-    let sights = sights(live);
-    for sight in &sights {
-        if let Err(error) = selector.indexed(sight, &models).await {
+    let visible_tools = visible_tools(live);
+    for visible in &visible_tools {
+        if let Err(error) = selector.indexed(visible, &models).await {
             tracing::error!(%error, "tools are not indexed");
         }
     }
-    let keys: Vec<u64> = sights.iter().map(|sight| index::key_of(sight)).collect();
+    let keys: Vec<u64> = visible_tools.iter().map(|visible| index::key_of(visible)).collect();
     selector.indexes.keep(&keys, &selector.vectors);
     count(selector);
     selector.golden.due();
 }
 
-/// The sights that everybody has: the whole, and each view.
-fn sights(live: &Live) -> Vec<Arc<Sight>> {
+/// The visible_tools that everybody has: the whole, and each view.
+fn visible_tools(live: &Live) -> Vec<Arc<VisibleTools>> {
     let views = live.config.filtering.views.iter().map(|view| Some(view.name.as_str()));
     std::iter::once(None)
         .chain(views)
-        .filter_map(|view| live.sight(view, &Caller::anonymous()))
+        .filter_map(|view| live.visible_tools(view, &Caller::anonymous()))
         .collect()
 }
 

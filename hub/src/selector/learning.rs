@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use mcphub_select::{Digest, Memory, Vector};
+use mcphub_hub_select::embedded::{Digest, Memory, Vector};
 
 /// What was learned.
 #[derive(Default)]

@@ -49,7 +49,7 @@ impl Outcome {
     }
 }
 
-/// From 50 us, for words in a small catalogue, to the longest wait for a language model.
+/// From 50 us, for words in a small catalog, to the longest wait for a language model.
 const BUCKETS: [f64; 12] =
     [0.000_05, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0];
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcphub_select::Models;
+use mcphub_hub_select::embedded::Models;
 use tokio::sync::watch;
 
 use super::Error;

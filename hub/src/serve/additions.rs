@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mcphub_core::exposure;
+use mcphub_hub_catalog::tool_list;
 use tokio::sync::watch;
 
 /// What was added to the list of a session, or of all sessions of a view; tells of every change.
 #[derive(Debug)]
 pub struct Additions {
-    now: Mutex<exposure::Additions>,
+    now: Mutex<tool_list::Additions>,
     changes: watch::Sender<u64>,
 }
 
@@ -20,7 +20,7 @@ impl Default for Additions {
 
 impl Additions {
     /// What there is now.
-    pub fn now(&self) -> exposure::Additions {
+    pub fn now(&self) -> tool_list::Additions {
         self.lock().clone()
     }
 
@@ -50,7 +50,7 @@ impl Additions {
         self.changes.send_modify(|number| *number += 1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, exposure::Additions> {
+    fn lock(&self) -> MutexGuard<'_, tool_list::Additions> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,29 +5,29 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use futures::stream::{self, StreamExt as _};
-use mcphub_core::arguments::correction::{self, Correction};
-use mcphub_core::catalogue::Tool;
-use mcphub_core::era::Era;
-use mcphub_core::message::{Message, Request, parse};
-use mcphub_core::meta::MetaTool;
-use mcphub_core::outcome::{self, Ending};
-use mcphub_core::{object, rewrite};
+use mcphub_hub_catalog::arguments::correction::{self, Correction};
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::meta_tools::MetaTool;
+use mcphub_hub_protocol::message::{Message, Request, parse};
+use mcphub_hub_protocol::outcome::{self, Ending};
+use mcphub_hub_protocol::version::ProtocolVersion;
+use mcphub_hub_protocol::{json_splice, rewrite};
 
 use super::hub::{Hub, anonymous};
 use super::judging::{self, Judged};
 use super::mcp::{Answer, Ctx, Measured};
 use super::meta;
 use super::metrics::ToolMetrics;
-use super::modern;
 use super::seen::Seen;
 use super::sessions::UnderWay;
+use super::stateless;
 use super::upstream::{Call, Caller, Error, Event, Exchange};
 
 /// A call on its way; what is counted of it is counted when it ends or is dropped.
 struct Calling {
     server: String,
     id: String,
-    era: Era,
+    version: ProtocolVersion,
     progress_token: Option<String>,
     began: Instant,
     tool: Option<ToolMetrics>,
@@ -54,28 +54,28 @@ pub async fn answer(
     request: &Request<'_>,
     measured: Measured,
 ) -> Answer {
-    let Some(name) = request.params.name.and_then(object::unquoted) else {
+    let Some(name) = request.params.name.and_then(json_splice::unquoted) else {
         return refused(ctx, request, measured, "Invalid params: name is missing");
     };
     let Some(seen) = Seen::of(hub, hub.live(), ctx.view.as_deref(), ctx.session.as_deref()) else {
         return unknown(ctx, request, measured, &name);
     };
     if ctx.counted {
-        hub.metrics.list_cost.called(&seen.sight, &seen.exposure, &name);
+        hub.metrics.list_cost.called(&seen.visible, &seen.tool_list, &name);
     }
-    if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.exposure.has(*tool)) {
+    if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.tool_list.has(*tool)) {
         return meta::answer(tool, hub, ctx, headers, request, seen, measured).await;
     }
-    if seen.exposure.dispatcher(&name).is_some() {
+    if seen.tool_list.dispatcher(&name).is_some() {
         return meta::hierarchy::answer(&name, hub, ctx, headers, request, seen, measured).await;
     }
-    let Some(position) = seen.sight.find(&name) else {
+    let Some(position) = seen.visible.find(&name) else {
         return unknown(ctx, request, measured, &name);
     };
-    if let (Some(session), Some(tool)) = (&ctx.session, seen.sight.tools.get(position)) {
+    if let (Some(session), Some(tool)) = (&ctx.session, seen.visible.tools.get(position)) {
         let additions = hub.additions(session);
         // What is called is wanted: it comes into the list, and stays there while others go.
-        if seen.exposure.lists(position) {
+        if seen.tool_list.lists(position) {
             additions.used(&tool.exposed);
         } else {
             additions.add(&tool.exposed);
@@ -90,7 +90,7 @@ pub async fn answer(
 pub struct Direct<'a> {
     /// What the caller sees.
     pub seen: Seen,
-    /// Position of the tool in the sight.
+    /// Position of the tool in the visible.
     pub position: usize,
     /// By a meta-tool: the caller's headers are that one's.
     pub dispatched: bool,
@@ -110,7 +110,7 @@ pub async fn direct(
     measured: Measured,
 ) -> Answer {
     let Direct { seen, position, dispatched, selection, correction } = what;
-    let tool = seen.sight.tools.get(position);
+    let tool = seen.visible.tools.get(position);
     let token = request.params.meta.as_ref().and_then(|meta| meta.progress_token);
     let teaches = |id: &str| {
         Some(Teaches { hub: Arc::clone(hub), id: id.to_owned(), tool: Arc::clone(tool?) })
@@ -118,22 +118,22 @@ pub async fn direct(
     let mut calling = Calling {
         server: String::new(),
         id: request.id.to_owned(),
-        era: ctx.era,
+        version: ctx.version,
         progress_token: token.filter(|_| ctx.streams).map(str::to_owned),
         began: Instant::now(),
-        tool: seen.live.metrics_of(&seen.sight, position).filter(|_| ctx.counted).cloned(),
+        tool: seen.live.metrics_of(&seen.visible, position).filter(|_| ctx.counted).cloned(),
         measured: Some(measured),
         under_way: ctx.session.as_ref().map(|session| session.begin(request.id)),
         teaches: selection.and_then(teaches),
         corrections: correction.into_iter().collect(),
     };
     let Some(tool) = tool else { return calling.bug() };
-    if ctx.era == Era::Modern
+    if ctx.version == ProtocolVersion::Stateless
         && !dispatched
-        && let Err(error) = modern::check_mirrored(headers, tool, &request.params)
+        && let Err(error) = stateless::check_mirrored(headers, tool, &request.params)
     {
         calling.end(Ending::Refused);
-        return Answer::error(ctx.era, request.id, &error, -32020);
+        return Answer::error(ctx.version, request.id, &error, -32020);
     }
     match hub.judge(tool, request.params.arguments) {
         Judged::Passed => send(&seen, position, ctx, request, calling).await,
@@ -162,8 +162,8 @@ async fn send(
     request: &Request<'_>,
     mut calling: Calling,
 ) -> Answer {
-    // The sight was made of these servers, so both are there.
-    let Some(tool) = seen.sight.tools.get(position) else { return calling.bug() };
+    // The visible was made of these servers, so both are there.
+    let Some(tool) = seen.visible.tools.get(position) else { return calling.bug() };
     let Some(upstream) = seen.live.servers.get(tool.server).and_then(|slot| slot.upstream()) else {
         return calling.bug();
     };
@@ -189,7 +189,7 @@ async fn send(
 
 fn refused(ctx: &Ctx, request: &Request<'_>, measured: Measured, message: &str) -> Answer {
     measured.end(Ending::Refused);
-    Answer::error(ctx.era, request.id, &rewrite::error(-32602, message), -32602)
+    Answer::error(ctx.version, request.id, &rewrite::error(-32602, message), -32602)
 }
 
 impl Calling {
@@ -234,7 +234,7 @@ impl Calling {
                 Ok(Event::Result(result)) => return Next::Last(self.result(&result)),
                 Ok(Event::Error(error, code)) => {
                     self.end(Ending::UpstreamRefused { code });
-                    return Next::Last(Answer::error(self.era, &self.id, &error, code));
+                    return Next::Last(Answer::error(self.version, &self.id, &error, code));
                 }
                 Err(error) => return Next::Last(self.failed(&error)),
             }
@@ -258,7 +258,7 @@ impl Calling {
             (!self.corrections.is_empty()).then(|| correction::told(result, &self.corrections));
         Answer::result(
             &self.id,
-            &rewrite::result_for(self.era, told.as_deref().unwrap_or(result), &head),
+            &rewrite::result_for(self.version, told.as_deref().unwrap_or(result), &head),
         )
     }
 
@@ -272,7 +272,7 @@ impl Calling {
     fn bug(&mut self) -> Answer {
         tracing::error!("a visible tool has no server");
         self.end(Ending::Bug);
-        Answer::error(self.era, &self.id, &rewrite::error(-32603, "Internal error"), -32603)
+        Answer::error(self.version, &self.id, &rewrite::error(-32603, "Internal error"), -32603)
     }
 
     fn cancelled(&mut self) -> Answer {
@@ -283,7 +283,7 @@ impl Calling {
     fn tool_error(&self, message: &str) -> Answer {
         let result = rewrite::tool_error(message);
         let head = rewrite::ResultHead::default();
-        Answer::result(&self.id, &rewrite::result_for(self.era, &result, &head))
+        Answer::result(&self.id, &rewrite::result_for(self.version, &result, &head))
     }
 
     fn waited(&mut self, since: Instant) {

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mcphub_core::catalogue::Tool;
-use mcphub_core::category::{Given, offered};
-use mcphub_wire::config::Filtering;
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::category::{LlmCategories, offered};
+use mcphub_hub_wire::config::Filtering;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// What the language model said.
 #[derive(Default)]
 pub struct Categories {
-    said: ArcSwap<(Option<Source>, Arc<Given>)>,
+    said: ArcSwap<(Option<Source>, Arc<LlmCategories>)>,
     /// A caller came: without prewarming that is when the model is asked.
     wanted: AtomicBool,
     wake: Notify,
@@ -54,7 +54,7 @@ impl Source {
 
 impl Categories {
     /// What holds for this config.
-    pub fn given(&self, filtering: &Filtering) -> Arc<Given> {
+    pub fn given(&self, filtering: &Filtering) -> Arc<LlmCategories> {
         let said = self.said.load();
         let holds = said.0.is_some() && said.0 == Source::of(filtering);
         if holds { Arc::clone(&said.1) } else { Arc::default() }
@@ -150,8 +150,9 @@ struct Run<'r> {
 impl Run<'_> {
     /// Puts in force what is kept of earlier answers, and then, where it may ask, what the model answers.
     async fn go(&self, asks: bool) -> Result<(), Error> {
-        let mut given = Given::clone(&self.hub.categories.given(&self.live.config.filtering));
-        given.keep(&self.live.visibility.catalogue);
+        let mut given =
+            LlmCategories::clone(&self.hub.categories.given(&self.live.config.filtering));
+        given.keep(&self.live.visibility.catalog);
         for tools in by_server(&self.missing(&given)) {
             let (kept, _) = self.ask(tools, false).await;
             self.note(&mut given, tools, &kept);
@@ -160,7 +161,7 @@ impl Run<'_> {
         if asks { self.ask_all(&mut given).await } else { Ok(()) }
     }
 
-    async fn ask_all(&self, given: &mut Given) -> Result<(), Error> {
+    async fn ask_all(&self, given: &mut LlmCategories) -> Result<(), Error> {
         let mut failed = Ok(());
         let mut published = Instant::now();
         for tools in by_server(&self.missing(given)) {
@@ -188,7 +189,7 @@ impl Run<'_> {
     }
 
     /// Tools of which nothing is known, those of one server in a row.
-    fn missing(&self, given: &Given) -> Vec<&Arc<Tool>> {
+    fn missing(&self, given: &LlmCategories) -> Vec<&Arc<Tool>> {
         self.live.visibility.undecided().filter(|tool| !given.knows(tool)).collect()
     }
 
@@ -212,13 +213,13 @@ impl Run<'_> {
             })
             .collect();
         if asks {
-            self.llm.categorise(&candidates, &categories).await
+            self.llm.categorize(&candidates, &categories).await
         } else {
             (self.llm.known(&candidates, &categories).await, Ok(()))
         }
     }
 
-    fn note(&self, given: &mut Given, tools: &[&Arc<Tool>], said: &[Option<Verdict>]) {
+    fn note(&self, given: &mut LlmCategories, tools: &[&Arc<Tool>], said: &[Option<Verdict>]) {
         for (tool, verdict) in tools.iter().zip(said) {
             match verdict {
                 None => {}
@@ -231,7 +232,7 @@ impl Run<'_> {
     }
 
     /// Puts it in force, if it is anything else than what is.
-    fn publish(&self, given: &Given) {
+    fn publish(&self, given: &LlmCategories) {
         let categories = &self.hub.categories;
         if *categories.given(&self.live.config.filtering) != *given {
             categories.said.store(Arc::new((Some(self.source.clone()), Arc::new(given.clone()))));

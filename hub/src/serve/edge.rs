@@ -17,7 +17,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use mcphub_core::rewrite;
+use mcphub_hub_protocol::rewrite;
 
 use super::hub::Hub;
 use super::{mcp, rest};

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
-use mcphub_core::exposure::Asker;
-use mcphub_wire::config::{FilterMode, Filtering, ServerFilter};
+use mcphub_hub_catalog::tool_list::ListScope;
+use mcphub_hub_wire::config::{FilterMode, Filtering, ServerFilter};
 use serde_json::{Value, json};
 
 use super::edge;
@@ -24,7 +24,7 @@ pub struct CategoryCache {
 }
 
 impl CategoryCache {
-    /// Notes what a new catalogue wanted: of its tools, so many were known before and so many are now.
+    /// Notes what a new catalog wanted: of its tools, so many were known before and so many are now.
     pub fn wanted(&self, before: usize, after: usize) {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         if after > 0 {
@@ -59,8 +59,8 @@ pub async fn fixed(State(hub): State<Arc<Hub>>, method: Method) -> Response {
 fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
     let filtering = &live.config.filtering;
     let total: usize = live.listed.iter().sum();
-    let sight = live.anonymous();
-    let exposed = sight.exposure(Asker::Stateless).listed();
+    let visible = live.anonymous();
+    let exposed = visible.tool_list(ListScope::Stateless).listed();
     let filtered = total.saturating_sub(exposed);
     json!({
         "enabled": filters(&live.config.access, filtering),
@@ -69,12 +69,12 @@ fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
         "filteredTools": filtered,
         "exposedTools": exposed,
         "filterRate": ratio(count(filtered), count(total)),
-        "unlistedTools": sight.tools.len().saturating_sub(exposed),
-        "deniedTools": total.saturating_sub(sight.tools.len()),
+        "unlistedTools": visible.tools.len().saturating_sub(exposed),
+        "deniedTools": total.saturating_sub(visible.tools.len()),
         "serverFilterMode": server_filter(filtering.mode, &filtering.servers),
         "allowedServers": filtering.servers.allow,
         "allowedCategories": filtering.categories.expose,
-        "categoryCacheSize": live.categorised(),
+        "categoryCacheSize": live.categorized(),
         "cacheHitRate": hub.metrics.category_cache.hit_rate(),
         "llmCacheSize": llm.llm_cache.size,
         "llmCacheHitRate": llm.llm_cache.hit_rate,
@@ -86,7 +86,7 @@ fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
 }
 
 /// Whether anything can be denied or unlisted.
-fn filters(access: &[mcphub_wire::config::AccessRule], filtering: &Filtering) -> bool {
+fn filters(access: &[mcphub_hub_wire::config::AccessRule], filtering: &Filtering) -> bool {
     filtering.mode != FilterMode::None || filtering.tool_budget.is_some() || !access.is_empty()
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use mcphub_core::flags;
-use mcphub_core::message::Params;
-use mcphub_core::session_id::{self, Json, SessionClaims};
-use mcphub_core::sight::Shape;
-use mcphub_wire::config::{HubConfig, Server};
-use mcphub_wire::dataplane::{Dataplane, Revision};
-use mcphub_wire::flags::HIERARCHICAL_TOOLS;
-use mcphub_wire::keys::KeyRing;
+use mcphub_hub_catalog::flags;
+use mcphub_hub_catalog::visibility::Shape;
+use mcphub_hub_protocol::message::Params;
+use mcphub_hub_routing::session_id::{self, Json, SessionClaims};
+use mcphub_hub_wire::config::{HubConfig, Server};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision};
+use mcphub_hub_wire::flags::HIERARCHICAL_TOOLS;
+use mcphub_hub_wire::keys::KeyRing;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -360,7 +360,7 @@ fn slots(config: &HubConfig, before: &[Slot], changed: &Arc<Notify>) -> Vec<Slot
     };
     let start = |server: &Server| {
         let base = match server.isolation {
-            mcphub_wire::config::Isolation::Shared => Key::Pod,
+            mcphub_hub_wire::config::Isolation::Shared => Key::Pod,
             _ => Key::Principal(anonymous()),
         };
         match Upstream::start(server.clone(), config, base, Arc::clone(changed)) {

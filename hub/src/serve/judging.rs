@@ -1,17 +1,19 @@
 //! What is done with the arguments of a call before its server sees them: validated, corrected, refused, each where its
-//! flag is on. Decisions are in `mcphub_core::arguments`; here are the compiled schemas and the counters.
+//! flag is on. Decisions are in `mcphub_hub_catalog::arguments`; here are the compiled schemas and the counters.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use mcphub_core::arguments::cache::{self, Compiled, Schemas};
-use mcphub_core::arguments::correction::{Correction, Kind};
-use mcphub_core::arguments::schema::Schema;
-use mcphub_core::arguments::{self, OUTCOMES, Rules, UNUSABLE, Verdict, explain, problem};
-use mcphub_core::catalogue::Tool;
-use mcphub_core::message::{Params, Request};
-use mcphub_core::object::Edits;
-use mcphub_wire::flags::{AUTO_CORRECTION, ENHANCED_ERROR_MESSAGES, ENUM_DESCRIPTIONS_VALIDATION};
+use mcphub_hub_catalog::arguments::cache::{self, Compiled, Schemas};
+use mcphub_hub_catalog::arguments::correction::{Correction, Kind};
+use mcphub_hub_catalog::arguments::schema::Schema;
+use mcphub_hub_catalog::arguments::{self, OUTCOMES, Rules, UNUSABLE, Verdict, explain, problem};
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_protocol::json_splice::Edits;
+use mcphub_hub_protocol::message::{Params, Request};
+use mcphub_hub_wire::flags::{
+    AUTO_CORRECTION, ENHANCED_ERROR_MESSAGES, ENUM_DESCRIPTIONS_VALIDATION,
+};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::hub::Hub;

@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use mcphub_core::exposure::{Asker, Exposure};
-use mcphub_core::sight::{Sight, Visibility};
+use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
+use mcphub_hub_catalog::visibility::{Visibility, VisibleTools};
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
 use super::hub::Hub;
@@ -47,47 +47,47 @@ impl ListCost {
     }
 
     /// Counts a list that a client got.
-    pub fn listed(&self, sight: &Sight, exposure: &Exposure) {
+    pub fn listed(&self, visible: &VisibleTools, tool_list: &ToolList) {
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::ptr::eq(counting.counted.as_ptr(), Arc::as_ptr(sight.visibility())) {
-            self.saved.inc_by(saved(sight.visibility(), exposure));
+        if std::ptr::eq(counting.counted.as_ptr(), Arc::as_ptr(visible.visibility())) {
+            self.saved.inc_by(saved(visible.visibility(), tool_list));
         } else {
             counting.waiting += 1;
         }
     }
 
     /// Counts a call by name of a tool that exists and is not in the caller's list: `listed` is what
-    /// [`Exposure::lists`] says of it, `None` for one that the caller may not know of.
-    pub fn called(&self, sight: &Sight, exposure: &Exposure, name: &str) {
-        let hidden = match sight.find(name) {
-            Some(position) => !exposure.lists(position),
-            None => sight.visibility().catalogue.place(name).is_some(),
+    /// [`ToolList::lists`] says of it, `None` for one that the caller may not know of.
+    pub fn called(&self, visible: &VisibleTools, tool_list: &ToolList, name: &str) {
+        let hidden = match visible.find(name) {
+            Some(position) => !tool_list.lists(position),
+            None => visible.visibility().catalog.place(name).is_some(),
         };
         if hidden {
             self.hidden_calls.inc();
         }
     }
 
-    fn count(&self, sight: &Sight) {
-        let exposure = sight.exposure(Asker::Stateless);
-        let saved = saved(sight.visibility(), &exposure);
-        self.tokens.set(exposure.tokens().into());
+    fn count(&self, visible: &VisibleTools) {
+        let tool_list = visible.tool_list(ListScope::Stateless);
+        let saved = saved(visible.visibility(), &tool_list);
+        self.tokens.set(tool_list.tokens().into());
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        counting.counted = Arc::downgrade(sight.visibility());
+        counting.counted = Arc::downgrade(visible.visibility());
         self.saved.inc_by(saved * std::mem::take(&mut counting.waiting));
     }
 }
 
-fn saved(visibility: &Visibility, exposure: &Exposure) -> u64 {
-    visibility.unfiltered_tokens().saturating_sub(exposure.tokens().into())
+fn saved(visibility: &Visibility, tool_list: &ToolList) -> u64 {
+    visibility.unfiltered_tokens().saturating_sub(tool_list.tokens().into())
 }
 
 /// Counts what is in force, and every later state, on a thread of its own.
 pub async fn keep(hub: Arc<Hub>) {
     let mut live = hub.subscribe();
     loop {
-        let (sight, counter) = (live.borrow_and_update().anonymous(), Arc::clone(&hub));
-        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&sight))
+        let (visible, counter) = (live.borrow_and_update().anonymous(), Arc::clone(&hub));
+        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&visible))
             .await
             .is_err()
         {

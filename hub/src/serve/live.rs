@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcphub_core::access::Caller;
-use mcphub_core::catalogue::Catalogue;
-use mcphub_core::category::Given;
-use mcphub_core::sight::{Shape, Sight, Visibility};
-use mcphub_wire::config::HubConfig;
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::catalog::Catalog;
+use mcphub_hub_catalog::category::LlmCategories;
+use mcphub_hub_catalog::visibility::{Shape, Visibility, VisibleTools};
+use mcphub_hub_wire::config::HubConfig;
 
 use super::metrics::{Metrics, ToolMetrics};
 use super::upstream::{Status, Upstream};
@@ -21,18 +21,18 @@ pub struct Live {
     pub config: Arc<HubConfig>,
     /// The servers of the config, in its order.
     pub servers: Vec<Slot>,
-    /// Tools that each server listed, before filtering. Of the moment of the catalogue: a server that has listed since
+    /// Tools that each server listed, before filtering. Of the moment of the catalog: a server that has listed since
     /// would make tools look denied that are only not there yet.
     pub listed: Vec<usize>,
     /// What clients may know of.
     pub visibility: Arc<Visibility>,
-    /// The counters of each tool of the catalogue; `None` for those that nobody may know of.
+    /// The counters of each tool of the catalog; `None` for those that nobody may know of.
     pub tool_metrics: Vec<Option<ToolMetrics>>,
-    sights: Mutex<Sights>,
+    visible_tools: Mutex<Sights>,
 }
 
 /// Sights by view and caller.
-type Sights = HashMap<(Option<String>, String), Arc<Sight>>;
+type Sights = HashMap<(Option<String>, String), Arc<VisibleTools>>;
 
 /// A server of the config.
 #[derive(Clone)]
@@ -78,58 +78,59 @@ impl Live {
             .iter()
             .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
             .collect();
-        let mut catalogue = Catalogue::of(&config, &lists);
+        let mut catalog = Catalog::of(&config, &lists);
         if let Some(before) = before {
-            catalogue = catalogue.keeping(&before.visibility.catalogue);
+            catalog = catalog.keeping(&before.visibility.catalog);
         }
-        for tool in catalogue.renamed(&config) {
+        for tool in catalog.renamed(&config) {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
-        let known = before
-            .map_or(0, |before| categorised(&catalogue, before.visibility.categories.given()));
-        let visibility = Visibility::with(Arc::clone(&config), catalogue, shape);
+        let known =
+            before.map_or(0, |before| categorized(&catalog, before.visibility.categories.given()));
+        let visibility = Visibility::with(Arc::clone(&config), catalog, shape);
         metrics
             .category_cache
-            .wanted(known, categorised(&visibility.catalogue, visibility.categories.given()));
+            .wanted(known, categorized(&visibility.catalog, visibility.categories.given()));
         let up: Vec<bool> =
             servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
         let listed: Vec<usize> =
             lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
         let tool_metrics = metrics.tools(&visibility, &up, &listed);
-        Self { config, servers, listed, visibility, tool_metrics, sights: Mutex::default() }
+        Self { config, servers, listed, visibility, tool_metrics, visible_tools: Mutex::default() }
     }
 
     /// What a caller may know of through a view. `None`: there is no such view.
-    pub fn sight(&self, view: Option<&str>, caller: &Caller) -> Option<Arc<Sight>> {
+    pub fn visible_tools(&self, view: Option<&str>, caller: &Caller) -> Option<Arc<VisibleTools>> {
         let key = (view.map(str::to_owned), caller.key());
-        let kept = || self.sights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sight) = kept().get(&key) {
-            return Some(Arc::clone(sight));
+        let kept = || self.visible_tools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(visible) = kept().get(&key) {
+            return Some(Arc::clone(visible));
         }
         // Made without the lock: it may take a millisecond, and others have theirs already.
-        let sight = Arc::new(self.visibility.sight(view, caller)?);
-        let mut sights = kept();
-        if sights.len() >= MOST_SIGHTS {
-            sights.clear();
+        let visible = Arc::new(self.visibility.visible_tools(view, caller)?);
+        let mut visible_tools = kept();
+        if visible_tools.len() >= MOST_SIGHTS {
+            visible_tools.clear();
         }
-        Some(Arc::clone(sights.entry(key).or_insert(sight)))
+        Some(Arc::clone(visible_tools.entry(key).or_insert(visible)))
     }
 
     /// What everybody may know of without a view.
-    pub fn anonymous(&self) -> Arc<Sight> {
+    pub fn anonymous(&self) -> Arc<VisibleTools> {
         let caller = Caller::anonymous();
-        self.sight(None, &caller).unwrap_or_else(|| Arc::new(self.visibility.whole(&caller)))
+        self.visible_tools(None, &caller)
+            .unwrap_or_else(|| Arc::new(self.visibility.whole(&caller)))
     }
 
-    /// The counters of the tool at this position of a sight.
-    pub fn metrics_of(&self, sight: &Sight, position: usize) -> Option<&ToolMetrics> {
-        self.tool_metrics.get(sight.place(position)?)?.as_ref()
+    /// The counters of the tool at this position of a visible.
+    pub fn metrics_of(&self, visible: &VisibleTools, position: usize) -> Option<&ToolMetrics> {
+        self.tool_metrics.get(visible.place(position)?)?.as_ref()
     }
 
     /// How many tools have a category that was found by words or by a language model.
-    pub fn categorised(&self) -> usize {
-        categorised(&self.visibility.catalogue, self.visibility.categories.given())
+    pub fn categorized(&self) -> usize {
+        categorized(&self.visibility.catalog, self.visibility.categories.given())
     }
 
     /// Whether a server that is not disabled has not been reached yet.
@@ -138,6 +139,6 @@ impl Live {
     }
 }
 
-fn categorised(catalogue: &Catalogue, given: &Given) -> usize {
-    catalogue.tools.iter().filter(|tool| tool.is_categorised() || given.knows(tool)).count()
+fn categorized(catalog: &Catalog, given: &LlmCategories) -> usize {
+    catalog.tools.iter().filter(|tool| tool.is_categorized() || given.knows(tool)).count()
 }

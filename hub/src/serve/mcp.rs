@@ -9,10 +9,10 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderN
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{BoxStream, StreamExt as _};
-use mcphub_core::era::{self, Era, Signs};
-use mcphub_core::message::{self, Body as Parsed, Message};
-use mcphub_core::outcome::{self, Ending};
-use mcphub_core::{rewrite, sse};
+use mcphub_hub_protocol::message::{self, Body as Parsed, Message};
+use mcphub_hub_protocol::outcome::{self, Ending};
+use mcphub_hub_protocol::version::{self, ProtocolVersion, VersionHints};
+use mcphub_hub_protocol::{rewrite, sse};
 use tokio::sync::watch;
 
 use super::edge;
@@ -20,9 +20,9 @@ use super::hub::{Hub, anonymous};
 use super::live::Live;
 use super::methods;
 use super::metrics;
-use super::modern;
 use super::places::Place;
 use super::sessions::Session;
+use super::stateless;
 
 /// Names the session, both ways.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -41,7 +41,7 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 #[derive(Clone)]
 pub struct Ctx {
     /// The protocol that the request speaks.
-    pub era: Era,
+    pub version: ProtocolVersion,
     /// Its legacy session, where there is one.
     pub session: Option<Arc<Session>>,
     /// The view whose path it came on.
@@ -76,9 +76,9 @@ impl Answer {
     }
 
     /// An error. The modern protocol shows some of them in the HTTP status.
-    pub fn error(era: Era, id: &str, error: &str, code: i64) -> Self {
+    pub fn error(version: ProtocolVersion, id: &str, error: &str, code: i64) -> Self {
         Self::One {
-            status: modern::status(era, code),
+            status: stateless::status(version, code),
             text: rewrite::error_response(Some(id), error),
             session: None,
         }
@@ -201,9 +201,9 @@ async fn one(
             return answer;
         }
     };
-    if ctx.era == Era::Modern
+    if ctx.version == ProtocolVersion::Stateless
         && let Message::Request(request) = &message
-        && let Err(refusal) = modern::check(headers, request)
+        && let Err(refusal) = stateless::check(headers, request)
     {
         Measured::begin(hub, &request.method, &ctx).end(Ending::Refused);
         return refusal;
@@ -218,7 +218,7 @@ async fn one(
     }
 }
 
-/// Era and session of a message.
+/// ProtocolVersion and session of a message.
 fn context(
     hub: &Hub,
     view: Option<String>,
@@ -239,13 +239,14 @@ fn context(
     let session = session_id
         .and_then(|id| hub.sessions.get(id, view.as_deref(), anonymous(), Instant::now()));
     let meta_version = meta.and_then(|meta| meta.protocol_version.as_deref());
-    let signs = Signs {
+    let signs = VersionHints {
         initialize,
         session: session.as_ref().map(|session| session.version),
         meta: meta_version,
         header: header(headers, PROTOCOL_VERSION),
     };
-    let era = era::of(signs).map_err(|unsupported| modern::unsupported(id, &unsupported))?;
+    let version = version::of_request(signs)
+        .map_err(|unsupported| stateless::unsupported(id, &unsupported))?;
     let refuse = |status, message: &str| {
         Err(Answer::One {
             status,
@@ -253,7 +254,7 @@ fn context(
             session: None,
         })
     };
-    if let Era::Legacy(_) = era
+    if let ProtocolVersion::Stateful(_) = version
         && session.is_none()
         && !initialize
     {
@@ -267,7 +268,7 @@ fn context(
             );
         }
     }
-    Ok(Ctx { era, session, view, streams: accepts(headers).events, counted: true })
+    Ok(Ctx { version, session, view, streams: accepts(headers).events, counted: true })
 }
 
 /// A batch of 2025-03-26: each message on its own, one array of responses.
@@ -284,7 +285,12 @@ async fn batch(
                 refused(hub);
                 let error =
                     rewrite::error(-32600, "Invalid request: initialize must not be in a batch");
-                Answer::error(Era::Legacy(era::UNSAID), request.id, &error, -32600)
+                Answer::error(
+                    ProtocolVersion::Stateful(version::ASSUMED),
+                    request.id,
+                    &error,
+                    -32600,
+                )
             }
             Ok(message) => one(hub, view.map(str::to_owned), headers, message).await,
             Err(error) => {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use mcphub_core::era::{self, Era};
-use mcphub_core::message::{Notification, Request};
-use mcphub_core::outcome::Ending;
-use mcphub_core::{instructions, object, rewrite};
+use mcphub_hub_catalog::instructions;
+use mcphub_hub_protocol::message::{Notification, Request};
+use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::version::{self, ProtocolVersion};
+use mcphub_hub_protocol::{json_splice, rewrite};
 
 use super::call;
 use super::hub::Hub;
@@ -32,7 +33,7 @@ pub async fn answer(
     if ctx.counted {
         hub.categories.want();
     }
-    match (&*request.method, ctx.era) {
+    match (&*request.method, ctx.version) {
         ("tools/call", _) => call::answer(hub, ctx, headers, &request, measured).await,
         ("tools/list", _) => list(hub, ctx, &request, measured).await,
         ("initialize", _) => {
@@ -43,14 +44,14 @@ pub async fn answer(
             measured.end(Ending::Result);
             discover(hub, ctx, &request).await
         }
-        ("ping", Era::Legacy(_)) => {
+        ("ping", ProtocolVersion::Stateful(_)) => {
             measured.end(Ending::Result);
             Answer::result(request.id, "{}")
         }
-        (method, era) => {
+        (method, version) => {
             measured.end(Ending::Refused);
             let error = rewrite::error(-32601, &format!("Method not found: {method}"));
-            Answer::error(era, request.id, &error, -32601)
+            Answer::error(version, request.id, &error, -32601)
         }
     }
 }
@@ -67,7 +68,7 @@ pub fn note(hub: &Arc<Hub>, ctx: &Ctx, notification: &Notification<'_>) {
 
 async fn initialize(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer {
     let params = &request.params;
-    let version = era::negotiate(params.protocol_version.as_deref());
+    let version = version::negotiate(params.protocol_version.as_deref());
     let session = hub.open_session(ctx, version, params);
     let instructions = instructions(hub, ctx, Some(&session)).await;
     let result = format!(
@@ -82,7 +83,7 @@ async fn initialize(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer 
 }
 
 async fn discover(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>) -> Answer {
-    let versions: Vec<String> = era::supported().map(object::quoted).collect();
+    let versions: Vec<String> = version::supported().map(json_splice::quoted).collect();
     let instructions = instructions(hub, ctx, None).await;
     let scope = if hub.live().config.access.is_empty() { "public" } else { "private" };
     let result = format!(
@@ -109,7 +110,7 @@ async fn instructions(hub: &Hub, ctx: &Ctx, session: Option<&Session>) -> String
         .collect();
     let said: Vec<(&str, &str)> =
         said.iter().map(|(name, text)| (name.as_str(), &**text)).collect();
-    object::quoted(&instructions::instructions(&seen.sight, &seen.exposure, &said))
+    json_splice::quoted(&instructions::instructions(&seen.visible, &seen.tool_list, &said))
 }
 
 async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measured) -> Answer {
@@ -118,30 +119,30 @@ async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measur
     let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), ctx.session.as_deref()) else {
         measured.end(Ending::Refused);
         let error = rewrite::error(-32600, "this view is not there any more");
-        return Answer::error(ctx.era, request.id, &error, -32600);
+        return Answer::error(ctx.version, request.id, &error, -32600);
     };
     let cursor = request.params.cursor.filter(|cursor| *cursor != "null");
-    let cursor = cursor.map(|cursor| object::unquoted(cursor).unwrap_or_default());
-    let Some((page, next)) = seen.exposure.page(cursor.as_deref()) else {
+    let cursor = cursor.map(|cursor| json_splice::unquoted(cursor).unwrap_or_default());
+    let Some((page, next)) = seen.tool_list.page(cursor.as_deref()) else {
         measured.end(Ending::Refused);
         let error = rewrite::error(
             -32602,
             "Invalid params: this cursor is not of the current list; begin again without",
         );
-        return Answer::error(ctx.era, request.id, &error, -32602);
+        return Answer::error(ctx.version, request.id, &error, -32602);
     };
     if ctx.counted && cursor.is_none() {
-        hub.metrics.list_cost.listed(&seen.sight, &seen.exposure);
+        hub.metrics.list_cost.listed(&seen.visible, &seen.tool_list);
     }
     if let Some(session) = &ctx.session {
-        session.listed(seen.exposure.digest);
+        session.listed(seen.tool_list.digest);
     }
     let next = next.map(|next| format!(",\"nextCursor\":\"{next}\"")).unwrap_or_default();
-    let result = match ctx.era {
-        Era::Legacy(_) => format!("{{\"tools\":{page}{next}}}"),
-        Era::Modern => {
-            let ttl = seen.sight.ttl_ms().unwrap_or(DEFAULT_TTL_MS);
-            let scope = if seen.sight.private() { "private" } else { "public" };
+    let result = match ctx.version {
+        ProtocolVersion::Stateful(_) => format!("{{\"tools\":{page}{next}}}"),
+        ProtocolVersion::Stateless => {
+            let ttl = seen.visible.ttl_ms().unwrap_or(DEFAULT_TTL_MS);
+            let scope = if seen.visible.private() { "private" } else { "public" };
             format!(
                 r#"{{"resultType":"complete","tools":{page}{next},"ttlMs":{ttl},"cacheScope":"{scope}","_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}}}"#
             )

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcphub_core::access::Caller;
-use mcphub_core::catalogue::Tool;
-use mcphub_core::exposure::Asker;
-use mcphub_core::flags;
-use mcphub_core::outcome::Outcome;
-use mcphub_core::sight::Visibility;
-use mcphub_wire::config::HubConfig;
-use mcphub_wire::flags::PERFORMANCE_MONITORING;
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::flags;
+use mcphub_hub_catalog::tool_list::ListScope;
+use mcphub_hub_catalog::visibility::Visibility;
+use mcphub_hub_protocol::outcome::Outcome;
+use mcphub_hub_wire::config::HubConfig;
+use mcphub_hub_wire::flags::PERFORMANCE_MONITORING;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -95,7 +95,7 @@ pub struct Metrics {
     pub vendors: Vendors,
     /// How often categories of tools were known.
     pub category_cache: CategoryCache,
-    labelled: Mutex<Labelled>,
+    labeled: Mutex<Labeled>,
 }
 
 struct MethodMetrics {
@@ -106,7 +106,7 @@ struct MethodMetrics {
 
 /// Label values that are exported now, so that those of removed servers and tools do not pile up.
 #[derive(Default)]
-struct Labelled {
+struct Labeled {
     servers: HashSet<String>,
     tools: HashSet<(String, String)>,
     flags: HashSet<String>,
@@ -205,7 +205,7 @@ impl Metrics {
             list_cost: ListCost::register(&registry)?,
             vendors: Vendors::register(&registry)?,
             category_cache: CategoryCache::default(),
-            labelled: Mutex::default(),
+            labeled: Mutex::default(),
             registry,
         })
     }
@@ -220,7 +220,7 @@ impl Metrics {
         metrics.overhead.observe(took.saturating_sub(upstream).as_secs_f64());
     }
 
-    /// The counters of every tool of the catalogue that somebody may know of, in its order. Those of tools and
+    /// The counters of every tool of the catalog that somebody may know of, in its order. Those of tools and
     /// servers that are gone are removed. `listing` is how many tools each server lists.
     pub fn tools(
         &self,
@@ -228,14 +228,14 @@ impl Metrics {
         up: &[bool],
         listing: &[usize],
     ) -> Vec<Option<ToolMetrics>> {
-        let sight = visibility.whole(&Caller::anonymous());
-        let exposure = sight.exposure(Asker::Stateless);
+        let visible = visibility.whole(&Caller::anonymous());
+        let tool_list = visible.tool_list(ListScope::Stateless);
         let config = &visibility.config;
         let listed =
-            sight.tools.iter().enumerate().filter(|(position, _)| exposure.lists(*position));
+            visible.tools.iter().enumerate().filter(|(position, _)| tool_list.lists(*position));
         let exposed = by_server(listed.map(|(_, tool)| tool), config);
-        let known = by_server(sight.tools.iter(), config);
-        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = by_server(visible.tools.iter(), config);
+        let mut labeled = self.labeled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut servers = HashSet::new();
         let mut tools = HashSet::new();
         for (position, server) in
@@ -258,7 +258,7 @@ impl Metrics {
             servers.insert(name.to_owned());
             tools.insert((name.to_owned(), String::new()));
         }
-        let metrics = visibility.catalogue.tools.iter().enumerate().map(|(place, tool)| {
+        let metrics = visibility.catalog.tools.iter().enumerate().map(|(place, tool)| {
             if !visibility.shows(place) {
                 return None;
             }
@@ -274,37 +274,37 @@ impl Metrics {
         });
         let metrics = metrics.collect();
         self.tool_times.keep(&tools);
-        for (server, tool) in labelled.tools.difference(&tools) {
+        for (server, tool) in labeled.tools.difference(&tools) {
             for outcome in Outcome::ALL {
                 self.tool_calls
                     .remove_label_values(&[server.as_str(), tool.as_str(), outcome.label()])
                     .ok();
             }
         }
-        for server in labelled.servers.difference(&servers) {
+        for server in labeled.servers.difference(&servers) {
             self.upstream_up.remove_label_values(&[server]).ok();
             self.tool_call_duration.remove_label_values(&[server]).ok();
             for state in STATES {
                 self.tools.remove_label_values(&[server.as_str(), state]).ok();
             }
         }
-        labelled.servers = servers;
-        labelled.tools = tools;
+        labeled.servers = servers;
+        labeled.tools = tools;
         metrics
     }
 
     /// Shows the flags in force, and measures as they say.
     pub fn flags(&self, flags: &BTreeMap<String, bool>) {
         self.tool_times.switch(flags::configured(flags, PERFORMANCE_MONITORING));
-        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labeled = self.labeled.lock().unwrap_or_else(PoisonError::into_inner);
         for (flag, on) in flags {
             self.flags.with_label_values(&[flag]).set(i64::from(*on));
         }
         let now: HashSet<String> = flags.keys().cloned().collect();
-        for flag in labelled.flags.difference(&now) {
+        for flag in labeled.flags.difference(&now) {
             self.flags.remove_label_values(&[flag]).ok();
         }
-        labelled.flags = now;
+        labeled.flags = now;
     }
 
     fn outcomes(&self, server: &str, tool: &str) -> [IntCounter; 5] {

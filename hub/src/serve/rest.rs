@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use mcphub_core::exposure::Asker;
+use mcphub_hub_catalog::tool_list::ListScope;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -73,11 +73,11 @@ async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 fn states(live: &Live) -> Vec<Value> {
-    let sight = live.anonymous();
-    let exposure = sight.exposure(Asker::Stateless);
+    let visible = live.anonymous();
+    let tool_list = visible.tool_list(ListScope::Stateless);
     let exposed = |server: usize| {
-        let tools = sight.tools.iter().enumerate();
-        tools.filter(|(position, tool)| tool.server == server && exposure.lists(*position)).count()
+        let tools = visible.tools.iter().enumerate();
+        tools.filter(|(position, tool)| tool.server == server && tool_list.lists(*position)).count()
     };
     let state = |(position, slot): (usize, &Slot)| {
         let (status, message) = match slot.status() {
@@ -94,7 +94,7 @@ fn states(live: &Live) -> Vec<Value> {
             "error": message,
             "tools": live.listed.get(position),
             "exposedTools": exposed(position),
-            "vendorBreaches": vendors::refused(sight.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
+            "vendorBreaches": vendors::refused(visible.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mcphub_core::access::Caller;
-use mcphub_core::exposure::{Asker, Exposure};
-use mcphub_core::sight::Sight;
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
+use mcphub_hub_catalog::visibility::VisibleTools;
 
 use super::additions::Additions;
 use super::hub::Hub;
@@ -17,9 +17,9 @@ pub struct Seen {
     /// What is in force.
     pub live: Arc<Live>,
     /// What the caller may know of.
-    pub sight: Arc<Sight>,
+    pub visible: Arc<VisibleTools>,
     /// What of it is in the list.
-    pub exposure: Arc<Exposure>,
+    pub tool_list: Arc<ToolList>,
 }
 
 impl Seen {
@@ -30,12 +30,12 @@ impl Seen {
         view: Option<&str>,
         session: Option<&Session>,
     ) -> Option<Self> {
-        let sight = live.sight(view, &Caller::anonymous())?;
-        let exposure = match session {
-            None => sight.exposure(Asker::Stateless),
-            Some(session) => sight.exposure(Asker::Session(&hub.additions(session).now())),
+        let visible = live.visible_tools(view, &Caller::anonymous())?;
+        let tool_list = match session {
+            None => visible.tool_list(ListScope::Stateless),
+            Some(session) => visible.tool_list(ListScope::Session(&hub.additions(session).now())),
         };
-        Some(Self { live, sight, exposure })
+        Some(Self { live, visible, tool_list })
     }
 }
 
@@ -52,6 +52,6 @@ impl Hub {
     pub fn tells(&self, session: &Session) -> bool {
         session.has_listed()
             && Seen::of(self, self.live(), session.view.as_deref(), Some(session))
-                .is_some_and(|seen| session.tells(seen.exposure.digest))
+                .is_some_and(|seen| session.tells(seen.tool_list.digest))
     }
 }

@@ -9,15 +9,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
-use mcphub_core::access::Caller;
-use mcphub_core::catalogue::{Catalogue, Tool};
-use mcphub_core::era::{Era, LEGACY, MODERN};
-use mcphub_core::exposure::Asker;
-use mcphub_core::message::{Message, parse};
-use mcphub_core::meta::MetaTool;
-use mcphub_core::object;
-use mcphub_core::sight::Visibility;
-use mcphub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::catalog::{Catalog, Tool};
+use mcphub_hub_catalog::meta_tools::MetaTool;
+use mcphub_hub_catalog::tool_list::ListScope;
+use mcphub_hub_catalog::visibility::Visibility;
+use mcphub_hub_protocol::json_splice;
+use mcphub_hub_protocol::message::{Message, parse};
+use mcphub_hub_protocol::version::{ProtocolVersion, STATEFUL, STATELESS};
+use mcphub_hub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
 use serde_json::Value;
 
 use super::hub::{Hub, anonymous};
@@ -91,27 +91,27 @@ async fn initialize(hub: &Arc<Hub>) -> Result<String, String> {
 async fn open(hub: &Arc<Hub>) -> Result<(Value, Option<String>), String> {
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"self-check","version":"1"}}}}"#,
-        LEGACY[0]
+        STATEFUL[0]
     );
-    ask(hub, Era::Legacy(LEGACY[0]), "initialize", &params).await
+    ask(hub, ProtocolVersion::Stateful(STATEFUL[0]), "initialize", &params).await
 }
 
 async fn discover(hub: &Arc<Hub>) -> Result<String, String> {
-    let (result, _) = ask(hub, Era::Modern, "server/discover", "{}").await?;
+    let (result, _) = ask(hub, ProtocolVersion::Stateless, "server/discover", "{}").await?;
     let versions = result["supportedVersions"].as_array().ok_or("no supportedVersions")?;
-    if versions.iter().any(|version| version == MODERN) {
+    if versions.iter().any(|version| version == STATELESS) {
         Ok(format!("{} versions", versions.len()))
     } else {
-        Err(format!("{MODERN} is not among them"))
+        Err(format!("{STATELESS} is not among them"))
     }
 }
 
 async fn list(hub: &Arc<Hub>, live: &Arc<Live>) -> Result<String, String> {
-    let (result, _) = ask(hub, Era::Modern, "tools/list", "{}").await?;
+    let (result, _) = ask(hub, ProtocolVersion::Stateless, "tools/list", "{}").await?;
     let tools = result["tools"].as_array().ok_or("no tools in the result")?.len();
     let more = result.get("nextCursor").is_some();
-    let exposure = seen(hub, live, None)?.exposure;
-    let expected = exposure.entries();
+    let tool_list = seen(hub, live, None)?.tool_list;
+    let expected = tool_list.entries();
     if more || tools == expected {
         Ok(format!("{tools} tools"))
     } else {
@@ -126,14 +126,16 @@ fn filtering(live: &Live) -> Result<String, String> {
         .iter()
         .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
         .collect();
-    let catalogue = Catalogue::of(&live.config, &lists).keeping(&live.visibility.catalogue);
-    let expected = Visibility::with(Arc::clone(&live.config), catalogue, live.visibility.shape());
+    let catalog = Catalog::of(&live.config, &lists).keeping(&live.visibility.catalog);
+    let expected = Visibility::with(Arc::clone(&live.config), catalog, live.visibility.shape());
     let expected = expected.whole(&Caller::anonymous());
-    let sight = live.anonymous();
+    let visible = live.anonymous();
     let mode = live.config.filtering.mode;
-    if expected.exposure(Asker::Stateless).digest == sight.exposure(Asker::Stateless).digest {
+    if expected.tool_list(ListScope::Stateless).digest
+        == visible.tool_list(ListScope::Stateless).digest
+    {
         let existing = live.listed.iter().sum::<usize>();
-        Ok(format!("mode {mode:?}, {} of {existing} tools visible", sight.tools.len()))
+        Ok(format!("mode {mode:?}, {} of {existing} tools visible", visible.tools.len()))
     } else {
         Err("a newer list of a server is not in force yet".into())
     }
@@ -165,14 +167,17 @@ async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<Str
     let wanted = |tool: &Arc<Tool>| {
         format!("{} {}", tool.bare, tool.description).chars().take(200).collect::<String>()
     };
-    let Some(prompt) = before.sight.tools.first().map(wanted) else {
+    let Some(prompt) = before.visible.tools.first().map(wanted) else {
         return Ok("there are no tools to search".into());
     };
-    let ctx = Ctx { session: Some(Arc::clone(&session)), ..internal(Era::Legacy(LEGACY[0])) };
-    let prompt = object::quoted(&prompt);
-    let (tool, arguments) = if before.exposure.has(MetaTool::AnalyzePrompt) {
+    let ctx = Ctx {
+        session: Some(Arc::clone(&session)),
+        ..internal(ProtocolVersion::Stateful(STATEFUL[0]))
+    };
+    let prompt = json_splice::quoted(&prompt);
+    let (tool, arguments) = if before.tool_list.has(MetaTool::AnalyzePrompt) {
         (MetaTool::AnalyzePrompt, format!(r#"{{"prompt":{prompt}}}"#))
-    } else if before.exposure.has(MetaTool::FindTools) {
+    } else if before.tool_list.has(MetaTool::FindTools) {
         (MetaTool::FindTools, format!(r#"{{"query":{prompt}}}"#))
     } else {
         return Ok("every visible tool is listed, so there is no search".into());
@@ -206,7 +211,7 @@ fn seen(hub: &Hub, live: &Arc<Live>, session: Option<&Session>) -> Result<Seen, 
 fn servers(live: &Live) -> Vec<ServerState> {
     let state = |(position, ((server, slot), &tools)): (
         usize,
-        ((&mcphub_wire::config::Server, &Slot), &usize),
+        ((&mcphub_hub_wire::config::Server, &Slot), &usize),
     )| {
         let status = slot.status()?;
         let connected = status == Status::Connected;
@@ -233,18 +238,18 @@ fn servers(live: &Live) -> Vec<ServerState> {
 }
 
 /// Nobody: counted nowhere.
-fn internal(era: Era) -> Ctx {
-    Ctx { era, session: None, view: None, streams: false, counted: false }
+fn internal(version: ProtocolVersion) -> Ctx {
+    Ctx { version, session: None, view: None, streams: false, counted: false }
 }
 
 /// Asks through the path that callers take, uncounted. Gives the result and the session that was opened.
 async fn ask(
     hub: &Arc<Hub>,
-    era: Era,
+    version: ProtocolVersion,
     method: &str,
     params: &str,
 ) -> Result<(Value, Option<String>), String> {
-    ask_as(hub, &internal(era), method, params).await
+    ask_as(hub, &internal(version), method, params).await
 }
 
 async fn ask_as(

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use mcphub_wire::config;
+use mcphub_hub_wire::config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

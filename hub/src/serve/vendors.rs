@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcphub_core::catalogue::Tool;
-use mcphub_core::vendor::{self, Vendor};
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::client_limits::{self, Vendor};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use serde_json::{Value, json};
 
@@ -48,9 +48,10 @@ impl Vendors {
             live.config.servers.iter().enumerate().filter(|(_, server)| !server.disabled)
         {
             let tools: Vec<&Tool> =
-                shown(live, position).filter(|tool| !tool.breaches().is_empty()).collect();
+                shown(live, position).filter(|tool| !tool.violations().is_empty()).collect();
             for (vendor, label) in Vendor::EACH {
-                let count = tools.iter().filter(|tool| vendor::refuses(vendor, tool)).count();
+                let count =
+                    tools.iter().filter(|tool| client_limits::refuses(vendor, tool)).count();
                 self.refused
                     .with_label_values(&[server.name.as_str(), label])
                     .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -59,7 +60,7 @@ impl Vendors {
             let new: Vec<&Tool> =
                 tools.iter().copied().filter(|tool| !before.tools.contains(&key(tool))).collect();
             for tool in new.iter().take(NAMED) {
-                tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %vendor::told(tool), "vendors refuse this tool, and requests that list it");
+                tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %client_limits::describe(tool), "vendors refuse this tool, and requests that list it");
             }
             if new.len() > NAMED {
                 let more = new.len() - NAMED;
@@ -78,7 +79,7 @@ impl Vendors {
 
 /// The tools of the server at this position that somebody may know of.
 fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
-    let tools = live.visibility.catalogue.tools.iter().enumerate();
+    let tools = live.visibility.catalog.tools.iter().enumerate();
     tools
         .filter(move |(place, tool)| tool.server == server && live.visibility.shows(*place))
         .map(|(_, tool)| &**tool)
@@ -86,13 +87,15 @@ fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
 
 /// What is refused of the tools of a server, in a sentence. For whoever operates the hub.
 pub fn summary(live: &Live, server: usize) -> Option<String> {
-    vendor::summary(shown(live, server))
+    client_limits::summary(shown(live, server))
 }
 
 /// The refused ones among these tools, and why.
 pub fn refused<'t>(tools: impl Iterator<Item = &'t Tool>) -> Vec<Value> {
-    let refused = tools.filter(|tool| !tool.breaches().is_empty()).take(NAMED);
-    refused.map(|tool| json!({ "tool": tool.exposed, "reason": vendor::told(tool) })).collect()
+    let refused = tools.filter(|tool| !tool.violations().is_empty()).take(NAMED);
+    refused
+        .map(|tool| json!({ "tool": tool.exposed, "reason": client_limits::describe(tool) }))
+        .collect()
 }
 
 /// Looks at what is in force, and at every later state, on a thread of its own: ten thousand schemas take long.

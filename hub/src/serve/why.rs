@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use mcphub_core::access::Caller;
-use mcphub_core::why::Question;
+use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::explain::Question;
 use serde::Deserialize;
 
 use super::hub::{Hub, anonymous};
@@ -58,7 +58,7 @@ async fn picked(
     caller: &Caller,
     prompt: &str,
 ) -> Result<Vec<String>, (StatusCode, String)> {
-    let Some(sight) = live.sight(view, caller) else { return Ok(Vec::new()) };
+    let Some(visible) = live.visible_tools(view, caller) else { return Ok(Vec::new()) };
     if !live.visibility.search_is_reachable() {
         let message = "this hub lists everything that there is, so it has no search, and a prompt chooses nothing";
         return Err((StatusCode::BAD_REQUEST, message.into()));
@@ -66,11 +66,12 @@ async fn picked(
     let rules = &live.config.filtering.prompt_based;
     let limit = rules.max_tools as usize;
     let (memory, principal) = (rules.memory, anonymous());
-    let ask = Ask { prompt, sight: &sight, server: None, limit, memory, principal, counted: false };
+    let ask =
+        Ask { prompt, visible: &visible, server: None, limit, memory, principal, counted: false };
     let ranking = hub.selector.rank(ask).await;
     let ranking = ranking
         .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("the search {error}")))?;
     Ok(chosen(&ranking, rules)
-        .filter_map(|hit| Some(sight.tools.get(hit.position)?.exposed.clone()))
+        .filter_map(|hit| Some(visible.tools.get(hit.position)?.exposed.clone()))
         .collect())
 }

@@ -1,6 +1,6 @@
 //! What providers are sent, and what is taken of their answers.
 
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use rstest::rstest;
 use serde_json::json;
 

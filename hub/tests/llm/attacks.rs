@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use mcphub_hub::llm::{Candidate, Error};
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
 use crate::provider::{PROVIDERS, Scripted, json_answer, question, says};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mcphub_hub::llm::{Candidate, Error, Stats};
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::json;
 
 use crate::provider::{Asked, Scripted, chooses, raw, tools};

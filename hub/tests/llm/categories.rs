@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcphub_hub::llm::{Candidate, Verdict};
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
 use crate::provider::{Asked, PROVIDERS, Scripted, json_answer, question, raw, says};
@@ -33,8 +33,8 @@ fn ids() -> Vec<String> {
         .collect()
 }
 
-async fn categorise(asked: &Asked, ids: &[String]) -> Vec<Option<Verdict>> {
-    let (verdicts, asked) = asked.llm.categorise(&tools(ids), &CATEGORIES).await;
+async fn categorize(asked: &Asked, ids: &[String]) -> Vec<Option<Verdict>> {
+    let (verdicts, asked) = asked.llm.categorize(&tools(ids), &CATEGORIES).await;
     asked.unwrap();
     verdicts
 }
@@ -49,15 +49,15 @@ async fn tools_are_asked_about_in_batches_once() {
             .map(|number| Some(if number % 2 == 0 { Verdict::Category(0) } else { Verdict::Unfit }))
             .collect();
         assert_eq!(asked.llm.known(&tools(&ids), &CATEGORIES).await, vec![None; 100]);
-        assert_eq!(categorise(&asked, &ids).await, expected);
+        assert_eq!(categorize(&asked, &ids).await, expected);
         assert_eq!(server.seen().len(), 3);
         // What it gave no category that exists is not asked about again either.
-        assert_eq!(categorise(&asked, &ids).await, expected);
+        assert_eq!(categorize(&asked, &ids).await, expected);
         assert_eq!(asked.llm.known(&tools(&ids), &CATEGORIES).await, expected);
         assert_eq!(server.seen().len(), 3);
         let cache = asked.llm.stats().llm_cache;
         assert_eq!((cache.size, cache.hits, cache.misses), (100, 200, 100));
-        asked.llm.categorise(&tools(&ids[..1]), &["web"]).await.1.ok();
+        asked.llm.categorize(&tools(&ids[..1]), &["web"]).await.1.ok();
         assert_eq!(server.seen().len(), 4, "other categories are another question");
     }
 }
@@ -78,12 +78,12 @@ async fn what_was_learned_before_a_failure_stays_known_and_the_rest_is_asked_for
     .await;
     let asked = server.llm(Provider::Anthropic);
     let ids = ids();
-    let (verdicts, failed) = asked.llm.categorise(&tools(&ids), &CATEGORIES).await;
+    let (verdicts, failed) = asked.llm.categorize(&tools(&ids), &CATEGORIES).await;
     assert_eq!(failed.unwrap_err().category(), "rejected");
     let known = asked.llm.known(&tools(&ids), &CATEGORIES).await;
     assert_eq!(known, verdicts);
     assert_eq!(known.iter().filter(|verdict| **verdict == Some(Verdict::Category(1))).count(), 40);
-    assert_eq!(categorise(&asked, &ids).await, vec![Some(Verdict::Category(1)); 100]);
+    assert_eq!(categorize(&asked, &ids).await, vec![Some(Verdict::Category(1)); 100]);
     assert_eq!(server.seen().len(), 2 + 2);
 }
 
@@ -103,7 +103,7 @@ async fn an_answer_of_no_use_for_some_tools_does_not_keep_the_others_from_theirs
     })
     .await;
     let asked = server.llm(Provider::OpenAI);
-    let (verdicts, failed) = asked.llm.categorise(&tools(&ids()), &CATEGORIES).await;
+    let (verdicts, failed) = asked.llm.categorize(&tools(&ids()), &CATEGORIES).await;
     assert_eq!(failed.unwrap_err().category(), "malformed");
     assert_eq!(verdicts.iter().filter(|verdict| verdict.is_none()).count(), 40);
     assert_eq!(server.seen().len(), 3);
@@ -124,7 +124,7 @@ async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
     })
     .await;
     let asked = server.llm(Provider::OpenAI);
-    assert_eq!(categorise(&asked, &ids()).await, vec![Some(Verdict::Category(1)); 100]);
+    assert_eq!(categorize(&asked, &ids()).await, vec![Some(Verdict::Category(1)); 100]);
     assert_eq!(
         server.seen().len(),
         7 + 7 + 3,
@@ -137,7 +137,7 @@ async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
 async fn what_nobody_waits_for_is_counted_and_not_timed() {
     let server = server(Provider::Gemini).await;
     let asked = server.llm(Provider::Gemini);
-    categorise(&asked, &ids()).await;
+    categorize(&asked, &ids()).await;
     assert_eq!(asked.metric("requests_total", &["ok"]), 3);
     assert_eq!(asked.metric("request_duration_seconds_count", &["gemini"]), 0);
     assert_eq!(asked.llm.stats().llm.average_latency, None);

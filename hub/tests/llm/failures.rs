@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcphub_hub::llm::Error;
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use rstest::rstest;
 use serde_json::{Value, json};
 

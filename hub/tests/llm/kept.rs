@@ -1,7 +1,7 @@
 //! Answers that other pods learn.
 
 use mcphub_hub::llm::{Verdict, merge};
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::json;
 
 use crate::provider::{Scripted, chooses, json_answer, says, tools};
@@ -32,12 +32,12 @@ async fn categories_that_one_pod_was_told_another_need_not_ask_for() {
     let given = json!({"tools": [{"id": "files__read", "category": "web"}, {"id": "mail__send", "category": "root"}]});
     let server = Scripted::start(move |_| json_answer(200, says(P, &given))).await;
     let (one, other) = (server.llm(P), server.llm(P));
-    let (verdicts, asked) = one.llm.categorise(&tools(), &["other", "web"]).await;
+    let (verdicts, asked) = one.llm.categorize(&tools(), &["other", "web"]).await;
     asked.unwrap();
     assert_eq!(verdicts, [Verdict::Category(1), Verdict::Unfit, Verdict::Unfit].map(Some));
     assert_eq!(other.llm.import(&one.llm.export(100_000)).await, 3);
     assert_eq!(other.llm.known(&tools(), &["other", "web"]).await, verdicts);
-    assert_eq!(other.llm.categorise(&tools(), &["other", "web"]).await, (verdicts, Ok(())));
+    assert_eq!(other.llm.categorize(&tools(), &["other", "web"]).await, (verdicts, Ok(())));
     assert_eq!(server.seen().len(), 1);
     assert_eq!(
         other.llm.known(&tools(), &["web", "other"]).await,

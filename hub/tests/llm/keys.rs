@@ -1,7 +1,7 @@
 //! The key: read anew, found to be wrong before anybody asks, and seen nowhere.
 
 use mcphub_hub::llm::{Error, Llm};
-use mcphub_wire::config::{HeaderValue, Provider};
+use mcphub_hub_wire::config::{HeaderValue, Provider};
 use prometheus::Registry;
 use serde_json::json;
 

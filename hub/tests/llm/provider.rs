@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use mcphub_hub::llm::{Candidate, Error, Llm};
-use mcphub_wire::config::{self, Provider};
+use mcphub_hub_wire::config::{self, Provider};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcphub_wire::keys::MasterKey;
+use mcphub_hub_wire::keys::MasterKey;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

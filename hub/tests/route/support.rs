@@ -12,11 +12,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use mcphub_core::session_id::{self, SessionClaims};
 use mcphub_hub::route::pods::{Discovery, Listed, Names, Upstream};
 use mcphub_hub::route::{Parts, serve};
-use mcphub_wire::dataplane::Dataplane;
-use mcphub_wire::keys::{KeyRing, MasterKey};
+use mcphub_hub_routing::session_id::{self, SessionClaims};
+use mcphub_hub_wire::dataplane::Dataplane;
+use mcphub_hub_wire::keys::{KeyRing, MasterKey};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -166,7 +166,7 @@ impl TestRouter {
             names: Names { hub: "demo".into(), namespace: "ns".into() },
             dataplane: states,
             keys: rings,
-            discovery: Discovery::Given(lists),
+            discovery: Discovery::LlmCategories(lists),
             listener,
             admin_listener,
         };

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
-use mcphub_core::tokens;
+use mcphub_hub_catalog::tokens;
 use serde_json::{Value, json};
 
 use crate::scripted::{Scripted, id_of, json as answered};
@@ -90,8 +90,8 @@ async fn a_call_of_a_tool_that_is_not_in_the_list_is_counted_and_a_call_of_none_
     assert_eq!(stats["filterRate"], 0.5);
 }
 
-/// Servers of the real catalogue: their tools, each name once, in order.
-fn catalogue() -> Option<Vec<Vec<Value>>> {
+/// Servers of the real catalog: their tools, each name once, in order.
+fn catalog() -> Option<Vec<Vec<Value>>> {
     let path = Path::new(&std::env::var_os("MCPHUB_DATA")?).join("mcp_zero_308x2797.json.gz");
     let mut text = String::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).ok()?).read_to_string(&mut text).ok()?;
@@ -112,38 +112,40 @@ fn catalogue() -> Option<Vec<Vec<Value>>> {
 
 /// What a definition costs under the name that clients see.
 fn cost(server: usize, tool: &Value) -> u64 {
-    let name =
-        mcphub_core::names::exposed(Some(&format!("s{server}")), tool["name"].as_str().unwrap());
+    let name = mcphub_hub_catalog::names::exposed(
+        Some(&format!("s{server}")),
+        tool["name"].as_str().unwrap(),
+    );
     let description = tool["description"].as_str().unwrap_or_default();
     tokens::of_definition(&name, description, &tool["inputSchema"].to_string()).into()
 }
 
 // Whoever tunes a filter looks at these numbers; a wrong one makes a worse filter look better.
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives() {
-    let Some(catalogue) = catalogue() else {
+async fn over_a_real_catalog_stats_and_metrics_are_what_a_count_by_hand_gives() {
+    let Some(catalog) = catalog() else {
         println!("MCPHUB_DATA is not there");
         return;
     };
     let mut started = Vec::new();
-    for tools in &catalogue {
+    for tools in &catalog {
         started.push(listing(tools).await);
     }
-    let names: Vec<String> = (0..catalogue.len()).map(|n| format!("s{n}")).collect();
+    let names: Vec<String> = (0..catalog.len()).map(|n| format!("s{n}")).collect();
     let list: Vec<(&str, &str)> =
         names.iter().zip(&started).map(|(name, s)| (name.as_str(), s.url.as_str())).collect();
     let mut config = servers(&list);
-    let shown: Vec<usize> = (0..catalogue.len()).filter(|n| n % 7 == 0).collect();
+    let shown: Vec<usize> = (0..catalog.len()).filter(|n| n % 7 == 0).collect();
     let allow: Vec<&String> = shown.iter().map(|&n| &names[n]).collect();
     config["filtering"] = json!({"mode": "ServerAllowlist", "servers": {"allow": allow}});
     config["mcpServers"]["s0"]["tools"] = json!({"deny": ["*e*"]});
     let hub = TestHub::start(config).await;
 
-    let total: usize = catalogue.iter().map(Vec::len).sum();
+    let total: usize = catalog.iter().map(Vec::len).sum();
     eventually("all servers have listed", async || stats(&hub).await["totalTools"] == total).await;
     let exists =
         |server: usize, tool: &&Value| server != 0 || !tool["name"].as_str().unwrap().contains('e');
-    let kept = |server: usize| catalogue[server].iter().filter(move |tool| exists(server, tool));
+    let kept = |server: usize| catalog[server].iter().filter(move |tool| exists(server, tool));
     let exposed: usize = shown.iter().map(|&server| kept(server).count()).sum();
     let stats = stats(&hub).await;
     println!("{total} tools, {exposed} exposed");
@@ -165,11 +167,11 @@ async fn over_a_real_catalogue_stats_and_metrics_are_what_a_count_by_hand_gives(
             "{server}"
         );
         assert_eq!(hub.metric("mcp_hub_tools", &labels("unlisted")).await, Some(0.0));
-        let denied = (catalogue[server].len() - of) as f64;
+        let denied = (catalog[server].len() - of) as f64;
         assert_eq!(hub.metric("mcp_hub_tools", &labels("denied")).await, Some(denied), "{server}");
     }
 
-    let whole: u64 = (0..catalogue.len())
+    let whole: u64 = (0..catalog.len())
         .flat_map(|server| kept(server).map(move |tool| cost(server, tool)))
         .sum();
     let listed: u64 =
@@ -207,19 +209,19 @@ async fn what_matches_nothing_is_named_and_the_list_is_empty_not_an_error() {
 #[test]
 fn why_names_the_rule_that_hides_a_tool() {
     let dir = tempfile::tempdir().unwrap();
-    let (config, catalogue) = (dir.path().join("hub.json"), dir.path().join("tools.json"));
+    let (config, catalog) = (dir.path().join("hub.json"), dir.path().join("tools.json"));
     let text = r#"{"mcpServers":{"files":{"url":"http://127.0.0.1:1/mcp"}},"filtering":{"mode":"Category","categories":{"expose":["web"]}}}"#;
     std::fs::write(&config, text).unwrap();
     std::fs::write(
-        &catalogue,
+        &catalog,
         r#"{"files":{"tools":[{"name":"read_file","inputSchema":{"type":"object"}}]}}"#,
     )
     .unwrap();
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-hub"))
         .args(["why", "files__read_file", "--config"])
         .arg(&config)
-        .arg("--catalogue")
-        .arg(&catalogue)
+        .arg("--catalog")
+        .arg(&catalog)
         .output()
         .unwrap();
     let answer = String::from_utf8(run.stdout).unwrap();

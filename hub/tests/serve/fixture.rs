@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-const LEGACY: &[ProtocolVersion] = &[ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2025_06_18];
-const MODERN: &[ProtocolVersion] = &[ProtocolVersion::V_2026_07_28];
+const STATEFUL: &[ProtocolVersion] =
+    &[ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2025_06_18];
+const STATELESS: &[ProtocolVersion] = &[ProtocolVersion::V_2026_07_28];
 
 /// What all sessions of a server share.
 #[derive(Default)]
@@ -45,11 +46,11 @@ struct Toolbox {
 
 impl Fixture {
     pub async fn legacy(tools: &[&str]) -> Self {
-        Self::start(tools, LEGACY, "127.0.0.1:0").await
+        Self::start(tools, STATEFUL, "127.0.0.1:0").await
     }
 
     pub async fn modern(tools: &[&str]) -> Self {
-        Self::start(tools, MODERN, "127.0.0.1:0").await
+        Self::start(tools, STATELESS, "127.0.0.1:0").await
     }
 
     pub async fn start(

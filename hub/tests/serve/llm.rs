@@ -4,7 +4,7 @@
 mod categories;
 mod choosing;
 
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
 use crate::provider::{KEY, Scripted};

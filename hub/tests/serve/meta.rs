@@ -22,7 +22,7 @@ pub const FILES: &str = r#"{"name":"read_file","description":"Read the contents 
     {"name":"delete_file","description":"Delete a file from disk for good","inputSchema":{"type":"object"},"annotations":{"destructiveHint":true}}"#;
 pub const OTHERS: &str = r#"{"name":"forecast","description":"Weather forecast for a city: temperature, rain and wind","inputSchema":{"type":"object","properties":{"city":{"type":"string","x-mcp-header":"City"}}}},
     {"name":"send_email","description":"Send an email message to a recipient","inputSchema":{"type":"object"}}"#;
-/// What every tool answers, with what an SDK would normalise.
+/// What every tool answers, with what an SDK would normalize.
 const RESULT: &str = r#"{ "content":[{"type":"text","text":"d\u0069d"}],"x" : 1.0e+05 }"#;
 
 pub async fn server(definitions: &str) -> Scripted {

@@ -1,8 +1,8 @@
 //! What the operator and Prometheus see: self-check, flags, metrics; filtering.
 
-use mcphub_core::session_id;
-use mcphub_wire::admin::SelfCheck;
-use mcphub_wire::keys::MasterKey;
+use mcphub_hub_routing::session_id;
+use mcphub_hub_wire::admin::SelfCheck;
+use mcphub_hub_wire::keys::MasterKey;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;

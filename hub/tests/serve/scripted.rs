@@ -1,4 +1,4 @@
-//! A server whose every byte the test decides: what an SDK would normalise must be seen to pass.
+//! A server whose every byte the test decides: what an SDK would normalize must be seen to pass.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use mcphub_core::message::{Message, parse};
+use mcphub_hub_protocol::message::{Message, parse};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]

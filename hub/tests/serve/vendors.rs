@@ -91,7 +91,7 @@ async fn check_names_what_vendors_refuse_of_the_tools_that_it_asks_for_or_is_giv
     std::fs::write(&tools, format!(r#"{{"s":{{"tools":[{TOOLS}]}}}}"#)).unwrap();
     let named = "servers.s: s__numbers: Gemini refuses an enum of anything but non-empty strings (at /properties/a)\n";
     let asked = check(vec![(&config).into(), "--connect".into()]).await;
-    let given = check(vec![(&config).into(), "--catalogue".into(), (&tools).into()]).await;
+    let given = check(vec![(&config).into(), "--catalog".into(), (&tools).into()]).await;
     for (good, text) in [asked, given] {
         assert!(
             good && text.contains("hub.json: good, 1 server\n") && text.contains(named),

@@ -36,7 +36,7 @@ pub struct Check {
 pub struct ServerState {
     /// Name in the resource.
     pub name: String,
-    /// Its catalogue was read over a connection that is open or can be opened again.
+    /// Its catalog was read over a connection that is open or can be opened again.
     pub connected: bool,
     /// Tools that it lists, before filtering.
     pub tools: u32,

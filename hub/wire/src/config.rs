@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use crate::filtering::{
-    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering,
+    AccessRule, Backend, Cache, Categories, CircuitBreaker, DefaultExposure, FilterMode, Filtering,
     GoldenQuestion, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
 };
 

@@ -88,7 +88,7 @@ pub enum HybridMatch {
 #[serde(default, rename_all = "camelCase")]
 pub struct PromptBased {
     /// What a session shows before its first prompt.
-    pub default_exposure: Exposure,
+    pub default_exposure: DefaultExposure,
     /// Whether meta-tools are listed.
     pub meta_tools: bool,
     /// Each session has additions of its own; else all sessions of a view share them.
@@ -104,7 +104,7 @@ pub struct PromptBased {
 impl Default for PromptBased {
     fn default() -> Self {
         Self {
-            default_exposure: Exposure::MetaOnly,
+            default_exposure: DefaultExposure::MetaOnly,
             meta_tools: true,
             session_isolation: true,
             max_tools: 10,
@@ -116,7 +116,7 @@ impl Default for PromptBased {
 
 /// What a session shows before its first prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Exposure {
+pub enum DefaultExposure {
     /// Nothing.
     Zero,
     /// The meta-tools.

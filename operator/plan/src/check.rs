@@ -343,7 +343,7 @@ fn key_material(snapshot: &Snapshot) -> Vec<String> {
     let engine = engine.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     let serial = engine.and_then(|engine| engine.get("keySerial")?.as_u64()).unwrap_or(1);
     let ring = snapshot.operator.master_key.ring(uid, u32::try_from(serial).unwrap_or(1));
-    let tokens: Vec<String> = ring.iter().map(mcphub_wire::keys::HubKey::admin_token).collect();
+    let tokens: Vec<String> = ring.iter().map(mcphub_hub_wire::keys::HubKey::admin_token).collect();
     let value = serde_json::to_value(&ring).unwrap_or_default();
     let entries = value.as_array().into_iter().flatten();
     entries

@@ -11,12 +11,12 @@ use mcphub_crds::refs::KeyRef;
 use mcphub_crds::remote::{Remote, RemoteTransport};
 use mcphub_crds::servers::{Isolation as SpecIsolation, Server as SpecServer};
 use mcphub_crds::{McpHubSpec, values};
-use mcphub_wire::config::{
+use mcphub_hub_wire::config::{
     self, ConnectionPool, Header, HeaderValue, HubConfig, Isolation, Limits, Server, Sessions,
     ToolRules, Transport,
 };
-use mcphub_wire::flags::DEFAULTS;
-use mcphub_wire::paths::SECRETS_DIR;
+use mcphub_hub_wire::flags::DEFAULTS;
+use mcphub_hub_wire::paths::SECRETS_DIR;
 
 use crate::accept::{MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidRevision, ValidServer};
 

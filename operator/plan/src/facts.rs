@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
-use mcphub_wire::admin::SelfCheck;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::admin::SelfCheck;
+use mcphub_hub_wire::dataplane::Revision;
 
 use crate::labels::{self, Component};
 use crate::names;

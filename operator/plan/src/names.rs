@@ -1,6 +1,6 @@
 //! Names of a hub's objects. The CRD holds a hub's name to 24 characters, so that all of these fit in 63.
 
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 
 /// The Service that users call, and the account of hub pods.
 pub fn hub(hub: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 
 use crate::accept::ValidLive;
 use crate::labels;

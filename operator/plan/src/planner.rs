@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use mcphub_wire::dataplane::{Revision, Role};
+use mcphub_hub_wire::dataplane::{Revision, Role};
 
 use crate::accept::{Problem, ValidLive};
 use crate::children::router_deployment::Inputs;

@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use mcphub_wire::config::HubConfig;
-use mcphub_wire::dataplane::Revision;
-use mcphub_wire::paths::CONFIG_FILE;
+use mcphub_hub_wire::config::HubConfig;
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_hub_wire::paths::CONFIG_FILE;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

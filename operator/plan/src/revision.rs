@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use mcphub_crds::McpHubSpec;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 use serde_json::{Map, Value, json};
 
 use crate::canonical;
 
-/// Version of the serialisation under the hash. A change of it restarts every hub in the world.
+/// Version of the serialization under the hash. A change of it restarts every hub in the world.
 const SCHEMA: u32 = 1;
 
 /// All that a revision's hash is taken over, but the render serial.

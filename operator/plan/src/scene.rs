@@ -6,7 +6,7 @@ use mcphub_crds::McpHubSpec;
 use mcphub_crds::expose::Expose;
 use mcphub_crds::pods::Router;
 use mcphub_crds::rollout::Rollout;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 use serde::Deserialize;
 use serde_json::Value;
 

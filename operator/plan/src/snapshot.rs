@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use mcphub_crds::McpHub;
-use mcphub_wire::admin::SelfCheck;
-use mcphub_wire::keys::MasterKey;
+use mcphub_hub_wire::admin::SelfCheck;
+use mcphub_hub_wire::keys::MasterKey;
 
 use crate::plan::Child;
 

@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{World, config_map};
-use mcphub_plan::accept::{Reason, accept};
-use mcphub_plan::snapshot::Prometheus;
+use mcphub_operator_plan::accept::{Reason, accept};
+use mcphub_operator_plan::snapshot::Prometheus;
 use rstest::rstest;
 
 const SERVER: &str = "servers: [{name: a, remote: {url: 'https://a.example/mcp'}}]";

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use common::{SPEC, World};
 use k8s_openapi::api::core::v1::ConfigMap;
-use mcphub_plan::plan::{Child, Delete, Object, Plan};
-use mcphub_plan::snapshot::{ObjectName, Snapshot};
+use mcphub_operator_plan::plan::{Child, Delete, Object, Plan};
+use mcphub_operator_plan::snapshot::{ObjectName, Snapshot};
 use serde_json::{Value, json};
 
 /// What the checker says of a settled hub's plan after `damage`.

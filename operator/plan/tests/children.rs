@@ -4,7 +4,7 @@
 mod common;
 
 use common::{World, config_map};
-use mcphub_plan::plan::Child;
+use mcphub_operator_plan::plan::Child;
 use serde_json::Value;
 
 /// A hub that uses everything that works.

@@ -6,8 +6,8 @@ mod common;
 use common::{SPEC, World};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
-use mcphub_plan::drift::{differs, stamp, strays, unpatchable};
-use mcphub_plan::plan::Child;
+use mcphub_operator_plan::drift::{differs, stamp, strays, unpatchable};
+use mcphub_operator_plan::plan::Child;
 use rstest::rstest;
 use serde_json::{Value, json};
 

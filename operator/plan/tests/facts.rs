@@ -5,11 +5,11 @@ mod common;
 
 use common::{SPEC, World};
 use k8s_openapi::api::core::v1::Pod;
-use mcphub_plan::facts;
-use mcphub_plan::record;
-use mcphub_plan::rollout::state::{EngineState, Stable};
-use mcphub_plan::rollout::{RevisionFacts, SelfCheckFact};
-use mcphub_wire::admin::{Check, SelfCheck, ServerState};
+use mcphub_hub_wire::admin::{Check, SelfCheck, ServerState};
+use mcphub_operator_plan::facts;
+use mcphub_operator_plan::record;
+use mcphub_operator_plan::rollout::state::{EngineState, Stable};
+use mcphub_operator_plan::rollout::{RevisionFacts, SelfCheckFact};
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@ mod common;
 
 use common::{SPEC, World, config_map};
 use mcphub_crds::status::Phase;
-use mcphub_plan::plan::{Child, Next};
-use mcphub_plan::snapshot::ObjectName;
+use mcphub_operator_plan::plan::{Child, Next};
+use mcphub_operator_plan::snapshot::ObjectName;
 use serde_json::{Value, json};
 
 const CHANGED: &str = "
@@ -123,7 +123,7 @@ fn revisions_that_do_not_change_a_server_share_it_and_the_last_one_takes_it_alon
 }
 
 /// All pod templates, by Deployment.
-fn templates(plan: &mcphub_plan::plan::Plan) -> Vec<(String, Value)> {
+fn templates(plan: &mcphub_operator_plan::plan::Plan) -> Vec<(String, Value)> {
     let deployments = plan.objects.iter().filter(|object| object.child.kind() == "Deployment");
     deployments
         .map(|object| {
@@ -350,7 +350,7 @@ fn what_the_dry_run_of_a_new_revisions_pods_refuses_makes_no_revision() {
         .answers
         .refused
         .insert(asked[0].clone(), "spec.template.spec.tolerations[0].effect: no".into());
-    let plan = mcphub_plan::plan(&world.snapshot);
+    let plan = mcphub_operator_plan::plan(&world.snapshot);
     assert_eq!(plan.objects, []);
     world.apply(&plan);
     let (_, reason, message) = world.condition("Accepted");
@@ -390,8 +390,8 @@ fn a_hub_that_is_being_deleted_gets_nothing_made_anew() {
     let plan = world.plan();
     assert_eq!((plan.objects, plan.deletes), (Vec::new(), Vec::new()));
     assert_eq!(
-        mcphub_plan::questions(&world.snapshot),
-        mcphub_plan::snapshot::Questions::default()
+        mcphub_operator_plan::questions(&world.snapshot),
+        mcphub_operator_plan::snapshot::Questions::default()
     );
 }
 

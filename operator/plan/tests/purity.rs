@@ -3,7 +3,15 @@
 
 use std::process::Command;
 
-const PURE: [&str; 4] = ["mcphub-crds", "mcphub-wire", "mcphub-core", "mcphub-plan"];
+const PURE: [&str; 7] = [
+    "mcphub-crds",
+    "mcphub-hub-wire",
+    "mcphub-hub-protocol",
+    "mcphub-hub-catalog",
+    "mcphub-hub-routing",
+    "mcphub-hub-select",
+    "mcphub-operator-plan",
+];
 const IMPURE: [&str; 8] =
     ["tokio", "axum", "reqwest", "hyper", "kube-client", "kube-runtime", "rustls", "rand"];
 

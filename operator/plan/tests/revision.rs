@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{config_map, hub};
 use mcphub_crds::McpHubSpec;
-use mcphub_plan::revision::{Content, fields, referenced_config_maps};
+use mcphub_operator_plan::revision::{Content, fields, referenced_config_maps};
 use rstest::rstest;
 use serde_json::json;
 
@@ -106,12 +106,12 @@ fn content_of_config_maps_and_the_render_serial_are_part_of_it() {
     };
     assert_ne!(of("1").revision(0), of("2").revision(0));
     assert_ne!(of("1").revision(0), of("1").revision(1));
-    let relabelled = {
+    let relabeled = {
         let mut map = config_map("m", &[("A", "1")]);
         map.metadata.labels = Some(BTreeMap::from([("x".into(), "y".into())]));
         Content::of(&spec, &BTreeMap::from([("m".into(), Some(map))]))
     };
-    assert_eq!(relabelled, of("1"), "its metadata is not");
+    assert_eq!(relabeled, of("1"), "its metadata is not");
 }
 
 #[test]

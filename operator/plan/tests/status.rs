@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{SPEC, World};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use mcphub_crds::status::Phase;
-use mcphub_plan::plan::{Acknowledged, Next, Rejection};
-use mcphub_plan::snapshot::{Answers, ObjectName, Prometheus};
+use mcphub_operator_plan::plan::{Acknowledged, Next, Rejection};
+use mcphub_operator_plan::snapshot::{Answers, ObjectName, Prometheus};
 
 /// With a Prometheus, so that a second revision stays a canary.
 fn canary() -> World {
@@ -135,7 +135,7 @@ fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
         server.connected = false;
         server.message = "connection refused".into();
     }
-    let plan = mcphub_plan::plan(&world.snapshot);
+    let plan = mcphub_operator_plan::plan(&world.snapshot);
     world.apply(&plan);
     assert_eq!(world.status().servers_ready.as_deref(), Some("1/2"));
     assert_eq!(
@@ -177,7 +177,7 @@ fn what_only_ticks_is_written_once_a_minute() {
     assert_eq!(world.clone().apply(&plan), shown, "young");
     world.snapshot.now += jiff::SignedDuration::from_secs(61);
     world.snapshot.answers = Answers::default();
-    let plan = mcphub_plan::plan(&world.snapshot);
+    let plan = mcphub_operator_plan::plan(&world.snapshot);
     assert_ne!(world.apply(&plan), shown, "old");
 }
 

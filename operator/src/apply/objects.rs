@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
-use mcphub_plan::plan::{Child, Delete};
+use mcphub_operator_plan::plan::{Child, Delete};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

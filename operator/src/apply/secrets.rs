@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcphub_plan::plan::Child;
+use mcphub_operator_plan::plan::Child;
 use tokio::time::Instant;
 
 /// One that was written so long ago is written again by whatever reconcile comes: somebody may have edited or deleted

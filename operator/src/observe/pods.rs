@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use mcphub_wire::admin::{GENERATION_PATH, Generation, SELF_CHECK_PATH, SelfCheck};
-use mcphub_wire::paths::ADMIN_PORT;
+use mcphub_hub_wire::admin::{GENERATION_PATH, Generation, SELF_CHECK_PATH, SelfCheck};
+use mcphub_hub_wire::paths::ADMIN_PORT;
 use reqwest::{Client, redirect};
 use serde::de::DeserializeOwned;
 

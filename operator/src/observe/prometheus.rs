@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
-use mcphub_plan::snapshot::{Answer, Query, Series, Span};
+use mcphub_operator_plan::snapshot::{Answer, Query, Series, Span};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
@@ -214,8 +214,10 @@ mod tests {
     fn of(url: Url) -> Prometheus {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let second = Duration::from_secs(1);
-        let facts =
-            mcphub_plan::snapshot::Prometheus { scrape_interval: second, ingest_delay: second };
+        let facts = mcphub_operator_plan::snapshot::Prometheus {
+            scrape_interval: second,
+            ingest_delay: second,
+        };
         let servers = [("main".to_owned(), config::Prometheus { url, facts })].into();
         let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
         Prometheus::new(&servers, Arc::new(metrics)).unwrap()

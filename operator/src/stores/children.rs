@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use mcphub_plan::plan::Child;
-use mcphub_plan::snapshot::{Children, ObjectName};
+use mcphub_operator_plan::plan::Child;
+use mcphub_operator_plan::snapshot::{Children, ObjectName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

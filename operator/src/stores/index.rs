@@ -132,7 +132,7 @@ impl<K: ResourceExt + Clone> Content<K> {
     }
 
     fn set(&mut self, name: Name, object: K, belongs: fn(&K) -> Option<HubName>) -> Vec<HubName> {
-        // Whose it was is told too: one that was relabelled or disowned is missed by its former hub.
+        // Whose it was is told too: one that was relabeled or disowned is missed by its former hub.
         let mut touched: Vec<_> = self.take(&name).into_iter().collect();
         if let Some(hub) = belongs(&object) {
             self.by_hub.entry(hub.clone()).or_default().insert(name.clone());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_relabelled_touches_the_hub_that_lost_it_too() {
+    fn an_object_that_is_relabeled_touches_the_hub_that_lost_it_too() {
         let index = index();
         index.learn(Event::Apply(config_map("a", Some("team"), 1)));
         assert_eq!(

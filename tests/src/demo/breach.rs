@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use mcphub_crds::rollout::Metric;
-use mcphub_plan::rollout::presets;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_operator_plan::rollout::presets;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mcphub_crds::status::Phase;
-use mcphub_wire::dataplane::{Dataplane, Revision, Role};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
 
 use super::breach::Breach;
 use super::obeyed::Obeyed;

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client};
-use mcphub_wire::admin::{GENERATION_PATH, Generation};
-use mcphub_wire::dataplane::{Dataplane, Revision, Role};
-use mcphub_wire::keys::KeyRing;
-use mcphub_wire::paths;
+use mcphub_hub_wire::admin::{GENERATION_PATH, Generation};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
+use mcphub_hub_wire::keys::KeyRing;
+use mcphub_hub_wire::paths;
 
 use crate::written::dataplane_of;
 

@@ -7,8 +7,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use mcphub_crds::McpHub;
 use mcphub_crds::status::Phase;
+use mcphub_hub_wire::dataplane::Revision;
 use mcphub_tests::traffic::client::{Client, Reply};
-use mcphub_wire::dataplane::Revision;
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, LONG, Pods, echo, spec};

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mcphub_crds::status::Phase;
-use mcphub_plan::rollout::RevisionResult;
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
+use mcphub_operator_plan::rollout::RevisionResult;
 use mcphub_tests::traffic::Traffic;
 use mcphub_tests::written::Written;
-use mcphub_wire::dataplane::{Dataplane, Revision, Role};
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, LONG, canary, canary_at, condition, echo, is, spec, variant};

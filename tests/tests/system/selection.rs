@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
 use mcphub_crds::status::Phase;
-use mcphub_plan::rollout::RevisionResult;
+use mcphub_hub_wire::dataplane::Role;
+use mcphub_operator_plan::rollout::RevisionResult;
 use mcphub_tests::cluster::Image;
-use mcphub_wire::dataplane::Role;
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, LONG, condition, is, spec};

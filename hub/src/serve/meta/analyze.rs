@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mcphub_core::message::Request;
-use mcphub_core::meta::AnalyzePrompt;
-use mcphub_core::object::quoted;
+use mcphub_hub_catalog::meta_tools::AnalyzePrompt;
+use mcphub_hub_protocol::json_splice::quoted;
+use mcphub_hub_protocol::message::Request;
 
 use super::{Failed, find, score};
 use crate::selector::{Ask, Hit, Ranking, chosen};
@@ -19,7 +19,7 @@ pub(super) async fn text(
     seen: &Seen,
 ) -> Result<String, Failed> {
     let asked = AnalyzePrompt::parse(request.params.arguments).map_err(Failed::refused)?;
-    // Only sessions have this tool; see `exposure`.
+    // Only sessions have this tool; see `tool_list`.
     let Some(session) = &ctx.session else {
         return Err(Failed::refused("this needs a session".into()));
     };
@@ -32,7 +32,7 @@ pub(super) async fn text(
         .selector
         .rank(Ask {
             prompt: &prompt,
-            sight: &seen.sight,
+            visible: &seen.visible,
             server: None,
             limit: rules.max_tools as usize,
             memory: rules.memory,
@@ -42,10 +42,10 @@ pub(super) async fn text(
         .await?;
     let hits: Vec<&Hit> = chosen(&ranking, rules).collect();
     if hits.is_empty() {
-        return Ok(find::nothing(&seen.sight));
+        return Ok(find::nothing(&seen.visible));
     }
     let names =
-        hits.iter().filter_map(|hit| Some(seen.sight.tools.get(hit.position)?.exposed.as_str()));
+        hits.iter().filter_map(|hit| Some(seen.visible.tools.get(hit.position)?.exposed.as_str()));
     hub.additions(session).add_for_prompt(&names.collect::<Vec<_>>());
     let after = Seen::of(hub, Arc::clone(&seen.live), ctx.view.as_deref(), Some(session));
     Ok(added(seen, after.as_ref(), &ranking, &hits))
@@ -53,9 +53,9 @@ pub(super) async fn text(
 
 /// What was chosen, and what of it the list holds now.
 fn added(before: &Seen, after: Option<&Seen>, ranking: &Ranking, hits: &[&Hit]) -> String {
-    let lists = |position: usize| after.is_some_and(|after| after.exposure.lists(position));
+    let lists = |position: usize| after.is_some_and(|after| after.tool_list.lists(position));
     let tools = hits.iter().filter_map(|hit| {
-        let tool = before.sight.tools.get(hit.position)?;
+        let tool = before.visible.tools.get(hit.position)?;
         let (name, server, listed) =
             (quoted(&tool.exposed), quoted(&tool.server_name), lists(hit.position));
         Some(format!(

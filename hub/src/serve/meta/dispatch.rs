@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use mcphub_core::message::{Message, Request, parse};
-use mcphub_core::meta::{self, Class, Dispatch};
-use mcphub_core::outcome::Ending;
+use mcphub_hub_catalog::meta_tools::{self, Class, Dispatch};
+use mcphub_hub_protocol::message::{Message, Request, parse};
+use mcphub_hub_protocol::outcome::Ending;
 
 use super::{resolved, tool_error};
 use crate::serve::call::{self, Direct};
@@ -24,19 +24,19 @@ pub(super) async fn answer(
 ) -> Answer {
     let refused = |measured: Measured, message: &str| {
         measured.end(Ending::Refused);
-        tool_error(ctx.era, request.id, message)
+        tool_error(ctx.version, request.id, message)
     };
     let asked = match Dispatch::parse(request.params.arguments) {
         Ok(asked) => asked,
         Err(message) => return refused(measured, &message),
     };
-    let Some(position) = seen.sight.find(&asked.name) else {
+    let Some(position) = seen.visible.find(&asked.name) else {
         return call::unknown(ctx, request, measured, &asked.name);
     };
-    if let Some(tool) = seen.sight.tools.get(position)
+    if let Some(tool) = seen.visible.tools.get(position)
         && !class.admits(Class::of(tool))
     {
-        return refused(measured, &meta::wrong_class(tool, class));
+        return refused(measured, &meta_tools::wrong_class(tool, class));
     }
     // From here on it is as if the tool had been called by its own name.
     let text = resolved(request, &asked.name, &asked.arguments);

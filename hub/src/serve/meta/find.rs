@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mcphub_core::message::Request;
-use mcphub_core::meta::{Class, FindTools};
-use mcphub_core::object::quoted;
-use mcphub_core::sight::Sight;
+use mcphub_hub_catalog::meta_tools::{Class, FindTools};
+use mcphub_hub_catalog::visibility::VisibleTools;
+use mcphub_hub_protocol::json_splice::quoted;
+use mcphub_hub_protocol::message::Request;
 
 use super::{Failed, score};
 use crate::selector::{Ask, Ranking};
@@ -26,19 +26,19 @@ pub(super) async fn text(
 ) -> Result<String, Failed> {
     let asked = FindTools::parse(request.params.arguments).map_err(Failed::refused)?;
     if let Some(server) = &asked.server
-        && !seen.sight.servers().iter().any(|(name, _)| name == server)
+        && !seen.visible.servers().iter().any(|(name, _)| name == server)
     {
         return Err(Failed::refused(format!(
             "there is no server {}; there are: {}",
             quoted(server),
-            servers(&seen.sight)
+            servers(&seen.visible)
         )));
     }
     let ranking = hub
         .selector
         .rank(Ask {
             prompt: &asked.query,
-            sight: &seen.sight,
+            visible: &seen.visible,
             server: asked.server.as_deref(),
             limit: asked.limit,
             memory: seen.live.config.filtering.prompt_based.memory,
@@ -47,15 +47,15 @@ pub(super) async fn text(
         })
         .await?;
     Ok(if ranking.fits && !ranking.hits.is_empty() {
-        found(&seen.sight, &ranking)
+        found(&seen.visible, &ranking)
     } else {
-        nothing(&seen.sight)
+        nothing(&seen.visible)
     })
 }
 
-fn found(sight: &Sight, ranking: &Ranking) -> String {
+fn found(visible: &VisibleTools, ranking: &Ranking) -> String {
     let tools = ranking.hits.iter().filter_map(|hit| {
-        let tool = sight.tools.get(hit.position)?;
+        let tool = visible.tools.get(hit.position)?;
         let (class, score) = (Class::of(tool), score(hit.score));
         // The definition as it is in a list, byte for byte.
         Some(format!(
@@ -74,20 +74,20 @@ fn found(sight: &Sight, ranking: &Ranking) -> String {
 }
 
 /// That nothing fits, and where else something might be.
-pub(super) fn nothing(sight: &Sight) -> String {
-    let message = if sight.tools.is_empty() {
+pub(super) fn nothing(visible: &VisibleTools) -> String {
+    let message = if visible.tools.is_empty() {
         "There are no tools behind this hub now.".to_owned()
     } else {
         format!(
             "No tool fits. Ask again in other words, or for one server; there are: {}. If none of them is it, this hub cannot do it.",
-            servers(sight)
+            servers(visible)
         )
     };
     format!(r#"{{"tools":[],"message":{}}}"#, quoted(&message))
 }
 
-fn servers(sight: &Sight) -> String {
-    let servers = sight.servers();
+fn servers(visible: &VisibleTools) -> String {
+    let servers = visible.servers();
     let named = servers.iter().take(NAMED_SERVERS).map(|(name, count)| format!("{name} ({count})"));
     let more = servers.len().saturating_sub(NAMED_SERVERS);
     let more = (more > 0).then(|| format!("and {more} more"));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use mcphub_core::hierarchy::Asked;
-use mcphub_core::message::{Message, Request, parse};
-use mcphub_core::outcome::Ending;
-use mcphub_wire::flags::AUTO_CORRECTION;
+use mcphub_hub_catalog::grouping::Asked;
+use mcphub_hub_protocol::message::{Message, Request, parse};
+use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_wire::flags::AUTO_CORRECTION;
 
 use super::{resolved, result, telling, tool_error};
 use crate::serve::call::{self, Direct};
@@ -24,8 +24,8 @@ pub(in crate::serve) async fn answer(
     seen: Seen,
     measured: Measured,
 ) -> Answer {
-    let exposure = Arc::clone(&seen.exposure);
-    let Some(dispatcher) = exposure.dispatcher(name) else {
+    let tool_list = Arc::clone(&seen.tool_list);
+    let Some(dispatcher) = tool_list.dispatcher(name) else {
         return call::unknown(ctx, request, measured, name);
     };
     let (position, tool, arguments, correction) =
@@ -35,18 +35,18 @@ pub(in crate::serve) async fn answer(
             }
             Asked::Help(text) => {
                 measured.end(Ending::Result);
-                return result(ctx.era, request.id, &text);
+                return result(ctx.version, request.id, &text);
             }
             Asked::Refused(message) => {
                 measured.end(Ending::Refused);
-                return tool_error(ctx.era, request.id, &message);
+                return tool_error(ctx.version, request.id, &message);
             }
         };
     // From here on it is as if the tool had been called by its own name.
     let text = resolved(request, tool, arguments);
     let Ok(Message::Request(direct)) = parse(&text) else {
         measured.end(Ending::Refused);
-        return tool_error(ctx.era, request.id, "arguments must be an object");
+        return tool_error(ctx.version, request.id, "arguments must be an object");
     };
     if let Some(session) = &ctx.session {
         hub.additions(session).used(tool);

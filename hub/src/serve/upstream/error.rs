@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use mcphub_core::outcome::Ending;
+use mcphub_hub_protocol::outcome::Ending;
 
 /// Why an upstream server did not answer. Display goes on from the server's name, for models and people.
 #[derive(Debug, Clone, thiserror::Error)]

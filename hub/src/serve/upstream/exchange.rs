@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-use mcphub_core::message::{Upstream as Message, parse_upstream};
-use mcphub_core::rewrite;
+use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_protocol::rewrite;
 use tokio::time::Instant;
 
 use super::Upstream;

@@ -1,13 +1,13 @@
-//! How a server is spoken to: which era, and in which session.
+//! How a server is spoken to: which version, and in which session.
 
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use mcphub_core::era::{LEGACY, MODERN};
-use mcphub_core::message::{Upstream as Message, parse_upstream};
-use mcphub_core::rewrite::{self, Hop};
-use mcphub_wire::config::Transport;
+use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_protocol::rewrite::{self, Hop};
+use mcphub_hub_protocol::version::{STATEFUL, STATELESS};
+use mcphub_hub_wire::config::Transport;
 use serde::Deserialize;
 use tokio::time::Duration;
 
@@ -55,7 +55,7 @@ impl Link {
         if self.modern {
             headers.insert(MCP_METHOD, HeaderValue::from_static(method));
             let encoded = name.and_then(|name| {
-                HeaderValue::from_str(&mcphub_core::mcp_headers::encode(name)).ok()
+                HeaderValue::from_str(&mcphub_hub_protocol::mcp_headers::encode(name)).ok()
             });
             headers.extend(encoded.map(|name| (MCP_NAME, name)));
         }
@@ -65,7 +65,7 @@ impl Link {
     /// The one way to a modern server.
     fn modern(tells_changes: bool, instructions: Option<Arc<str>>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(STATELESS));
         Self { modern: true, headers: Arc::new(headers), tells_changes, instructions }
     }
 }
@@ -119,7 +119,7 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
     };
     let read: Option<Discovered> =
         result.ok().and_then(|result| serde_json::from_str(&result).ok());
-    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == MODERN)).map(
+    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == STATELESS)).map(
         |read| {
             Link::modern(
                 read.capabilities.tools.is_some_and(|tools| tools.list_changed),
@@ -155,7 +155,7 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
     }
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{CLIENT_INFO}}}"#,
-        LEGACY[0]
+        STATEFUL[0]
     );
     let body = request("0", "initialize", &params);
     let mut answer = endpoint.send(Method::POST, body, &HeaderMap::new(), timeout).await?;
@@ -175,7 +175,7 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
     };
     let unparsable = |_| Error::Unparsable("the result of initialize".into());
     let read: Initialized = serde_json::from_str(&result).map_err(unparsable)?;
-    if !LEGACY.contains(&read.protocol_version.as_str()) {
+    if !STATEFUL.contains(&read.protocol_version.as_str()) {
         return Err(Error::Unparsable("a protocol version that the hub does not speak".into()));
     }
     let mut headers = HeaderMap::new();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderValue};
-use mcphub_core::catalogue::{Page, ServerList};
-use mcphub_core::message::{Upstream as Message, parse_upstream};
-use mcphub_core::rewrite;
+use mcphub_hub_catalog::catalog::{Page, ServerList};
+use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_protocol::rewrite;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -126,7 +126,7 @@ async fn list(
             Err(error) => {
                 match error {
                     Error::SessionGone(_) => upstream.pool.forget(base, &session),
-                    // The server may have changed its era: the next try opens the way anew.
+                    // The server may have changed its version: the next try opens the way anew.
                     Error::Http(_) | Error::Unparsable(_) => {
                         upstream.pool.forget(base, &session);
                         drop(upstream.delete(&[session]));
@@ -162,8 +162,10 @@ async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Erro
 
 async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Result<Page, Error> {
     let id = upstream.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
-    let members: Vec<(&str, String)> =
-        cursor.map(|cursor| ("cursor", mcphub_core::object::quoted(cursor))).into_iter().collect();
+    let members: Vec<(&str, String)> = cursor
+        .map(|cursor| ("cursor", mcphub_hub_protocol::json_splice::quoted(cursor)))
+        .into_iter()
+        .collect();
     let params = rewrite::own_params(&members, link.hop(None));
     let headers = link.request_headers("tools/list", None);
     let body = link::request(&id, "tools/list", &params);

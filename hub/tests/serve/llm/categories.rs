@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use futures::StreamExt as _;
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
 use super::{model, offered, questions};

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use mcphub_wire::config::Provider;
+use mcphub_hub_wire::config::Provider;
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -151,7 +151,7 @@ fn valid_container(
             idle: idle_timeout.as_ref().map_or(Duration::from_mins(15), values::Duration::get),
         },
         ContainerTransport::Http => Speaks::Http {
-            port: port.unwrap_or(mcphub_wire::paths::BRIDGE_PORT),
+            port: port.unwrap_or(mcphub_hub_wire::paths::BRIDGE_PORT),
             path: path.clone().unwrap_or_else(|| "/mcp".into()),
         },
     };

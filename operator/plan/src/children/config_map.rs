@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use mcphub_wire::config::HubConfig;
-use mcphub_wire::dataplane::Revision;
-use mcphub_wire::paths::CONFIG_FILE;
+use mcphub_hub_wire::config::HubConfig;
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_hub_wire::paths::CONFIG_FILE;
 
 use super::revision_deployment::labels_of;
 use crate::labels;

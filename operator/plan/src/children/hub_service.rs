@@ -1,7 +1,7 @@
 //! The Service that users call: in front of the routers.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
-use mcphub_wire::paths::PORT;
+use mcphub_hub_wire::paths::PORT;
 
 use super::revision_service::port;
 use crate::accept::ValidService;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use mcphub_wire::keys::MasterKey;
-use mcphub_wire::paths::KEYS_FILE;
+use mcphub_hub_wire::keys::MasterKey;
+use mcphub_hub_wire::paths::KEYS_FILE;
 
 use crate::labels::{self, Component};
 use crate::names;

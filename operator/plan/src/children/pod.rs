@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mcphub_wire::paths::{ADMIN_PORT, DATAPLANE_FILE, KEYS_DIR, PORT, RUNTIME_DIR};
+use mcphub_hub_wire::paths::{ADMIN_PORT, DATAPLANE_FILE, KEYS_DIR, PORT, RUNTIME_DIR};
 
 /// The program in the hub image.
 pub const BINARY: &str = "/mcp-hub";

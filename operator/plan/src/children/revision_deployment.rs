@@ -8,8 +8,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mcphub_wire::dataplane::Revision;
-use mcphub_wire::paths::{CONFIG_DIR, CONFIG_FILE, KEYS_DIR, RUNTIME_DIR, SECRETS_DIR};
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_hub_wire::paths::{CONFIG_DIR, CONFIG_FILE, KEYS_DIR, RUNTIME_DIR, SECRETS_DIR};
 
 use super::pod;
 use crate::accept::ValidRevision;

@@ -3,8 +3,8 @@
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mcphub_wire::dataplane::Revision;
-use mcphub_wire::paths::PORT;
+use mcphub_hub_wire::dataplane::Revision;
+use mcphub_hub_wire::paths::PORT;
 
 use super::revision_deployment::{labels_of, selector};
 use crate::labels;

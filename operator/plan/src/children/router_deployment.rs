@@ -4,7 +4,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use mcphub_wire::paths::{KEYS_DIR, RUNTIME_DIR};
+use mcphub_hub_wire::paths::{KEYS_DIR, RUNTIME_DIR};
 use serde_json::json;
 
 use super::pod;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use mcphub_wire::dataplane::Dataplane;
-use mcphub_wire::paths::{DATAPLANE_FILE, ENGINE_FILE};
+use mcphub_hub_wire::dataplane::Dataplane;
+use mcphub_hub_wire::paths::{DATAPLANE_FILE, ENGINE_FILE};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use mcphub_crds::container::Strategy;
-use mcphub_wire::paths::BRIDGE_PORT;
+use mcphub_hub_wire::paths::BRIDGE_PORT;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mcphub_crds::container::{Sandbox, Strategy};
-use mcphub_wire::paths::BRIDGE_PORT;
+use mcphub_hub_wire::paths::BRIDGE_PORT;
 
 use super::pod;
 use super::revision_deployment::surge_first;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use mcphub_wire::paths::BRIDGE_PORT;
+use mcphub_hub_wire::paths::BRIDGE_PORT;
 
 use super::revision_service;
 use super::server;

@@ -2,12 +2,12 @@
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::filtering::{
-    Exposure as SpecExposure, FilterMode as SpecMode, Filtering as SpecFiltering,
+    DefaultExposure as SpecExposure, FilterMode as SpecMode, Filtering as SpecFiltering,
     HybridMatch as SpecMatch, PromptBased as SpecPromptBased, SelectorBackend,
 };
 use mcphub_crds::llm::{Llm as SpecLlm, LlmProvider};
-use mcphub_wire::config::{
-    AccessRule, Backend, Cache, Categories, CircuitBreaker, Exposure, FilterMode, Filtering,
+use mcphub_hub_wire::config::{
+    AccessRule, Backend, Cache, Categories, CircuitBreaker, DefaultExposure, FilterMode, Filtering,
     GoldenQuestion, HeaderValue, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter,
     ToolBudget, View,
 };
@@ -106,10 +106,10 @@ fn prompt_based(written: Option<SpecPromptBased>) -> PromptBased {
     let default = PromptBased::default();
     PromptBased {
         default_exposure: match default_exposure {
-            Some(SpecExposure::Zero) => Exposure::Zero,
-            Some(SpecExposure::MetaOnly) => Exposure::MetaOnly,
-            Some(SpecExposure::Minimal) => Exposure::Minimal,
-            Some(SpecExposure::All) => Exposure::All,
+            Some(SpecExposure::Zero) => DefaultExposure::Zero,
+            Some(SpecExposure::MetaOnly) => DefaultExposure::MetaOnly,
+            Some(SpecExposure::Minimal) => DefaultExposure::Minimal,
+            Some(SpecExposure::All) => DefaultExposure::All,
             None => default.default_exposure,
         },
         meta_tools: meta_tools.unwrap_or(default.meta_tools),

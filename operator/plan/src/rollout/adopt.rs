@@ -1,6 +1,6 @@
 //! The state that a look begins with: the one that was written, or one for a hub whose state is lost.
 
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 
 use super::engine::Engine;
 use super::state::{EngineState, Stable};

@@ -1,7 +1,7 @@
 //! One look at a hub: transitions are taken until none is left.
 
 use jiff::Timestamp;
-use mcphub_wire::dataplane::{Dataplane, Revision, SCHEMA, Weight};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, SCHEMA, Weight};
 
 use super::state::{EngineState, Failed};
 use super::{Observation, Outcome, Record, RevisionResult, questions, scale};

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mcphub_wire::dataplane::{NotARevision, Revision};
+use mcphub_hub_wire::dataplane::{NotARevision, Revision};
 use serde::{Deserialize, Serialize};
 
 /// Name of the annotation.

@@ -27,7 +27,7 @@ impl Engine<'_> {
             canary.and_then(|canary| self.next_of_routers(canary)),
             (!scale::leaving(&self.state, self.seen).is_empty() && self.seen.routers.ready > 0)
                 .then_some(REMOVAL),
-            self.next_judgement(),
+            self.next_judgment(),
             self.next_of_guard(),
             self.state.failed.as_ref().and_then(|failed| {
                 self.until(after(failed.since, self.seen.policy.rollback.keep_for))
@@ -70,7 +70,7 @@ impl Engine<'_> {
         waits.then(|| (elapsed(self.now(), since) / 4).clamp(least, most))
     }
 
-    fn next_judgement(&self) -> Option<Duration> {
+    fn next_judgment(&self) -> Option<Duration> {
         Asking::of(&self.state, self.seen)?;
         let interval = self.seen.policy.interval;
         if !due(&self.state, self.seen) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcphub_crds::rollout::{
     FlagChanges, OnHoldTimeout, OnTooFew, Rollback, RollbackOrder, Rollout, TrafficProvider,
 };
-use mcphub_wire::dataplane::Weight;
+use mcphub_hub_wire::dataplane::Weight;
 
 use crate::rollout::report::plain;
 use crate::snapshot;
@@ -15,7 +15,7 @@ use crate::snapshot;
 mod rules;
 pub use rules::{Bound, Breach, Rule, Trigger};
 
-/// Shortest distance between two judgements where nothing else bounds it.
+/// Shortest distance between two judgments where nothing else bounds it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -26,7 +26,7 @@ pub struct Policy {
     pub steps: Vec<Step>,
     /// See rollout.md, Words.
     pub guard: Duration,
-    /// Distance of judgements.
+    /// Distance of judgments.
     pub interval: Duration,
     /// From a canary's first Ready pod to the first judged instant.
     pub warmup: Duration,
@@ -251,7 +251,7 @@ fn steps(
     in_order(steps, full, problems)
 }
 
-/// Steps of a hub that nothing can judge: only those that ask for no judgement are possible.
+/// Steps of a hub that nothing can judge: only those that ask for no judgment are possible.
 fn steps_unobserved(spec: &Rollout, full: Step, problems: &mut Vec<Problem>) -> Vec<Step> {
     if let Some(name) = &spec.prometheus {
         problems.push(Problem::new(

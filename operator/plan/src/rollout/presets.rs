@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mcphub_crds::rollout::Metric;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 
 /// The value of a metric of one revision: a number, NaN without traffic, nothing without data. `None` for metrics
 /// that no hub exports yet.

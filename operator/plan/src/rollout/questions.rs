@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mcphub_wire::dataplane::{Revision, Weight};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
 
 use super::bake::{Bake, Instants, instants};
 use super::policy::{Prometheus, Rule};
@@ -40,7 +40,7 @@ pub(crate) fn awaits_routers(canary: &Canary) -> bool {
         && step.is_some_and(|step| canary.weight == step.traffic && step.bake.is_none())
 }
 
-/// What has to be asked Prometheus now; nothing between two judgements.
+/// What has to be asked Prometheus now; nothing between two judgments.
 pub fn queries(state: &EngineState, seen: &Observation<'_>) -> Vec<Query> {
     if !due(state, seen) {
         return Vec::new();

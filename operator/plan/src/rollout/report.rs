@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
-use mcphub_wire::dataplane::{Revision, Weight};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
 
 use super::state::{Cause, Consumed};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcphub_wire::dataplane::{Revision, Weight};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
 
 use super::engine::Engine;
 use super::policy::Rule;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcphub_wire::dataplane::{Revision, RevisionState, Role, Weight};
+use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 
 use super::state::{Canary, EngineState};
 use super::{Observation, RevisionFacts};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mcphub_wire::dataplane::{Revision, Weight};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::bake::Bake;

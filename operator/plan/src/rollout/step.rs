@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcphub_crds::rollout::OnTooFew;
-use mcphub_wire::dataplane::Weight;
+use mcphub_hub_wire::dataplane::Weight;
 
 use super::bake::Bake;
 use super::engine::Engine;
@@ -120,7 +120,7 @@ impl Engine<'_> {
         let number = step.number;
         match self.standing(canary, step) {
             Standing::Baking => {
-                // Verdicts of a stale judgement end nothing: the next one is due now.
+                // Verdicts of a stale judgment end nothing: the next one is due now.
                 !questions::due(&self.state, self.seen) && self.release_all()
             }
             Standing::ProviderDown(message) => self.hold(HoldReason::ProviderDown, message),

@@ -1,7 +1,7 @@
 //! What the answers of Prometheus mean for a rule.
 
 use jiff::Timestamp;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::dataplane::Revision;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::Answer;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mcphub_crds::status::{Phase, ServerStatus};
-use mcphub_wire::dataplane::Weight;
+use mcphub_hub_wire::dataplane::Weight;
 
 use super::{Draft, LONGEST};
 use crate::plan::Rejection;

@@ -7,8 +7,8 @@ use mcphub_crds::status::{
     StableStatus,
 };
 use mcphub_crds::values::Duration;
-use mcphub_wire::admin::SelfCheck;
-use mcphub_wire::dataplane::Revision;
+use mcphub_hub_wire::admin::SelfCheck;
+use mcphub_hub_wire::dataplane::Revision;
 
 use crate::accept::ValidLive;
 use crate::compile;
@@ -108,7 +108,7 @@ pub(super) fn servers(
     let canary = outcome.state.canary.as_ref().map(|canary| &canary.revision);
     let asked = stable.into_iter().chain(canary).find_map(|revision| answer(scene, revision));
     let Some(check) = asked else { return old.servers.clone() };
-    let server = |server: &mcphub_wire::admin::ServerState| ServerStatus {
+    let server = |server: &mcphub_hub_wire::admin::ServerState| ServerStatus {
         name: server.name.clone(),
         ready: server.connected,
         tools: server.tools,

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mcphub_crds::{McpHub, McpHubStatus};
-use mcphub_plan::drift;
-use mcphub_plan::plan::{Acknowledged, Child, Object, Plan, Prepared, Write};
-use mcphub_plan::snapshot::{Answers, Children, Operator, Questions, Snapshot};
-use mcphub_wire::admin::{SelfCheck, ServerState};
-use mcphub_wire::dataplane::{Dataplane, Revision};
-use mcphub_wire::keys::MasterKey;
+use mcphub_hub_wire::admin::{SelfCheck, ServerState};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision};
+use mcphub_hub_wire::keys::MasterKey;
+use mcphub_operator_plan::drift;
+use mcphub_operator_plan::plan::{Acknowledged, Child, Object, Plan, Prepared, Write};
+use mcphub_operator_plan::snapshot::{Answers, Children, Operator, Questions, Snapshot};
 use serde_json::{Value, json};
 
 pub const UID: &str = "0d9f6a52-0000-4000-8000-000000000001";
@@ -99,7 +99,7 @@ impl World {
             taken: std::mem::take(&mut self.snapshot.answers.taken),
             ..Answers::default()
         };
-        let questions = mcphub_plan::questions(&self.snapshot);
+        let questions = mcphub_operator_plan::questions(&self.snapshot);
         let generation = self.dataplane().map_or(0, |dataplane| dataplane.generation);
         let check = |pod: &String| (pod.clone(), Ok(self.self_check()));
         let checks = questions.self_checks.keys().map(check).collect();
@@ -123,7 +123,7 @@ impl World {
     /// Asks, plans, and checks the plan.
     pub fn plan(&mut self) -> Plan {
         self.ask();
-        let plan = mcphub_plan::plan(&self.snapshot);
+        let plan = mcphub_operator_plan::plan(&self.snapshot);
         plan.check(&self.snapshot).expect("a plan without flaws");
         plan
     }
@@ -160,7 +160,7 @@ impl World {
     fn write(
         &mut self,
         object: &Object<Prepared>,
-    ) -> mcphub_plan::plan::Object<mcphub_plan::plan::Applied> {
+    ) -> mcphub_operator_plan::plan::Object<mcphub_operator_plan::plan::Applied> {
         let there = self.snapshot.children.get(&object.child);
         let mut child = object.child.clone();
         if object.write() == Write::Create {

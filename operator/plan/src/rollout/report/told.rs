@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcphub_crds::status::{Phase, RuleVerdict};
-use mcphub_wire::dataplane::Weight;
+use mcphub_hub_wire::dataplane::Weight;
 
 use super::{CanaryReport, Report, RuleReport, StableReport, advice, plain};
 use crate::rollout::RevisionResult;
@@ -142,7 +142,7 @@ impl Engine<'_> {
         }
     }
 
-    fn taken_back(&self, wanted: &mcphub_wire::dataplane::Revision) -> Told {
+    fn taken_back(&self, wanted: &mcphub_hub_wire::dataplane::Revision) -> Told {
         let record = self.state.records.get(wanted);
         let aborted = record.is_some_and(|record| record.result == Some(RevisionResult::Aborted));
         let reason = record.map_or("", |record| record.reason.as_str());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mcphub_crds::status::Phase;
-use mcphub_wire::dataplane::{Dataplane, Revision, Role, Weight};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role, Weight};
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -1,7 +1,7 @@
 //! The life of a change, from the first deployment to the end of the guard.
 
 use mcphub_crds::status::{HoldReason, Phase};
-use mcphub_wire::dataplane::Role;
+use mcphub_hub_wire::dataplane::Role;
 
 use super::story::{GOOD, HOUR, MINUTE, NEXT, OTHER, Story, policy, revision};
 use crate::rollout::RevisionResult;

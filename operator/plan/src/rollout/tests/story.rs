@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcphub_crds::rollout::Rollout;
 use mcphub_crds::status::{HoldReason, Phase};
-use mcphub_wire::dataplane::{Revision, Role};
+use mcphub_hub_wire::dataplane::{Revision, Role};
 
 use super::at;
 use super::world::{Truth, World};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mcphub_wire::dataplane::{Dataplane, Revision};
+use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 
 use super::at;
 use crate::rollout::intent::Intent;

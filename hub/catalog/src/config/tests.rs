@@ -1,0 +1,271 @@
+use mcphub_hub_wire::config::{HeaderValue, Transport};
+use rstest::rstest;
+
+use super::*;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" => Some("s3cret".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Result<HubConfig, String> {
+    parse(text, &environment).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn the_json_that_people_have_is_read_in_its_order() {
+    let config = read(
+        r#"{"mcpServers": {
+            "zeta": {"url": "https://z.example/mcp", "headers": {"Authorization": "Bearer ${TOKEN}"}, "autoApprove": ["x"]},
+            "My Server": {"type": "http", "url": "http://localhost:3000/mcp", "disabled": true}
+        }}"#,
+    )
+    .unwrap();
+    let [zeta, mine] = config.servers.as_slice() else { panic!("two servers") };
+    assert_eq!((zeta.name.as_str(), zeta.prefix.as_deref()), ("zeta", Some("zeta")));
+    assert_eq!(zeta.headers[0].value, HeaderValue::Value("Bearer s3cret".into()));
+    assert_eq!(
+        (mine.prefix.as_deref(), mine.transport, mine.disabled),
+        (Some("My_Server"), Transport::StreamableHttp, true)
+    );
+}
+
+#[test]
+fn vs_code_s_form_and_settings_of_the_hub_are_read_too() {
+    let config = read(
+        r#"{"servers": {"a": {"url": "http://a/mcp", "prefix": "", "tools": {"deny": ["rm*"]}}}, "inputs": [],
+            "filtering": {"mode": "Static", "staticTools": ["get*"]}, "flags": {"autoCorrection": true}}"#,
+    )
+    .unwrap();
+    assert_eq!(config.servers[0].prefix, None);
+    assert_eq!(config.servers[0].tools.deny, ["rm*"]);
+    assert_eq!(config.filtering.static_tools, ["get*"]);
+    assert!(config.flags["autoCorrection"]);
+}
+
+#[test]
+fn a_compiled_config_is_read_as_it_is() {
+    let config = crate::visibility::tests::config(&["a", "b"]);
+    assert_eq!(parse(&serde_json::to_string(&config).unwrap(), &environment), Ok(config));
+}
+
+#[rstest]
+#[case::not_json("{", "the file is not JSON: EOF while parsing an object at line 1 column 1")]
+#[case::comment(
+    "{\n// hi\n}",
+    "the file is not JSON: key must be a string at line 2 column 1; comments are not allowed, take them out"
+)]
+#[case::no_servers(
+    "{}",
+    "the file has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
+)]
+#[case::unset(
+    r#"{"mcpServers":{"gh":{"url":"http://h","headers":{"A":"${GITHUB_TOKEN}"}}}}"#,
+    "mcpServers.gh.headers.A: ${GITHUB_TOKEN} is not set; set the environment variable GITHUB_TOKEN"
+)]
+#[case::command(
+    r#"{"mcpServers":{"f":{"command":"npx","args":["x"]}}}"#,
+    "mcpServers.f: runs a command, which serve does not do itself yet; run \"mcp-hub bridge --listen 127.0.0.1:8080 -- COMMAND ARGS\" beside it and write \"url\": \"http://127.0.0.1:8080/mcp\""
+)]
+#[case::unknown_key(
+    r#"{"mcpServers":{"f":{"url":"http://h","ulr":1}}}"#,
+    "mcpServers.f.ulr: is not known to mcp-hub; take it out"
+)]
+#[case::no_url(
+    r#"{"mcpServers":{"f":{}}}"#,
+    "mcpServers.f: has no url; write \"url\": \"https://…\""
+)]
+#[case::not_http(
+    r#"{"mcpServers":{"f":{"url":"ws://h"}}}"#,
+    "servers.f.url: is not an http or https URL; write https://host/path"
+)]
+#[case::credentials(
+    r#"{"mcpServers":{"f":{"url":"http://u:p@h/"}}}"#,
+    "servers.f.url: has credentials in it, and URLs end up in logs; send them in a header"
+)]
+#[case::wrong_type(
+    r#"{"mcpServers":{"f":{"url":"http://h","timeoutMs":"soon"}}}"#,
+    "mcpServers.f: invalid type: string \"soon\", expected u64"
+)]
+#[case::reserved(
+    r#"{"mcpServers":{"hub":{"url":"http://h"}}}"#,
+    "servers.hub.prefix: \"hub\" is that of the hub's own tools; choose another"
+)]
+#[case::same_prefix(
+    r#"{"mcpServers":{"a b":{"url":"http://h"},"a_b":{"url":"http://h"}}}"#,
+    "servers.a_b.prefix: \"a_b\" is also that of \"a b\"; their tools would collide, give one another prefix"
+)]
+#[case::twice(
+    r#"{"mcpServers":{"a":{"url":"http://h"},"a":{"url":"http://h","prefix":"b"}}}"#,
+    "servers.a: is there twice; give the second another name"
+)]
+fn what_is_wrong_is_said_with_its_place_and_what_to_write(
+    #[case] text: &str,
+    #[case] expected: &str,
+) {
+    assert_eq!(read(text).unwrap_err(), expected);
+}
+
+#[rstest]
+#[case("${cmd:cat /etc/passwd}", "would run a shell")]
+#[case("${input:token}", "asked for by an editor")]
+#[case("${vault:x}", "is not known")]
+#[case("${}", "is no variable")]
+#[case("${TOKEN", "has no \"}\"")]
+fn placeholders_that_are_none_are_refused(#[case] value: &str, #[case] expected: &str) {
+    let text =
+        serde_json::json!({"mcpServers": {"a": {"url": "http://h", "headers": {"k": value}}}})
+            .to_string();
+    let message = read(&text).unwrap_err();
+    assert!(
+        message.starts_with("mcpServers.a.headers.k: ") && message.contains(expected),
+        "{message}"
+    );
+}
+
+#[test]
+fn env_placeholders_and_empty_variables_are_values() {
+    let text = r#"{"mcpServers":{"a":{"url":"http://h/${env:TOKEN}${EMPTY}/x"}}}"#;
+    assert_eq!(read(text).unwrap().servers[0].url, "http://h/s3cret/x");
+}
+
+// An error that quotes an expanded value would put a secret into the log.
+#[test]
+fn no_problem_ever_quotes_a_secret() {
+    for text in [
+        r#"{"mcpServers":{"a":{"url":"${TOKEN}"}}}"#,
+        r#"{"mcpServers":{"a":{"url":"http://h","disabled":"${TOKEN}"}}}"#,
+        r#"{"mcpServers":{"a":{"url":"http://${TOKEN}@h"}}}"#,
+    ] {
+        let message = read(text).unwrap_err();
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+}
+
+// A misspelt deny shows tools that its author thinks hidden.
+#[rstest]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a","tools":{"denny":["rm*"]}}}}"#,
+    "mcpServers.a.tools.denny"
+)]
+#[case(r#"{"mcpServers":{"a":{"url":"http://a"}},"filtering":{"mod":"Static"}}"#, "filtering.mod")]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a"}},"filtering":{"servers":{"dny":["a"]}}}"#,
+    "filtering.servers.dny"
+)]
+#[case(
+    r#"{"mcpServers":{"a":{"url":"http://a"}},"limits":{"maxRequests":1}}"#,
+    "limits.maxRequests"
+)]
+fn a_misspelt_key_at_any_depth_is_named(#[case] text: &str, #[case] at: &str) {
+    assert_eq!(read(text).unwrap_err(), format!("{at}: is not known to mcp-hub; take it out"));
+}
+
+#[test]
+fn renamed_and_described_tools_have_any_name() {
+    let tools = r#"{"allow":["*"],"rename":{"x":"y"},"describe":{"x":"z"},"timeoutMs":{"x":5}}"#;
+    let config =
+        read(&format!(r#"{{"mcpServers":{{"a":{{"url":"http://a","tools":{tools}}}}}}}"#)).unwrap();
+    assert_eq!(
+        (config.servers[0].tools.rename["x"].as_str(), config.servers[0].tools.timeout_ms["x"]),
+        ("y", 5)
+    );
+}
+
+/// Problems of a config of servers a and b with these members beside.
+fn beside(members: &str) -> String {
+    let text = format!(
+        r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#
+    );
+    read(&text).err().unwrap_or_default()
+}
+
+#[rstest]
+#[case::unknown_server(
+    r#""filtering":{"servers":{"allow":["a","c"]}}"#,
+    "filtering.servers.allow: \"c\" is no server of this hub; there are a, b"
+)]
+#[case::unknown_category(
+    r#""filtering":{"mode":"Category","categories":{"expose":["mine","files"],"custom":{"a__*":"mine"}}}"#,
+    "filtering.categories.expose: \"files\" is a category that no tool can have; there are version-control, docker, database, communication, filesystem, cloud, development, web, search, other, mine; your own go into filtering.categories.custom"
+)]
+#[case::category_of_nothing(
+    r#""filtering":{"mode":"Category"}"#,
+    "filtering.categories.expose: is empty, so mode Category shows nothing; write categories such as filesystem"
+)]
+#[case::static_of_nothing(
+    r#""filtering":{"mode":"Static"}"#,
+    "filtering.staticTools: is empty, so mode Static shows nothing; write patterns such as files__*"
+)]
+#[case::hybrid_of_nothing(
+    r#""filtering":{"mode":"Hybrid"}"#,
+    "filtering.categories.expose: is empty, so mode Hybrid shows nothing; write categories such as filesystem, or servers in filtering.servers.allow"
+)]
+#[case::view_path(
+    r#""filtering":{"views":[{"name":"My View"}]}"#,
+    "filtering.views[0].name: \"My View\" is the last part of a path; write 1 to 63 of a-z 0-9 -"
+)]
+#[case::view_twice(
+    r#""filtering":{"views":[{"name":"v"},{"name":"v","servers":["a"]}]}"#,
+    "filtering.views[1].name: \"v\" is there twice; give one another name"
+)]
+#[case::view_of_unknown_server(
+    r#""filtering":{"views":[{"name":"v","servers":["c"]}]}"#,
+    "filtering.views[0].servers: \"c\" is no server of this hub; there are a, b"
+)]
+#[case::misspelt_in_a_list(
+    r#""filtering":{"views":[{"name":"v","server":["a"]}]}"#,
+    "filtering.views[0].server: is not known to mcp-hub; take it out"
+)]
+#[case::bad_expression(
+    r#""access":[{"when":"caller.sub == 'x'"},{"when":"user == 'x'"}]"#,
+    "access[1].when: uses \"user\", which is not there; there are caller, tool, view"
+)]
+#[case::few_tools(
+    r#""filtering":{"toolBudget":{"maxTools":3,"maxTokens":8000}}"#,
+    "filtering.toolBudget.maxTools: is 3, and the hub's own tools, by which the rest is found, are 4; use at least 5"
+)]
+#[case::no_llm(
+    r#""filtering":{"selector":"Llm"}"#,
+    "filtering.selector: is Llm, and there is no filtering.llm; add provider, model and apiKey, or write Embedded"
+)]
+#[case::no_base_url(
+    r#""filtering":{"llm":{"provider":"OpenAICompatible","model":"m","apiKey":{"value":"k"}}}"#,
+    "filtering.llm.baseUrl: is missing; OpenAICompatible has no address of its own"
+)]
+#[case::score(
+    r#""filtering":{"promptBased":{"minScore":1.5}}"#,
+    "filtering.promptBased.minScore: is not from 0 to 1; leave it out for the calibrated floor"
+)]
+#[case::golden(
+    r#""filtering":{"goldenQuestions":[{"query":" ","tools":["a__x"]}]}"#,
+    "filtering.goldenQuestions[0].query: is empty; write what a user asks"
+)]
+fn a_wrong_filter_is_named(#[case] members: &str, #[case] expected: &str) {
+    assert_eq!(beside(members), expected);
+}
+
+#[test]
+fn a_budget_in_tokens_below_the_meta_tools_is_named_with_what_they_take() {
+    let message = beside(r#""filtering":{"toolBudget":{"maxTools":50,"maxTokens":100}}"#);
+    assert!(
+        message.starts_with("filtering.toolBudget.maxTokens: is 100, and the hub's own tools"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_standalone_config_takes_the_whole_of_filtering_and_access() {
+    let members = r#""filtering":{"mode":"PromptBased","staticTools":["a__*"],"servers":{"deny":["b"]},
+        "categories":{"expose":["web"],"custom":{"a__x":"mine"}},"hybrid":"All",
+        "promptBased":{"defaultExposure":"Minimal","metaTools":true,"sessionIsolation":false,"maxTools":5,"minScore":0.2,"memory":false},
+        "views":[{"name":"v","servers":["a"],"categories":["mine"],"tools":["*"]}],
+        "toolBudget":{"maxTools":20,"maxTokens":9000},"selector":"Llm","goldenQuestions":[{"query":"q","tools":["a__x"]}],
+        "llm":{"provider":"OpenAI","model":"m","apiKey":{"value":"${TOKEN}"},"timeoutMs":100,"retry":{"maxRetries":1},
+            "circuitBreaker":{"failureThreshold":2},"cache":{"prewarm":false},"maxConcurrent":2}},
+        "access":[{"when":"'x' in caller.groups","servers":["a"],"tools":["a__*"]}]"#;
+    assert_eq!(beside(members), "");
+}

@@ -1,0 +1,113 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::visibility::tests::{config, list};
+
+/// Of files and mail, each with `read_file` and `send_mail`.
+fn answer(config_of: &Value, tool: &str, view: Option<&str>, chosen: Option<&[String]>) -> Why {
+    let mut config = config(&["files", "mail"]);
+    config.filtering = serde_json::from_value(config_of["filtering"].clone()).unwrap_or_default();
+    config.access = serde_json::from_value(config_of["access"].clone()).unwrap_or_default();
+    config.flags = serde_json::from_value(config_of["flags"].clone()).unwrap_or_default();
+    config.servers[1].tools = serde_json::from_value(config_of["mail"].clone()).unwrap_or_default();
+    let lists = [Some(list(&["read_file", "send_mail"])), Some(list(&["read_file", "send_mail"]))];
+    let catalog = crate::catalog::Catalog::of(&config, &lists);
+    let visibility = Visibility::of(Arc::new(config), catalog);
+    why(&visibility, &lists, Question { tool, view, caller: &Caller::anonymous(), chosen })
+}
+
+#[rstest]
+#[case::shown(
+    json!({}), "files__read_file", None,
+    "files__read_file: listed\n  + servers.files: lists it as read_file; class destructive\n  + filtering.mode None: shows everything\n  + access: no rules, so everybody may know of everything\n  + list: everything fits"
+)]
+#[case::by_category(
+    json!({"filtering": {"mode": "Category", "categories": {"expose": ["communication"]}}}), "files__read_file", None,
+    "files__read_file: denied\n  + servers.files: lists it as read_file; class destructive\n  - filtering.mode Category: category filesystem (built in) is not in filtering.categories.expose"
+)]
+#[case::by_view(
+    json!({"filtering": {"views": [{"name": "v", "servers": ["mail"]}]}}), "files__send_mail", Some("v"),
+    "files__send_mail: denied\n  + servers.files: lists it as send_mail; class destructive\n  + filtering.mode None: shows everything\n  - filtering.views.v: does not have it: its servers, categories and tools must all match"
+)]
+#[case::by_access(
+    json!({"access": [{"when": "caller.sub == 'ann'"}]}), "mail__read_file", None,
+    "mail__read_file: denied\n  + servers.mail: lists it as read_file; class destructive\n  + filtering.mode None: shows everything\n  - access: none of 1 rules allows it to this caller"
+)]
+#[case::by_the_server_s_rules(
+    json!({"mail": {"deny": ["send_*"]}}), "mail__send_mail", None,
+    "mail__send_mail: denied\n  - servers.mail.tools.deny: \"send_*\" matches send_mail"
+)]
+#[case::unknown(
+    json!({}), "files__read_files", None,
+    "files__read_files: unknown\n  - servers: no server lists a tool of this name; there are files__read_file, files__send_mail, mail__read_file"
+)]
+fn the_rule_that_decided_is_named(
+    #[case] config: Value,
+    #[case] tool: &str,
+    #[case] view: Option<&str>,
+    #[case] expected: &str,
+) {
+    assert_eq!(answer(&config, tool, view, None).to_string(), expected);
+}
+
+#[test]
+fn a_category_that_a_language_model_gave_is_told_as_its() {
+    let mut config = config(&["files"]);
+    config.filtering =
+        serde_json::from_value(json!({"mode": "Category", "categories": {"expose": ["cloud"]}}))
+            .unwrap();
+    let lists = [Some(list(&["read_file"]))];
+    let catalog = crate::catalog::Catalog::of(&config, &lists);
+    let mut given = crate::category::LlmCategories::default();
+    given.note(&catalog.tools[0], Some("cloud"));
+    let shape =
+        crate::visibility::Shape { given: Arc::new(given), ..crate::visibility::Shape::default() };
+    let visibility = Visibility::with(Arc::new(config), catalog, shape);
+    let question = Question {
+        tool: "files__read_file",
+        view: None,
+        caller: &Caller::anonymous(),
+        chosen: None,
+    };
+    let said = why(&visibility, &lists, question).to_string();
+    assert!(
+        said.contains(
+            "category cloud (said by the language model) is in filtering.categories.expose"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
+    let budget = json!({"filtering": {"toolBudget": {"maxTools": 3, "maxTokens": 5000}}});
+    let answer = answer(&budget, "files__read_file", None, None);
+    assert_eq!(answer.verdict, Verdict::Unlisted);
+    let last = &answer.steps.last().unwrap().said;
+    assert!(
+        last.contains("the list has 4 tools of at most 3")
+            && last.ends_with("hub__find_tools finds it, and it can be called"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_tool_that_is_listed_as_an_action_says_of_which_tool() {
+    let rules = json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
+    let answer = answer(&rules, "files__read_file", None, None);
+    assert_eq!(answer.steps.last().unwrap().said, "everything fits; it is an action of files__do");
+}
+
+#[test]
+fn a_prompt_that_chose_a_tool_says_so() {
+    let rules = json!({"filtering": {"mode": "PromptBased"}});
+    let chosen = ["mail__send_mail".to_owned()];
+    assert_eq!(answer(&rules, "mail__send_mail", None, None).verdict, Verdict::Unlisted);
+    let with = answer(&rules, "mail__send_mail", None, Some(&chosen));
+    assert_eq!(
+        (with.verdict, with.steps[3].said.as_str()),
+        (Verdict::Listed, "chose it as number 1 of 1")
+    );
+    assert_eq!(answer(&rules, "files__read_file", None, Some(&chosen)).verdict, Verdict::Unlisted);
+}

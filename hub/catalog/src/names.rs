@@ -1,0 +1,105 @@
+//! The names that clients see.
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+/// Longest exposed name: vendors refuse names over 64 characters and count a prefix of their own in.
+pub const MAX_NAME: usize = 48;
+/// Between prefix and tool.
+pub const SEPARATOR: &str = "__";
+/// Prefix of the hub's own tools; no server may have it.
+pub const RESERVED_PREFIX: &str = "hub";
+
+const HASH_CHARS: usize = 6;
+
+/// The name under which a server's tool is shown: `prefix__tool`, or `tool` without a prefix. Characters that
+/// vendors refuse become `_`; what is too long is cut and ends in a hash of the whole.
+pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
+    let whole =
+        prefix.map_or_else(|| tool.to_owned(), |prefix| format!("{prefix}{SEPARATOR}{tool}"));
+    let clean = sanitized(&whole);
+    if clean.len() <= MAX_NAME { clean } else { hashed(&clean, &whole, 0) }
+}
+
+/// Gives each its name, the same for the same input. The later of two that would be called the same ends in a hash.
+pub fn exposed_unique<'a>(tools: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<String> {
+    let mut taken = HashSet::new();
+    tools
+        .map(|(prefix, tool)| {
+            let first = exposed(prefix, tool);
+            let others = (0..).map(|salt| {
+                hashed(&first, &format!("{}{SEPARATOR}{tool}", prefix.unwrap_or("")), salt)
+            });
+            let free =
+                std::iter::once(first.clone()).chain(others).find(|name| !taken.contains(name));
+            let name = free.unwrap_or(first); // the iterator has no end
+            taken.insert(name.clone());
+            name
+        })
+        .collect()
+}
+
+/// `text` with all that vendors refuse in a tool's name replaced.
+pub fn sanitized(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' })
+        .collect();
+    if clean.is_empty() { "_".into() } else { clean }
+}
+
+fn hashed(clean: &str, whole: &str, salt: u32) -> String {
+    let digest = Sha256::new().chain_update(whole).chain_update(salt.to_be_bytes()).finalize();
+    let kept: String = clean.chars().take(MAX_NAME - HASH_CHARS - 1).collect();
+    let [a, b, c, ..] = <[u8; 32]>::from(digest);
+    format!("{kept}_{a:02x}{b:02x}{c:02x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn short_names_are_prefix_and_tool() {
+        assert_eq!(exposed(Some("files"), "read_file"), "files__read_file");
+        assert_eq!(exposed(None, "read_file"), "read_file");
+        assert_eq!(exposed(Some("files"), "read.file/ü"), "files__read_file__");
+    }
+
+    // Clients keep names in prompts, allow lists and transcripts: a new build must not rename tools.
+    #[test]
+    fn long_names_are_pinned() {
+        let long =
+            exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever");
+        assert_eq!(long.len(), MAX_NAME);
+        assert_eq!(long, "github__a_tool_with_a_name_that_goes_on_a_".to_owned() + &long[42..]);
+        assert_eq!(
+            long,
+            exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever")
+        );
+    }
+
+    #[test]
+    fn the_later_of_two_equal_names_gets_a_hash_and_the_first_keeps_its_own() {
+        let names = exposed_unique([(Some("a"), "x.y"), (Some("a"), "x_y")].into_iter());
+        assert_eq!(names[0], "a__x_y");
+        assert!(names[1].starts_with("a__x_y_") && names[1].len() == "a__x_y_".len() + HASH_CHARS);
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_valid_unique_and_deterministic(tools in prop::collection::vec(("[a-z]{1,30}", "\\PC{0,80}"), 0..40)) {
+            let run = || exposed_unique(tools.iter().map(|(prefix, tool)| (Some(prefix.as_str()), tool.as_str())));
+            let names = run();
+            prop_assert_eq!(&names, &run());
+            prop_assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+            for name in &names {
+                prop_assert!((1..=MAX_NAME).contains(&name.len()), "{}", name);
+                prop_assert_eq!(&sanitized(name), name);
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::visibility::tests::{filtering, visible_tools, visible_tools_of};
+
+fn of(rules: Value) -> VisibleTools {
+    visible_tools_of(&["a", "b"], &["get", "put"], |config| filtering(config, rules))
+}
+
+fn listed(tool_list: &ToolList) -> Vec<String> {
+    let page: Vec<Value> = serde_json::from_str(tool_list.page(None).unwrap().0).unwrap();
+    page.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn stateless(visible: &VisibleTools) -> Vec<String> {
+    listed(&visible.tool_list(ListScope::Stateless))
+}
+
+fn added(prompted: bool, names: &[&str]) -> Additions {
+    let mut additions = Additions::default();
+    if prompted {
+        additions.add_for_prompt(names.iter().copied());
+    } else {
+        additions.add(names.iter().copied());
+    }
+    additions
+}
+
+const SEARCH: [&str; 4] =
+    ["hub__find_tools", "hub__call_read", "hub__call_write", "hub__call_destructive"];
+
+fn with_search(tools: &[&str]) -> Vec<String> {
+    SEARCH.iter().chain(tools).map(|&name| name.to_owned()).collect()
+}
+
+fn with_all_meta(tools: &[&str]) -> Vec<String> {
+    std::iter::once("hub__analyze_prompt".to_owned()).chain(with_search(tools)).collect()
+}
+
+#[test]
+fn what_fits_is_listed_and_there_is_nothing_to_search() {
+    let visible = of(json!({"toolBudget": {"maxTools": 4, "maxTokens": 100_000}}));
+    let tool_list = visible.tool_list(ListScope::Stateless);
+    assert_eq!(listed(&tool_list), ["a__get", "a__put", "b__get", "b__put"]);
+    assert_eq!((tool_list.search, tool_list.unlisted()), (false, 0));
+    assert!(MetaTool::ALL.iter().all(|meta| !tool_list.has(*meta)));
+}
+
+// A list that is cut in silence hides tools that nobody can find.
+#[test]
+fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted() {
+    let visible =
+        of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
+    let tool_list = visible.tool_list(ListScope::Stateless);
+    assert_eq!(listed(&tool_list), SEARCH, "meta-tools stay however small the budget is");
+    assert_eq!((tool_list.search, tool_list.unlisted()), (true, 4));
+
+    let visible = visible_tools_of(&["a", "b", "c"], &["get", "put"], |config| {
+        filtering(
+            config,
+            json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 5, "maxTokens": 100_000}}),
+        );
+    });
+    assert_eq!(stateless(&visible), with_search(&["a__put"]), "meta-tools count too");
+}
+
+#[test]
+fn a_budget_in_tokens_holds_as_one_in_tools_does() {
+    let meta: u32 = SEARCH
+        .iter()
+        .map(|name| MetaTool::named(name).unwrap().definition(&of(json!({}))).tokens)
+        .sum();
+    let one = of(json!({})).tools[0].tokens();
+    let rules =
+        |max: u32| json!({"staticTools": ["*"], "toolBudget": {"maxTools": 99, "maxTokens": max}});
+    assert_eq!(stateless(&of(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
+    assert_eq!(stateless(&of(rules(4 * one - 1))), SEARCH);
+    // More tools, so that a budget above the meta-tools is still below all.
+    let many = visible_tools_of(
+        &["a"],
+        &(0..200)
+            .map(|n| format!("t{n:03}"))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+        |config| {
+            filtering(config, rules(meta + 100));
+        },
+    );
+    let tool_list = many.tool_list(ListScope::Stateless);
+    assert!(
+        tool_list.tools.len() > 1 && tool_list.tokens() <= meta + 100,
+        "{}",
+        tool_list.tokens()
+    );
+}
+
+/// The same servers and tools, listed by server.
+fn grouped(rules: Value) -> VisibleTools {
+    visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+        filtering(config, rules);
+        config.flags.insert("hierarchicalTools".into(), true);
+    })
+}
+
+// Counted before they are put together, forty tools in two entries would be hidden by a budget of ten.
+#[test]
+fn a_budget_that_holds_the_grouped_list_shows_everything() {
+    let visible = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
+    let tool_list = visible.tool_list(ListScope::Stateless);
+    assert_eq!(listed(&tool_list), ["a__do", "b__do"]);
+    assert_eq!(
+        (tool_list.listed(), tool_list.unlisted(), tool_list.entries(), tool_list.search),
+        (4, 0, 2, false)
+    );
+    assert!((0..4).all(|position| tool_list.lists(position)));
+    let tokens = tool_list.tokens();
+    let list =
+        |max: u32| stateless(&grouped(json!({"toolBudget": {"maxTools": 9, "maxTokens": max}})));
+    assert_eq!(list(tokens), ["a__do", "b__do"]);
+    assert_eq!(list(tokens - 1), SEARCH);
+}
+
+#[test]
+fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
+    let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
+    let tool_list = grouped(rules(1)).tool_list(ListScope::Stateless);
+    assert_eq!((listed(&tool_list), tool_list.unlisted()), (with_search(&[]), 4));
+    let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
+    assert_eq!(of_seven_servers(4), (with_search(&[]), 0), "meta-tools count too");
+    assert_eq!(of_seven_servers(5), (with_a, 2));
+    assert_eq!(of_seven_servers(6), (with_both, 3));
+}
+
+/// List and number of listed tools; more servers than any of these budgets has places.
+fn of_seven_servers(max: u32) -> (Vec<String>, usize) {
+    let visible =
+        visible_tools_of(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
+            let budget = json!({"maxTools": max, "maxTokens": 100_000});
+            filtering(config, json!({"staticTools": ["a__*", "b__put"], "toolBudget": budget}));
+            config.flags.insert("hierarchicalTools".into(), true);
+        });
+    let tool_list = visible.tool_list(ListScope::Stateless);
+    (listed(&tool_list), tool_list.listed())
+}
+
+// One pinned tool that no budget holds would else hide all that are pinned after it.
+#[test]
+fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
+    let visible = visible_tools_of(&["a", "b", "c"], &["get", "put"], |config| {
+        config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
+        let budget = json!({"maxTools": 20, "maxTokens": 8_000});
+        filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
+        config.flags.insert("hierarchicalTools".into(), true);
+    });
+    // In an action's line only the beginning of a description is said, so all fit; alone the tool does not.
+    assert_eq!(stateless(&visible), ["a__do", "b__do", "c__do"]);
+    let visible = visible_tools_of(&["a", "b", "c"], &["get"], |config| {
+        config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
+        let budget = json!({"maxTools": 20, "maxTokens": 8_000});
+        filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
+        config.flags.insert("hierarchicalTools".into(), true);
+    });
+    assert_eq!(stateless(&visible), with_search(&["a__get", "c__get"]));
+}
+
+#[test]
+fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
+    let visible = grouped(
+        json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}),
+    );
+    let list = |additions: &Additions| listed(&visible.tool_list(ListScope::Session(additions)));
+    let mut additions = added(true, &["a__get", "a__put"]);
+    assert_eq!(list(&additions), with_all_meta(&["a__do"]));
+    additions.add(["b__put"].into_iter());
+    assert_eq!(
+        list(&additions),
+        with_all_meta(&["b__put"]),
+        "one place is left, and b__put was used last"
+    );
+    additions.used("a__get");
+    additions.used("a__put");
+    assert_eq!(list(&additions), with_all_meta(&["a__do"]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_grouped_list_is_over_its_budget_and_none_loses_a_tool(
+        max_tools in 0_u32..16, max_tokens in 0_u32..4_000, pinned in "(\\*|[abc]__\\*|\\*__t1?)", servers in 1_usize..4, tools in 1_usize..30,
+    ) {
+        let names: Vec<String> = (0..tools).map(|n| format!("t{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let visible = visible_tools_of(&["a", "b", "c"][..servers], &names, |config| {
+            let budget = json!({"maxTools": max_tools, "maxTokens": max_tokens});
+            filtering(config, json!({"staticTools": [pinned], "toolBudget": budget}));
+            config.flags.insert("hierarchicalTools".into(), true);
+        });
+        let tool_list = visible.tool_list(ListScope::Stateless);
+        let alone = tool_list.tools.is_empty() && tool_list.dispatchers.is_empty();
+        prop_assert!(alone || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
+        prop_assert_eq!(tool_list.search, tool_list.unlisted() > 0);
+        let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.entry.tools.len()).sum();
+        prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped), (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
+    }
+}
+
+#[test]
+fn by_prompt_a_list_begins_with_the_default_exposure() {
+    let rules = |tool_list: &str| json!({"mode": "PromptBased", "staticTools": ["b__*"], "promptBased": {"defaultExposure": tool_list}});
+    let lists = |tool_list: &str| {
+        let visible = of(rules(tool_list));
+        let session = visible.tool_list(ListScope::Session(&Additions::default()));
+        (listed(&session), stateless(&visible))
+    };
+    assert_eq!(lists("Zero"), (vec![], vec![]));
+    assert_eq!(lists("MetaOnly"), (with_all_meta(&[]), with_search(&[])));
+    let pinned = ["b__get", "b__put"];
+    assert_eq!(lists("Minimal"), (with_all_meta(&pinned), with_search(&pinned)));
+    let all = ["a__get", "a__put", "b__get", "b__put"];
+    assert_eq!(lists("All"), (with_all_meta(&all), with_search(&all)));
+    let zero = of(rules("Zero")).tool_list(ListScope::Stateless);
+    assert!(
+        zero.search && !zero.has(MetaTool::AnalyzePrompt),
+        "what is not listed can be called by who knows of it"
+    );
+}
+
+#[test]
+fn without_meta_tools_there_is_no_search() {
+    let visible = of(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}}));
+    let tool_list = visible.tool_list(ListScope::Session(&Additions::default()));
+    assert_eq!((listed(&tool_list), tool_list.search), (vec![], false));
+}
+
+#[test]
+fn after_the_first_prompt_what_it_chose_takes_the_place_of_everything() {
+    let visible = of(json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}));
+    let additions = added(true, &["b__put"]);
+    assert_eq!(
+        listed(&visible.tool_list(ListScope::Session(&additions))),
+        with_all_meta(&["b__put"])
+    );
+}
+
+#[test]
+fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
+    let visible = of(
+        json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}),
+    );
+    let mut additions = added(true, &["b__put", "gone", "a__put"]);
+    additions.add(["a__get"].into_iter());
+    additions.used("b__put");
+    let tool_list = visible.tool_list(ListScope::Session(&additions));
+    assert_eq!(listed(&tool_list), with_all_meta(&["a__put", "b__put", "a__get"]));
+    let lists: Vec<bool> = (0..4).map(|position| tool_list.lists(position)).collect();
+    assert_eq!(lists, [true, true, false, true]);
+}
+
+#[test]
+fn over_the_budget_the_least_recently_used_additions_go_first() {
+    let visible =
+        of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
+    let list = |additions: &Additions| listed(&visible.tool_list(ListScope::Session(additions)));
+    let mut additions = added(true, &["a__get", "a__put", "b__get"]);
+    assert_eq!(
+        list(&additions),
+        with_all_meta(&["a__get", "a__put"]),
+        "of one prompt the worst goes"
+    );
+    additions.used("b__get");
+    additions.used("a__put");
+    assert_eq!(list(&additions), with_all_meta(&["a__put", "b__get"]));
+    additions.add(["b__put"].into_iter());
+    assert_eq!(list(&additions), with_all_meta(&["a__put", "b__put"]));
+}
+
+#[test]
+fn a_thousand_additions_are_remembered_and_no_more() {
+    let names: Vec<String> = (0..1500).map(|n| format!("t{n}")).collect();
+    let mut additions = Additions::default();
+    for name in &names {
+        additions.add([name.as_str()].into_iter());
+    }
+    assert!(
+        !additions.contains("t499") && additions.contains("t500") && additions.contains("t1499")
+    );
+}
+
+#[test]
+fn a_list_that_depends_on_nothing_of_its_caller_is_made_once() {
+    let visible = of(json!({"mode": "PromptBased"}));
+    assert!(Arc::ptr_eq(
+        &visible.tool_list(ListScope::Stateless),
+        &visible.tool_list(ListScope::Stateless)
+    ));
+    let none = Additions::default();
+    assert!(Arc::ptr_eq(
+        &visible.tool_list(ListScope::Session(&none)),
+        &visible.tool_list(ListScope::Session(&none))
+    ));
+    let (mine, other) = (added(true, &["a__get"]), added(true, &["a__put"]));
+    let digest = |additions: &Additions| visible.tool_list(ListScope::Session(additions)).digest;
+    assert_ne!(digest(&mine), digest(&other));
+    assert_eq!(digest(&mine), digest(&mine.clone()));
+}
+
+#[test]
+fn the_digest_changes_with_any_byte_of_the_list_and_with_nothing_else() {
+    let digest = |visible: &VisibleTools| visible.tool_list(ListScope::Stateless).digest;
+    let described = visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+        config.servers[0].tools.describe.insert("get".into(), "new".into());
+    });
+    assert_ne!(digest(&of(json!({}))), digest(&described));
+    assert_eq!(digest(&of(json!({}))), digest(&of(json!({"toolBudget": {}}))));
+}
+
+#[test]
+fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
+    let visible = of(json!({}));
+    let mut tool_list = ToolList::of(&visible, ListScope::Stateless);
+    let lengths: Vec<usize> = visible.tools.iter().map(|tool| tool.definition.len()).collect();
+    tool_list.pages = Pages::bounded(lengths.iter().copied(), lengths[0] + lengths[1] + 4);
+    assert_eq!(tool_list.pages.len(), 2);
+    let (first, cursor) = tool_list.page(None).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Value>>(first).unwrap().len(), 2);
+    let (second, end) = tool_list.page(cursor.as_deref()).unwrap();
+    assert_eq!((serde_json::from_str::<Vec<Value>>(second).unwrap().len(), end), (2, None));
+    assert!(tool_list.page(Some("0000000000000000-1")).is_none());
+    assert!(tool_list.page(Some("nonsense")).is_none());
+    assert!(tool_list.page(Some(&cursor.unwrap().replace("-1", "-9"))).is_none());
+}
+
+#[test]
+fn no_tools_are_an_empty_list() {
+    assert_eq!(
+        visible_tools(&[], &[]).tool_list(ListScope::Stateless).page(None),
+        Some(("[]", None))
+    );
+}

@@ -1,0 +1,402 @@
+//! JSON-RPC envelopes, borrowed from the bytes that came in. Payloads stay raw.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json_splice::raw;
+
+/// One message of a client.
+#[derive(Debug, Clone)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request(Request<'a>),
+    /// Wants none.
+    Notification(Notification<'a>),
+    /// Answers a request of ours.
+    Response,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The id as written: a JSON string or number.
+    pub id: &'a str,
+    /// The method.
+    pub method: Cow<'a, str>,
+    /// What the hub reads of the parameters.
+    pub params: Params<'a>,
+}
+
+/// A notification.
+#[derive(Debug, Clone)]
+pub struct Notification<'a> {
+    /// The method.
+    pub method: Cow<'a, str>,
+    /// What the hub reads of the parameters.
+    pub params: Params<'a>,
+}
+
+/// The parameters, and what the hub reads of them.
+#[derive(Debug, Clone, Default)]
+pub struct Params<'a> {
+    /// The whole, as written; `None` where there are none.
+    pub text: Option<&'a str>,
+    /// `name`, as written.
+    pub name: Option<&'a str>,
+    /// `arguments`, as written.
+    pub arguments: Option<&'a str>,
+    /// `cursor`, as written.
+    pub cursor: Option<&'a str>,
+    /// `requestId` of a cancellation, as written.
+    pub request_id: Option<&'a str>,
+    /// `protocolVersion` of `initialize`.
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// `clientInfo` of `initialize`, as written.
+    pub client_info: Option<&'a str>,
+    /// `capabilities` of `initialize`, as written.
+    pub capabilities: Option<&'a str>,
+    /// `_meta`.
+    pub meta: Option<Meta<'a>>,
+}
+
+/// What the hub reads of `_meta`.
+#[derive(Debug, Clone, Default)]
+pub struct Meta<'a> {
+    /// The whole, as written.
+    pub text: &'a str,
+    /// `io.modelcontextprotocol/protocolVersion`.
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// `io.modelcontextprotocol/clientCapabilities`, as written.
+    pub client_capabilities: Option<&'a str>,
+    /// `progressToken`, as written.
+    pub progress_token: Option<&'a str>,
+}
+
+/// Why a body is not a message. Display is what the client is told.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Not JSON, or not UTF-8.
+    #[error("Parse error: the body is not JSON: {0}")]
+    Parse(String),
+    /// JSON, but no JSON-RPC 2.0 message.
+    #[error("Invalid request: {reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: &'static str,
+        /// The request's id as written, where it has a valid one.
+        id: Option<String>,
+    },
+}
+
+impl Error {
+    /// JSON-RPC error code.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Parse(_) => -32700,
+            Self::Invalid { .. } => -32600,
+        }
+    }
+
+    /// Id to answer with.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Parse(_) => None,
+            Self::Invalid { id, .. } => id.as_deref(),
+        }
+    }
+}
+
+/// What a POST carried.
+#[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives on the stack for each request; a box would cost an allocation"
+)]
+pub enum Body<'a> {
+    /// The usual.
+    One(Message<'a>),
+    /// A batch (2025-03-26 only); each may be malformed on its own.
+    Batch(Vec<&'a str>),
+}
+
+/// Reads a body.
+pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
+    if text.trim_start().starts_with('[') {
+        let batch: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|error| Error::Parse(error.to_string()))?;
+        if batch.is_empty() {
+            return Err(Error::Invalid { reason: "the batch is empty", id: None });
+        }
+        return Ok(Body::Batch(batch.into_iter().map(RawValue::get).collect()));
+    }
+    parse(text).map(Body::One)
+}
+
+/// Reads one message.
+pub fn parse(text: &str) -> Result<Message<'_>, Error> {
+    let envelope: Envelope<'_> =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                Error::Invalid { reason: "not a JSON-RPC message", id: None }
+            }
+            _ => Error::Parse(error.to_string()),
+        })?;
+    let id = envelope.id.map(RawValue::get);
+    let valid_id = id.filter(|id| is_id(id));
+    let invalid = |reason| Error::Invalid { reason, id: valid_id.map(str::to_owned) };
+    if !text.trim_start().starts_with('{') {
+        return Err(invalid("not a JSON-RPC message"));
+    }
+    if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+        return Err(invalid("\"jsonrpc\" must be \"2.0\""));
+    }
+    let Some(method) = envelope.method else {
+        let answers = envelope.result.is_some() || envelope.error.is_some();
+        return if answers { Ok(Message::Response) } else { Err(invalid("\"method\" is missing")) };
+    };
+    let params = params(envelope.params).map_err(invalid)?;
+    match (id, valid_id) {
+        (None, _) => Ok(Message::Notification(Notification { method: method.0, params })),
+        (Some(_), Some(id)) => Ok(Message::Request(Request { id, method: method.0, params })),
+        (Some(_), None) => Err(invalid("\"id\" must be a string or a number")),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.starts_with(['"', '-']) || text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn params(params: Option<&RawValue>) -> Result<Params<'_>, &'static str> {
+    let Some(text) = params.map(RawValue::get).filter(|text| *text != "null") else {
+        return Ok(Params::default());
+    };
+    if !text.starts_with('{') {
+        return Err("\"params\" must be an object");
+    }
+    // Two members of one name would let the hub check one and the upstream obey the other.
+    let read: RawParams<'_> = serde_json::from_str(text)
+        .map_err(|_| "\"params\" has a member twice or of a wrong type")?;
+    let RawParams {
+        name,
+        arguments,
+        cursor,
+        request_id,
+        protocol_version,
+        client_info,
+        capabilities,
+        meta,
+    } = read;
+    Ok(Params {
+        text: Some(text),
+        name: name.map(RawValue::get),
+        arguments: arguments.map(RawValue::get),
+        cursor: cursor.map(RawValue::get),
+        request_id: request_id.map(RawValue::get),
+        protocol_version: protocol_version
+            .and_then(|version| crate::json_splice::unquoted(version.get())),
+        client_info: client_info.map(RawValue::get),
+        capabilities: capabilities.map(RawValue::get),
+        meta: meta.map(RawValue::get).filter(|text| *text != "null").map(parse_meta).transpose()?,
+    })
+}
+
+fn parse_meta(text: &str) -> Result<Meta<'_>, &'static str> {
+    if !text.starts_with('{') {
+        return Err("\"_meta\" must be an object");
+    }
+    let read: RawMeta<'_> = serde_json::from_str(text)
+        .map_err(|_| "\"_meta\" has a member twice or of a wrong type")?;
+    let RawMeta { protocol_version, client_capabilities, progress_token } = read;
+    Ok(Meta {
+        text,
+        protocol_version: protocol_version
+            .and_then(|version| crate::json_splice::unquoted(version.get())),
+        client_capabilities: client_capabilities.map(RawValue::get),
+        progress_token: progress_token.map(RawValue::get),
+    })
+}
+
+/// One message of an upstream server.
+#[derive(Debug, Clone)]
+pub enum Upstream<'a> {
+    /// The result of our request with this id, as written.
+    Result {
+        /// The request's id as written.
+        id: &'a str,
+        /// The result as written.
+        result: &'a str,
+    },
+    /// The error that our request ended in.
+    Error {
+        /// The request's id as written; servers leave it out where they could not read it.
+        id: Option<&'a str>,
+        /// The error object as written.
+        error: &'a str,
+        /// Its code.
+        code: i64,
+    },
+    /// A notification.
+    Notification {
+        /// The method.
+        method: Cow<'a, str>,
+        /// The parameters as written.
+        params: Option<&'a str>,
+    },
+    /// A request to us.
+    Request {
+        /// Its id as written.
+        id: &'a str,
+        /// The method.
+        method: Cow<'a, str>,
+    },
+}
+
+/// Reads a message of an upstream server; `None` where it is none.
+pub fn parse_upstream(text: &str) -> Option<Upstream<'_>> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let id = envelope.id.map(RawValue::get).filter(|id| is_id(id));
+    if let Some(method) = envelope.method {
+        return Some(match id {
+            Some(id) => Upstream::Request { id, method: method.0 },
+            None => Upstream::Notification {
+                method: method.0,
+                params: envelope.params.map(RawValue::get),
+            },
+        });
+    }
+    if let Some(error) = envelope.error.map(RawValue::get) {
+        let Code { code } = serde_json::from_str(error).ok()?;
+        return Some(Upstream::Error { id, error, code });
+    }
+    Some(Upstream::Result { id: id?, result: envelope.result?.get() })
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: i64,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "raw")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawParams<'a> {
+    #[serde(borrow, default, deserialize_with = "raw")]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    cursor: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    client_info: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "raw")]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawMeta<'a> {
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/protocolVersion",
+        deserialize_with = "raw"
+    )]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/clientCapabilities",
+        deserialize_with = "raw"
+    )]
+    client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken", deserialize_with = "raw")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn a_request_keeps_id_and_parameters_as_written() {
+        let text = r#"{"jsonrpc":"2.0","id": "\u0041","method":"tools/call","params":{"name":"x","arguments":{"n":1e400}}}"#;
+        let Message::Request(request) = parse(text).unwrap() else { panic!("no request") };
+        assert_eq!((request.id, &*request.method), (r#""\u0041""#, "tools/call"));
+        assert_eq!(request.params.arguments, Some(r#"{"n":1e400}"#));
+    }
+
+    #[rstest]
+    #[case(r#"{"jsonrpc":"2.0","id":1"#, -32700)]
+    #[case("nonsense", -32700)]
+    #[case(r#""text""#, -32600)]
+    #[case(r#"["2.0",1,"ping"]"#, -32600)]
+    #[case(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600)]
+    #[case(r#"{"id":1,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[1]}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":7}}"#, -32600)]
+    fn what_is_no_message_is_refused_with_its_code(#[case] text: &str, #[case] code: i32) {
+        assert_eq!(parse(text).map(|_| ()).unwrap_err().code(), code);
+    }
+
+    #[test]
+    fn a_million_brackets_are_an_error_and_not_a_crash() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"arguments":{}"#,
+            "[".repeat(1_000_000)
+        );
+        assert_eq!(parse(&deep).map(|_| ()).unwrap_err().code(), -32700);
+    }
+
+    #[test]
+    fn upstream_messages_are_told_apart() {
+        assert!(matches!(
+            parse_upstream(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1}}"#),
+            Some(Upstream::Result { id: "1", .. })
+        ));
+        assert!(matches!(
+            parse_upstream(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":""}}"#),
+            Some(Upstream::Error { id: None, code: -1, .. })
+        ));
+        assert!(matches!(
+            parse_upstream(r#"{"jsonrpc":"2.0","method":"n"}"#),
+            Some(Upstream::Notification { .. })
+        ));
+        assert!(matches!(
+            parse_upstream(r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#),
+            Some(Upstream::Request { .. })
+        ));
+        assert!(parse_upstream("{}").is_none());
+        assert!(parse_upstream("<html>").is_none());
+    }
+}

@@ -1,0 +1,222 @@
+//! What a hub edits in what it passes on. A closed list: the tool's name, the `_meta` keys of the hop, progress
+//! tokens, and `resultType` where the other version has none. All else stays byte for byte.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json_splice::{self, Edits};
+use crate::message::{Meta, Params};
+use crate::version::{ProtocolVersion, STATELESS};
+
+/// `_meta` keys that belong to one hop, and so never travel on.
+const HOP_KEYS: [&str; 5] = [
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/logLevel",
+    PROGRESS_TOKEN,
+];
+const PROGRESS_TOKEN: &str = "progressToken";
+
+/// How a request goes up.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop<'a> {
+    /// The upstream server speaks the modern protocol: requests say who we are.
+    pub modern: bool,
+    /// `clientInfo` of the hub as JSON.
+    pub client_info: &'a str,
+    /// Asks for progress under this token.
+    pub progress_token: Option<u64>,
+}
+
+/// The parameters of a call under the server's own name of the tool.
+pub fn call_params(params: &Params<'_>, own_name: &str, hop: Hop<'_>) -> String {
+    let text = params.text.unwrap_or("{}");
+    let edits = Edits::of(text);
+    let edits = match params.name {
+        Some(name) => edits.replace(name, json_splice::quoted(own_name)),
+        None => edits.insert("name", &json_splice::quoted(own_name)),
+    };
+    match (&params.meta, meta(params.meta.as_ref(), hop)) {
+        (_, None) => edits,
+        (Some(old), Some(new)) => edits.replace(old.text, new),
+        (None, Some(new)) => edits.insert("_meta", &new),
+    }
+    .finish()
+}
+
+/// `params` of a request of the hub's own to a server: only what the hop needs.
+pub fn own_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
+    let with_meta = meta(None, hop).into_iter().map(|meta| ("_meta", meta));
+    let all: Vec<String> = members
+        .iter()
+        .map(|(key, value)| (*key, value.clone()))
+        .chain(with_meta)
+        .map(|(key, value)| format!("{}:{value}", json_splice::quoted(key)))
+        .collect();
+    format!("{{{}}}", all.join(","))
+}
+
+/// `_meta` for the next hop; `None`: as it is.
+fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
+    let members = old.and_then(|old| json_splice::members(old.text)).unwrap_or_default();
+    let belongs_to_hop = |key: &str| HOP_KEYS.contains(&key);
+    if !hop.modern
+        && hop.progress_token.is_none()
+        && !members.iter().any(|member| belongs_to_hop(&member.key))
+    {
+        return None;
+    }
+    let mut all: Vec<Cow<'_, str>> = Vec::new();
+    if hop.modern {
+        all.push(format!("\"io.modelcontextprotocol/protocolVersion\":\"{STATELESS}\"").into());
+        all.push(format!("\"io.modelcontextprotocol/clientInfo\":{}", hop.client_info).into());
+        all.push("\"io.modelcontextprotocol/clientCapabilities\":{}".into());
+    }
+    all.extend(hop.progress_token.map(|token| format!("\"{PROGRESS_TOKEN}\":{token}").into()));
+    all.extend(
+        members
+            .iter()
+            .filter(|member| !belongs_to_hop(&member.key))
+            .map(|member| member.text.into()),
+    );
+    Some(format!("{{{}}}", all.join(",")))
+}
+
+/// The parameters of a progress notification under the caller's token. `None`: it is not for `ours`.
+pub fn progress_params(params: &str, ours: u64, callers: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Progress<'a> {
+        #[serde(borrow)]
+        progress_token: &'a RawValue,
+    }
+    let read: Progress<'_> = serde_json::from_str(params).ok()?;
+    let token = read.progress_token.get();
+    (token == ours.to_string()).then(|| Edits::of(params).replace(token, callers).finish())
+}
+
+/// What the hub reads of a result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResultHead {
+    /// The tool says that it failed.
+    pub is_error: bool,
+    /// `complete`, or what else the modern protocol knows.
+    pub result_type: Option<String>,
+}
+
+/// Reads that; `None` where the result is no object.
+pub fn result_head(result: &str) -> Option<ResultHead> {
+    if result.starts_with('{') { serde_json::from_str(result).ok() } else { None }
+}
+
+/// The result for a caller of this version.
+pub fn result_for<'a>(
+    version: ProtocolVersion,
+    result: &'a str,
+    head: &ResultHead,
+) -> Cow<'a, str> {
+    if version == ProtocolVersion::Stateless && head.result_type.is_none() {
+        Cow::Owned(Edits::of(result).insert("resultType", "\"complete\"").finish())
+    } else {
+        Cow::Borrowed(result)
+    }
+}
+
+/// A response with this result.
+pub fn response(id: &str, result: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+/// A response with this error object; requests whose id could not be read have none.
+pub fn error_response(id: Option<&str>, error: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{error}}}", id.unwrap_or("null"))
+}
+
+/// An error object.
+pub fn error(code: i32, message: &str) -> String {
+    format!("{{\"code\":{code},\"message\":{}}}", json_splice::quoted(message))
+}
+
+/// A tool's result that says what went wrong, to the model that called it.
+pub fn tool_error(message: &str) -> String {
+    format!(
+        "{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true}}",
+        json_splice::quoted(message)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Message, parse};
+
+    const LEGACY_HOP: Hop<'_> = Hop { modern: false, client_info: "{}", progress_token: None };
+    const MODERN_HOP: Hop<'_> =
+        Hop { modern: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
+
+    fn rewritten(params: &str, hop: Hop<'_>) -> String {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let Message::Request(request) = parse(&text).unwrap() else { panic!("no request") };
+        call_params(&request.params, "own", hop)
+    }
+
+    #[test]
+    fn only_the_name_of_a_legacy_call_changes() {
+        let params = "{ \"z\" : 123456789012345678901234567890,\"n\\u0061me\": \"a__own\" ,\"arguments\":{\"b\":1.0,\"a\":\"\\u00e9\\ud83d\\ude00\",\"b\":2}, \"_meta\": {\"traceparent\" :\"x\"} }";
+        assert_eq!(rewritten(params, LEGACY_HOP), params.replace("\"a__own\"", "\"own\""));
+    }
+
+    #[test]
+    fn keys_of_the_caller_s_hop_do_not_travel_and_others_do() {
+        let params = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","com.x/k" : 1e9,"io.modelcontextprotocol/clientCapabilities":{"sampling":{}},"progressToken":"t"}}"#;
+        assert_eq!(rewritten(params, LEGACY_HOP), r#"{"name":"own","_meta":{"com.x/k" : 1e9}}"#);
+        assert_eq!(
+            rewritten(params, Hop { progress_token: Some(7), ..MODERN_HOP }),
+            r#"{"name":"own","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcp-hub"},"io.modelcontextprotocol/clientCapabilities":{},"progressToken":7,"com.x/k" : 1e9}}"#
+        );
+    }
+
+    #[test]
+    fn a_modern_hop_adds_meta_where_there_was_none() {
+        let up = rewritten(r#"{"name":"x","arguments":{}}"#, MODERN_HOP);
+        assert!(
+            up.starts_with(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#),
+            "{up}"
+        );
+        assert!(
+            up.ends_with(r#"}},"name":"own","arguments":{}}"#)
+                || up.ends_with(r#"{}},"name":"own","arguments":{}}"#),
+            "{up}"
+        );
+    }
+
+    #[test]
+    fn progress_comes_back_under_the_caller_s_token_and_that_of_others_does_not() {
+        let params = r#"{"progress": 0.5,"progressToken":7,"total":1}"#;
+        assert_eq!(
+            progress_params(params, 7, "\"t\"").unwrap(),
+            r#"{"progress": 0.5,"progressToken":"t","total":1}"#
+        );
+        assert_eq!(progress_params(params, 8, "\"t\""), None);
+    }
+
+    #[test]
+    fn a_legacy_result_gets_its_type_for_a_modern_caller_only() {
+        let result = r#"{"content":[],"x":1e400}"#;
+        let head = result_head(result).unwrap();
+        assert_eq!(result_for(ProtocolVersion::Stateful("2025-11-25"), result, &head), result);
+        assert_eq!(
+            result_for(ProtocolVersion::Stateless, result, &head),
+            r#"{"resultType":"complete","content":[],"x":1e400}"#
+        );
+        let typed = r#"{"resultType":"complete","isError":true}"#;
+        let head = result_head(typed).unwrap();
+        assert!(head.is_error);
+        assert_eq!(result_for(ProtocolVersion::Stateless, typed, &head), typed);
+        assert_eq!(result_head("[]"), None);
+    }
+}

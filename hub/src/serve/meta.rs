@@ -1,0 +1,121 @@
+//! The hub's own tools: [`analyze`] puts tools on a session's list, [`find`] shows their definitions, [`dispatch`]
+//! calls them. [`hierarchy`] answers for tools that are listed as one.
+
+mod analyze;
+mod dispatch;
+mod find;
+pub(super) mod hierarchy;
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use futures::stream::{self, StreamExt as _};
+use mcphub_hub_catalog::meta_tools::MetaTool;
+use mcphub_hub_protocol::json_splice::{Edits, quoted};
+use mcphub_hub_protocol::message::{Params, Request};
+use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::rewrite;
+use mcphub_hub_protocol::version::ProtocolVersion;
+
+use super::hub::Hub;
+use super::mcp::{Answer, Ctx, LIST_CHANGED, Measured};
+use super::seen::Seen;
+
+/// Answers a call of one of them, which the caller has.
+pub async fn answer(
+    tool: MetaTool,
+    hub: &Arc<Hub>,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+    seen: Seen,
+    measured: Measured,
+) -> Answer {
+    let text = match tool {
+        MetaTool::Call(class) => {
+            return dispatch::answer(class, hub, ctx, headers, request, seen, measured).await;
+        }
+        MetaTool::FindTools => find::text(hub, ctx, request, &seen).await,
+        MetaTool::AnalyzePrompt => analyze::text(hub, ctx, request, &seen).await,
+    };
+    match text {
+        Ok(text) => {
+            measured.end(Ending::Result);
+            telling(hub, ctx, result(ctx.version, request.id, &text))
+        }
+        Err(Failed { ending, message }) => {
+            measured.end(ending);
+            tool_error(ctx.version, request.id, &message)
+        }
+    }
+}
+
+/// Why a meta-tool has no answer.
+struct Failed {
+    ending: Ending,
+    /// For the model that called.
+    message: String,
+}
+
+impl Failed {
+    /// The caller's doing.
+    fn refused(message: String) -> Self {
+        Self { ending: Ending::Refused, message }
+    }
+}
+
+impl From<crate::selector::Error> for Failed {
+    fn from(error: crate::selector::Error) -> Self {
+        let ending = match error {
+            crate::selector::Error::Busy => Ending::Refused, // as requests over any other bound count
+            _ => Ending::Bug,
+        };
+        Self { ending, message: format!("The search of this hub {error}.") }
+    }
+}
+
+/// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
+fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
+    let Params { text, name, arguments: given, .. } = &request.params;
+    let params = match (text, name, given) {
+        (Some(text), Some(name), Some(given)) => {
+            Edits::of(text).replace(name, quoted(tool)).replace(given, arguments).finish()
+        }
+        // A call that stands for another has both.
+        _ => format!(r#"{{"name":{},"arguments":{arguments}}}"#, quoted(tool)),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)
+}
+
+/// A text as a tool's result.
+fn result(version: ProtocolVersion, id: &str, text: &str) -> Answer {
+    let result = format!(r#"{{"content":[{{"type":"text","text":{}}}]}}"#, quoted(text));
+    Answer::result(id, &rewrite::result_for(version, &result, &rewrite::ResultHead::default()))
+}
+
+/// A tool error.
+pub(super) fn tool_error(version: ProtocolVersion, id: &str, message: &str) -> Answer {
+    let result = rewrite::tool_error(message);
+    Answer::result(id, &rewrite::result_for(version, &result, &rewrite::ResultHead::default()))
+}
+
+/// The answer, with the news before it that the session's list has changed, where that is so and no stream is open that
+/// would say it: clients that never open one would list no tool that a prompt has added.
+pub(super) fn telling(hub: &Hub, ctx: &Ctx, answer: Answer) -> Answer {
+    let tells = ctx.streams
+        && ctx.session.as_ref().is_some_and(|session| !session.has_stream() && hub.tells(session));
+    let news = stream::iter([LIST_CHANGED.to_owned()]);
+    match answer {
+        Answer::One { text, .. } if tells => {
+            Answer::Stream(news.chain(stream::iter([text])).boxed())
+        }
+        Answer::Stream(messages) if tells => Answer::Stream(news.chain(messages).boxed()),
+        answer => answer,
+    }
+}
+
+/// A score as models and people read it.
+fn score(score: f32) -> String {
+    let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 }; // NaN is no JSON
+    format!("{score:.3}")
+}

@@ -1,0 +1,289 @@
+//! Writes what a plan says, in its order. Nothing is decided here but whether a write would change anything.
+
+mod contest;
+mod objects;
+mod secrets;
+
+use std::time::Duration;
+
+use kube::Client;
+use mcphub_operator_plan::drift;
+use mcphub_operator_plan::plan::{
+    Acknowledged, Applied, Child, Event, Object, Plan, Prepared, Rejection, Write,
+};
+use mcphub_operator_plan::snapshot::ObjectName;
+use tracing::{debug, info};
+
+pub use self::contest::Contest;
+use self::contest::Verdict;
+use self::objects::How;
+pub use self::secrets::SecretsWritten;
+use crate::metrics::Metrics;
+use crate::stores::{HubName, Stores};
+
+/// In every refusal by an admission policy or a webhook.
+const DENIED: &str = "denied";
+
+/// Why a plan was not carried out to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object is not what the plan was made from.
+    #[error("{} {} is not as it was seen", .object.kind, .object.name)]
+    Conflict {
+        /// Which.
+        object: ObjectName,
+        /// The API server's words.
+        #[source]
+        source: kube::Error,
+    },
+    /// The same of the runtime ConfigMap, where it may mean that somebody else leads.
+    #[error("the runtime ConfigMap is not as it was seen")]
+    RuntimeConflict(#[source] kube::Error),
+    /// Any other failure.
+    #[error("{} {} cannot be written", .object.kind, .object.name)]
+    Api {
+        /// Which.
+        object: ObjectName,
+        /// The API server's words.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What became of a plan.
+#[derive(Debug)]
+pub struct Done {
+    /// For the status.
+    pub acknowledged: Acknowledged,
+    /// What is to be told: what happened on the way, and the plan's own events unless it was left half way.
+    pub events: Vec<Event>,
+    /// What was not written again because it was written just now may have changed unseen since: look again after
+    /// so long.
+    pub again: Option<Duration>,
+}
+
+/// What writing needs.
+pub struct Writer {
+    /// The API server.
+    pub client: Client,
+    /// Secrets that need no write.
+    pub secrets: SecretsWritten,
+    /// Objects that somebody else writes too.
+    pub contest: Contest,
+}
+
+impl Writer {
+    /// Carries the plan out. Stops at the first failure: later objects may rest on it. A refusal (400, 403, 422) is no
+    /// failure, it becomes part of the status.
+    pub async fn all(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        plan: &Plan,
+        metrics: &Metrics,
+    ) -> Result<Done, Error> {
+        let mut done =
+            Done { acknowledged: Acknowledged::default(), events: Vec::new(), again: None };
+        for object in &plan.objects {
+            let error = match self.object(stores, hub, object, metrics, &mut done).await {
+                Ok(applied) => {
+                    done.acknowledged.objects.push(applied);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let name = object.child.object_name();
+            if let Some(message) = refusal(&error) {
+                info!(kind = name.kind, name = name.name, message, "refused by the API server");
+                done.acknowledged.rejections.push(Rejection { object: name, message });
+                if object.is_essential() {
+                    return Ok(done);
+                }
+                continue;
+            }
+            let error = failure(hub, name, error);
+            self.learn(stores, hub, &object.child, &error).await;
+            return Err(error);
+        }
+        self.deletes(stores, hub, plan, metrics).await?;
+        done.events.extend_from_slice(&plan.events);
+        Ok(done)
+    }
+
+    /// After a conflict the cache is told what is there. By itself it would find out late, or never: an object whose
+    /// label was taken off is out of the watch's sight, but still in the way of its creation.
+    async fn learn(&self, stores: &Stores, hub: &HubName, child: &Child, error: &Error) {
+        if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
+            return;
+        }
+        match objects::send(&self.client, &hub.namespace, child, How::Read).await {
+            Ok(there) => stores.acknowledge(&there),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                stores.forget(&hub.namespace, &child.object_name())
+            }
+            Err(_) => {} // the next try will conflict again
+        }
+    }
+
+    async fn object(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        object: &Object<Prepared>,
+        metrics: &Metrics,
+        done: &mut Done,
+    ) -> Result<Object<Applied>, kube::Error> {
+        let (namespace, wanted) = (hub.namespace.as_str(), &object.child);
+        let known = stores.known(namespace, wanted);
+        let trusted = self.secrets.trusted_for(namespace, wanted);
+        let answer = match known {
+            Some(known) if !drift::differs(&known, wanted) => known,
+            None if trusted.is_some() => {
+                done.again = trusted;
+                wanted.clone()
+            }
+            _ => {
+                let how = match object.write() {
+                    Write::Apply => How::Apply,
+                    Write::Create => How::Create,
+                };
+                self.send(stores, namespace, wanted, how, metrics).await?
+            }
+        };
+        let answer = self
+            .without_strays(stores, namespace, wanted, answer, metrics, &mut done.events)
+            .await?;
+        Ok(object.clone().applied(answer))
+    }
+
+    async fn send(
+        &self,
+        stores: &Stores,
+        namespace: &str,
+        wanted: &Child,
+        how: How,
+        metrics: &Metrics,
+    ) -> Result<Child, kube::Error> {
+        let answer = objects::send(&self.client, namespace, wanted, how).await?;
+        debug!(kind = wanted.kind(), name = wanted.name(), "written");
+        metrics.wrote(wanted.kind());
+        stores.acknowledge(&answer);
+        if matches!(wanted, Child::Secret(_)) {
+            self.secrets.wrote(namespace, wanted);
+        }
+        Ok(answer)
+    }
+
+    /// Takes entries out that others put into lists and maps of ours.
+    async fn without_strays(
+        &self,
+        stores: &Stores,
+        namespace: &str,
+        wanted: &Child,
+        answer: Child,
+        metrics: &Metrics,
+        events: &mut Vec<Event>,
+    ) -> Result<Child, kube::Error> {
+        let Some(patch) = drift::strays(&answer, wanted) else { return Ok(answer) };
+        let object = wanted.object_name();
+        match self.contest.found(namespace, &object) {
+            Verdict::Leave => return Ok(answer),
+            Verdict::Tell => {
+                let what = format!(
+                    "something else keeps adding to {} {}, against the operator",
+                    object.kind, object.name
+                );
+                events.push(contested(&what, "a sidecar injector, a policy engine"));
+                return Ok(answer);
+            }
+            Verdict::Remove => {}
+        }
+        info!(kind = object.kind, name = object.name, "taking out what others added");
+        match self.send(stores, namespace, wanted, How::Patch(patch), metrics).await {
+            // The code of a test that failed in a patch, too.
+            Err(kube::Error::Api(status))
+                if status.code == 422 && status.message.contains(DENIED) =>
+            {
+                self.contest.refused(namespace, &object);
+                let (kind, name, message) = (object.kind, &object.name, &status.message);
+                let what =
+                    format!("what was added to {kind} {name} may not be taken out: {message}");
+                events.push(contested(&what, "the policy"));
+                Ok(answer)
+            }
+            // It changed meanwhile, so the test in the patch failed; that change brings the next reconcile.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
+                self.contest.missed(namespace, &object);
+                Ok(answer)
+            }
+            sent => sent,
+        }
+    }
+
+    async fn deletes(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        plan: &Plan,
+        metrics: &Metrics,
+    ) -> Result<(), Error> {
+        for delete in &plan.deletes {
+            match objects::delete(&self.client, &hub.namespace, delete).await {
+                Ok(()) => {
+                    info!(kind = delete.object.kind, name = delete.object.name, "deleted");
+                    metrics.wrote(delete.object.kind);
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(failure(hub, delete.object.clone(), error)),
+            }
+            stores.forget(&hub.namespace, &delete.object);
+        }
+        Ok(())
+    }
+}
+
+/// Entries of others stay in an object of ours for now.
+fn contested(what: &str, who: &str) -> Event {
+    Event {
+        warning: true,
+        reason: "DriftContested".into(),
+        message: format!(
+            "{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"
+        ),
+    }
+}
+
+/// The API server's refusal of the child, if it does not like it. Nothing is stored.
+pub(crate) async fn dry_run(
+    client: &Client,
+    namespace: &str,
+    child: &Child,
+) -> Result<Option<String>, kube::Error> {
+    match objects::send(client, namespace, child, How::DryRun).await {
+        Ok(_) => Ok(None),
+        Err(error) => refusal(&error).map_or(Err(error), |message| Ok(Some(message))),
+    }
+}
+
+/// The words of a refusal that trying again does not mend.
+fn refusal(error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+            Some(status.message.clone())
+        }
+        _ => None,
+    }
+}
+
+fn failure(hub: &HubName, object: ObjectName, source: kube::Error) -> Error {
+    let conflict = matches!(&source, kube::Error::Api(status) if status.code == 409);
+    match conflict {
+        true if object.kind == "ConfigMap"
+            && object.name == mcphub_operator_plan::names::runtime(&hub.name) =>
+        {
+            Error::RuntimeConflict(source)
+        }
+        true => Error::Conflict { object, source },
+        false => Error::Api { object, source },
+    }
+}

@@ -1,0 +1,197 @@
+//! What is seen of one hub before it is planned. Reads only; what needs asking is said by `mcphub_operator_plan::questions`.
+
+mod body;
+mod names;
+mod pods;
+mod prometheus;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::try_join3;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client, ResourceExt as _};
+use mcphub_crds::McpHub;
+use mcphub_hub_wire::paths::ENGINE_FILE;
+use mcphub_operator_plan::plan::Child;
+use mcphub_operator_plan::snapshot::{Answers, ObjectName, Operator, Questions, Snapshot};
+
+pub use self::pods::Pods;
+pub use self::prometheus::Prometheus;
+use crate::apply;
+use crate::stores::{HubName, Stores};
+
+/// Why a hub could not be seen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A ConfigMap that the spec refers to.
+    #[error("the ConfigMaps that the spec refers to cannot be read")]
+    References(#[source] kube::Error),
+    /// `<hub>-runtime`.
+    #[error("the runtime ConfigMap cannot be read")]
+    Runtime(#[source] kube::Error),
+    /// Whose an object is.
+    #[error("it cannot be found out whose an object is")]
+    Names(#[source] kube::Error),
+    /// What the API server thinks of an object.
+    #[error("an object cannot be tried out")]
+    DryRun(#[source] kube::Error),
+}
+
+impl Error {
+    /// The API server's answer behind it.
+    pub fn source(&self) -> &kube::Error {
+        match self {
+            Self::References(error)
+            | Self::Runtime(error)
+            | Self::Names(error)
+            | Self::DryRun(error) => error,
+        }
+    }
+}
+
+/// What reading needs.
+pub struct Observer {
+    /// The API server.
+    pub client: Client,
+    /// Hub and router pods.
+    pub pods: Pods,
+    /// The administrator's servers.
+    pub prometheus: Prometheus,
+    /// Hubs whose runtime ConfigMap the leader of this term has read itself. From then on the cache will do: it has
+    /// our own writes at once, and everybody else's make our next write a conflict.
+    pub read: Read,
+}
+
+/// See [`Observer::read`].
+#[derive(Debug, Default)]
+pub struct Read(Mutex<HashMap<HubName, u64>>);
+
+impl Read {
+    fn is_due(&self, hub: &HubName, term: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hub) != Some(&term)
+    }
+
+    fn done(&self, hub: &HubName, term: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hub.clone(), term);
+    }
+
+    /// Makes the next snapshot read it anew.
+    pub fn again(&self, hub: &HubName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
+    }
+}
+
+impl Observer {
+    /// All that was seen of the hub at `now`.
+    pub async fn snapshot(
+        &self,
+        stores: &Stores,
+        name: &HubName,
+        hub: &McpHub,
+        operator: &Operator,
+        now: Timestamp,
+    ) -> Result<Snapshot, Error> {
+        self.runtime(stores, name, operator.term).await?;
+        let uid = hub.metadata.uid.as_deref().unwrap_or_default();
+        let references = mcphub_operator_plan::revision::referenced_config_maps(&hub.spec);
+        let config_maps = stores
+            .references
+            .contents(&self.client, name, &references)
+            .await
+            .map_err(Error::References)?;
+        let config_maps = config_maps
+            .into_iter()
+            .map(|(name, map)| (name, map.map(|map| (*map).clone())))
+            .collect();
+        let mut snapshot = Snapshot {
+            now,
+            hub: hub.clone(),
+            operator: operator.clone(),
+            children: stores.children(name, uid),
+            config_maps,
+            answers: Answers::default(),
+        };
+        let questions = mcphub_operator_plan::questions(&snapshot);
+        let serial =
+            engine_number(&snapshot, "keySerial").and_then(|serial| u32::try_from(serial).ok());
+        let bearer = operator.master_key.hub_key(uid, serial.unwrap_or(1)).admin_token();
+        snapshot.answers = self.answers(name, uid, &bearer, questions).await?;
+        Ok(snapshot)
+    }
+
+    /// Reads the runtime ConfigMap itself where the cache may lack another leader's write.
+    async fn runtime(&self, stores: &Stores, hub: &HubName, term: u64) -> Result<(), Error> {
+        if !self.read.is_due(hub, term) {
+            return Ok(());
+        }
+        let config_maps = Api::<ConfigMap>::namespaced(self.client.clone(), &hub.namespace);
+        let name = mcphub_operator_plan::names::runtime(&hub.name);
+        match config_maps.get_opt(&name).await.map_err(Error::Runtime)? {
+            Some(runtime) => stores.config_maps.acknowledge(&runtime),
+            None => stores.config_maps.forget(&hub.namespace, &name),
+        }
+        self.read.done(hub, term);
+        Ok(())
+    }
+
+    async fn answers(
+        &self,
+        hub: &HubName,
+        uid: &str,
+        bearer: &str,
+        questions: Questions,
+    ) -> Result<Answers, Error> {
+        let Questions { names, dry_runs, self_checks, generations, prometheus } = questions;
+        let asked = async {
+            match &prometheus {
+                Some((server, queries)) => self.prometheus.answers(server, queries).await,
+                None => BTreeMap::new(),
+            }
+        };
+        let pods = async {
+            let pods = &self.pods;
+            Ok(tokio::join!(
+                pods.self_checks(&self_checks, bearer),
+                pods.generations(&generations, bearer),
+                asked
+            ))
+        };
+        let ((self_checks, generations, queries), taken, refused) =
+            try_join3(pods, self.taken(hub, uid, names), self.refused(hub, dry_runs)).await?;
+        Ok(Answers { taken, refused, self_checks, generations, queries })
+    }
+
+    async fn taken(
+        &self,
+        hub: &HubName,
+        uid: &str,
+        names: BTreeSet<ObjectName>,
+    ) -> Result<BTreeSet<ObjectName>, Error> {
+        names::taken(&self.client, &hub.namespace, uid, names).await.map_err(Error::Names)
+    }
+
+    async fn refused(
+        &self,
+        hub: &HubName,
+        children: Vec<Child>,
+    ) -> Result<BTreeMap<ObjectName, String>, Error> {
+        let mut refused = BTreeMap::new();
+        for child in children {
+            if let Some(message) =
+                apply::dry_run(&self.client, &hub.namespace, &child).await.map_err(Error::DryRun)?
+            {
+                refused.insert(child.object_name(), message);
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// A number in the hub's `engine.json`, whatever else a newer operator may have put there.
+pub(crate) fn engine_number(snapshot: &Snapshot, key: &str) -> Option<u64> {
+    let name = mcphub_operator_plan::names::runtime(&snapshot.hub.name_any());
+    let engine = snapshot.children.config_maps.get(&name)?.data.as_ref()?.get(ENGINE_FILE)?;
+    serde_json::from_str::<serde_json::Value>(engine).ok()?.get(key)?.as_u64()
+}
