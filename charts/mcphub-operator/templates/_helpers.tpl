@@ -6,7 +6,7 @@
 {{- default (include "mcphub.name" .) .Values.serviceAccountName -}}
 {{- end -}}
 
-{{- /* Cluster-wide objects of two releases must not have one name. */ -}}
+{{- /* Cluster-wide objects of two releases need different names. */ -}}
 {{- define "mcphub.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "mcphub.name" .) -}}
 {{- end -}}
@@ -31,4 +31,16 @@ imagePullPolicy: {{ . }}
 {{- end }}
 watchNamespaces: {{ .Values.watchNamespaces | toJson }}
 prometheus: {{ .Values.prometheus | toJson }}
+{{- end -}}
+
+{{- /* The schema cannot compare two values. The operator would refuse to start with these. */ -}}
+{{- define "mcphub.checkLeaderElection" -}}
+{{- with .Values.leaderElection -}}
+{{- if ge (float64 .renewDeadline) (float64 .duration) -}}
+{{- fail (printf "leaderElection.renewDeadline (%v) must be less than leaderElection.duration (%v): a leader must stop before another one takes over" .renewDeadline .duration) -}}
+{{- end -}}
+{{- if ge (float64 .retryPeriod) (float64 .renewDeadline) -}}
+{{- fail (printf "leaderElection.retryPeriod (%v) must be less than leaderElection.renewDeadline (%v): a leader needs more than one try to renew" .retryPeriod .renewDeadline) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
