@@ -8,7 +8,7 @@ use mcphub_hub_wire::keys::KeyRing;
 use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 
-use crate::mounted;
+use crate::mounted_files;
 
 /// The ring in force: read from `dir` now, and again when it changes. Something unreadable keeps the last ring.
 pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
@@ -19,13 +19,16 @@ pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
     let (sender, receiver) = watch::channel(Arc::new(ring));
     tokio::spawn(async move {
         let all_gone = sender.clone();
-        let following = mounted::follow(file, Some(content), move |content| match parse(content) {
-            Ok(ring) => {
-                tracing::info!(serial = ring.current().serial(), "key ring read again");
-                sender.send_replace(Arc::new(ring));
-            }
-            Err(error) => tracing::error!(%error, "new key ring is unreadable; the last one stays"),
-        });
+        let following =
+            mounted_files::follow(file, Some(content), move |content| match parse(content) {
+                Ok(ring) => {
+                    tracing::info!(serial = ring.current().serial(), "key ring read again");
+                    sender.send_replace(Arc::new(ring));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "new key ring is unreadable; the last one stays")
+                }
+            });
         tokio::select! {
             () = following => {}
             () = all_gone.closed() => {}

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mcphub_hub::args::{Check, Cli, Command};
-use mcphub_hub::{bridge, check, drain, eval, install_bridge, route, serve, telemetry, why};
+use mcphub_hub::cli::{check, drain, eval, explain, install_bridge};
+use mcphub_hub::{bridge, route, serve, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,7 +16,7 @@ async fn main() -> ExitCode {
         Command::Route(args) => route::run(args).await,
         Command::Bridge(args) => bridge::run(args).await,
         Command::Check(args) => return checked(&args).await,
-        Command::Why(args) => why::run(args).await,
+        Command::Why(args) => explain::run(args).await,
         Command::Eval(args) => eval::run(&args),
         Command::Drain(args) => drain::run(args).await,
         Command::InstallBridge(args) => install_bridge::run(args).await,

@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
-use crate::runtime::{self, Runtime, Watched};
+use crate::dataplane::{self, Runtime, Watched};
 use crate::{args, keys};
 use forward::Forwarder;
 use leaving::Leaving;
@@ -55,7 +55,7 @@ pub struct Parts {
 
 /// Routes until SIGTERM or SIGINT, and then until nothing is under way.
 pub async fn run(args: args::Route) -> anyhow::Result<()> {
-    let client = runtime::in_cluster();
+    let client = dataplane::in_cluster();
     let watched = client.clone().map(|client| Watched {
         client,
         namespace: args.namespace.clone(),

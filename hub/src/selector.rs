@@ -322,7 +322,7 @@ impl Selector {
     }
 }
 
-/// What pods learn together; see [`crate::learned`].
+/// What pods learn together; see [`crate::learned_state`].
 impl Selector {
     /// Takes what all pods have shared; what only this one knows stays.
     pub fn share(&self, shared: Memory) {

@@ -1,41 +1,14 @@
 //! `mcp-hub serve`: many MCP servers behind one `/mcp`.
 //!
-//! The way of a request: [`edge`] (Host, Origin, bounds) -> [`mcp`] (version and session, so the `Ctx`) -> [`methods`]
-//! -> [`live`] (config, catalog and what is visible of it, one immutable snapshot) -> [`call`] -> [`upstream`] -> back. Decisions
-//! are in `mcphub_core`; here is what needs the network or a clock. No lock is held across an await.
-//!
-//! * [`hub`]: the shared state, and what keeps it up to date. [`sessions`]: the legacy sessions of this pod, each with
-//!   its [`additions`].
-//! * [`places`]: the bound on requests under way. [`judging`]: what is done with arguments before a server sees them.
-//! * [`categories`]: those that a language model gives, in the background.
-//! * [`stateless`]: what 2026-07-28 wants of a request. [`rest`]: `/api`. [`self_check`]: for the operator. [`why`]: for
-//!   people in the pod.
-//! * [`metrics`]: what is measured. [`tool_times`]: how long each tool takes. [`vendors`]: tools that clients could not
-//!   list.
+//! A request goes through [`http`] (checks, sessions, protocol version), [`methods`] (what MCP asks for) and [`upstream`]
+//! (the server that answers), and back. All of them read [`state`], which [`tasks`] keep up to date; [`metrics`] counts.
 
-pub mod additions;
-pub mod call;
-pub mod categories;
-pub mod edge;
-pub mod filtering;
-pub mod hub;
-pub mod judging;
-pub mod list_cost;
-pub mod live;
-pub mod mcp;
-pub mod meta;
+pub mod http;
 pub mod methods;
 pub mod metrics;
-pub mod places;
-pub mod rest;
-pub mod seen;
-pub mod self_check;
-pub mod sessions;
-pub mod stateless;
-pub mod tool_times;
+pub mod state;
+pub mod tasks;
 pub mod upstream;
-pub mod vendors;
-pub mod why;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -53,13 +26,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::hub::{Hub, Identity};
-use self::live::Slot;
 use self::upstream::Upstream;
 use crate::admin::{self, Admin, Drained};
-use crate::learned::Shared;
-use crate::runtime::{self, Runtime, Watched};
-use crate::{args, keys, mounted};
+use crate::dataplane::{self, Runtime, Watched};
+use crate::learned_state::Shared;
+use crate::serve::http::{edge, explain, self_check};
+use crate::serve::state::hub::{Hub, Identity};
+use crate::serve::state::snapshot::Slot;
+use crate::{args, keys, mounted_files};
 
 /// Calls that are under way when the process stops get this long: with the last words it is less than the 30 s that a
 /// pod has after its drain time.
@@ -109,7 +83,7 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
         None => watch::channel(Arc::new(KeyRing::of(HubKey::new(1, rand::random())))).1,
     };
     let watched = match (&identity.hub, &identity.namespace) {
-        (Some(hub), Some(namespace)) => runtime::in_cluster().map(|client| Watched {
+        (Some(hub), Some(namespace)) => dataplane::in_cluster().map(|client| Watched {
             client,
             namespace: namespace.clone(),
             hub: hub.clone(),
@@ -146,7 +120,7 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
     let admin = admin::router(
         admin,
         self_check::router(Arc::clone(&hub), address),
-        why::router(Arc::clone(&hub)),
+        explain::router(Arc::clone(&hub)),
     );
     // The admin port answers as long as the process lives: metrics of the last requests are wanted too.
     tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
@@ -210,7 +184,7 @@ fn parsed(text: &str, standalone: bool) -> Result<HubConfig, config::Problems> {
 
 /// Puts every good new content of the file in force.
 async fn follow(file: PathBuf, known: Option<Vec<u8>>, hub: Arc<Hub>) {
-    mounted::follow(file, known, move |content| {
+    mounted_files::follow(file, known, move |content| {
         match parsed(&String::from_utf8_lossy(content), true) {
             Ok(config) => {
                 tracing::info!(servers = config.servers.len(), "config read again");

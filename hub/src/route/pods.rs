@@ -17,7 +17,7 @@ use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 
-use crate::runtime::{Retry, WATCH_SECONDS};
+use crate::dataplane::{Retry, WATCH_SECONDS};
 
 /// After so long without a first answer from the API server, pods are reached by their Service.
 const FIRST_LIST: Duration = Duration::from_secs(2);

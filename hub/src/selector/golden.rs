@@ -9,8 +9,8 @@ use mcphub_hub_wire::config::GoldenQuestion;
 use tokio::sync::Notify;
 
 use super::{Ask, Error, chosen};
-use crate::serve::hub::{Hub, anonymous};
-use crate::serve::live::Live;
+use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::state::snapshot::Live;
 
 /// How the golden questions went.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -8,8 +8,8 @@ use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::visibility::VisibleTools;
 
 use super::{Selector, index};
-use crate::serve::hub::Hub;
-use crate::serve::live::Live;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::snapshot::Live;
 
 /// Tools encoded at a time.
 const BATCH: usize = 16;

@@ -1,5 +1,9 @@
 //! The methods that the hub answers. What is not here is not declared as a capability and answers -32601.
 
+pub mod grouping;
+pub mod meta_tools;
+pub mod tools_call;
+
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -9,12 +13,11 @@ use mcphub_hub_protocol::outcome::Ending;
 use mcphub_hub_protocol::version::{self, ProtocolVersion};
 use mcphub_hub_protocol::{json_splice, rewrite};
 
-use super::call;
-use super::hub::Hub;
-use super::live::Slot;
-use super::mcp::{Answer, Ctx, Measured};
-use super::seen::Seen;
-use super::sessions::Session;
+use crate::serve::http::mcp::{Answer, Ctx, Measured};
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::sessions::Session;
+use crate::serve::state::snapshot::Slot;
 
 /// Who answers, as JSON.
 const SERVER_INFO: &str =
@@ -34,7 +37,7 @@ pub async fn answer(
         hub.categories.want();
     }
     match (&*request.method, ctx.version) {
-        ("tools/call", _) => call::answer(hub, ctx, headers, &request, measured).await,
+        ("tools/call", _) => tools_call::answer(hub, ctx, headers, &request, measured).await,
         ("tools/list", _) => list(hub, ctx, &request, measured).await,
         ("initialize", _) => {
             measured.end(Ending::Result);

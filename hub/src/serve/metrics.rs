@@ -1,6 +1,10 @@
 //! What `serve` measures. Label sets are bounded, and every bounded combination is there as 0 from the start: no
 //! errors must be a number, or a rule over them has no data.
 
+pub mod client_limits;
+pub mod list_cost;
+pub mod tool_durations;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +23,10 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-use super::filtering::CategoryCache;
-use super::list_cost::ListCost;
-use super::tool_times::ToolTimes;
-use super::vendors::Vendors;
+use crate::serve::http::filtering_stats::CategoryCache;
+use crate::serve::metrics::client_limits::Vendors;
+use crate::serve::metrics::list_cost::ListCost;
+use crate::serve::metrics::tool_durations::ToolTimes;
 
 /// From 50 us, which is what the hub adds when it does well, to 60 s, the usual longest wait for a server.
 const BUCKETS: [f64; 18] = [

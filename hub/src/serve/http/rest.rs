@@ -12,12 +12,12 @@ use mcphub_hub_catalog::tool_list::ListScope;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::edge;
-use super::filtering;
-use super::hub::Hub;
-use super::live::{Live, Slot};
-use super::upstream::Status;
-use super::vendors;
+use crate::serve::http::edge;
+use crate::serve::http::filtering_stats;
+use crate::serve::metrics::client_limits;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::snapshot::{Live, Slot};
+use crate::serve::upstream::Status;
 
 /// `/api/…`.
 pub fn router() -> Router<Arc<Hub>> {
@@ -25,9 +25,9 @@ pub fn router() -> Router<Arc<Hub>> {
         .route("/api/health", get(health))
         .route("/api/servers", get(servers))
         .route("/api/tools", get(tools))
-        .route("/api/filtering/stats", get(filtering::stats))
-        .route("/api/filtering/status", any(filtering::fixed))
-        .route("/api/filtering/mode", any(filtering::fixed))
+        .route("/api/filtering/stats", get(filtering_stats::stats))
+        .route("/api/filtering/status", any(filtering_stats::fixed))
+        .route("/api/filtering/mode", any(filtering_stats::fixed))
         .route("/api/{*path}", any(other))
 }
 
@@ -94,7 +94,7 @@ fn states(live: &Live) -> Vec<Value> {
             "error": message,
             "tools": live.listed.get(position),
             "exposedTools": exposed(position),
-            "vendorBreaches": vendors::refused(visible.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
+            "vendorBreaches": client_limits::refused(visible.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
         })
     };
     live.servers.iter().enumerate().map(state).collect()

@@ -9,9 +9,9 @@ use mcphub_hub_protocol::message::Request;
 
 use super::{Failed, score};
 use crate::selector::{Ask, Ranking};
-use crate::serve::hub::{Hub, anonymous};
-use crate::serve::mcp::Ctx;
-use crate::serve::seen::Seen;
+use crate::serve::http::mcp::Ctx;
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::{Hub, anonymous};
 
 /// Servers that an answer names; the answer must not cost more than what it saves.
 const NAMED_SERVERS: usize = 100;

@@ -18,18 +18,18 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::additions::Additions;
-use super::categories::{self, Categories};
-use super::judging::Judging;
-use super::list_cost;
-use super::live::{Live, Slot};
-use super::mcp::Ctx;
-use super::metrics::Metrics;
-use super::places::Places;
-use super::sessions::{Opened, Session, Sessions};
-use super::upstream::{Key, Upstream};
-use super::vendors;
 use crate::selector::{self, Selector};
+use crate::serve::http::mcp::Ctx;
+use crate::serve::metrics::Metrics;
+use crate::serve::metrics::client_limits;
+use crate::serve::metrics::list_cost;
+use crate::serve::state::additions::Additions;
+use crate::serve::state::in_flight::Places;
+use crate::serve::state::sessions::{Opened, Session, Sessions};
+use crate::serve::state::snapshot::{Live, Slot};
+use crate::serve::state::validation::Judging;
+use crate::serve::tasks::categories::{self, Categories};
+use crate::serve::upstream::{Key, Upstream};
 
 /// A session's first list waits so long for servers that are still starting: some clients never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
@@ -69,11 +69,11 @@ pub struct Hub {
     /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
     /// What the language model says of categories.
-    pub(super) categories: Categories,
+    pub(in crate::serve) categories: Categories,
     /// What judges the arguments of calls.
-    pub(super) judging: Judging,
+    pub(in crate::serve) judging: Judging,
     /// What was added to the lists of a view where its sessions share that.
-    pub(super) shared_additions: DashMap<Option<String>, Arc<Additions>>,
+    pub(in crate::serve) shared_additions: DashMap<Option<String>, Arc<Additions>>,
     live: watch::Sender<Arc<Live>>,
     flags: ArcSwap<BTreeMap<String, bool>>,
     keys: watch::Receiver<Arc<KeyRing>>,
@@ -127,7 +127,7 @@ impl Hub {
         tokio::spawn(Arc::clone(&hub).keep_flags());
         tokio::spawn(Arc::clone(&hub).keep_sessions());
         tokio::spawn(list_cost::keep(Arc::clone(&hub)));
-        tokio::spawn(vendors::keep(Arc::clone(&hub)));
+        tokio::spawn(client_limits::keep(Arc::clone(&hub)));
         tokio::spawn(selector::keep(Arc::clone(&hub)));
         tokio::spawn(categories::keep(Arc::clone(&hub)));
         Ok(hub)
@@ -181,7 +181,7 @@ impl Hub {
     }
 
     /// What is in force is to be made anew of what servers list and a language model says.
-    pub(super) fn renew(&self) {
+    pub(in crate::serve) fn renew(&self) {
         self.changed.notify_one();
     }
 

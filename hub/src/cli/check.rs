@@ -6,7 +6,7 @@ use mcphub_hub_catalog::client_limits;
 use mcphub_hub_wire::config::HubConfig;
 
 use crate::args;
-use crate::listing::{self, Listed};
+use crate::cli::tool_listing::{self, Listed};
 use crate::serve;
 
 /// Reads the file as `serve` would. Where it is told to, also the tools: those that big vendors refuse are named, and are
@@ -21,8 +21,8 @@ pub async fn run(args: &args::Check) -> anyhow::Result<()> {
         if count == 1 { "" } else { "s" }
     );
     let listed = match &args.catalog {
-        Some(file) => Some(listing::read(&config, file)?),
-        None if args.connect => Some(listing::asked(&args.file).await?),
+        Some(file) => Some(tool_listing::read(&config, file)?),
+        None if args.connect => Some(tool_listing::asked(&args.file).await?),
         None => None,
     };
     println!("{good}");

@@ -14,9 +14,9 @@ use mcphub_hub_wire::config::Filtering;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::hub::Hub;
-use super::live::Live;
 use crate::llm::{Candidate, Error, Llm, Verdict};
+use crate::serve::state::hub::Hub;
+use crate::serve::state::snapshot::Live;
 
 /// What other pods were told is waited for so long, before the same is asked again.
 const SHARED: Duration = Duration::from_secs(5);

@@ -17,8 +17,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use mcphub_hub_select::embedded::{Digest, Memory};
 
+use crate::dataplane::{Retry, WATCH_SECONDS};
 use crate::llm;
-use crate::runtime::{Retry, WATCH_SECONDS};
 use crate::selector::Selector;
 
 /// Key of the remembered prompts in `binaryData`: vectors only, a byte a number.

@@ -13,7 +13,7 @@ use mcphub_hub_select::embedded::{Ask, Digest, Doc, Index, Models, Vector};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::listing::{self, Listed};
+use crate::cli::tool_listing::{self, Listed};
 use crate::{args, serve};
 
 /// With more tools the transformer takes longer than anybody waits: words and the static table choose.
@@ -33,8 +33,8 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         return Ok(());
     };
     let listed = match &args.catalog {
-        Some(file) => listing::read(&serve::read(config, true)?, file)?,
-        None => listing::asked(config).await?,
+        Some(file) => tool_listing::read(&serve::read(config, true)?, file)?,
+        None => tool_listing::asked(config).await?,
     };
     let view = args.view.as_deref();
     let chosen = match &args.prompt {

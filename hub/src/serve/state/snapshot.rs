@@ -9,8 +9,8 @@ use mcphub_hub_catalog::category::LlmCategories;
 use mcphub_hub_catalog::visibility::{Shape, Visibility, VisibleTools};
 use mcphub_hub_wire::config::HubConfig;
 
-use super::metrics::{Metrics, ToolMetrics};
-use super::upstream::{Status, Upstream};
+use crate::serve::metrics::{Metrics, ToolMetrics};
+use crate::serve::upstream::{Status, Upstream};
 
 /// Sights that are kept; each has a few bytes for every tool. Beyond, all are made anew.
 const MOST_SIGHTS: usize = 256;

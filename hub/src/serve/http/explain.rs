@@ -11,11 +11,11 @@ use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::explain::Question;
 use serde::Deserialize;
 
-use super::hub::{Hub, anonymous};
-use super::live::{Live, Slot};
-use crate::listing::Listed;
+use crate::cli::explain::{self, WHY_PATH};
+use crate::cli::tool_listing::Listed;
 use crate::selector::{Ask, chosen};
-use crate::why::{self, WHY_PATH};
+use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::state::snapshot::{Live, Slot};
 
 #[derive(Deserialize)]
 struct Asked {
@@ -35,7 +35,7 @@ async fn answer(
     State(hub): State<Arc<Hub>>,
     Query(asked): Query<Asked>,
 ) -> Result<String, (StatusCode, String)> {
-    let caller = why::caller(asked.caller.as_deref())
+    let caller = explain::caller(asked.caller.as_deref())
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error:#}")))?;
     let live = hub.live();
     let view = asked.view.as_deref();
@@ -47,7 +47,7 @@ async fn answer(
     let lists = live.servers.iter().map(listed).collect();
     let listed = Listed { visibility: Arc::clone(&live.visibility), lists };
     let question = Question { tool: &asked.tool, view, caller: &caller, chosen: picked.as_deref() };
-    Ok(why::text(&listed, question))
+    Ok(explain::text(&listed, question))
 }
 
 /// What a prompt would add to the list of this caller's session, as `hub__analyze_prompt` does. Counted nowhere.

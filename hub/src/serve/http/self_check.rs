@@ -20,14 +20,14 @@ use mcphub_hub_protocol::version::{ProtocolVersion, STATEFUL, STATELESS};
 use mcphub_hub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
 use serde_json::Value;
 
-use super::hub::{Hub, anonymous};
-use super::live::{Live, Slot};
-use super::mcp::{Answer, Ctx};
-use super::methods;
-use super::seen::Seen;
-use super::sessions::Session;
-use super::upstream::Status;
-use super::vendors;
+use crate::serve::http::mcp::{Answer, Ctx};
+use crate::serve::methods;
+use crate::serve::metrics::client_limits;
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::state::sessions::Session;
+use crate::serve::state::snapshot::{Live, Slot};
+use crate::serve::upstream::Status;
 
 #[derive(Clone)]
 struct Checked {
@@ -216,7 +216,7 @@ fn servers(live: &Live) -> Vec<ServerState> {
         let status = slot.status()?;
         let connected = status == Status::Connected;
         let message = match status {
-            Status::Connected => vendors::summary(live, position).unwrap_or_default(),
+            Status::Connected => client_limits::summary(live, position).unwrap_or_default(),
             Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
             Status::Starting(message) | Status::Down(message) => message,
         };

@@ -11,7 +11,8 @@ use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_wire::config::HubConfig;
 
 use crate::args;
-use crate::serve::{self, live::Slot};
+use crate::serve;
+use crate::serve::state::snapshot::Slot;
 
 /// What the servers of a config list.
 pub struct Listed {

@@ -8,11 +8,11 @@ use mcphub_hub_protocol::message::{Message, Request, parse};
 use mcphub_hub_protocol::outcome::Ending;
 use mcphub_hub_wire::flags::AUTO_CORRECTION;
 
-use super::{resolved, result, telling, tool_error};
-use crate::serve::call::{self, Direct};
-use crate::serve::hub::Hub;
-use crate::serve::mcp::{Answer, Ctx, Measured};
-use crate::serve::seen::Seen;
+use crate::serve::http::mcp::{Answer, Ctx, Measured};
+use crate::serve::methods::meta_tools::{resolved, result, telling, tool_error};
+use crate::serve::methods::tools_call::{self, Direct};
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::Hub;
 
 /// Answers a call of the dispatching tool of this name.
 pub(in crate::serve) async fn answer(
@@ -26,7 +26,7 @@ pub(in crate::serve) async fn answer(
 ) -> Answer {
     let tool_list = Arc::clone(&seen.tool_list);
     let Some(dispatcher) = tool_list.dispatcher(name) else {
-        return call::unknown(ctx, request, measured, name);
+        return tools_call::unknown(ctx, request, measured, name);
     };
     let (position, tool, arguments, correction) =
         match dispatcher.asked(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
@@ -55,6 +55,6 @@ pub(in crate::serve) async fn answer(
         hub.judging.corrected(correction);
     }
     let what = Direct { seen, position, dispatched: true, selection: None, correction };
-    let answer = call::direct(hub, ctx, headers, &direct, what, measured).await;
+    let answer = tools_call::direct(hub, ctx, headers, &direct, what, measured).await;
     telling(hub, ctx, answer)
 }

@@ -16,7 +16,7 @@ use mcphub_hub_wire::flags::{
 };
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-use super::hub::Hub;
+use crate::serve::state::hub::Hub;
 
 /// Most compiled schemas in memory. One takes tens of kilobytes, so this is less than what search takes.
 const MAX_SCHEMAS: usize = 1_000;

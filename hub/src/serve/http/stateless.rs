@@ -7,7 +7,7 @@ use mcphub_hub_protocol::message::{Params, Request};
 use mcphub_hub_protocol::version::{self, ProtocolVersion, UnsupportedVersion};
 use mcphub_hub_protocol::{json_splice, mcp_headers, rewrite};
 
-use super::mcp::{Answer, header};
+use crate::serve::http::mcp::{Answer, header};
 
 const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;

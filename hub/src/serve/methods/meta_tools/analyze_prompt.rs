@@ -6,11 +6,11 @@ use mcphub_hub_catalog::meta_tools::AnalyzePrompt;
 use mcphub_hub_protocol::json_splice::quoted;
 use mcphub_hub_protocol::message::Request;
 
-use super::{Failed, find, score};
+use super::{Failed, find_tools, score};
 use crate::selector::{Ask, Hit, Ranking, chosen};
-use crate::serve::hub::{Hub, anonymous};
-use crate::serve::mcp::Ctx;
-use crate::serve::seen::Seen;
+use crate::serve::http::mcp::Ctx;
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::{Hub, anonymous};
 
 pub(super) async fn text(
     hub: &Arc<Hub>,
@@ -42,7 +42,7 @@ pub(super) async fn text(
         .await?;
     let hits: Vec<&Hit> = chosen(&ranking, rules).collect();
     if hits.is_empty() {
-        return Ok(find::nothing(&seen.visible));
+        return Ok(find_tools::nothing(&seen.visible));
     }
     let names =
         hits.iter().filter_map(|hit| Some(seen.visible.tools.get(hit.position)?.exposed.as_str()));

@@ -13,15 +13,15 @@ use mcphub_hub_protocol::outcome::{self, Ending};
 use mcphub_hub_protocol::version::ProtocolVersion;
 use mcphub_hub_protocol::{json_splice, rewrite};
 
-use super::hub::{Hub, anonymous};
-use super::judging::{self, Judged};
-use super::mcp::{Answer, Ctx, Measured};
-use super::meta;
-use super::metrics::ToolMetrics;
-use super::seen::Seen;
-use super::sessions::UnderWay;
-use super::stateless;
-use super::upstream::{Call, Caller, Error, Event, Exchange};
+use crate::serve::http::mcp::{Answer, Ctx, Measured};
+use crate::serve::http::stateless;
+use crate::serve::methods::{grouping, meta_tools};
+use crate::serve::metrics::ToolMetrics;
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::state::sessions::UnderWay;
+use crate::serve::state::validation::{self, Judged};
+use crate::serve::upstream::{Call, Caller, Error, Event, Exchange};
 
 /// A call on its way; what is counted of it is counted when it ends or is dropped.
 struct Calling {
@@ -64,10 +64,10 @@ pub async fn answer(
         hub.metrics.list_cost.called(&seen.visible, &seen.tool_list, &name);
     }
     if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.tool_list.has(*tool)) {
-        return meta::answer(tool, hub, ctx, headers, request, seen, measured).await;
+        return meta_tools::answer(tool, hub, ctx, headers, request, seen, measured).await;
     }
     if seen.tool_list.dispatcher(&name).is_some() {
-        return meta::hierarchy::answer(&name, hub, ctx, headers, request, seen, measured).await;
+        return grouping::answer(&name, hub, ctx, headers, request, seen, measured).await;
     }
     let Some(position) = seen.visible.find(&name) else {
         return unknown(ctx, request, measured, &name);
@@ -83,7 +83,7 @@ pub async fn answer(
     }
     let what = Direct { seen, position, dispatched: false, selection: None, correction: None };
     let answer = direct(hub, ctx, headers, request, what, measured).await;
-    meta::telling(hub, ctx, answer)
+    meta_tools::telling(hub, ctx, answer)
 }
 
 /// A tool that was found.
@@ -142,7 +142,7 @@ pub async fn direct(
             calling.tool_error(&message)
         }
         Judged::Corrected { arguments, corrections } => {
-            let text = judging::corrected(request, &arguments);
+            let text = validation::corrected(request, &arguments);
             let Ok(Message::Request(corrected)) = parse(&text) else { return calling.bug() };
             calling.corrections.extend(corrections);
             send(&seen, position, ctx, &corrected, calling).await

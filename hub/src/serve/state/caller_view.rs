@@ -6,10 +6,10 @@ use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
 use mcphub_hub_catalog::visibility::VisibleTools;
 
-use super::additions::Additions;
-use super::hub::Hub;
-use super::live::Live;
-use super::sessions::Session;
+use crate::serve::state::additions::Additions;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::sessions::Session;
+use crate::serve::state::snapshot::Live;
 
 /// What one caller sees.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use mcphub_hub_catalog::client_limits::{self, Vendor};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use serde_json::{Value, json};
 
-use super::hub::Hub;
-use super::live::Live;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::snapshot::Live;
 
 /// Most tools of a server that are named each time that it lists, and in an answer.
 const NAMED: usize = 20;

@@ -17,7 +17,7 @@ use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::mounted;
+use crate::mounted_files;
 
 /// A watch is opened anew this often (seconds), so that a connection that died in silence blinds a pod no longer.
 pub const WATCH_SECONDS: u32 = 60;
@@ -87,7 +87,7 @@ async fn follow_file(
     known: Option<Vec<u8>>,
     sender: Arc<watch::Sender<Arc<Dataplane>>>,
 ) {
-    mounted::follow(file, known, move |content| obey(&sender, content, "file")).await;
+    mounted_files::follow(file, known, move |content| obey(&sender, content, "file")).await;
 }
 
 async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Dataplane>>>) {

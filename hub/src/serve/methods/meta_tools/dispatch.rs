@@ -8,10 +8,10 @@ use mcphub_hub_protocol::message::{Message, Request, parse};
 use mcphub_hub_protocol::outcome::Ending;
 
 use super::{resolved, tool_error};
-use crate::serve::call::{self, Direct};
-use crate::serve::hub::Hub;
-use crate::serve::mcp::{Answer, Ctx, Measured};
-use crate::serve::seen::Seen;
+use crate::serve::http::mcp::{Answer, Ctx, Measured};
+use crate::serve::methods::tools_call::{self, Direct};
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::Hub;
 
 pub(super) async fn answer(
     class: Class,
@@ -31,7 +31,7 @@ pub(super) async fn answer(
         Err(message) => return refused(measured, &message),
     };
     let Some(position) = seen.visible.find(&asked.name) else {
-        return call::unknown(ctx, request, measured, &asked.name);
+        return tools_call::unknown(ctx, request, measured, &asked.name);
     };
     if let Some(tool) = seen.visible.tools.get(position)
         && !class.admits(Class::of(tool))
@@ -45,5 +45,5 @@ pub(super) async fn answer(
     };
     let selection = asked.selection_id.as_deref();
     let what = Direct { seen, position, dispatched: true, selection, correction: None };
-    call::direct(hub, ctx, headers, &direct, what, measured).await
+    tools_call::direct(hub, ctx, headers, &direct, what, measured).await
 }

@@ -1,10 +1,9 @@
-//! The hub's own tools: [`analyze`] puts tools on a session's list, [`find`] shows their definitions, [`dispatch`]
-//! calls them. [`hierarchy`] answers for tools that are listed as one.
+//! The hub's own tools: [`analyze_prompt`] puts tools on a session's list, [`find_tools`] shows their definitions, [`dispatch`]
+//! calls them.
 
-mod analyze;
+mod analyze_prompt;
 mod dispatch;
-mod find;
-pub(super) mod hierarchy;
+mod find_tools;
 
 use std::sync::Arc;
 
@@ -17,9 +16,9 @@ use mcphub_hub_protocol::outcome::Ending;
 use mcphub_hub_protocol::rewrite;
 use mcphub_hub_protocol::version::ProtocolVersion;
 
-use super::hub::Hub;
-use super::mcp::{Answer, Ctx, LIST_CHANGED, Measured};
-use super::seen::Seen;
+use crate::serve::http::mcp::{Answer, Ctx, LIST_CHANGED, Measured};
+use crate::serve::state::caller_view::Seen;
+use crate::serve::state::hub::Hub;
 
 /// Answers a call of one of them, which the caller has.
 pub async fn answer(
@@ -35,8 +34,8 @@ pub async fn answer(
         MetaTool::Call(class) => {
             return dispatch::answer(class, hub, ctx, headers, request, seen, measured).await;
         }
-        MetaTool::FindTools => find::text(hub, ctx, request, &seen).await,
-        MetaTool::AnalyzePrompt => analyze::text(hub, ctx, request, &seen).await,
+        MetaTool::FindTools => find_tools::text(hub, ctx, request, &seen).await,
+        MetaTool::AnalyzePrompt => analyze_prompt::text(hub, ctx, request, &seen).await,
     };
     match text {
         Ok(text) => {
@@ -75,7 +74,7 @@ impl From<crate::selector::Error> for Failed {
 }
 
 /// The call of the tool itself: other members of the parameters (progress token and the like) stay as they are.
-fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
+pub(super) fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
     let Params { text, name, arguments: given, .. } = &request.params;
     let params = match (text, name, given) {
         (Some(text), Some(name), Some(given)) => {
@@ -88,7 +87,7 @@ fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> String {
 }
 
 /// A text as a tool's result.
-fn result(version: ProtocolVersion, id: &str, text: &str) -> Answer {
+pub(super) fn result(version: ProtocolVersion, id: &str, text: &str) -> Answer {
     let result = format!(r#"{{"content":[{{"type":"text","text":{}}}]}}"#, quoted(text));
     Answer::result(id, &rewrite::result_for(version, &result, &rewrite::ResultHead::default()))
 }

@@ -8,7 +8,7 @@ use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
 use mcphub_hub_catalog::visibility::{Visibility, VisibleTools};
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
-use super::hub::Hub;
+use crate::serve::state::hub::Hub;
 
 /// What lists cost.
 pub struct ListCost {

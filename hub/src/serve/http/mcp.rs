@@ -15,14 +15,14 @@ use mcphub_hub_protocol::version::{self, ProtocolVersion, VersionHints};
 use mcphub_hub_protocol::{rewrite, sse};
 use tokio::sync::watch;
 
-use super::edge;
-use super::hub::{Hub, anonymous};
-use super::live::Live;
-use super::methods;
-use super::metrics;
-use super::places::Place;
-use super::sessions::Session;
-use super::stateless;
+use crate::serve::http::edge;
+use crate::serve::http::stateless;
+use crate::serve::methods;
+use crate::serve::metrics;
+use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::state::in_flight::Place;
+use crate::serve::state::sessions::Session;
+use crate::serve::state::snapshot::Live;
 
 /// Names the session, both ways.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

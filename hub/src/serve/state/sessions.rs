@@ -10,7 +10,7 @@ use mcphub_hub_wire::config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::additions::Additions;
+use crate::serve::state::additions::Additions;
 
 /// One legacy session.
 #[derive(Debug)]

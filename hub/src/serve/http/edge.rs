@@ -19,8 +19,8 @@ use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcphub_hub_protocol::rewrite;
 
-use super::hub::Hub;
-use super::{mcp, rest};
+use crate::serve::http::{mcp, rest};
+use crate::serve::state::hub::Hub;
 
 /// A body that trickles in holds a place that others want.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,10 +11,10 @@ use mcphub_hub_catalog::tool_list::ListScope;
 use mcphub_hub_wire::config::{FilterMode, Filtering, ServerFilter};
 use serde_json::{Value, json};
 
-use super::edge;
-use super::hub::Hub;
-use super::live::Live;
 use crate::llm;
+use crate::serve::http::edge;
+use crate::serve::state::hub::Hub;
+use crate::serve::state::snapshot::Live;
 
 /// How often a tool's category was known already when it was wanted for a new list.
 #[derive(Default)]
