@@ -1,4 +1,4 @@
-//! The operator's own HTTP server: metrics and health. Nothing on it changes anything.
+//! The operator's HTTP server for metrics and health checks. All of its endpoints are read-only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,15 @@ use tower_http::timeout::TimeoutLayer;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 
-/// What the server tells of.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// For `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Synced caches make a replica ready, leading or not: a follower with cold caches would be a slow successor.
+    /// A replica is ready when these caches are synced, whether it leads or not. A follower with cold
+    /// caches would be slow to take over.
     pub stores: Vec<Arc<Stores>>,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     admin: Admin,
@@ -56,7 +55,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     if admin.stores.iter().all(|stores| stores.are_synced()) {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
+        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not synced yet")
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_replica_with_empty_caches_is_alive_but_not_ready() {
+    async fn a_replica_with_cold_caches_is_alive_but_not_ready() {
         let cold = vec![Arc::new(Stores::default())];
         assert_eq!(status("/healthz", cold.clone()).await, StatusCode::OK);
         assert_eq!(status("/readyz", cold.clone()).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_else_is_served() {
+    async fn an_unknown_path_is_not_found() {
         assert_eq!(status("/", vec![]).await, StatusCode::NOT_FOUND);
     }
 }

@@ -134,7 +134,7 @@ impl Writer {
         done: &mut Done,
     ) -> Result<Object<Applied>, kube::Error> {
         let (namespace, wanted) = (hub.namespace.as_str(), &object.child);
-        let known = stores.known(namespace, wanted);
+        let known = stores.cached(namespace, wanted);
         let trusted = self.secrets.trusted_for(namespace, wanted);
         let answer = match known {
             Some(known) if !drift::differs(&known, wanted) => known,
@@ -166,7 +166,7 @@ impl Writer {
     ) -> Result<Child, kube::Error> {
         let answer = objects::send(&self.client, namespace, wanted, how).await?;
         debug!(kind = wanted.kind(), name = wanted.name(), "written");
-        metrics.wrote(wanted.kind());
+        metrics.record_write(wanted.kind());
         stores.acknowledge(&answer);
         if matches!(wanted, Child::Secret(_)) {
             self.secrets.wrote(namespace, wanted);
@@ -231,7 +231,7 @@ impl Writer {
             match objects::delete(&self.client, &hub.namespace, delete).await {
                 Ok(()) => {
                     info!(kind = delete.object.kind, name = delete.object.name, "deleted");
-                    metrics.wrote(delete.object.kind);
+                    metrics.record_write(delete.object.kind);
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failure(hub, delete.object.clone(), error)),

@@ -1,4 +1,4 @@
-//! How long to wait before trying again, per hub.
+//! How long each hub waits before its next attempt.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,33 +6,38 @@ use std::time::Duration;
 
 use crate::stores::HubName;
 
-const FIRST: Duration = Duration::from_millis(200);
-const MOST: Duration = Duration::from_mins(1);
+const INITIAL_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_mins(1);
 
-/// Failures in a row, by hub.
+/// Consecutive failures per hub.
 #[derive(Debug, Default)]
 pub struct Backoff(Mutex<HashMap<HubName, u32>>);
 
 impl Backoff {
-    /// Counts a failure, and answers how long to wait; up to a half of it is chance, so that hubs that failed together
-    /// do not come back together.
-    pub fn failed(&self, hub: &HubName) -> Duration {
+    /// Counts a failure and returns the delay before the next attempt.
+    ///
+    /// Up to half of the delay is random, so that hubs that failed together do not retry together.
+    pub fn record_failure(&self, hub: &HubName) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(hub.clone()).or_default();
-        let wait = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(MOST);
+        let delay = INITIAL_DELAY.saturating_mul(2_u32.saturating_pow(*count)).min(MAX_DELAY);
         *count = count.saturating_add(1);
-        wait.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+        delay.mul_f64(0.5 + 0.5 * rand::random::<f64>())
     }
 
-    /// Counts a conflict; the first `at_once` failures in a row need no wait.
-    pub fn conflicted(&self, hub: &HubName, at_once: u32) -> Duration {
-        let wait = self.failed(hub);
+    /// Counts a conflict. The first `immediate_retries` consecutive failures have no delay.
+    pub fn record_conflict(&self, hub: &HubName, immediate_retries: u32) -> Duration {
+        let delay = self.record_failure(hub);
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.get(hub).is_some_and(|count| *count <= at_once) { Duration::ZERO } else { wait }
+        if failures.get(hub).is_some_and(|count| *count <= immediate_retries) {
+            Duration::ZERO
+        } else {
+            delay
+        }
     }
 
-    /// A success: the next failure is a first one.
-    pub fn succeeded(&self, hub: &HubName) {
+    /// Forgets the hub's failures, because it was reconciled or is gone.
+    pub fn reset(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
     }
 }
@@ -45,24 +50,24 @@ mod tests {
         HubName { namespace: "ai".into(), name: name.into() }
     }
 
-    // A cache that is late must not cost a second; two writers must not burn the API server.
+    // A stale cache must not cost a second, but two competing writers must not flood the API server.
     #[test]
-    fn conflicts_are_tried_again_at_once_but_not_for_ever() {
+    fn conflicts_are_retried_immediately_but_only_a_few_times() {
         let backoff = Backoff::default();
-        let waits: Vec<_> = (0..3).map(|_| backoff.conflicted(&hub("a"), 2)).collect();
-        assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 2);
-        assert!(!waits.last().unwrap().is_zero());
+        let delays: Vec<_> = (0..3).map(|_| backoff.record_conflict(&hub("a"), 2)).collect();
+        assert_eq!(delays.iter().filter(|delay| delay.is_zero()).count(), 2);
+        assert!(!delays.last().unwrap().is_zero());
     }
 
     #[test]
-    fn waits_double_up_to_a_minute_and_one_hubs_trouble_is_not_anothers() {
+    fn delays_double_up_to_a_minute_and_a_failing_hub_does_not_delay_another() {
         let backoff = Backoff::default();
         for _ in 0..40 {
-            assert!(backoff.failed(&hub("bad")) <= MOST);
+            assert!(backoff.record_failure(&hub("bad")) <= MAX_DELAY);
         }
-        assert!(backoff.failed(&hub("bad")) >= MOST / 2);
-        assert!(backoff.failed(&hub("good")) <= FIRST);
-        backoff.succeeded(&hub("bad"));
-        assert!(backoff.failed(&hub("bad")) <= FIRST);
+        assert!(backoff.record_failure(&hub("bad")) >= MAX_DELAY / 2);
+        assert!(backoff.record_failure(&hub("good")) <= INITIAL_DELAY);
+        backoff.reset(&hub("bad"));
+        assert!(backoff.record_failure(&hub("bad")) <= INITIAL_DELAY);
     }
 }

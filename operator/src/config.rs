@@ -1,5 +1,5 @@
-//! Settings of the administrator, from the ConfigMap that the chart makes. Tenants refer to what is in here by name
-//! and can't add to it.
+//! The administrator's configuration, from the ConfigMap that the chart creates. Tenants refer to its
+//! entries by name and cannot add to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,41 +12,34 @@ use url::Url;
 
 use crate::stores::Scope;
 
-/// The file, understood.
+/// The validated configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Image of hubs whose spec names none; also of routers and bridges.
+    /// Image of hubs whose spec has none, and of all routers and bridges.
     pub hub_image: String,
-    /// Pull policy that goes with it.
+    /// Pull policy of `hub_image`.
     pub image_pull_policy: Option<String>,
-    /// Which namespaces are looked after.
     pub scopes: Vec<Scope>,
     /// Prometheus servers by the name that specs refer to.
-    pub prometheus: BTreeMap<String, Prometheus>,
+    pub prometheus: BTreeMap<String, PrometheusServer>,
 }
 
-/// One Prometheus server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prometheus {
-    /// Its base URL, with a path prefix where it has one.
+pub struct PrometheusServer {
+    /// The base URL, including a path prefix if there is one.
     pub url: Url,
-    /// What plans have to know of it.
-    pub facts: snapshot::Prometheus,
+    /// The part that plans need.
+    pub timing: snapshot::Prometheus,
 }
 
-/// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is not there.
-    #[error("the settings cannot be read")]
+    #[error("failed to read the configuration file")]
     Unreadable(#[source] std::io::Error),
-    /// It is no YAML of this shape.
-    #[error("the settings are not understood: {0}")]
+    #[error("failed to parse the configuration file: {0}")]
     Malformed(String),
-    /// A value makes no sense.
     #[error("{field}: {advice}")]
     Invalid {
-        /// Which.
         field: String,
         /// What to write instead.
         advice: String,
@@ -62,12 +55,12 @@ struct File {
     #[serde(default)]
     watch_namespaces: BTreeSet<String>,
     #[serde(default)]
-    prometheus: Vec<Server>,
+    prometheus: Vec<PrometheusEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Server {
+struct PrometheusEntry {
     name: String,
     url: String,
     scrape_interval: SignedDuration,
@@ -76,25 +69,23 @@ struct Server {
 }
 
 impl Config {
-    /// Reads the file.
     pub fn read(file: &Path) -> Result<Self, Error> {
         Self::parse(&std::fs::read_to_string(file).map_err(Error::Unreadable)?)
     }
 
-    /// Understands the text of the file.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let file: File =
             serde_yaml_ng::from_str(text).map_err(|error| Error::Malformed(error.to_string()))?;
         if file.hub_image.is_empty() {
-            return Err(invalid("hubImage", "name the image of hubs, with its tag"));
+            return Err(invalid("hubImage", "set the image of hubs, with its tag"));
         }
         let mut prometheus = BTreeMap::new();
-        for (at, server) in file.prometheus.into_iter().enumerate() {
-            let (name, server) = server.understood(at)?;
+        for (index, entry) in file.prometheus.into_iter().enumerate() {
+            let (name, server) = entry.validate(index)?;
             if prometheus.insert(name, server).is_some() {
                 return Err(invalid(
-                    &format!("prometheus[{at}].name"),
-                    "there is another one of this name",
+                    &format!("prometheus[{index}].name"),
+                    "another entry has the same name; rename one",
                 ));
             }
         }
@@ -112,28 +103,34 @@ impl Config {
     }
 }
 
-impl Server {
-    fn understood(self, at: usize) -> Result<(String, Prometheus), Error> {
-        let field = |name: &str| format!("prometheus[{at}].{name}");
+impl PrometheusEntry {
+    fn validate(self, index: usize) -> Result<(String, PrometheusServer), Error> {
+        let field = |name: &str| format!("prometheus[{index}].{name}");
         let url = Url::parse(&self.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let url = url
             .ok_or_else(|| invalid(&field("url"), "write http://host:port or https://host:port"))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err(invalid(&field("url"), "credentials and a query are not supported in it"));
+            return Err(invalid(
+                &field("url"),
+                "credentials and a query are not supported; remove them",
+            ));
         }
         let scrape_interval = positive(self.scrape_interval).ok_or_else(|| {
-            invalid(&field("scrapeInterval"), "write how often it scrapes hubs, as 30s")
+            invalid(&field("scrapeInterval"), "write how often it scrapes hubs, for example 30s")
         })?;
         let ingest_delay = match self.ingest_delay {
             Some(delay) => Duration::try_from(delay)
-                .map_err(|_| invalid(&field("ingestDelay"), "it cannot be negative"))?,
+                .map_err(|_| invalid(&field("ingestDelay"), "must not be negative"))?,
             None => scrape_interval,
         };
         Ok((
             self.name,
-            Prometheus { url, facts: snapshot::Prometheus { scrape_interval, ingest_delay } },
+            PrometheusServer {
+                url,
+                timing: snapshot::Prometheus { scrape_interval, ingest_delay },
+            },
         ))
     }
 }
@@ -151,23 +148,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prometheus_without_ingest_delay_has_one_scrape_interval_of_it() {
+    fn an_ingest_delay_that_is_not_set_is_one_scrape_interval() {
         let config = Config::parse(
             "{hubImage: hub:1, prometheus: [{name: main, url: 'http://prometheus:9090/', scrapeInterval: 30s}]}",
         )
         .unwrap();
-        let half = Duration::from_secs(30);
+        let interval = Duration::from_secs(30);
         assert_eq!(
-            config.prometheus["main"].facts,
-            snapshot::Prometheus { scrape_interval: half, ingest_delay: half }
+            config.prometheus["main"].timing,
+            snapshot::Prometheus { scrape_interval: interval, ingest_delay: interval }
         );
         assert_eq!(config.scopes, [Scope::Cluster]);
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_refused_with_the_field_and_what_to_write() {
-        for (text, said) in [
-            ("{hubImage: ''}", "hubImage: name the image"),
+    fn an_invalid_value_is_rejected_with_its_field_and_what_to_write() {
+        for (text, expected) in [
+            ("{hubImage: ''}", "hubImage: set the image"),
             ("{hubImage: hub:1, hubimage: x}", "unknown field `hubimage`"),
             (
                 "{hubImage: h, prometheus: [{name: a, url: 'file:///etc/passwd', scrapeInterval: 1s}]}",
@@ -182,8 +179,8 @@ mod tests {
                 "credentials",
             ),
         ] {
-            let refused = Config::parse(text).unwrap_err().to_string();
-            assert!(refused.contains(said), "{text}: {refused}");
+            let message = Config::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The queue of one scope: who is to be reconciled, and how many at a time.
+//! The work queue of one scope: which hubs to reconcile, and how many at a time.
 
+use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,11 @@ use crate::lease::Election;
 use crate::reconcile::{Context, again, reconcile};
 use crate::stores::{HubName, Scope, Stores};
 
-/// Events come in bursts: one write of ours is followed by several of the built-in controllers.
+/// Events come in bursts, because built-in controllers follow each of our writes with several of theirs.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 
-/// Reconciles the hubs of one scope until `stop`, and then lets those that run finish.
+/// Reconciles the hubs of one scope until `stop` is cancelled. Then waits for the reconciles in
+/// progress.
 pub(crate) async fn run(
     client: Client,
     scope: Scope,
@@ -31,31 +33,31 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let (reader, writer) = store::<McpHub>();
-    let touched = context.stores.watch(&client, &scope, &context.metrics, writer);
-    let forgetting = context.clone();
-    let touched = touched.inspect(move |name| forget_if_gone(name, &forgetting));
-    let all = all_when_won(context.election.clone(), context.stores.clone());
-    let queue = stream::select(touched, all)
-        .map(|hub| Ok::<_, Never>(ObjectRef::<McpHub>::new(&hub.name).within(&hub.namespace)))
+    let changed = context.stores.watch(&client, &scope, &context.metrics, writer);
+    let cleanup = context.clone();
+    let changed = changed.inspect(move |name| forget_if_deleted(name, &cleanup));
+    let all = all_on_new_term(context.election.clone(), context.stores.clone());
+    let queue = stream::select(changed, all)
+        .map(|hub| Ok::<_, Infallible>(ObjectRef::<McpHub>::new(&hub.name).within(&hub.namespace)))
         .take_until(stop.cancelled_owned());
     let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
-    let spawned =
+    let spawn =
         |hub, context| CancelableJoinHandle::spawn(reconcile(hub, context), &Handle::current());
-    applier(spawned, again, context, reader, Box::pin(queue), config)
+    applier(spawn, again, context, reader, Box::pin(queue), config)
         .for_each(|result| {
-            // A hub that is gone, or an error that `again` has told of.
+            // Other errors are a deleted hub, or a failed reconcile that the error policy has logged.
             if let Err(controller::Error::RunnerError(error)) = result {
-                warn!(error = %error, "the queue has stopped");
+                warn!(error = %error, "the work queue has stopped");
             }
             ready(())
         })
         .await;
 }
 
-/// Every hub, each time that a leadership begins: a follower has let all events pass.
-fn all_when_won(election: Election, stores: Arc<Stores>) -> impl Stream<Item = HubName> + Send {
-    let terms = stream::unfold((election, None), |(election, known)| async move {
-        let term = election.won(known).await?;
+/// Every hub, at the start of each leadership, because a follower ignores the events that it gets.
+fn all_on_new_term(election: Election, stores: Arc<Stores>) -> impl Stream<Item = HubName> + Send {
+    let terms = stream::unfold((election, None), |(election, last)| async move {
+        let term = election.new_term(last).await?;
         Some(((), (election, Some(term))))
     });
     terms.then(move |()| all(stores.clone())).flat_map(stream::iter)
@@ -66,17 +68,14 @@ async fn all(stores: Arc<Stores>) -> Vec<HubName> {
     stores.hubs.hubs()
 }
 
-fn forget_if_gone(name: &HubName, context: &Context) {
+fn forget_if_deleted(name: &HubName, context: &Context) {
     if context.stores.hubs.get(&name.namespace, &name.name).is_none()
         && context.stores.hubs.is_synced()
     {
         context.stores.references.forget(name);
-        context.backoff.succeeded(name);
+        context.backoff.reset(name);
         context.observer.read.again(name);
         context.writer.secrets.forget(&name.namespace);
         context.writer.contest.forget(&name.namespace);
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-enum Never {}

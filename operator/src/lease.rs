@@ -1,13 +1,14 @@
 //! Leader election on one `coordination.k8s.io` Lease.
 //!
-//! * `spec.leaseTransitions` is the **term**: raised by whoever takes the Lease over, never reused. It is written into
-//!   each hub's runtime ConfigMap before anything else is done there; a higher one found there ends a leadership.
-//! * A leader acts until [`Timing::renew_deadline`] after the *sending* of its last successful renewal, others take
-//!   over after [`Timing::lease`] without a change *as they saw it*.
-//! * A Lease that was deleted starts at 1 again; the leader then meets a higher term in the first hub, resigns, and
-//!   stands again with a term above it.
+//! * `spec.leaseTransitions` is the **term**. Whoever takes the Lease over raises it, so no term is used
+//!   twice. A leader writes its term into a hub's runtime ConfigMap before it changes anything else of the
+//!   hub. If it finds a higher term there, its leadership is over.
+//! * A leader acts until [`Timing::renew_deadline`] after it *sent* its last successful renewal. A follower
+//!   takes over when it has *observed* the Lease unchanged for [`Timing::lease_duration`].
+//! * If somebody deletes the Lease, the terms start at 1 again. The new leader then finds a higher term in
+//!   the first hub, resigns, and takes part again with a term above it.
 
-mod candidate;
+mod elector;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,112 +24,118 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::candidate::{Candidate, Move};
-pub use self::candidate::{Leadership, Timing};
+use self::elector::{Action, Elector};
+pub use self::elector::{Leadership, Timing};
+use crate::error_chain;
 use crate::metrics::Metrics;
-use crate::words;
 
-/// What a replica needs to stand for election.
+/// What a replica needs to take part in the election.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Name of the Lease.
     pub name: String,
-    /// Namespace of the Lease: the operator's own.
+    /// Namespace of the Lease, which is the operator's own.
     pub namespace: String,
-    /// This process; no other and no later one has the same.
+    /// Identifies this process. It must differ from that of every other process, also of later ones.
     pub identity: String,
-    /// The periods.
+    /// The periods of the election.
     pub timing: Timing,
 }
 
-/// What others see of the election: who asks gets the term, as long as it may be acted upon.
+/// The election as the rest of the operator sees it.
 #[derive(Debug, Clone)]
 pub struct Election {
-    state: watch::Receiver<Option<Leadership>>,
+    leadership: watch::Receiver<Option<Leadership>>,
     resignations: mpsc::Sender<u64>,
 }
 
 impl Election {
-    /// Term of our leadership, if we lead at this instant.
+    /// The term of our leadership, if we lead at this instant.
     pub fn term(&self) -> Option<u64> {
-        self.state.borrow().filter(|held| Instant::now() < held.until).map(|held| held.term)
+        self.leadership.borrow().filter(Leadership::is_valid).map(|leadership| leadership.term)
     }
 
-    /// Waits until the leadership of `term` is over, be it lost, expired or given up.
+    /// Waits until the leadership of `term` has been lost, has expired or has been resigned.
     pub async fn lost(&self, term: u64) {
-        let mut state = self.state.clone();
+        let mut receiver = self.leadership.clone();
         loop {
-            let held = *state.borrow_and_update();
-            let Some(held) = held.filter(|held| held.term == term && Instant::now() < held.until)
+            let current = *receiver.borrow_and_update();
+            let Some(leadership) =
+                current.filter(|leadership| leadership.term == term && leadership.is_valid())
             else {
                 return;
             };
-            let expiry = std::pin::pin!(sleep_until(held.until));
-            let change = std::pin::pin!(state.changed());
+            let expiry = std::pin::pin!(sleep_until(leadership.until));
+            let change = std::pin::pin!(receiver.changed());
             if let Either::Right((Err(_), _)) = select(expiry, change).await {
                 return;
             }
         }
     }
 
-    /// Waits for a leadership other than that of the term `known`, and answers its term.
-    pub async fn won(&self, known: Option<u64>) -> Option<u64> {
-        let mut state = self.state.clone();
-        let held =
-            state.wait_for(|held| held.is_some_and(|held| Some(held.term) != known)).await.ok()?;
-        held.map(|held| held.term)
+    /// Waits for a leadership whose term is not `last` and returns its term.
+    ///
+    /// `None` means that the election has stopped.
+    pub async fn new_term(&self, last: Option<u64>) -> Option<u64> {
+        let mut receiver = self.leadership.clone();
+        let is_new = |leadership: &Option<Leadership>| {
+            leadership.is_some_and(|leadership| Some(leadership.term) != last)
+        };
+        let leadership = *receiver.wait_for(is_new).await.ok()?;
+        leadership.map(|leadership| leadership.term)
     }
 
-    /// Gives leadership up because somebody acted with the term `higher`.
+    /// Resigns because another leader has acted with the term `higher`.
     pub fn resign(&self, higher: u64) {
-        let _ = self.resignations.try_send(higher); // one that waits already does the same
+        // If the channel is full, a resignation is already pending.
+        let _ = self.resignations.try_send(higher);
     }
 }
 
-/// Starts standing. The task ends after `stop`, when the Lease has been released.
-pub fn stand(
+/// Takes part in the election until `stop` is cancelled. The task then releases the Lease and ends.
+pub fn start(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> (Election, JoinHandle<()>) {
-    let (publish, state) = watch::channel(None);
+    let (publisher, leadership) = watch::channel(None);
     let (resignations, resigned) = mpsc::channel(1);
     let replica = Replica {
         leases: Api::namespaced(client, &settings.namespace),
-        candidate: Candidate::new(settings.identity.clone(), settings.timing),
+        elector: Elector::new(settings.identity.clone(), settings.timing),
         settings,
-        publish,
+        publisher,
         metrics,
         in_sync: false,
     };
-    (Election { state, resignations }, tokio::spawn(replica.run(resigned, stop)))
+    (Election { leadership, resignations }, tokio::spawn(replica.run(resigned, stop)))
 }
 
 struct Replica {
     leases: Api<Lease>,
     settings: Settings,
-    candidate: Candidate,
-    publish: watch::Sender<Option<Leadership>>,
+    elector: Elector,
+    publisher: watch::Sender<Option<Leadership>>,
     metrics: Arc<Metrics>,
-    /// The candidate has seen the Lease as it is now, so that it need not be read first.
+    /// The elector has the Lease as it is now, so it need not be read first.
     in_sync: bool,
 }
 
 impl Replica {
     async fn run(mut self, mut resigned: mpsc::Receiver<u64>, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.turn().await {
+            if let Err(error) = self.try_acquire_or_renew().await {
                 self.in_sync = false;
-                self.metrics.error("lease");
-                warn!(error = words::of(&error), "the Lease cannot be read or written");
+                self.metrics.record_error("lease");
+                warn!(error = error_chain::join(&error), "failed to read or write the Lease");
             }
-            self.tell();
+            self.publish();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep(self.pause()) => {}
+                () = sleep(self.retry_delay()) => {}
                 Some(higher) = resigned.recv() => {
-                    warn!(higher, "somebody leads with a higher term: giving leadership up");
+                    warn!(higher, "another leader has a higher term, resigning");
                     self.release(Some(higher)).await;
                 }
             }
@@ -136,95 +143,99 @@ impl Replica {
         self.release(None).await;
     }
 
-    /// One look at the Lease and what follows from it.
-    async fn turn(&mut self) -> Result<(), Error> {
-        let patience = self.patience();
+    async fn try_acquire_or_renew(&mut self) -> Result<(), Error> {
+        let limit = self.request_timeout();
         if !self.in_sync {
-            let lease = timeout(patience, self.leases.get_opt(&self.settings.name))
+            let lease = timeout(limit, self.leases.get_opt(&self.settings.name))
                 .await
-                .map_err(|_| Error::Slow)??;
-            self.candidate.see(lease, Instant::now());
+                .map_err(|_| Error::Timeout)??;
+            self.elector.observe(lease, Instant::now());
         }
-        let asked = Instant::now();
-        let answer = match self.candidate.next(asked, Timestamp::now()) {
-            Move::Wait => return Ok(()),
-            Move::Create(mut lease) => {
+        let sent_at = Instant::now();
+        let response = match self.elector.next_action(sent_at, Timestamp::now()) {
+            Action::Wait => return Ok(()),
+            Action::Create(mut lease) => {
                 lease.metadata.name = Some(self.settings.name.clone());
-                timeout(patience, self.leases.create(&PostParams::default(), &lease)).await
+                timeout(limit, self.leases.create(&PostParams::default(), &lease)).await
             }
-            Move::Replace(lease) => {
+            Action::Replace(lease) => {
                 timeout(
-                    patience,
+                    limit,
                     self.leases.replace(&self.settings.name, &PostParams::default(), &lease),
                 )
                 .await
             }
         };
-        match answer.map_err(|_| Error::Slow)? {
+        match response.map_err(|_| Error::Timeout)? {
             Ok(lease) => {
                 self.in_sync = true;
-                self.candidate.won(lease, asked);
+                self.elector.acquire(lease, sent_at);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 self.in_sync = false;
-                debug!("somebody else was faster");
+                debug!("another replica wrote the Lease first");
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Publishes what the candidate has come to.
-    fn tell(&self) {
-        let held = self.candidate.leadership(Instant::now());
-        let before = self.publish.send_replace(held);
-        self.metrics.leader.set(i64::from(held.is_some()));
-        match (before.map(|held| held.term), held.map(|held| held.term)) {
-            (before, Some(term)) if before != Some(term) => info!(term, "leading"),
-            (Some(term), None) => warn!(term, "not leading any more"),
+    /// Publishes the leadership to the rest of the operator.
+    fn publish(&self) {
+        let current = self.elector.leadership(Instant::now());
+        let previous = self.publisher.send_replace(current);
+        self.metrics.leader.set(i64::from(current.is_some()));
+        match (
+            previous.map(|leadership| leadership.term),
+            current.map(|leadership| leadership.term),
+        ) {
+            (previous, Some(term)) if previous != Some(term) => info!(term, "started leading"),
+            (Some(term), None) => warn!(term, "stopped leading"),
             _ => {}
         }
     }
 
-    async fn release(&mut self, floor: Option<u64>) {
+    async fn release(&mut self, min_term: Option<u64>) {
         self.metrics.leader.set(0);
-        self.publish.send_replace(None); // first, so that nothing is written while the Lease is on its way
+        // Before the request, so that nothing is written while the release is on its way.
+        self.publisher.send_replace(None);
         self.in_sync = false;
-        let Some(lease) = self.candidate.resign(floor, Instant::now()) else { return };
+        let Some(lease) = self.elector.resign(min_term, Instant::now()) else { return };
         match timeout(
-            self.patience(),
+            self.request_timeout(),
             self.leases.replace(&self.settings.name, &PostParams::default(), &lease),
         )
         .await
         {
             Ok(Ok(_)) => info!("released the Lease"),
             Ok(Err(error)) => {
-                warn!(error = words::of(&error), "the Lease could not be released and will expire")
+                let error = error_chain::join(&error);
+                warn!(error, "failed to release the Lease, it will expire");
             }
-            Err(_) => warn!("the Lease could not be released in time and will expire"),
+            Err(_) => warn!("timed out releasing the Lease, it will expire"),
         }
     }
 
-    /// Longest wait for one answer: a hanging request must leave time for another before the deadline.
-    fn patience(&self) -> Duration {
+    /// A request that hangs must leave time for another one before the deadline.
+    fn request_timeout(&self) -> Duration {
         self.settings.timing.renew_deadline / 2
     }
 
-    fn pause(&self) -> Duration {
-        let retry = self.settings.timing.retry;
-        if self.candidate.leadership(Instant::now()).is_some() {
-            return retry;
+    fn retry_delay(&self) -> Duration {
+        let period = self.settings.timing.retry_period;
+        if self.elector.leadership(Instant::now()).is_some() {
+            return period;
         }
-        // Followers that look in step race for a free Lease.
-        retry.mul_f64(1.0 + 0.2 * rand::random::<f64>())
+        // Followers that check at the same moment would race for a free Lease.
+        period.mul_f64(1.0 + 0.2 * rand::random::<f64>())
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no answer in time")]
-    Slow,
+    #[error("timed out waiting for the API server")]
+    Timeout,
     #[error(transparent)]
     Kube(#[from] kube::Error),
 }

@@ -1,9 +1,9 @@
-//! The operator: watches McpHub resources and makes hubs exist, change safely and roll back.
+//! The operator watches McpHub resources. It creates hubs, changes them safely and rolls them back.
 //!
-//! * [`run`](mod@run): starts everything and stops it in order.
-//! * [`reconcile`](mod@reconcile): one hub, from what is seen of it to what is written; every decision is in `mcphub_operator_plan`.
-//! * [`observe`], [`apply`], [`report`]: the IO around a plan.
-//! * [`stores`]: what is known of the cluster. [`lease`]: who may write.
+//! * [`run`](mod@run) starts everything and stops it in order.
+//! * [`reconcile`](mod@reconcile) reconciles one hub. Every decision is in `mcphub_operator_plan`.
+//! * [`observe`], [`apply`] and [`report`] do the IO around a plan.
+//! * [`stores`] caches the cluster's objects. [`lease`] elects the replica that may write.
 
 pub mod admin;
 pub mod apply;
@@ -11,6 +11,7 @@ pub mod args;
 pub mod backoff;
 pub mod config;
 mod controller;
+pub mod error_chain;
 pub mod lease;
 pub mod master_key;
 pub mod metrics;
@@ -20,7 +21,6 @@ pub mod report;
 pub mod run;
 pub mod stores;
 pub mod telemetry;
-pub mod words;
 
-/// Field manager of everything that the operator writes; also the controller's name in Events.
+/// The field manager of everything that the operator writes. Events name it as the controller.
 pub const FIELD_MANAGER: &str = "mcphub-operator";

@@ -1,4 +1,5 @@
-//! The one secret that all hubs' keys are derived from, in a Secret of the operator's own namespace.
+//! The master key, from which the keys of all hubs are derived. It is stored in a Secret in the
+//! operator's namespace.
 
 use std::collections::BTreeMap;
 
@@ -13,52 +14,50 @@ use tracing::info;
 
 use crate::FIELD_MANAGER;
 
-/// Name of the Secret. The chart's Role names it too.
+/// Name of the Secret. The chart's Role repeats it.
 pub const NAME: &str = "mcphub-master-key";
 const ENTRY: &str = "master.key";
 
-/// Why there is no master key.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server said no.
-    #[error("Secret {NAME} cannot be read or created")]
+    #[error("failed to read or create Secret {NAME}")]
     Kube(#[source] kube::Error),
-    /// Somebody else's Secret, or one that was edited.
+    /// The Secret was edited, or something else created it.
     #[error(
-        "Secret {NAME} has no {KEY_BYTES} bytes in \"{ENTRY}\": restore it, or delete it to have every hub's keys made anew"
+        "Secret {NAME} does not have {KEY_BYTES} bytes in \"{ENTRY}\"; restore it, or delete it to \
+         generate new keys for every hub"
     )]
     Malformed,
-    /// No randomness.
-    #[error("the system gives no random bytes")]
+    #[error("failed to generate random bytes")]
     Random(#[source] rand::rand_core::OsError),
 }
 
-/// The master key, made if there is none yet.
-pub async fn ensured(client: &Client, namespace: &str) -> Result<MasterKey, Error> {
+/// Reads the master key, or creates it if there is none.
+pub async fn get_or_create(client: &Client, namespace: &str) -> Result<MasterKey, Error> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     if let Some(secret) = secrets.get_opt(NAME).await.map_err(Error::Kube)? {
-        return understood(&secret);
+        return parse(&secret);
     }
     match secrets
         .create(
             &PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() },
-            &made()?,
+            &generate()?,
         )
         .await
     {
         Ok(secret) => {
-            info!(secret = NAME, "made the master key");
-            understood(&secret)
+            info!(secret = NAME, "created the master key");
+            parse(&secret)
         }
-        // Another replica was faster: its key is the one that hubs will get.
+        // Another replica created it first, and its key is the one that hubs get.
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            understood(&secrets.get(NAME).await.map_err(Error::Kube)?)
+            parse(&secrets.get(NAME).await.map_err(Error::Kube)?)
         }
         Err(error) => Err(Error::Kube(error)),
     }
 }
 
-fn made() -> Result<Secret, Error> {
+fn generate() -> Result<Secret, Error> {
     let mut bytes = vec![0; KEY_BYTES];
     OsRng.try_fill_bytes(&mut bytes).map_err(Error::Random)?;
     let labels =
@@ -69,13 +68,13 @@ fn made() -> Result<Secret, Error> {
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             ..ObjectMeta::default()
         },
-        immutable: Some(true), // an edit would cut every session of every hub
+        immutable: Some(true), // an edit would end every session of every hub
         data: Some(BTreeMap::from([(ENTRY.to_owned(), ByteString(bytes))])),
         ..Secret::default()
     })
 }
 
-fn understood(secret: &Secret) -> Result<MasterKey, Error> {
+fn parse(secret: &Secret) -> Result<MasterKey, Error> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(ENTRY)).ok_or(Error::Malformed)?;
     Ok(MasterKey::new(bytes.0.as_slice().try_into().map_err(|_| Error::Malformed)?))
 }

@@ -1,4 +1,5 @@
-//! What the operator counts about itself. Label values come from bounded sets; each is there as 0 from the start.
+//! The operator's own metrics. Every label value comes from a bounded set and is exported as 0 from the
+//! start.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 
-/// `category` of `mcphub_operator_errors_total`.
+/// The values of the label `category` of `mcphub_operator_errors_total`.
 const CATEGORIES: [&str; 11] = [
     "observe",
     "plan",
@@ -22,7 +23,6 @@ const CATEGORIES: [&str; 11] = [
     "prometheus",
 ];
 
-/// All metrics of the operator.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -31,14 +31,12 @@ pub struct Metrics {
     errors: IntCounterVec,
     prometheus_duration: HistogramVec,
     writes: IntCounterVec,
-    /// 1 while this replica leads.
     pub leader: IntGauge,
-    /// Reconciles that run now.
     pub reconciling: IntGauge,
 }
 
 impl Metrics {
-    /// All of them, at 0; `prometheus`: the names that the administrator gave.
+    /// All metrics at 0. `prometheus` are the names of the configured Prometheus servers.
     pub fn new<'a>(
         prometheus: impl Iterator<Item = &'a String>,
     ) -> Result<Self, prometheus::Error> {
@@ -51,7 +49,7 @@ impl Metrics {
             reconcile_duration: Histogram::with_opts(
                 HistogramOpts::new(
                     "mcphub_operator_reconcile_duration_seconds",
-                    "Time that one reconcile took.",
+                    "Duration of one reconcile.",
                 )
                 .buckets(vec![
                     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -64,7 +62,7 @@ impl Metrics {
             prometheus_duration: HistogramVec::new(
                 HistogramOpts::new(
                     "mcphub_operator_prometheus_query_duration_seconds",
-                    "Time that one query took.",
+                    "Duration of one Prometheus query.",
                 )
                 .buckets(vec![0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
                 &["prometheus"],
@@ -77,7 +75,7 @@ impl Metrics {
                 &["kind"],
             )?,
             leader: IntGauge::new("mcphub_operator_leader", "1 while this replica leads.")?,
-            reconciling: IntGauge::new("mcphub_operator_reconciling", "Reconciles that run now.")?,
+            reconciling: IntGauge::new("mcphub_operator_reconciling", "Reconciles in progress.")?,
         };
         for result in ["ok", "error", "abandoned"] {
             metrics.reconciles.with_label_values(&[result]);
@@ -99,28 +97,26 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Measures one reconcile until it is dropped, however it ends.
-    pub fn reconcile(&self) -> Reconcile<'_> {
+    /// Measures one reconcile until the timer is dropped.
+    pub fn start_reconcile(&self) -> ReconcileTimer<'_> {
         self.reconciling.inc();
-        Reconcile { metrics: self, since: Instant::now(), result: "abandoned" }
+        ReconcileTimer { metrics: self, since: Instant::now(), result: "abandoned" }
     }
 
-    /// Counts an error.
-    pub fn error(&self, category: &'static str) {
+    pub fn record_error(&self, category: &'static str) {
         self.errors.with_label_values(&[category]).inc();
     }
 
-    /// Counts a write that was acknowledged.
-    pub fn wrote(&self, kind: &str) {
+    /// Counts a write that the API server acknowledged.
+    pub fn record_write(&self, kind: &str) {
         self.writes.with_label_values(&[kind]).inc();
     }
 
-    /// Notes how long a Prometheus took to answer.
-    pub fn prometheus_answered(&self, name: &str, since: Instant) {
+    pub fn observe_prometheus_query(&self, name: &str, since: Instant) {
         self.prometheus_duration.with_label_values(&[name]).observe(since.elapsed().as_secs_f64());
     }
 
-    /// The text that Prometheus scrapes.
+    /// The metrics in the Prometheus text format.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -128,22 +124,23 @@ impl Metrics {
     }
 }
 
-/// A reconcile that runs.
+/// Measures one reconcile. Dropping it records the duration and the result.
 #[derive(Debug)]
-pub struct Reconcile<'a> {
+pub struct ReconcileTimer<'a> {
     metrics: &'a Metrics,
     since: Instant,
     result: &'static str,
 }
 
-impl Reconcile<'_> {
-    /// How it ended. Without this it counts as abandoned: its future was dropped.
-    pub fn ended(mut self, ok: bool) {
+impl ReconcileTimer<'_> {
+    /// Sets the result. Without this call the reconcile counts as abandoned, because its future was
+    /// dropped.
+    pub fn finish(mut self, ok: bool) {
         self.result = if ok { "ok" } else { "error" };
     }
 }
 
-impl Drop for Reconcile<'_> {
+impl Drop for ReconcileTimer<'_> {
     fn drop(&mut self) {
         self.metrics.reconciling.dec();
         self.metrics.reconcile_duration.observe(self.since.elapsed().as_secs_f64());
@@ -153,11 +150,49 @@ impl Drop for Reconcile<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    // A counter that appears only with the first error has no rate for it, so the alert misses it.
+    /// Each family's name, type and labels, with every value of every label but `le`.
+    fn families(metrics: &Metrics) -> Vec<String> {
+        let family = |family: &prometheus::proto::MetricFamily| {
+            let labels: BTreeSet<_> = family
+                .get_metric()
+                .iter()
+                .flat_map(prometheus::proto::Metric::get_label)
+                .map(|label| format!("{}={}", label.name(), label.value()))
+                .collect();
+            let labels = labels.into_iter().collect::<Vec<_>>().join(" ");
+            format!("{} {:?} {labels}", family.name(), family.get_field_type()).trim().to_owned()
+        };
+        metrics.registry.gather().iter().map(family).collect()
+    }
+
+    // Dashboards, alerts and recording rules of users select by these names and values.
     #[test]
-    fn every_label_value_is_there_before_anything_happened() {
+    fn metric_names_types_and_labels_stay_as_they_are() {
+        let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
+        metrics.record_write("ConfigMap");
+        assert_eq!(
+            families(&metrics),
+            [
+                "mcphub_operator_errors_total COUNTER category=api category=conflict category=hub \
+                 category=leadership category=lease category=observe category=plan \
+                 category=prometheus category=status category=throttled category=watch",
+                "mcphub_operator_leader GAUGE",
+                "mcphub_operator_prometheus_query_duration_seconds HISTOGRAM prometheus=main",
+                "mcphub_operator_reconcile_duration_seconds HISTOGRAM",
+                "mcphub_operator_reconciles_total COUNTER result=abandoned result=error result=ok",
+                "mcphub_operator_reconciling GAUGE",
+                "mcphub_operator_writes_total COUNTER kind=ConfigMap",
+            ]
+        );
+    }
+
+    // A counter that first appears with the first error has no rate for it, so the alert misses it.
+    #[test]
+    fn every_label_value_is_exported_as_0_before_anything_happens() {
         let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         for line in [
@@ -173,8 +208,8 @@ mod tests {
     #[test]
     fn a_reconcile_that_is_dropped_counts_as_abandoned() {
         let metrics = Metrics::new(std::iter::empty()).unwrap();
-        drop(metrics.reconcile());
-        metrics.reconcile().ended(true);
+        drop(metrics.start_reconcile());
+        metrics.start_reconcile().finish(true);
         assert_eq!(metrics.reconciles.with_label_values(&["abandoned"]).get(), 1);
         assert_eq!(metrics.reconciles.with_label_values(&["ok"]).get(), 1);
         assert_eq!(metrics.reconciling.get(), 0);

@@ -98,7 +98,7 @@ impl Observer {
         let references = mcphub_operator_plan::revision::referenced_config_maps(&hub.spec);
         let config_maps = stores
             .references
-            .contents(&self.client, name, &references)
+            .config_maps(&self.client, name, &references)
             .await
             .map_err(Error::References)?;
         let config_maps = config_maps
@@ -109,7 +109,7 @@ impl Observer {
             now,
             hub: hub.clone(),
             operator: operator.clone(),
-            children: stores.children(name, uid),
+            children: stores.objects_of_hub(name, uid),
             config_maps,
             answers: Answers::default(),
         };

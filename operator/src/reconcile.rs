@@ -16,12 +16,12 @@ use tracing::{Instrument as _, debug, error, info_span, warn};
 
 use crate::apply::{self, Writer};
 use crate::backoff::Backoff;
+use crate::error_chain;
 use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::observe::{self, Observer};
 use crate::report::{self, Reporter};
 use crate::stores::{HubName, Stores};
-use crate::words::of as words;
 use crate::{config, master_key};
 
 /// Conflicts in a row that are tried again at once: each means only that a cache was late.
@@ -133,16 +133,16 @@ pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Act
         return Ok(Action::await_change()); // owner references do the cleaning up; what we made now would be in its way
     }
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
-    let measured = context.metrics.reconcile();
+    let measured = context.metrics.start_reconcile();
     let work = as_leader(&name, &hub, term, &context).instrument(span);
     let result = tokio::select! {
         biased;
         () = context.election.lost(term) => Err(Error::LeadershipLost),
         result = work => result,
     };
-    measured.ended(result.is_ok());
+    measured.finish(result.is_ok());
     if result.is_ok() {
-        context.backoff.succeeded(&name);
+        context.backoff.reset(&name);
     }
     result
 }
@@ -167,9 +167,9 @@ async fn as_leader(
     }
     debug!(waits = ?plan.waits, next = ?plan.next, "planned");
     let done = writer.all(stores, name, &plan, metrics).await.map_err(Error::Apply)?; // IO: writes, in the plan's order
-    reporter.events(hub, &done.events).await; // IO: writes
+    reporter.send_events(hub, &done.events).await; // IO: writes
     let status = plan.status(&done.acknowledged);
-    reporter.status(stores, hub, status).await.map_err(Error::Report)?; // IO: writes
+    reporter.write_status(stores, hub, status).await.map_err(Error::Report)?; // IO: writes
     Ok(requeue(done.again.map_or(plan.next, |again| plan.next.or_sooner(Next::In(again)))))
 }
 
@@ -181,7 +181,7 @@ impl Brings {
     ) -> Result<Operator, master_key::Error> {
         let key = self
             .master_key
-            .get_or_try_init(|| master_key::ensured(client, &self.namespace))
+            .get_or_try_init(|| master_key::get_or_create(client, &self.namespace))
             .await?;
         let servers = self.config.prometheus.iter();
         Ok(Operator {
@@ -190,7 +190,7 @@ impl Brings {
             image_pull_policy: self.config.image_pull_policy.clone(),
             term,
             prometheus: servers
-                .map(|(name, server)| (name.clone(), server.facts.clone()))
+                .map(|(name, server)| (name.clone(), server.timing.clone()))
                 .collect(),
             master_key: key.clone(),
             namespace: self.namespace.clone(),
@@ -210,19 +210,21 @@ fn requeue(next: Next) -> Action {
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
 pub fn again(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
     let name = HubName { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
-    context.metrics.error(error.category());
+    context.metrics.record_error(error.category());
     let wait = match error {
         Error::LeadershipLost => return Action::await_change(),
         Error::Apply(apply::Error::RuntimeConflict(_)) => {
             // Read it again before anything else: a higher term in it ends our leadership.
             context.observer.read.again(&name);
-            context.backoff.conflicted(&name, AT_ONCE)
+            context.backoff.record_conflict(&name, AT_ONCE)
         }
-        Error::Apply(apply::Error::Conflict { .. }) => context.backoff.conflicted(&name, AT_ONCE),
-        _ => error.told_wait().unwrap_or_else(|| context.backoff.failed(&name)),
+        Error::Apply(apply::Error::Conflict { .. }) => {
+            context.backoff.record_conflict(&name, AT_ONCE)
+        }
+        _ => error.told_wait().unwrap_or_else(|| context.backoff.record_failure(&name)),
     };
     let (namespace, hub, category, cause) =
-        (&name.namespace, &name.name, error.category(), words(error));
+        (&name.namespace, &name.name, error.category(), error_chain::join(error));
     match error {
         Error::Plan(_) => {
             error!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled")

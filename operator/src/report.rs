@@ -1,4 +1,4 @@
-//! Tells what came of a plan: the McpHub's status, and Events.
+//! Reports the result of a plan: writes the McpHub's status and sends Events.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,33 +16,30 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::FIELD_MANAGER;
 use crate::stores::Stores;
-use crate::words;
+use crate::{FIELD_MANAGER, error_chain};
 
-/// The same words about the same hub are sent once in so long.
-const QUIET: Duration = Duration::from_mins(10);
+/// The same event about the same hub is sent at most once in this period.
+const REPEAT_INTERVAL: Duration = Duration::from_mins(10);
 
-/// The status could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the status cannot be written")]
+#[error("failed to write the status")]
 pub struct Error(#[source] pub kube::Error);
 
-/// What reporting needs.
 pub struct Reporter {
     client: Client,
     instance: String,
-    sent: Mutex<HashMap<(String, String, String), Instant>>,
+    last_sent: Mutex<HashMap<(String, String, String), Instant>>,
 }
 
 impl Reporter {
-    /// `instance`: this replica, as Events name it.
+    /// `instance` is this replica's name in Events.
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, sent: Mutex::default() }
+        Self { client, instance, last_sent: Mutex::default() }
     }
 
-    /// Writes the status if it is not what the hub has.
-    pub async fn status(
+    /// Writes the status if it differs from the one that the hub has.
+    pub async fn write_status(
         &self,
         stores: &Stores,
         hub: &McpHub,
@@ -56,22 +53,22 @@ impl Reporter {
         let body = json!({
             "apiVersion": McpHub::api_version(&()),
             "kind": McpHub::kind(&()),
-            // With the uid: a hub that was deleted and made anew has not come as far as this one.
+            // With the uid, because a hub that was deleted and recreated must not get the old one's status.
             "metadata": {"name": hub.name_any(), "uid": hub.uid()},
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let answer = hubs.patch_status(&hub.name_any(), &params, &Patch::Apply(body)).await;
-        match answer {
-            Ok(answer) => stores.wrote_status(answer),
-            Err(kube::Error::Api(status)) if status.code == 404 => {} // deleted meanwhile: nobody is to be told
+        let response = hubs.patch_status(&hub.name_any(), &params, &Patch::Apply(body)).await;
+        match response {
+            Ok(hub) => stores.acknowledge_status(hub),
+            Err(kube::Error::Api(status)) if status.code == 404 => {} // the hub was deleted meanwhile
             Err(error) => return Err(Error(error)),
         }
         Ok(())
     }
 
-    /// Sends events about the hub. One that can't be sent is logged: it is no reason to do the work again.
-    pub async fn events(&self, hub: &McpHub, events: &[Event]) {
+    /// Sends events about the hub. A failure is only logged, because it is no reason to reconcile again.
+    pub async fn send_events(&self, hub: &McpHub, events: &[Event]) {
         for event in events {
             info!(reason = event.reason, warning = event.warning, message = event.message, "event");
             if !self.is_new(hub, event) {
@@ -85,8 +82,8 @@ impl Reporter {
             {
                 warn!(
                     reason = event.reason,
-                    error = words::of(&error),
-                    "an Event could not be sent"
+                    error = error_chain::join(&error),
+                    "failed to send an Event"
                 );
             }
         }
@@ -94,11 +91,11 @@ impl Reporter {
 
     fn is_new(&self, hub: &McpHub, event: &Event) -> bool {
         let now = Instant::now();
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.retain(|_, at| now < *at + QUIET);
+        let mut last_sent = self.last_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        last_sent.retain(|_, at| now < *at + REPEAT_INTERVAL);
         let key = (hub.uid().unwrap_or_default(), event.reason.clone(), event.message.clone());
-        sent.insert(key.clone(), now).is_none_or(|at| {
-            sent.insert(key, at); // the quiet is counted from when it was really sent
+        last_sent.insert(key.clone(), now).is_none_or(|at| {
+            last_sent.insert(key, at); // the interval starts when the event was really sent
             false
         })
     }
@@ -113,7 +110,7 @@ impl Reporter {
             },
             type_: Some(if event.warning { "Warning" } else { "Normal" }.into()),
             reason: Some(event.reason.clone()),
-            note: Some(bounded(&event.message)),
+            note: Some(truncate(&event.message)),
             action: Some("Reconcile".into()),
             event_time: Some(MicroTime(now)),
             reporting_controller: Some(format!("mcphub.dev/{FIELD_MANAGER}")),
@@ -124,8 +121,8 @@ impl Reporter {
     }
 }
 
-/// The API server refuses longer notes than 1 kB.
-fn bounded(message: &str) -> String {
+/// Cuts the message to 1 kB, because the API server rejects longer notes.
+fn truncate(message: &str) -> String {
     const LIMIT: usize = 1024;
     if message.len() <= LIMIT {
         return message.to_owned();
@@ -140,9 +137,9 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_at_a_character_within_the_api_servers_limit() {
-        let cut = bounded(&"ä".repeat(600));
+        let cut = truncate(&"ä".repeat(600));
         assert_eq!(cut.len(), 1023);
         assert!(cut.ends_with("ä…"));
-        assert_eq!(bounded("short"), "short");
+        assert_eq!(truncate("short"), "short");
     }
 }

@@ -1,4 +1,5 @@
-//! Starts everything, and stops it in the order that leaves no half-done work and a free Lease.
+//! Starts everything, and stops it in the order that finishes the work in progress and releases the
+//! Lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::apply::{Contest, SecretsWritten, Writer};
-use crate::args::{Args, BadTiming};
+use crate::args::{Args, InvalidTiming};
 use crate::backoff::Backoff;
 use crate::config::{self, Config};
 use crate::controller;
@@ -25,34 +26,27 @@ use crate::reconcile::{Brings, Context};
 use crate::report::Reporter;
 use crate::stores::{Scope, Stores};
 
-/// Longest wait for reconciles that run when we are told to stop; the kubelet kills after 30 s.
-const GRACE: Duration = Duration::from_secs(15);
-/// Longest silence of the API server in one request that is not a watch.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for the reconciles in progress at shutdown. The kubelet kills the process after 30 s.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+/// Longest wait for the API server's response to a request that is not a watch.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the operator can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line.
     #[error(transparent)]
-    Timing(#[from] BadTiming),
-    /// The settings file.
+    Timing(#[from] InvalidTiming),
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// How to reach the API server.
-    #[error("the API server's address and credentials are not known")]
+    #[error("failed to find the API server's address and credentials")]
     Infer(#[source] kube::config::InferConfigError),
-    /// The client.
-    #[error("a client of the API server cannot be made")]
+    #[error("failed to create a Kubernetes client")]
     Client(#[source] kube::Error),
-    /// The other clients.
-    #[error("an HTTP client cannot be made")]
+    #[error("failed to create an HTTP client")]
     Http(#[from] reqwest::Error),
-    /// Metrics.
-    #[error("metrics cannot be made")]
+    #[error("failed to register metrics")]
     Metrics(#[from] prometheus::Error),
-    /// The admin port, or signals.
-    #[error("the operating system refuses")]
+    /// Binding the admin port or installing the signal handlers failed.
+    #[error("system error")]
     System(#[from] std::io::Error),
 }
 
@@ -60,12 +54,12 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     let timing = args.timing()?;
     let config = Config::read(&args.config)?;
-    let (watching, asking) = clients().await?;
+    let (watch_client, request_client) = clients().await?;
     let metrics = Arc::new(Metrics::new(config.prometheus.keys())?);
     let (stop_queue, stop_lease, stop_admin) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
-    // A restarted container has the pod's name too, but is another process: it must not think the Lease its own.
+    // A restarted container has the same pod name, but it must not take the Lease for its own.
     let identity = format!("{}_{:08x}", args.pod, rand::random::<u32>());
     let settings = lease::Settings {
         name: args.lease.clone(),
@@ -74,9 +68,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
         timing,
     };
     let (election, lease) =
-        lease::stand(asking.clone(), settings, metrics.clone(), stop_lease.clone());
+        lease::start(request_client.clone(), settings, metrics.clone(), stop_lease.clone());
 
-    let contexts = contexts(&args, config, &asking, &election, &metrics)?;
+    let contexts = contexts(&args, config, &request_client, &election, &metrics)?;
     let admin = Admin {
         metrics,
         stores: contexts.iter().map(|(_, context)| context.stores.clone()).collect(),
@@ -85,7 +79,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let admin = tokio::spawn(admin::serve(listener, admin, stop_admin.clone()));
     let controllers = contexts.into_iter().map(|(scope, context)| {
         tokio::spawn(controller::run(
-            watching.clone(),
+            watch_client.clone(),
             scope,
             context,
             args.concurrency,
@@ -96,12 +90,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
     info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "started");
 
     tokio::select! {
-        () = told_to_stop()? => info!("stopping"),
-        _ = &mut controllers => warn!("the queue has ended"),
+        () = shutdown_signal()? => info!("stopping"),
+        _ = &mut controllers => warn!("the work queues have ended"),
     }
     stop_queue.cancel();
-    if timeout(GRACE, controllers).await.is_err() {
-        warn!("some reconciles did not finish in time and are dropped");
+    if timeout(SHUTDOWN_GRACE, controllers).await.is_err() {
+        warn!("shutdown deadline reached with reconciles in progress");
     }
     stop_lease.cancel(); // after the last write
     let _ = lease.await;
@@ -111,17 +105,18 @@ pub async fn run(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two clients: watches are silent for minutes, everything else must answer or fail.
+/// A client for watches, which can be silent for minutes, and one whose requests time out.
 async fn clients() -> Result<(Client, Client), Error> {
     let config = KubeConfig::infer().await.map_err(Error::Infer)?;
-    let mut impatient = config.clone();
-    impatient.connect_timeout = Some(PATIENCE / 2);
-    impatient.read_timeout = Some(PATIENCE);
-    impatient.write_timeout = Some(PATIENCE);
-    impatient.default_retry = false; // who retries must know what it was for; see reconcile::again
+    let mut bounded = config.clone();
+    bounded.connect_timeout = Some(REQUEST_TIMEOUT / 2);
+    bounded.read_timeout = Some(REQUEST_TIMEOUT);
+    bounded.write_timeout = Some(REQUEST_TIMEOUT);
+    // Only the caller knows how to retry; see the error policy of the reconciler.
+    bounded.default_retry = false;
     Ok((
         Client::try_from(config).map_err(Error::Client)?,
-        Client::try_from(impatient).map_err(Error::Client)?,
+        Client::try_from(bounded).map_err(Error::Client)?,
     ))
 }
 
@@ -160,7 +155,7 @@ fn contexts(
     Ok(scopes.into_iter().map(|scope| (scope, Arc::new(context()))).collect())
 }
 
-fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

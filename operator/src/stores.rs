@@ -1,9 +1,9 @@
-//! Caches of all that plans are made from, each fed by one watch.
+//! The caches that plans are made from. One watch feeds each of them.
 
-mod children;
 mod hubs;
-pub mod index;
-pub mod references;
+mod index;
+mod objects;
+mod references;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -26,47 +26,36 @@ use tracing::warn;
 
 pub use self::index::{HubName, Index};
 pub use self::references::References;
+use crate::error_chain;
 use crate::metrics::Metrics;
-use crate::words;
 
-/// Label by which an object says whose it is.
+/// The label with the name of the hub that an object belongs to.
 const HUB_LABEL: &str = "mcphub.dev/hub";
-/// Selects what this operator makes.
-const CHILDREN: &str = "app.kubernetes.io/managed-by=mcphub-operator";
+/// Selects the objects that this operator creates.
+const MANAGED: &str = "app.kubernetes.io/managed-by=mcphub-operator";
 
-/// Which part of the cluster is looked after.
+/// The namespaces that one set of caches covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every namespace.
     Cluster,
-    /// This one.
     Namespace(String),
 }
 
 /// All caches of one scope.
 #[derive(Debug)]
 pub struct Stores {
-    /// The resources.
     pub hubs: Index<McpHub>,
-    /// Revisions, servers and routers.
     pub deployments: Index<Deployment>,
-    /// Hubs', revisions' and servers'.
     pub services: Index<Service>,
-    /// Ours, not those that specs refer to.
+    /// Those that the operator creates.
     pub config_maps: Index<ConfigMap>,
-    /// One per revision.
     pub controller_revisions: Index<ControllerRevision>,
-    /// For hub and router pods.
     pub service_accounts: Index<ServiceAccount>,
-    /// What those accounts may do.
     pub roles: Index<Role>,
-    /// Who they are given to.
     pub role_bindings: Index<RoleBinding>,
-    /// Of revisions and routers.
     pub disruption_budgets: Index<PodDisruptionBudget>,
-    /// Pods of hubs, routers and servers.
     pub pods: Index<Pod>,
-    /// ConfigMaps that specs refer to.
+    /// Those that specs refer to.
     pub references: References,
 }
 
@@ -76,22 +65,21 @@ impl Default for Stores {
             hubs: Index::new(|hub| {
                 Some(HubName { namespace: hub.namespace()?, name: hub.name_any() })
             }),
-            deployments: Index::new(belongs),
-            services: Index::new(belongs),
-            config_maps: Index::new(belongs),
-            controller_revisions: Index::new(belongs),
-            service_accounts: Index::new(belongs),
-            roles: Index::new(belongs),
-            role_bindings: Index::new(belongs),
-            disruption_budgets: Index::new(belongs),
-            pods: Index::new(belongs),
+            deployments: Index::new(owning_hub),
+            services: Index::new(owning_hub),
+            config_maps: Index::new(owning_hub),
+            controller_revisions: Index::new(owning_hub),
+            service_accounts: Index::new(owning_hub),
+            roles: Index::new(owning_hub),
+            role_bindings: Index::new(owning_hub),
+            disruption_budgets: Index::new(owning_hub),
+            pods: Index::new(owning_hub),
             references: References::default(),
         }
     }
 }
 
 impl Stores {
-    /// Every cache has its first listing.
     pub fn are_synced(&self) -> bool {
         self.hubs.is_synced()
             && self.deployments.is_synced()
@@ -105,7 +93,8 @@ impl Stores {
             && self.pods.is_synced()
     }
 
-    /// Waits for it. A plan made from half a listing would create what exists and delete what it can't see the use of.
+    /// Waits until every cache has its first list. A plan made from part of a list would create objects that
+    /// exist and delete objects that are in use.
     pub async fn synced(&self) {
         self.hubs.synced().await;
         self.deployments.synced().await;
@@ -119,8 +108,8 @@ impl Stores {
         self.pods.synced().await;
     }
 
-    /// Feeds the caches for as long as it is polled, and tells which hub something happened to. `queue`: the list of
-    /// hubs that the controller's queue looks names up in.
+    /// Feeds the caches while it is polled, and yields each hub whose objects have changed. `queue` is the store
+    /// in which the controller looks up the hubs of its queue.
     pub fn watch(
         self: &Arc<Self>,
         client: &Client,
@@ -128,37 +117,38 @@ impl Stores {
         metrics: &Arc<Metrics>,
         queue: Writer<McpHub>,
     ) -> impl Stream<Item = HubName> + Send + use<> {
-        let watch = Watch {
+        let watches = Watches {
             stores: self.clone(),
             client: client.clone(),
             scope: scope.clone(),
             metrics: metrics.clone(),
         };
         select_all([
-            watch.hubs(queue),
-            watch.children(CHILDREN, |stores| &stores.deployments),
-            watch.children(CHILDREN, |stores| &stores.services),
-            watch.trimmed(CHILDREN, |stores| &stores.config_maps, without_learned),
-            watch.children(CHILDREN, |stores| &stores.controller_revisions),
-            watch.children(CHILDREN, |stores| &stores.service_accounts),
-            watch.children(CHILDREN, |stores| &stores.roles),
-            watch.children(CHILDREN, |stores| &stores.role_bindings),
-            watch.children(CHILDREN, |stores| &stores.disruption_budgets),
-            watch.children(HUB_LABEL, |stores| &stores.pods),
-            watch.references(),
+            watches.hubs(queue),
+            watches.objects(MANAGED, |stores| &stores.deployments),
+            watches.objects(MANAGED, |stores| &stores.services),
+            watches.trimmed_objects(MANAGED, |stores| &stores.config_maps, drop_learned_data),
+            watches.objects(MANAGED, |stores| &stores.controller_revisions),
+            watches.objects(MANAGED, |stores| &stores.service_accounts),
+            watches.objects(MANAGED, |stores| &stores.roles),
+            watches.objects(MANAGED, |stores| &stores.role_bindings),
+            watches.objects(MANAGED, |stores| &stores.disruption_budgets),
+            watches.objects(HUB_LABEL, |stores| &stores.pods),
+            watches.references(),
         ])
     }
 }
 
-struct Watch {
+/// Starts the watches of one scope.
+struct Watches {
     stores: Arc<Stores>,
     client: Client,
     scope: Scope,
     metrics: Arc<Metrics>,
 }
 
-impl Watch {
-    fn children<K>(
+impl Watches {
+    fn objects<K>(
         &self,
         labels: &str,
         index: fn(&Stores) -> &Index<K>,
@@ -172,10 +162,11 @@ impl Watch {
             + Sync
             + 'static,
     {
-        self.trimmed(labels, index, |_| {})
+        self.trimmed_objects(labels, index, |_| {})
     }
 
-    fn trimmed<K>(
+    /// Like `objects`, but `trim` drops what no plan reads from each object.
+    fn trimmed_objects<K>(
         &self,
         labels: &str,
         index: fn(&Stores) -> &Index<K>,
@@ -194,10 +185,10 @@ impl Watch {
         let events = watcher(self.api::<K>(), Config::default().labels(labels))
             .default_backoff()
             .modify(move |object| {
-                object.managed_fields_mut().clear(); // half of an object's size, and no plan reads them
+                object.managed_fields_mut().clear(); // half of an object's size, and no plan reads it
                 trim(object);
             });
-        self.told(K::kind(&()).into_owned(), events, move |event| index(&stores).learn(event))
+        self.feed(K::kind(&()).into_owned(), events, move |event| index(&stores).apply_event(event))
     }
 
     fn hubs(&self, mut queue: Writer<McpHub>) -> BoxStream<'static, HubName> {
@@ -205,10 +196,10 @@ impl Watch {
         let metrics = self.metrics.clone();
         let events =
             watcher(hubs::api(&self.client, &self.scope), Config::default()).default_backoff();
-        self.told("McpHub".into(), events, move |event| {
-            let Some(event) = hubs::read(event, &metrics) else { return Vec::new() };
+        self.feed("McpHub".into(), events, move |event| {
+            let Some(event) = hubs::parse(event, &metrics) else { return Vec::new() };
             queue.apply_watcher_event(&event);
-            stores.hubs.learn(event)
+            stores.hubs.apply_event(event)
         })
     }
 
@@ -216,30 +207,31 @@ impl Watch {
         let stores = self.stores.clone();
         let events = watcher(self.api::<PartialObjectMeta<ConfigMap>>(), Config::default())
             .default_backoff();
-        self.told("ConfigMap".into(), events, move |event| stores.references.learn(event))
+        self.feed("ConfigMap".into(), events, move |event| stores.references.apply_event(event))
     }
 
-    fn told<K>(
+    /// Passes each event of a watch to `apply_event` and yields the hubs that it returns.
+    fn feed<K>(
         &self,
         kind: String,
         events: impl Stream<Item = Result<Event<K>, Error>> + Send + 'static,
-        mut learn: impl FnMut(Event<K>) -> Vec<HubName> + Send + 'static,
+        mut apply_event: impl FnMut(Event<K>) -> Vec<HubName> + Send + 'static,
     ) -> BoxStream<'static, HubName>
     where
         K: Send + 'static,
     {
         let metrics = self.metrics.clone();
-        let touched = events.filter_map(move |event| {
+        let changed = events.filter_map(move |event| {
             future::ready(match event {
-                Ok(event) => Some(learn(event)),
+                Ok(event) => Some(apply_event(event)),
                 Err(error) => {
-                    metrics.error("watch");
-                    warn!(kind, error = words::of(&error), "a watch was cut and is opened again");
+                    metrics.record_error("watch");
+                    warn!(kind, error = error_chain::join(&error), "watch closed, reconnecting");
                     None
                 }
             })
         });
-        touched.flat_map(stream::iter).boxed()
+        changed.flat_map(stream::iter).boxed()
     }
 
     fn api<K>(&self) -> Api<K>
@@ -253,16 +245,19 @@ impl Watch {
     }
 }
 
-/// What pods have learned is up to a megabyte for each hub, and no plan reads it.
-fn without_learned(map: &mut ConfigMap) {
+/// What a hub's pods have learned is up to a megabyte, and no plan reads it.
+fn drop_learned_data(map: &mut ConfigMap) {
     let hub = map.labels().get(HUB_LABEL);
     if hub.is_some_and(|hub| map.name_any() == mcphub_operator_plan::names::learned(hub)) {
         (map.data, map.binary_data) = (None, None);
     }
 }
 
-/// By controller reference, which nobody changes by accident; else (pods, whose controller is a `ReplicaSet`) by label.
-fn belongs<K: ResourceExt>(object: &K) -> Option<HubName> {
+/// The hub that an object belongs to.
+///
+/// The controller reference comes first, because nobody changes it by accident. Pods are controlled by a
+/// `ReplicaSet`, so their label decides.
+fn owning_hub<K: ResourceExt>(object: &K) -> Option<HubName> {
     let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     let owner = controller
         .filter(|owner| owner.kind == "McpHub" && owner.api_version.starts_with("mcphub.dev/"));

@@ -1,9 +1,9 @@
-//! Logs: one JSON object a line on standard output.
+//! Logs: one JSON object per line on standard output.
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging. `filter` as in `info,mcphub_operator=debug`.
-pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// Starts logging. An example of `filter` is `info,mcphub_operator=debug`.
+pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

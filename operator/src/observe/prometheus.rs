@@ -34,7 +34,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// A client of these servers. Needs a TLS provider to be installed.
     pub fn new(
-        servers: &BTreeMap<String, config::Prometheus>,
+        servers: &BTreeMap<String, config::PrometheusServer>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, reqwest::Error> {
         // Redirects and proxies would make it call addresses that no administrator named.
@@ -73,10 +73,10 @@ impl Prometheus {
         };
         let since = Instant::now();
         let answer = self.ask(base, query).await;
-        self.metrics.prometheus_answered(name, since);
+        self.metrics.observe_prometheus_query(name, since);
         answer.map_or_else(
             |reason| {
-                self.metrics.error("prometheus");
+                self.metrics.record_error("prometheus");
                 Answer::Down(reason)
             },
             Answer::Series,
@@ -218,7 +218,7 @@ mod tests {
             scrape_interval: second,
             ingest_delay: second,
         };
-        let servers = [("main".to_owned(), config::Prometheus { url, facts })].into();
+        let servers = [("main".to_owned(), config::PrometheusServer { url, timing: facts })].into();
         let metrics = Metrics::new([&"main".to_owned()].into_iter()).unwrap();
         Prometheus::new(&servers, Arc::new(metrics)).unwrap()
     }

@@ -1,5 +1,7 @@
-//! Hubs as they come from the watch. Each is read by itself: one whose spec a newer CRD allows must not keep the list,
-//! and with it every other hub, from being read.
+//! Parses the hubs that the watch delivers.
+//!
+//! Each hub is parsed on its own. With a typed list, one hub whose spec only a newer CRD allows would make
+//! the whole list unreadable.
 
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::Event;
@@ -10,7 +12,7 @@ use tracing::error;
 use super::{Scope, Stores};
 use crate::metrics::Metrics;
 
-/// Hubs of the scope, not read yet.
+/// The API for unparsed hubs of the scope.
 pub(super) fn api(client: &Client, scope: &Scope) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<McpHub>(&());
     match scope {
@@ -19,16 +21,21 @@ pub(super) fn api(client: &Client, scope: &Scope) -> Api<DynamicObject> {
     }
 }
 
-/// The event with the hub read. One that is not understood is as good as gone: it is left as it is, not brought to
-/// what we take it for.
-pub(super) fn read(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Event<McpHub>> {
+/// Parses the hub of an event. A hub that cannot be parsed counts as deleted, so that its objects are left
+/// as they are and not changed to what we take its spec for.
+pub(super) fn parse(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Event<McpHub>> {
     let hub = |object: DynamicObject| -> Result<McpHub, Box<McpHub>> {
         let metadata = object.metadata.clone();
         object.try_parse::<McpHub>().map_err(|error| {
             let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
-            error!(namespace, hub = name, %error, "an McpHub is not understood and left as it is; if its \
-                CustomResourceDefinition is newer than this operator, upgrade the operator, else mend the field");
-            metrics.error("hub");
+            error!(
+                namespace,
+                hub = name,
+                %error,
+                "failed to parse an McpHub, its objects are left as they are; upgrade the operator if the \
+                 CRD is newer than the operator, otherwise correct the field"
+            );
+            metrics.record_error("hub");
             Box::new(McpHub { metadata, spec: McpHubSpec::default(), status: None })
         })
     };
@@ -37,17 +44,19 @@ pub(super) fn read(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Eve
         Event::InitDone => Event::InitDone,
         Event::InitApply(object) => Event::InitApply(hub(object).ok()?),
         Event::Apply(object) => {
-            hub(object).map_or_else(|unread| Event::Delete(*unread), Event::Apply)
+            hub(object).map_or_else(|unparsed| Event::Delete(*unparsed), Event::Apply)
         }
-        Event::Delete(object) => Event::Delete(hub(object).unwrap_or_else(|unread| *unread)),
+        Event::Delete(object) => Event::Delete(hub(object).unwrap_or_else(|unparsed| *unparsed)),
     })
 }
 
 impl Stores {
-    /// Takes an answer to a write of status, with the server's book: how old status is stands in there, and what only
-    /// ticks would be written at each look without it.
-    pub fn wrote_status(&self, hub: McpHub) {
-        self.hubs.learn(Event::Apply(hub));
+    /// Stores the API server's response to a write of the status.
+    ///
+    /// Keeps its `managedFields`, which say when the status was last written. Without that time, a status in
+    /// which only a counter has moved would be written at every reconcile.
+    pub fn acknowledge_status(&self, hub: McpHub) {
+        self.hubs.apply_event(Event::Apply(hub));
     }
 }
 
@@ -71,10 +80,10 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn learn(stores: &Stores, event: Event<DynamicObject>) {
+    fn apply_event(stores: &Stores, event: Event<DynamicObject>) {
         let metrics = Metrics::new(std::iter::empty()).unwrap();
-        if let Some(event) = read(event, &metrics) {
-            stores.hubs.learn(event);
+        if let Some(event) = parse(event, &metrics) {
+            stores.hubs.apply_event(event);
         }
     }
 
@@ -84,37 +93,37 @@ mod tests {
         names
     }
 
-    // With a typed list, one such hub would have stopped the operator for every namespace.
+    // With a typed list, one such hub would stop the operator for every namespace.
     #[test]
-    fn a_hub_with_a_value_of_a_newer_crd_keeps_no_other_from_being_listed() {
+    fn a_hub_with_a_value_of_a_newer_crd_does_not_hide_the_other_hubs() {
         let stores = Stores::default();
-        learn(&stores, Event::Init);
+        apply_event(&stores, Event::Init);
         for value in [hub("a", 1, "Static"), hub("newer", 2, "Quantum"), hub("z", 3, "None")] {
-            learn(&stores, Event::InitApply(object(value)));
+            apply_event(&stores, Event::InitApply(object(value)));
         }
-        learn(&stores, Event::InitDone);
+        apply_event(&stores, Event::InitDone);
         assert!(stores.hubs.is_synced());
         assert_eq!(names(&stores), ["a", "z"]);
     }
 
     #[test]
-    fn a_hub_that_is_not_understood_any_more_is_left_alone_until_it_is_again() {
+    fn a_hub_that_can_no_longer_be_parsed_is_ignored_until_it_can() {
         let stores = Stores::default();
-        learn(&stores, Event::Apply(object(hub("a", 1, "Static"))));
-        learn(&stores, Event::Apply(object(hub("a", 2, "Quantum"))));
+        apply_event(&stores, Event::Apply(object(hub("a", 1, "Static"))));
+        apply_event(&stores, Event::Apply(object(hub("a", 2, "Quantum"))));
         assert_eq!(names(&stores), [""; 0]);
-        learn(&stores, Event::Apply(object(hub("a", 3, "None"))));
+        apply_event(&stores, Event::Apply(object(hub("a", 3, "None"))));
         assert_eq!(names(&stores), ["a"]);
-        learn(&stores, Event::Delete(object(hub("a", 4, "Quantum"))));
+        apply_event(&stores, Event::Delete(object(hub("a", 4, "Quantum"))));
         assert_eq!(names(&stores), [""; 0]);
     }
 
     #[test]
-    fn the_answer_to_a_write_of_status_still_says_when_it_was_written() {
+    fn the_response_to_a_status_write_keeps_the_time_of_the_write() {
         let stores = Stores::default();
-        let mut answer: McpHub = object(hub("a", 1, "None")).try_parse().unwrap();
-        answer.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
-        stores.wrote_status(answer);
+        let mut response: McpHub = object(hub("a", 1, "None")).try_parse().unwrap();
+        response.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
+        stores.acknowledge_status(response);
         assert_eq!(stores.hubs.get("ai", "a").unwrap().managed_fields().len(), 1);
     }
 }

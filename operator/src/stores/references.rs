@@ -1,5 +1,7 @@
-//! Contents of the users' ConfigMaps that specs refer to. Only those are kept; of all others nothing but the events'
-//! metadata passes through, since a cluster's ConfigMaps together may be larger than this program.
+//! The users' ConfigMaps that specs refer to.
+//!
+//! Only those are stored. Of all other ConfigMaps this module sees the metadata in events, because together
+//! they may be larger than this program.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,112 +13,114 @@ use kube::{Api, Client, ResourceExt};
 
 use super::index::HubName;
 
-/// A ConfigMap; `None` where there is no such object.
-pub type Content = Option<Arc<ConfigMap>>;
-
-/// Which hub refers to which ConfigMap, and what is in them.
+/// Which hub refers to which ConfigMap, and the contents of those ConfigMaps.
 #[derive(Debug, Default)]
-pub struct References(Mutex<State>);
+pub struct References(Mutex<Entries>);
 
 #[derive(Debug, Default)]
-struct State {
-    entries: HashMap<Name, Entry>,
-    listed: HashMap<Name, Option<String>>,
+struct Entries {
+    by_name: HashMap<Name, Entry>,
+    /// Resource versions from a list that is still being received.
+    pending: HashMap<Name, Option<String>>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     hubs: BTreeSet<HubName>,
-    /// As read; `None` until it is read, and again when it is known to have changed.
-    read: Option<Read>,
-    /// Raised by every event, so that an answer that was on its way meanwhile is not kept.
+    /// `None` until it is read, and again after an event with another version.
+    cached: Option<CachedConfigMap>,
+    /// Rises with every event, so that a response that was on its way meanwhile is not stored.
     changes: u64,
 }
 
 #[derive(Debug)]
-struct Read {
-    version: Option<String>,
-    content: Content,
+struct CachedConfigMap {
+    resource_version: Option<String>,
+    /// `None` if there is no such object.
+    object: Option<Arc<ConfigMap>>,
 }
 
+/// Namespace and name of a ConfigMap.
 type Name = (String, String);
 
 impl References {
-    /// The contents of the ConfigMaps `names` in the hub's namespace, read where they are not known; from now on a
-    /// change of one of them touches the hub.
-    pub async fn contents(
+    /// Returns the ConfigMaps `names` of the hub's namespace, and reads those that are not cached.
+    ///
+    /// From then on, a change of one of them counts as a change of the hub. A value of `None` means that there is no
+    /// such ConfigMap.
+    pub async fn config_maps(
         &self,
         client: &Client,
         hub: &HubName,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Content>, kube::Error> {
+    ) -> Result<BTreeMap<String, Option<Arc<ConfigMap>>>, kube::Error> {
         self.register(hub, names);
-        let mut contents = BTreeMap::new();
+        let mut objects = BTreeMap::new();
         for name in names {
-            let content = match self.known(&hub.namespace, name) {
-                Ok(content) => content,
+            let object = match self.cached(&hub.namespace, name) {
+                Ok(object) => object,
                 Err(changes) => self.read(client, &hub.namespace, name, changes).await?,
             };
-            contents.insert(name.clone(), content);
+            objects.insert(name.clone(), object);
         }
-        Ok(contents)
+        Ok(objects)
     }
 
-    /// Takes what the metadata watch tells, and answers who refers to it.
-    pub fn learn(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<HubName> {
-        let mut state = self.lock();
+    /// Applies an event of the metadata watch and returns the hubs that refer to the ConfigMap.
+    pub fn apply_event(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<HubName> {
+        let mut entries = self.lock();
         match event {
             Event::Apply(object) => {
-                state.changed(&name_of(&object), object.resource_version().as_deref())
+                entries.invalidate(&name_of(&object), object.resource_version().as_deref())
             }
-            Event::Delete(object) => state.changed(&name_of(&object), None),
+            Event::Delete(object) => entries.invalidate(&name_of(&object), None),
             Event::Init => {
-                state.listed.clear();
+                entries.pending.clear();
                 Vec::new()
             }
             Event::InitApply(object) => {
                 let name = name_of(&object);
-                if state.entries.contains_key(&name) {
-                    state.listed.insert(name, object.resource_version());
+                if entries.by_name.contains_key(&name) {
+                    entries.pending.insert(name, object.resource_version());
                 }
                 Vec::new()
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut state.listed);
-                let names: Vec<_> = state.entries.keys().cloned().collect();
-                let version = |name| listed.get(name).and_then(Option::as_deref);
-                let touched: BTreeSet<_> =
-                    names.iter().flat_map(|name| state.changed(name, version(name))).collect();
-                touched.into_iter().collect()
+                let list = std::mem::take(&mut entries.pending);
+                let names: Vec<_> = entries.by_name.keys().cloned().collect();
+                let version = |name| list.get(name).and_then(Option::as_deref);
+                let changed: BTreeSet<_> =
+                    names.iter().flat_map(|name| entries.invalidate(name, version(name))).collect();
+                changed.into_iter().collect()
             }
         }
     }
 
-    /// Forgets a hub that is gone, and what only it referred to.
+    /// Forgets a deleted hub and the ConfigMaps that only it refers to.
     pub fn forget(&self, hub: &HubName) {
         self.register(hub, &BTreeSet::new());
     }
 
     fn register(&self, hub: &HubName, names: &BTreeSet<String>) {
-        let mut state = self.lock();
-        let wanted: HashSet<Name> =
+        let mut entries = self.lock();
+        let referenced: HashSet<Name> =
             names.iter().map(|name| (hub.namespace.clone(), name.clone())).collect();
-        state.entries.retain(|name, entry| {
-            if !wanted.contains(name) {
+        entries.by_name.retain(|name, entry| {
+            if !referenced.contains(name) {
                 entry.hubs.remove(hub);
             }
-            !entry.hubs.is_empty() || wanted.contains(name)
+            !entry.hubs.is_empty() || referenced.contains(name)
         });
-        for name in wanted {
-            state.entries.entry(name).or_default().hubs.insert(hub.clone());
+        for name in referenced {
+            entries.by_name.entry(name).or_default().hubs.insert(hub.clone());
         }
     }
 
-    fn known(&self, namespace: &str, name: &str) -> Result<Content, u64> {
-        let state = self.lock();
-        let entry = state.entries.get(&(namespace.to_owned(), name.to_owned()));
-        match entry {
-            Some(Entry { read: Some(read), .. }) => Ok(read.content.clone()),
+    /// The cached ConfigMap, or the number of changes so far if it must be read.
+    fn cached(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, u64> {
+        let entries = self.lock();
+        match entries.by_name.get(&(namespace.to_owned(), name.to_owned())) {
+            Some(Entry { cached: Some(cached), .. }) => Ok(cached.object.clone()),
             Some(entry) => Err(entry.changes),
             None => Err(0),
         }
@@ -128,33 +132,35 @@ impl References {
         namespace: &str,
         name: &str,
         changes: u64,
-    ) -> Result<Content, kube::Error> {
+    ) -> Result<Option<Arc<ConfigMap>>, kube::Error> {
         let object = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
-        let version = object.as_ref().and_then(ResourceExt::resource_version);
-        let content: Content = object.map(Arc::new);
-        let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(&(namespace.to_owned(), name.to_owned()))
+        let resource_version = object.as_ref().and_then(ResourceExt::resource_version);
+        let object = object.map(Arc::new);
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_name.get_mut(&(namespace.to_owned(), name.to_owned()))
             && entry.changes == changes
         {
-            entry.read = Some(Read { version, content: content.clone() });
+            entry.cached = Some(CachedConfigMap { resource_version, object: object.clone() });
         }
-        Ok(content)
+        Ok(object)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// `version`: as the event has it; `None`: the object is gone.
-    fn changed(&mut self, name: &Name, version: Option<&str>) -> Vec<HubName> {
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+impl Entries {
+    /// Drops the cached ConfigMap if it has another version, and returns the hubs that refer to it.
+    ///
+    /// `version` is that of the event. `None` means that the object is gone.
+    fn invalidate(&mut self, name: &Name, version: Option<&str>) -> Vec<HubName> {
+        let Some(entry) = self.by_name.get_mut(name) else { return Vec::new() };
         entry.changes += 1;
-        match &entry.read {
-            Some(read) if read.version.as_deref() == version => Vec::new(),
+        match &entry.cached {
+            Some(cached) if cached.resource_version.as_deref() == version => Vec::new(),
             _ => {
-                entry.read = None;
+                entry.cached = None;
                 entry.hubs.iter().cloned().collect()
             }
         }
@@ -171,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    fn event_of(name: &str, version: u32) -> PartialObjectMeta<ConfigMap> {
+    fn metadata_of(name: &str, version: u32) -> PartialObjectMeta<ConfigMap> {
         let metadata = ObjectMeta {
             namespace: Some("ai".into()),
             name: Some(name.into()),
@@ -185,42 +191,46 @@ mod tests {
         HubName { namespace: "ai".into(), name: "team".into() }
     }
 
-    fn having_read(name: &str, version: u32) -> References {
+    fn references_with(name: &str, version: u32) -> References {
         let references = References::default();
         references.register(&team(), &[name.to_owned()].into());
-        let read = Read { version: Some(version.to_string()), content: Some(Arc::default()) };
-        references.lock().entries.get_mut(&("ai".into(), name.into())).unwrap().read = Some(read);
+        let cached = CachedConfigMap {
+            resource_version: Some(version.to_string()),
+            object: Some(Arc::default()),
+        };
+        references.lock().by_name.get_mut(&("ai".into(), name.into())).unwrap().cached =
+            Some(cached);
         references
     }
 
     #[test]
-    fn a_changed_config_map_touches_who_refers_to_it_and_is_read_again() {
-        let references = having_read("settings", 1);
+    fn a_changed_config_map_changes_its_hubs_and_is_read_again() {
+        let references = references_with("settings", 1);
         assert_eq!(
-            references.learn(Event::Apply(event_of("settings", 1))),
+            references.apply_event(Event::Apply(metadata_of("settings", 1))),
             [],
-            "the one that was read"
+            "the version that was read"
         );
-        assert!(references.known("ai", "settings").is_ok());
-        assert_eq!(references.learn(Event::Apply(event_of("settings", 2))), [team()]);
-        assert!(references.known("ai", "settings").is_err());
+        assert!(references.cached("ai", "settings").is_ok());
+        assert_eq!(references.apply_event(Event::Apply(metadata_of("settings", 2))), [team()]);
+        assert!(references.cached("ai", "settings").is_err());
     }
 
     #[test]
-    fn a_config_map_that_nobody_refers_to_leaves_nothing_behind() {
-        let references = having_read("settings", 1);
-        assert_eq!(references.learn(Event::Apply(event_of("kube-root-ca.crt", 2))), []);
+    fn a_config_map_that_no_hub_refers_to_is_not_stored() {
+        let references = references_with("settings", 1);
+        assert_eq!(references.apply_event(Event::Apply(metadata_of("kube-root-ca.crt", 2))), []);
         references.forget(&team());
-        assert!(references.lock().entries.is_empty());
+        assert!(references.lock().by_name.is_empty());
     }
 
-    // A watch that was cut tells of a deletion only by what its new listing lacks.
+    // After a watch was closed, only the absence from the next list reveals a deletion.
     #[test]
-    fn a_listing_without_the_config_map_is_its_deletion() {
-        let references = having_read("settings", 1);
-        references.learn(Event::Init);
-        references.learn(Event::InitApply(event_of("other", 5)));
-        assert_eq!(references.learn(Event::InitDone), [team()]);
-        assert!(references.known("ai", "settings").is_err());
+    fn a_list_without_the_config_map_counts_as_its_deletion() {
+        let references = references_with("settings", 1);
+        references.apply_event(Event::Init);
+        references.apply_event(Event::InitApply(metadata_of("other", 5)));
+        assert_eq!(references.apply_event(Event::InitDone), [team()]);
+        assert!(references.cached("ai", "settings").is_err());
     }
 }

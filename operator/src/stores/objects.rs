@@ -1,17 +1,18 @@
-//! The caches as plans see them: children of any kind.
+//! Access to the caches by objects of any kind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use mcphub_operator_plan::plan::Child;
 use mcphub_operator_plan::snapshot::{Children, ObjectName};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{HubName, Index, Stores};
 
 impl Stores {
-    /// Everything that the hub with this uid controls, and its pods.
-    pub fn children(&self, hub: &HubName, uid: &str) -> Children {
+    /// The objects that the hub with this uid controls, and its pods.
+    pub fn objects_of_hub(&self, hub: &HubName, uid: &str) -> Children {
         Children {
             deployments: controlled(&self.deployments, hub, uid),
             services: controlled(&self.services, hub, uid),
@@ -23,15 +24,15 @@ impl Stores {
             disruption_budgets: controlled(&self.disruption_budgets, hub, uid),
             pods: self
                 .pods
-                .of(hub)
+                .of_hub(hub)
                 .into_iter()
                 .map(|(name, pod)| (name, Arc::unwrap_or_clone(pod)))
                 .collect(),
         }
     }
 
-    /// The child as it is in the caches. Secrets are not cached.
-    pub fn known(&self, namespace: &str, child: &Child) -> Option<Child> {
+    /// The cached object with the kind and name of `child`. `None` for a Secret, since Secrets are not cached.
+    pub fn cached(&self, namespace: &str, child: &Child) -> Option<Child> {
         let name = child.name();
         Some(match child {
             Child::ServiceAccount(_) => {
@@ -54,7 +55,7 @@ impl Stores {
         })
     }
 
-    /// Takes an answer to one of our own writes.
+    /// Stores the API server's response to one of our own writes.
     pub fn acknowledge(&self, child: &Child) {
         match child {
             Child::ServiceAccount(object) => self.service_accounts.acknowledge(object),
@@ -69,7 +70,7 @@ impl Stores {
         }
     }
 
-    /// Forgets an object that is gone.
+    /// Removes an object that is gone from its cache.
     pub fn forget(&self, namespace: &str, object: &ObjectName) {
         let name = &object.name;
         match object.kind {
@@ -91,9 +92,11 @@ fn controlled<K: ResourceExt + Clone>(
     hub: &HubName,
     uid: &str,
 ) -> BTreeMap<String, K> {
-    let ours = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == uid;
-    let objects =
-        index.of(hub).into_iter().filter(|(_, object)| object.owner_references().iter().any(ours));
+    let is_owner = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == uid;
+    let objects = index
+        .of_hub(hub)
+        .into_iter()
+        .filter(|(_, object)| object.owner_references().iter().any(is_owner));
     objects.map(|(name, object)| (name, Arc::unwrap_or_clone(object))).collect()
 }
 
