@@ -1,7 +1,6 @@
 //! Writes what a plan says, in its order. Nothing is decided here but whether a write would change anything.
 
-mod contest;
-mod objects;
+mod drift_conflict;
 mod secrets;
 
 use std::time::Duration;
@@ -14,11 +13,11 @@ use mcphub_operator_plan::plan::{
 use mcphub_operator_plan::snapshot::ObjectName;
 use tracing::{debug, info};
 
-pub use self::contest::Contest;
-use self::contest::Verdict;
-use self::objects::How;
+pub use self::drift_conflict::DriftConflicts;
+use self::drift_conflict::Reaction;
 pub use self::secrets::SecretsWritten;
 use crate::metrics::Metrics;
+use crate::object_api::{self, Verb};
 use crate::stores::{HubName, Stores};
 
 /// In every refusal by an admission policy or a webhook.
@@ -52,14 +51,14 @@ pub enum Error {
 
 /// What became of a plan.
 #[derive(Debug)]
-pub struct Done {
+pub struct ApplyOutcome {
     /// For the status.
     pub acknowledged: Acknowledged,
     /// What is to be told: what happened on the way, and the plan's own events unless it was left half way.
     pub events: Vec<Event>,
     /// What was not written again because it was written just now may have changed unseen since: look again after
     /// so long.
-    pub again: Option<Duration>,
+    pub retry_secrets_after: Option<Duration>,
 }
 
 /// What writing needs.
@@ -69,35 +68,38 @@ pub struct Writer {
     /// Secrets that need no write.
     pub secrets: SecretsWritten,
     /// Objects that somebody else writes too.
-    pub contest: Contest,
+    pub conflicts: DriftConflicts,
 }
 
 impl Writer {
     /// Carries the plan out. Stops at the first failure: later objects may rest on it. A refusal (400, 403, 422) is no
     /// failure, it becomes part of the status.
-    pub async fn all(
+    pub async fn apply(
         &self,
         stores: &Stores,
         hub: &HubName,
         plan: &Plan,
         metrics: &Metrics,
-    ) -> Result<Done, Error> {
-        let mut done =
-            Done { acknowledged: Acknowledged::default(), events: Vec::new(), again: None };
+    ) -> Result<ApplyOutcome, Error> {
+        let mut outcome = ApplyOutcome {
+            acknowledged: Acknowledged::default(),
+            events: Vec::new(),
+            retry_secrets_after: None,
+        };
         for object in &plan.objects {
-            let error = match self.object(stores, hub, object, metrics, &mut done).await {
+            let error = match self.object(stores, hub, object, metrics, &mut outcome).await {
                 Ok(applied) => {
-                    done.acknowledged.objects.push(applied);
+                    outcome.acknowledged.objects.push(applied);
                     continue;
                 }
                 Err(error) => error,
             };
             let name = object.child.object_name();
-            if let Some(message) = refusal(&error) {
+            if let Some(message) = object_api::refusal(&error) {
                 info!(kind = name.kind, name = name.name, message, "refused by the API server");
-                done.acknowledged.rejections.push(Rejection { object: name, message });
+                outcome.acknowledged.rejections.push(Rejection { object: name, message });
                 if object.is_essential() {
-                    return Ok(done);
+                    return Ok(outcome);
                 }
                 continue;
             }
@@ -106,8 +108,8 @@ impl Writer {
             return Err(error);
         }
         self.deletes(stores, hub, plan, metrics).await?;
-        done.events.extend_from_slice(&plan.events);
-        Ok(done)
+        outcome.events.extend_from_slice(&plan.events);
+        Ok(outcome)
     }
 
     /// After a conflict the cache is told what is there. By itself it would find out late, or never: an object whose
@@ -116,7 +118,7 @@ impl Writer {
         if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
             return;
         }
-        match objects::send(&self.client, &hub.namespace, child, How::Read).await {
+        match object_api::send(&self.client, &hub.namespace, child, Verb::Read).await {
             Ok(there) => stores.acknowledge(&there),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 stores.forget(&hub.namespace, &child.object_name())
@@ -131,7 +133,7 @@ impl Writer {
         hub: &HubName,
         object: &Object<Prepared>,
         metrics: &Metrics,
-        done: &mut Done,
+        outcome: &mut ApplyOutcome,
     ) -> Result<Object<Applied>, kube::Error> {
         let (namespace, wanted) = (hub.namespace.as_str(), &object.child);
         let known = stores.cached(namespace, wanted);
@@ -139,19 +141,19 @@ impl Writer {
         let answer = match known {
             Some(known) if !drift::differs(&known, wanted) => known,
             None if trusted.is_some() => {
-                done.again = trusted;
+                outcome.retry_secrets_after = trusted;
                 wanted.clone()
             }
             _ => {
-                let how = match object.write() {
-                    Write::Apply => How::Apply,
-                    Write::Create => How::Create,
+                let verb = match object.write() {
+                    Write::Apply => Verb::Apply,
+                    Write::Create => Verb::Create,
                 };
-                self.send(stores, namespace, wanted, how, metrics).await?
+                self.send(stores, namespace, wanted, verb, metrics).await?
             }
         };
         let answer = self
-            .without_strays(stores, namespace, wanted, answer, metrics, &mut done.events)
+            .without_strays(stores, namespace, wanted, answer, metrics, &mut outcome.events)
             .await?;
         Ok(object.clone().applied(answer))
     }
@@ -161,10 +163,10 @@ impl Writer {
         stores: &Stores,
         namespace: &str,
         wanted: &Child,
-        how: How,
+        verb: Verb,
         metrics: &Metrics,
     ) -> Result<Child, kube::Error> {
-        let answer = objects::send(&self.client, namespace, wanted, how).await?;
+        let answer = object_api::send(&self.client, namespace, wanted, verb).await?;
         debug!(kind = wanted.kind(), name = wanted.name(), "written");
         metrics.record_write(wanted.kind());
         stores.acknowledge(&answer);
@@ -186,9 +188,9 @@ impl Writer {
     ) -> Result<Child, kube::Error> {
         let Some(patch) = drift::strays(&answer, wanted) else { return Ok(answer) };
         let object = wanted.object_name();
-        match self.contest.found(namespace, &object) {
-            Verdict::Leave => return Ok(answer),
-            Verdict::Tell => {
+        match self.conflicts.found(namespace, &object) {
+            Reaction::Leave => return Ok(answer),
+            Reaction::Report => {
                 let what = format!(
                     "something else keeps adding to {} {}, against the operator",
                     object.kind, object.name
@@ -196,15 +198,15 @@ impl Writer {
                 events.push(contested(&what, "a sidecar injector, a policy engine"));
                 return Ok(answer);
             }
-            Verdict::Remove => {}
+            Reaction::Remove => {}
         }
         info!(kind = object.kind, name = object.name, "taking out what others added");
-        match self.send(stores, namespace, wanted, How::Patch(patch), metrics).await {
+        match self.send(stores, namespace, wanted, Verb::Patch(patch), metrics).await {
             // The code of a test that failed in a patch, too.
             Err(kube::Error::Api(status))
                 if status.code == 422 && status.message.contains(DENIED) =>
             {
-                self.contest.refused(namespace, &object);
+                self.conflicts.refused(namespace, &object);
                 let (kind, name, message) = (object.kind, &object.name, &status.message);
                 let what =
                     format!("what was added to {kind} {name} may not be taken out: {message}");
@@ -213,7 +215,7 @@ impl Writer {
             }
             // It changed meanwhile, so the test in the patch failed; that change brings the next reconcile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
-                self.contest.missed(namespace, &object);
+                self.conflicts.missed(namespace, &object);
                 Ok(answer)
             }
             sent => sent,
@@ -228,7 +230,7 @@ impl Writer {
         metrics: &Metrics,
     ) -> Result<(), Error> {
         for delete in &plan.deletes {
-            match objects::delete(&self.client, &hub.namespace, delete).await {
+            match object_api::delete(&self.client, &hub.namespace, delete).await {
                 Ok(()) => {
                     info!(kind = delete.object.kind, name = delete.object.name, "deleted");
                     metrics.record_write(delete.object.kind);
@@ -250,28 +252,6 @@ fn contested(what: &str, who: &str) -> Event {
         message: format!(
             "{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"
         ),
-    }
-}
-
-/// The API server's refusal of the child, if it does not like it. Nothing is stored.
-pub(crate) async fn dry_run(
-    client: &Client,
-    namespace: &str,
-    child: &Child,
-) -> Result<Option<String>, kube::Error> {
-    match objects::send(client, namespace, child, How::DryRun).await {
-        Ok(_) => Ok(None),
-        Err(error) => refusal(&error).map_or(Err(error), |message| Ok(Some(message))),
-    }
-}
-
-/// The words of a refusal that trying again does not mend.
-fn refusal(error: &kube::Error) -> Option<String> {
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
-            Some(status.message.clone())
-        }
-        _ => None,
     }
 }
 

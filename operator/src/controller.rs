@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::lease::Election;
-use crate::reconcile::{Context, again, reconcile};
+use crate::reconcile::{Context, error_policy, reconcile};
 use crate::stores::{HubName, Scope, Stores};
 
 /// Events come in bursts, because built-in controllers follow each of our writes with several of theirs.
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
     let spawn =
         |hub, context| CancelableJoinHandle::spawn(reconcile(hub, context), &Handle::current());
-    applier(spawn, again, context, reader, Box::pin(queue), config)
+    applier(spawn, error_policy, context, reader, Box::pin(queue), config)
         .for_each(|result| {
             // Other errors are a deleted hub, or a failed reconcile that the error policy has logged.
             if let Err(controller::Error::RunnerError(error)) = result {
@@ -74,8 +74,8 @@ fn forget_if_deleted(name: &HubName, context: &Context) {
     {
         context.stores.references.forget(name);
         context.backoff.reset(name);
-        context.observer.read.again(name);
+        context.observer.runtime_reads.invalidate(name);
         context.writer.secrets.forget(&name.namespace);
-        context.writer.contest.forget(&name.namespace);
+        context.writer.conflicts.forget(&name.namespace);
     }
 }

@@ -15,6 +15,7 @@ pub mod error_chain;
 pub mod lease;
 pub mod master_key;
 pub mod metrics;
+mod object_api;
 pub mod observe;
 pub mod reconcile;
 pub mod report;

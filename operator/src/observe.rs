@@ -11,15 +11,15 @@ use std::sync::{Mutex, PoisonError};
 use futures::future::try_join3;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use mcphub_crds::McpHub;
-use mcphub_hub_wire::paths::ENGINE_FILE;
 use mcphub_operator_plan::plan::Child;
-use mcphub_operator_plan::snapshot::{Answers, ObjectName, Operator, Questions, Snapshot};
+use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusQueries};
+use mcphub_operator_plan::snapshot::{ObjectName, Operator, Snapshot};
 
 pub use self::pods::Pods;
 pub use self::prometheus::Prometheus;
-use crate::apply;
+use crate::object_api;
 use crate::stores::{HubName, Stores};
 
 /// Why a hub could not be seen.
@@ -61,14 +61,14 @@ pub struct Observer {
     pub prometheus: Prometheus,
     /// Hubs whose runtime ConfigMap the leader of this term has read itself. From then on the cache will do: it has
     /// our own writes at once, and everybody else's make our next write a conflict.
-    pub read: Read,
+    pub runtime_reads: RuntimeReads,
 }
 
-/// See [`Observer::read`].
+/// See [`Observer::runtime_reads`].
 #[derive(Debug, Default)]
-pub struct Read(Mutex<HashMap<HubName, u64>>);
+pub struct RuntimeReads(Mutex<HashMap<HubName, u64>>);
 
-impl Read {
+impl RuntimeReads {
     fn is_due(&self, hub: &HubName, term: u64) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hub) != Some(&term)
     }
@@ -78,7 +78,7 @@ impl Read {
     }
 
     /// Makes the next snapshot read it anew.
-    pub fn again(&self, hub: &HubName) {
+    pub fn invalidate(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
     }
 }
@@ -93,7 +93,7 @@ impl Observer {
         operator: &Operator,
         now: Timestamp,
     ) -> Result<Snapshot, Error> {
-        self.runtime(stores, name, operator.term).await?;
+        self.refresh_runtime(stores, name, operator.term).await?;
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
         let references = mcphub_operator_plan::revision::referenced_config_maps(&hub.spec);
         let config_maps = stores
@@ -105,25 +105,23 @@ impl Observer {
             .into_iter()
             .map(|(name, map)| (name, map.map(|map| (*map).clone())))
             .collect();
-        let mut snapshot = Snapshot {
+        Ok(Snapshot {
             now,
             hub: hub.clone(),
             operator: operator.clone(),
             children: stores.objects_of_hub(name, uid),
             config_maps,
-            answers: Answers::default(),
-        };
-        let questions = mcphub_operator_plan::questions(&snapshot);
-        let serial =
-            engine_number(&snapshot, "keySerial").and_then(|serial| u32::try_from(serial).ok());
-        let bearer = operator.master_key.hub_key(uid, serial.unwrap_or(1)).admin_token();
-        snapshot.answers = self.answers(name, uid, &bearer, questions).await?;
-        Ok(snapshot)
+        })
     }
 
     /// Reads the runtime ConfigMap itself where the cache may lack another leader's write.
-    async fn runtime(&self, stores: &Stores, hub: &HubName, term: u64) -> Result<(), Error> {
-        if !self.read.is_due(hub, term) {
+    async fn refresh_runtime(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        term: u64,
+    ) -> Result<(), Error> {
+        if !self.runtime_reads.is_due(hub, term) {
             return Ok(());
         }
         let config_maps = Api::<ConfigMap>::namespaced(self.client.clone(), &hub.namespace);
@@ -132,35 +130,39 @@ impl Observer {
             Some(runtime) => stores.config_maps.acknowledge(&runtime),
             None => stores.config_maps.forget(&hub.namespace, &name),
         }
-        self.read.done(hub, term);
+        self.runtime_reads.done(hub, term);
         Ok(())
     }
 
-    async fn answers(
+    /// Asks everything that the plan must know besides the snapshot. `token` is for the admin ports of the hub's pods.
+    pub async fn ask(
         &self,
-        hub: &HubName,
-        uid: &str,
-        bearer: &str,
-        questions: Questions,
-    ) -> Result<Answers, Error> {
-        let Questions { names, dry_runs, self_checks, generations, prometheus } = questions;
-        let asked = async {
+        name: &HubName,
+        hub: &McpHub,
+        token: &str,
+        probes: Probes,
+    ) -> Result<ProbeResults, Error> {
+        let Probes { names, dry_runs, self_checks, router_generations, prometheus } = probes;
+        let queries = async {
             match &prometheus {
-                Some((server, queries)) => self.prometheus.answers(server, queries).await,
+                Some(PrometheusQueries { server, queries }) => {
+                    self.prometheus.run(server, queries).await
+                }
                 None => BTreeMap::new(),
             }
         };
         let pods = async {
             let pods = &self.pods;
             Ok(tokio::join!(
-                pods.self_checks(&self_checks, bearer),
-                pods.generations(&generations, bearer),
-                asked
+                pods.self_checks(&self_checks, token),
+                pods.generations(&router_generations, token),
+                queries
             ))
         };
-        let ((self_checks, generations, queries), taken, refused) =
-            try_join3(pods, self.taken(hub, uid, names), self.refused(hub, dry_runs)).await?;
-        Ok(Answers { taken, refused, self_checks, generations, queries })
+        let uid = hub.metadata.uid.as_deref().unwrap_or_default();
+        let ((self_checks, router_generations, queries), taken, refused) =
+            try_join3(pods, self.taken(name, uid, names), self.refused(name, dry_runs)).await?;
+        Ok(ProbeResults { taken, refused, self_checks, router_generations, queries })
     }
 
     async fn taken(
@@ -179,19 +181,13 @@ impl Observer {
     ) -> Result<BTreeMap<ObjectName, String>, Error> {
         let mut refused = BTreeMap::new();
         for child in children {
-            if let Some(message) =
-                apply::dry_run(&self.client, &hub.namespace, &child).await.map_err(Error::DryRun)?
+            if let Some(message) = object_api::dry_run(&self.client, &hub.namespace, &child)
+                .await
+                .map_err(Error::DryRun)?
             {
                 refused.insert(child.object_name(), message);
             }
         }
         Ok(refused)
     }
-}
-
-/// A number in the hub's `engine.json`, whatever else a newer operator may have put there.
-pub(crate) fn engine_number(snapshot: &Snapshot, key: &str) -> Option<u64> {
-    let name = mcphub_operator_plan::names::runtime(&snapshot.hub.name_any());
-    let engine = snapshot.children.config_maps.get(&name)?.data.as_ref()?.get(ENGINE_FILE)?;
-    serde_json::from_str::<serde_json::Value>(engine).ok()?.get(key)?.as_u64()
 }

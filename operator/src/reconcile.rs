@@ -8,9 +8,10 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use mcphub_crds::McpHub;
 use mcphub_hub_wire::keys::MasterKey;
-use mcphub_operator_plan::check::Flaw;
+use mcphub_operator_plan::check::Violation;
 use mcphub_operator_plan::plan::Next;
 use mcphub_operator_plan::snapshot::Operator;
+use mcphub_operator_plan::{PlanInput, check, plan, status};
 use tokio::sync::OnceCell;
 use tracing::{Instrument as _, debug, error, info_span, warn};
 
@@ -43,7 +44,7 @@ pub struct Context {
     /// Whether any of it may be written.
     pub election: Election,
     /// What the operator brings along.
-    pub operator: Arc<Brings>,
+    pub operator: Arc<OperatorContext>,
     /// Failures in a row.
     pub backoff: Backoff,
     /// Counters.
@@ -52,7 +53,7 @@ pub struct Context {
 
 /// What the operator brings along; see [`Operator`].
 #[derive(Debug)]
-pub struct Brings {
+pub struct OperatorContext {
     /// Settings of the administrator.
     pub config: config::Config,
     /// The operator's namespace.
@@ -72,7 +73,7 @@ pub enum Error {
     Observe(#[source] observe::Error),
     /// A bug of ours: nothing was written.
     #[error("the plan breaks a rule and is not carried out")]
-    Plan(#[source] Flaw),
+    Plan(#[source] Violation),
     /// The plan was carried out in part.
     #[error("the plan cannot be carried out")]
     Apply(#[source] apply::Error),
@@ -88,7 +89,7 @@ impl Error {
     /// For metrics: from a small set.
     pub fn category(&self) -> &'static str {
         match self {
-            _ if self.told_wait().is_some() => "throttled",
+            _ if self.retry_after().is_some() => "throttled",
             Self::MasterKey(_) | Self::Apply(apply::Error::Api { .. }) => "api",
             Self::Observe(_) => "observe",
             Self::Plan(_) => "plan",
@@ -101,7 +102,7 @@ impl Error {
     }
 
     /// How long the API server told us to wait (429).
-    fn told_wait(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         let answer = match self {
             Self::Observe(error) => error.source(),
             Self::Apply(
@@ -120,7 +121,7 @@ impl Error {
     }
 }
 
-/// Brings one hub to what its resource says. A replica that does not lead does nothing; it hears of every hub again
+/// OperatorContext one hub to what its resource says. A replica that does not lead does nothing; it hears of every hub again
 /// when it does.
 pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
     let name =
@@ -156,24 +157,30 @@ async fn as_leader(
 ) -> Result<Action, Error> {
     let Context { stores, observer, writer, reporter, election, operator, metrics, .. } = context;
     let now = Timestamp::now();
-    let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // IO: once a process
-    let snapshot = observer.snapshot(stores, name, hub, &operator, now); // IO: reads
+    let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // I/O: once a process
+    let snapshot = observer.snapshot(stores, name, hub, &operator, now); // I/O: reads
     let snapshot = snapshot.await.map_err(Error::Observe)?;
-    let plan = mcphub_operator_plan::plan(&snapshot); // pure, total
-    plan.check(&snapshot).map_err(Error::Plan)?; // a bug of ours stops here, not in the cluster
-    if plan.superseded {
-        election.resign(observe::engine_number(&snapshot, "term").unwrap_or(term));
+    let input = PlanInput::read(&snapshot); // pure
+    let probes = input.probes(); // pure
+    let token = input.admin_token(); // pure
+    let results = observer.ask(name, hub, &token, probes).await.map_err(Error::Observe)?; // I/O: reads
+    let plan = plan(input, &results); // pure, total
+    check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug of ours stops here
+    if let Some(newer) = plan.superseded_by {
+        election.resign(newer);
         return Err(Error::LeadershipLost);
     }
     debug!(waits = ?plan.waits, next = ?plan.next, "planned");
-    let done = writer.all(stores, name, &plan, metrics).await.map_err(Error::Apply)?; // IO: writes, in the plan's order
-    reporter.send_events(hub, &done.events).await; // IO: writes
-    let status = plan.status(&done.acknowledged);
-    reporter.write_status(stores, hub, status).await.map_err(Error::Report)?; // IO: writes
-    Ok(requeue(done.again.map_or(plan.next, |again| plan.next.or_sooner(Next::In(again)))))
+    let outcome = writer.apply(stores, name, &plan, metrics); // I/O: writes, in the plan's order
+    let outcome = outcome.await.map_err(Error::Apply)?;
+    reporter.send_events(hub, &outcome.events).await; // I/O: writes
+    let status = status(&plan.status, &outcome.acknowledged); // pure
+    reporter.write_status(stores, hub, status).await.map_err(Error::Report)?; // I/O: writes
+    let retry = outcome.retry_secrets_after.map_or(Next::Idle, Next::In);
+    Ok(requeue(plan.next.or_sooner(retry)))
 }
 
-impl Brings {
+impl OperatorContext {
     async fn at_term(
         &self,
         client: &kube::Client,
@@ -208,20 +215,20 @@ fn requeue(next: Next) -> Action {
 
 /// What to do about a reconcile that was not finished.
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
-pub fn again(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
+pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
     let name = HubName { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
     context.metrics.record_error(error.category());
     let wait = match error {
         Error::LeadershipLost => return Action::await_change(),
         Error::Apply(apply::Error::RuntimeConflict(_)) => {
             // Read it again before anything else: a higher term in it ends our leadership.
-            context.observer.read.again(&name);
+            context.observer.runtime_reads.invalidate(&name);
             context.backoff.record_conflict(&name, AT_ONCE)
         }
         Error::Apply(apply::Error::Conflict { .. }) => {
             context.backoff.record_conflict(&name, AT_ONCE)
         }
-        _ => error.told_wait().unwrap_or_else(|| context.backoff.record_failure(&name)),
+        _ => error.retry_after().unwrap_or_else(|| context.backoff.record_failure(&name)),
     };
     let (namespace, hub, category, cause) =
         (&name.namespace, &name.name, error.category(), error_chain::join(error));

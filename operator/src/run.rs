@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
-use crate::apply::{Contest, SecretsWritten, Writer};
+use crate::apply::{DriftConflicts, SecretsWritten, Writer};
 use crate::args::{Args, InvalidTiming};
 use crate::backoff::Backoff;
 use crate::config::{self, Config};
 use crate::controller;
 use crate::lease::{self, Election};
 use crate::metrics::Metrics;
-use crate::observe::{Observer, Pods, Prometheus, Read};
-use crate::reconcile::{Brings, Context};
+use crate::observe::{Observer, Pods, Prometheus, RuntimeReads};
+use crate::reconcile::{Context, OperatorContext};
 use crate::report::Reporter;
 use crate::stores::{Scope, Stores};
 
@@ -131,17 +131,20 @@ fn contexts(
         client: client.clone(),
         pods: Pods::new()?,
         prometheus: Prometheus::new(&config.prometheus, metrics.clone())?,
-        read: Read::default(),
+        runtime_reads: RuntimeReads::default(),
     });
     let writer = Arc::new(Writer {
         client: client.clone(),
         secrets: SecretsWritten::default(),
-        contest: Contest::default(),
+        conflicts: DriftConflicts::default(),
     });
     let reporter = Arc::new(Reporter::new(client.clone(), args.pod.clone()));
     let scopes = config.scopes.clone();
-    let operator =
-        Arc::new(Brings { config, namespace: args.namespace.clone(), master_key: OnceCell::new() });
+    let operator = Arc::new(OperatorContext {
+        config,
+        namespace: args.namespace.clone(),
+        master_key: OnceCell::new(),
+    });
     let context = || Context {
         stores: Arc::new(Stores::default()),
         observer: observer.clone(),

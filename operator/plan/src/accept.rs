@@ -20,6 +20,7 @@ pub use self::problem::{Problem, Reason};
 pub use self::servers::{MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidServer};
 use crate::compile;
 use crate::plan::Child;
+use crate::probes::ProbeResults;
 use crate::revision::{self, Content};
 use crate::rollout::policy::{Has, Policy};
 use crate::snapshot::{ObjectName, Operator, Snapshot};
@@ -90,9 +91,7 @@ pub struct ValidService {
 /// The hub as it can be built, or all that is wrong with it.
 pub fn accept(snapshot: &Snapshot) -> Result<ValidHub, Vec<Problem>> {
     let spec = &snapshot.hub.spec;
-    let mut problems = taken(snapshot);
-    problems.extend(refused(snapshot));
-    problems.extend(guarded::not_supported(spec));
+    let mut problems = guarded::not_supported(spec);
     problems.extend(filtering::recall_of_nothing(spec));
     let revision = collect(revision_part(snapshot), &mut problems);
     let live = collect(live_part(spec, &snapshot.operator), &mut problems);
@@ -203,10 +202,16 @@ fn chooses_by_llm(filtering: &Filtering) -> bool {
     filtering.llm.is_some() && backend == Some(SelectorBackend::Llm)
 }
 
-/// Names that somebody else has: such an object is never touched, and the hub cannot be made beside it.
-fn taken(snapshot: &Snapshot) -> Vec<Problem> {
-    let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
-    let word = |object: &ObjectName| {
+/// What the probes found that keeps a spec from being accepted.
+pub fn refusals(hub: &str, results: &ProbeResults) -> Vec<Problem> {
+    let mut problems = taken(hub, results);
+    problems.extend(refused(results));
+    problems
+}
+
+/// Names that somebody else has. Such an object is never touched, and the hub cannot be created beside it.
+fn taken(hub: &str, results: &ProbeResults) -> Vec<Problem> {
+    let problem = |object: &ObjectName| {
         let ObjectName { kind, name } = object;
         Problem::new(
             Reason::NameTaken,
@@ -215,18 +220,18 @@ fn taken(snapshot: &Snapshot) -> Vec<Problem> {
             ),
         )
     };
-    snapshot.answers.taken.iter().map(word).collect()
+    results.taken.iter().map(problem).collect()
 }
 
-/// What the API server said to the pod-shaped fields.
-fn refused(snapshot: &Snapshot) -> Vec<Problem> {
-    let word = |(object, message): (&ObjectName, &String)| {
+/// The API server's messages about pod-shaped fields.
+fn refused(results: &ProbeResults) -> Vec<Problem> {
+    let problem = |(object, message): (&ObjectName, &String)| {
         Problem::new(
             Reason::PodRefused,
             format!("the API server refuses {} \"{}\": {message}", object.kind, object.name),
         )
     };
-    snapshot.answers.refused.iter().map(word).collect()
+    results.refused.iter().map(problem).collect()
 }
 
 /// What hubs would say of their config, by their own code: pods that refuse it at start would only crash.

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::plan::{Child, Plan, Write};
+use crate::probes::ProbeResults;
 use crate::snapshot::{ObjectName, Snapshot};
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum Violation {
     /// It writes although a newer leader has taken over.
     #[error("a superseded operator plans to write {0}")]
     Superseded(String),
@@ -69,7 +70,7 @@ pub enum Flaw {
     Leak(String),
 }
 
-impl Flaw {
+impl Violation {
     /// Bounded word for metrics.
     pub fn category(&self) -> &'static str {
         match self {
@@ -91,21 +92,24 @@ impl Flaw {
 
 struct Hub<'a> {
     snapshot: &'a Snapshot,
+    results: &'a ProbeResults,
     name: &'a str,
     namespace: &'a str,
     uid: &'a str,
 }
 
-pub(crate) fn check(plan: &Plan, snapshot: &Snapshot) -> Result<(), Flaw> {
+/// Looks for what a plan must never do. `results` are those that the plan was made with.
+pub fn check(plan: &Plan, snapshot: &Snapshot, results: &ProbeResults) -> Result<(), Violation> {
     let meta = &snapshot.hub.metadata;
     let hub = Hub {
         snapshot,
+        results,
         name: meta.name.as_deref().unwrap_or_default(),
         namespace: meta.namespace.as_deref().unwrap_or_default(),
         uid: meta.uid.as_deref().unwrap_or_default(),
     };
-    if let (true, Some(object)) = (plan.superseded, plan.objects.first()) {
-        return Err(Flaw::Superseded(words(&object.child.object_name())));
+    if let (true, Some(object)) = (plan.superseded_by.is_some(), plan.objects.first()) {
+        return Err(Violation::Superseded(words(&object.child.object_name())));
     }
     let keys = key_material(snapshot);
     let mut seen: BTreeMap<ObjectName, u32> = BTreeMap::new();
@@ -115,14 +119,14 @@ pub(crate) fn check(plan: &Plan, snapshot: &Snapshot) -> Result<(), Flaw> {
         *times += 1;
         // A ControllerRevision is made first, and gets its attempt after the state that says so.
         if *times > if name.kind == "ControllerRevision" { 2 } else { 1 } {
-            return Err(Flaw::Twice(words(&name)));
+            return Err(Violation::Twice(words(&name)));
         }
         ours(&hub, &name, &value)?;
         labels(&name, &value)?;
         template(&hub, &name, &value)?;
         scale_down(&hub, &name, &value)?;
         if name.kind != "Secret" && keys.iter().any(|key| value.to_string().contains(key)) {
-            return Err(Flaw::Leak(words(&name)));
+            return Err(Violation::Leak(words(&name)));
         }
         if name.kind == "ConfigMap" && name.name == format!("{}-runtime", hub.name) {
             runtime(&hub, &object.child, object.write())?;
@@ -139,24 +143,24 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn ours(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
-    let flaw = |what| Err(Flaw::NotOurs { object: words(name), what });
+fn ours(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation> {
+    let violation = |what| Err(Violation::NotOurs { object: words(name), what });
     if text(value, "/metadata/namespace") != hub.namespace {
-        return flaw("is in another namespace than the hub");
+        return violation("is in another namespace than the hub");
     }
     if text(value, "/metadata/ownerReferences/0/uid") != hub.uid {
-        return flaw("is not owned by the hub");
+        return violation("is not owned by the hub");
     }
     if name.name != hub.name && !name.name.starts_with(&format!("{}-", hub.name)) {
-        return flaw("does not have the hub's name");
+        return violation("does not have the hub's name");
     }
-    if hub.snapshot.answers.taken.contains(name) {
-        return flaw("belongs to somebody else");
+    if hub.results.taken.contains(name) {
+        return violation("belongs to somebody else");
     }
     Ok(())
 }
 
-fn labels(name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+fn labels(name: &ObjectName, value: &Value) -> Result<(), Violation> {
     let paths = [
         "/metadata/labels",
         "/spec/template/metadata/labels",
@@ -169,14 +173,14 @@ fn labels(name: &ObjectName, value: &Value) -> Result<(), Flaw> {
         let known = ["mcphub.dev/hub", "mcphub.dev/revision", "mcphub.dev/server"]
             .contains(&label.as_str());
         if label.starts_with("mcphub.dev/") && !known {
-            return Err(Flaw::Label { object: words(name), label: label.clone() });
+            return Err(Violation::Label { object: words(name), label: label.clone() });
         }
     }
     Ok(())
 }
 
 /// A revision that has a ControllerRevision runs what that says.
-fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation> {
     let (kind, field) = match name.kind {
         "Deployment" => ("deployment", "/spec/template"),
         "ConfigMap" => ("config", "/data"),
@@ -188,19 +192,19 @@ fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw>
     let data = revision.data.as_ref().map(|data| &data.0);
     let recorded = data.and_then(|data| data.get(kind)?.pointer(field));
     if recorded != value.pointer(field) {
-        return Err(Flaw::Rendered(words(name)));
+        return Err(Violation::Rendered(words(name)));
     }
     Ok(())
 }
 
-fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Flaw> {
+fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation> {
     let live =
         hub.snapshot.children.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
     let before = live.and_then(|live| live.spec.as_ref()?.replicas).map(i64::from);
     let after = value.pointer("/spec/replicas").and_then(Value::as_i64);
     let fewer = before.zip(after).is_some_and(|(before, after)| after < before);
     if fewer && text(value, "/metadata/resourceVersion").is_empty() {
-        return Err(Flaw::Precondition {
+        return Err(Violation::Precondition {
             object: words(name),
             what: "its resourceVersion (it is scaled down)",
         });
@@ -208,19 +212,19 @@ fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Fla
     Ok(())
 }
 
-fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
+fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Violation> {
     let value = child.to_value();
     let name = child.object_name();
     let there = hub.snapshot.children.config_maps.get(&name.name);
     match there.and_then(|there| there.metadata.resource_version.as_deref()) {
         Some(version) if text(&value, "/metadata/resourceVersion") != version => {
-            return Err(Flaw::Precondition {
+            return Err(Violation::Precondition {
                 object: words(&name),
                 what: "the resourceVersion that was seen",
             });
         }
         None if there.is_none() && write != Write::Create => {
-            return Err(Flaw::Precondition {
+            return Err(Violation::Precondition {
                 object: words(&name),
                 what: "that it does not exist yet",
             });
@@ -238,7 +242,7 @@ fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
     let found =
         parse("engine.json").and_then(|engine| engine.get("term")?.as_u64()).unwrap_or_default();
     if found != own {
-        return Err(Flaw::Term { found, own });
+        return Err(Violation::Term { found, own });
     }
     let Some(dataplane) = parse("dataplane.json") else { return Ok(()) };
     weights(&dataplane)?;
@@ -247,7 +251,7 @@ fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Flaw> {
     before.map_or(Ok(()), |before| generation(&before, &dataplane))
 }
 
-fn weights(dataplane: &Value) -> Result<(), Flaw> {
+fn weights(dataplane: &Value) -> Result<(), Violation> {
     let revisions = dataplane.get("revisions").and_then(Value::as_object);
     let weight = |state: &Value| state.get("weight").and_then(Value::as_u64).unwrap_or(u64::MAX);
     let all: Vec<(&str, u64)> = revisions
@@ -257,31 +261,31 @@ fn weights(dataplane: &Value) -> Result<(), Flaw> {
         .collect();
     let sum = all.iter().fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight));
     if sum != 100 && sum != 0 {
-        return Err(Flaw::Weights(format!("they sum to {sum}")));
+        return Err(Violation::Weights(format!("they sum to {sum}")));
     }
     if all.iter().any(|(role, weight)| *role == "failed" && *weight > 0) {
-        return Err(Flaw::Weights("a failed revision has one".into()));
+        return Err(Violation::Weights("a failed revision has one".into()));
     }
     if all.len() > 4 {
-        return Err(Flaw::Weights(format!("{} revisions are live, four may be", all.len())));
+        return Err(Violation::Weights(format!("{} revisions are live, four may be", all.len())));
     }
     Ok(())
 }
 
-fn generation(before: &Value, after: &Value) -> Result<(), Flaw> {
+fn generation(before: &Value, after: &Value) -> Result<(), Violation> {
     let number =
         |value: &Value| value.get("generation").and_then(Value::as_u64).unwrap_or_default();
     let (old, new) = (number(before), number(after));
     if new < old {
-        return Err(Flaw::Generation(format!("{new} comes after {old}")));
+        return Err(Violation::Generation(format!("{new} comes after {old}")));
     }
     if new == old && before.get("revisions") != after.get("revisions") {
-        return Err(Flaw::Generation(format!("revisions change, but it stays {new}")));
+        return Err(Violation::Generation(format!("revisions change, but it stays {new}")));
     }
     Ok(())
 }
 
-fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
+fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
     let runtime = format!("{}-runtime", hub.name);
     let live = plan
         .objects
@@ -304,7 +308,7 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
                 && meta.resource_version.as_deref() == Some(&delete.resource_version)
         });
         if !exact {
-            return Err(Flaw::Unseen(words(&delete.object)));
+            return Err(Violation::Unseen(words(&delete.object)));
         }
         let revision = delete.object.name.strip_prefix(&format!("{}-r-", hub.name));
         let replaced = delete.object.kind != "Deployment" && plan.next == crate::plan::Next::Now;
@@ -312,7 +316,7 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Flaw> {
             && !replaced
             && !reselected(hub, &delete.object.name)
         {
-            return Err(Flaw::LiveDeleted(words(&delete.object)));
+            return Err(Violation::LiveDeleted(words(&delete.object)));
         }
     }
     Ok(())

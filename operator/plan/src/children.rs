@@ -17,3 +17,23 @@ pub mod server;
 pub mod server_config_map;
 pub mod server_deployment;
 pub mod server_service;
+
+use std::collections::BTreeSet;
+
+use crate::names;
+use crate::snapshot::ObjectName;
+
+/// Names of the objects that every hub has once. The key Secret is left out, because it cannot be looked up.
+pub(crate) fn shared_names(hub: &str) -> BTreeSet<ObjectName> {
+    let accounts = [names::hub(hub), names::router(hub)].into_iter().flat_map(|name| {
+        ["ServiceAccount", "Role", "RoleBinding"].map(|kind| (kind, name.clone()))
+    });
+    let objects = [
+        ("ConfigMap", names::runtime(hub)),
+        ("ConfigMap", names::learned(hub)),
+        ("Deployment", names::router(hub)),
+        ("PodDisruptionBudget", names::router(hub)),
+        ("Service", names::hub(hub)),
+    ];
+    accounts.chain(objects).map(|(kind, name)| ObjectName { kind, name }).collect()
+}

@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use mcphub_hub_wire::dataplane::Revision;
 
 use crate::accept::ValidLive;
+use crate::input::PlanInput;
 use crate::labels;
 use crate::names;
 use crate::plan::Child;
-use crate::record::{Kept, Recorded};
+use crate::record::{RevisionRecord, StoredRevision};
 use crate::rollout::Outcome;
-use crate::scene::Scene;
 
 /// Objects of revisions and servers that are not needed, and ControllerRevisions beyond the limit. Only what has a
 /// name of that kind: an object that a newer operator made is not this one's to judge.
-pub(crate) fn orphans(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
-    let needed = needed_servers(scene, outcome);
-    let servers = format!("{}-s-", scene.owner.hub);
-    let forgotten = forgotten(scene, live, outcome);
+pub(crate) fn orphans(input: &PlanInput<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
+    let needed = needed_servers(input, outcome);
+    let servers = format!("{}-s-", input.owner.hub);
+    let forgotten = forgotten(input, live, outcome);
     let orphan = |child: &Child| {
-        let revision = names::revision_of(scene.owner.hub, child.name());
+        let revision = names::revision_of(input.owner.hub, child.name());
         match (child, revision) {
             (Child::ControllerRevision(_), revision) => {
                 revision.is_some_and(|revision| forgotten.contains(&revision))
@@ -31,21 +31,21 @@ pub(crate) fn orphans(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) ->
             (_, None) => false,
         }
     };
-    scene.snapshot.children.all().filter(orphan).collect()
+    input.snapshot.children.all().filter(orphan).collect()
 }
 
 /// Names of servers' objects that some pod may still call; `None` if that cannot be known, because a newer operator
 /// wrote a record: nothing goes then.
-fn needed_servers(scene: &Scene<'_>, outcome: &Outcome) -> Option<BTreeSet<String>> {
+fn needed_servers(input: &PlanInput<'_>, outcome: &Outcome) -> Option<BTreeSet<String>> {
     // Pods that drain still call their servers, though their revision has no role any more.
-    let draining = scene.snapshot.children.pods.values().filter_map(|pod| {
+    let draining = input.snapshot.children.pods.values().filter_map(|pod| {
         let labels = pod.metadata.labels.as_ref()?;
         labels.get(labels::REVISION)?.parse::<Revision>().ok()
     });
     let mut needed = BTreeSet::new();
     for revision in outcome.live.keys().cloned().chain(draining) {
-        let Some(kept) = scene.kept.get(&revision) else { continue };
-        for server in &kept.recorded.as_ref().map(|Recorded { servers, .. }| servers)?[..] {
+        let Some(stored) = input.revision(&revision) else { continue };
+        for server in &stored.record.as_ref().map(|RevisionRecord { servers, .. }| servers)?[..] {
             needed.insert(server.name().to_owned());
             needed.extend(server.config_maps.iter().filter_map(|map| map.metadata.name.clone()));
         }
@@ -56,7 +56,7 @@ fn needed_servers(scene: &Scene<'_>, outcome: &Outcome) -> Option<BTreeSet<Strin
 /// Revisions whose ControllerRevision goes: the oldest beyond the limit. Never a live one, never the one that the spec
 /// asks for: with its record gone, a rolled-back revision would be tried again.
 pub(crate) fn forgotten(
-    scene: &Scene<'_>,
+    input: &PlanInput<'_>,
     live: &ValidLive,
     outcome: &Outcome,
 ) -> BTreeSet<Revision> {
@@ -65,10 +65,10 @@ pub(crate) fn forgotten(
     let pinned =
         outcome.state.pinned.iter().flat_map(|pinned| [&pinned.revision, &pinned.instead_of]);
     let spared: BTreeSet<&Revision> =
-        asked.into_iter().chain(pinned).chain(scene.desired.as_ref()).collect();
-    let mut all: Vec<(&Revision, &Kept)> =
-        scene.kept.iter().filter(|(_, kept)| kept.created.is_some()).collect();
-    all.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.number));
+        asked.into_iter().chain(pinned).chain(input.desired.as_ref()).collect();
+    let mut all: Vec<(&Revision, &StoredRevision)> =
+        input.revisions().filter(|(_, stored)| stored.created.is_some()).collect();
+    all.sort_by_key(|(_, stored)| std::cmp::Reverse(stored.number));
     let old = all.into_iter().skip(limit).map(|(revision, _)| revision);
     old.filter(|revision| !outcome.live.contains_key(*revision) && !spared.contains(revision))
         .cloned()

@@ -10,12 +10,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use mcphub_crds::McpHubStatus;
 use serde_json::Value;
 
-use crate::check::{self, Flaw};
-use crate::snapshot::{ObjectName, Snapshot};
-use crate::status;
+use crate::snapshot::ObjectName;
+use crate::status::StatusDraft;
 
 /// All that is to be done about one hub, in order: objects, deletes, events, status.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,24 +28,12 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// When to look again.
     pub next: Next,
-    /// A newer leader has written its term: nothing is done, and this operator is not the leader any more.
-    pub superseded: bool,
+    /// Term of a newer leader, if one has written its term. Nothing is done then, and this operator leads no more.
+    pub superseded_by: Option<u64>,
     /// What it waits for, for a person; logged, not acted on.
     pub waits: Vec<String>,
-    /// What status is made of once the objects are acknowledged.
-    pub(crate) draft: status::Draft,
-}
-
-impl Plan {
-    /// Looks for what a plan must never do, with code that shares nothing with the planner's.
-    pub fn check(&self, snapshot: &Snapshot) -> Result<(), Flaw> {
-        check::check(self, snapshot)
-    }
-
-    /// Status of the hub, from what the API server acknowledged.
-    pub fn status(&self, acknowledged: &Acknowledged) -> McpHubStatus {
-        status::status(&self.draft, acknowledged)
-    }
+    /// What status is made of once the objects are acknowledged; see [`crate::status`].
+    pub status: StatusDraft,
 }
 
 /// What became of a plan's objects.

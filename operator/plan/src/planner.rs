@@ -15,82 +15,89 @@ use crate::children::router_deployment::Inputs;
 use crate::children::runtime::RouterPin;
 use crate::children::server::ServerObjects;
 use crate::children::{
-    access, disruption_budget, hub_service, key_secret, learned, router_deployment,
+    access, disruption_budget, hub_service, key_secret, learned, router_deployment, runtime,
 };
 use crate::drift;
+use crate::input::PlanInput;
 use crate::labels::{self, Component};
 use crate::names;
 use crate::orphans;
 use crate::plan::{Child, Delete, Event, Next, Object, Plan, Prepared};
-use crate::record::{self, Recorded};
+use crate::probes::ProbeResults;
+use crate::record::{self, RevisionRecord};
 use crate::revision;
 use crate::rollout::{self, Outcome};
-use crate::scene::Scene;
-use crate::snapshot::Snapshot;
-use crate::status::Draft;
+use crate::status::StatusDraft;
 
 /// Annotation of the router's Deployment: hash of what the user decides about it.
 const INPUTS: &str = "mcphub.dev/inputs";
 
-/// What is to be done. Total: whatever is wrong with the spec becomes `Accepted=False`.
-pub fn plan(snapshot: &Snapshot) -> Plan {
-    let scene = Scene::of(snapshot);
-    let draft = Draft::new(&scene);
-    if snapshot.hub.metadata.deletion_timestamp.is_some() {
+/// Decides what is written. Total: whatever is wrong with the spec becomes `Accepted=False`.
+pub fn plan<'a>(input: PlanInput<'a>, results: &'a ProbeResults) -> Plan {
+    let input = input.with_results(results);
+    let status = StatusDraft::new(&input);
+    if input.snapshot.hub.metadata.deletion_timestamp.is_some() {
         // Objects made now would outlive the garbage collector's look.
-        return nothing(draft, "the McpHub is being deleted");
+        return nothing(status, "the McpHub is being deleted");
     }
-    let term = snapshot.operator.term;
-    if scene.runtime.term > term {
-        return Plan { superseded: true, ..nothing(draft, "a newer leader has taken over") };
+    if let Some(term) = input.newer_term() {
+        return Plan {
+            superseded_by: Some(term),
+            ..nothing(status, "a newer leader has taken over")
+        };
     }
-    if scene.runtime.live.is_some() && scene.runtime.term < term {
-        return take_over(&scene, draft);
+    if input.must_take_over() {
+        return take_over(&input, status);
     }
-    let events = problems(&scene);
-    let (true, Some(seen), Some(live)) = (scene.has_begun(), scene.observation(), &scene.live)
+    let events = problems(&input);
+    let (true, Some(engine_input), Some(live)) =
+        (input.has_begun(), input.engine_input(), &input.live)
     else {
-        let draft = draft.refused(&scene);
-        return Plan { events, ..nothing(draft, "the spec is not accepted, and nothing runs yet") };
+        let status = status.refused(&input);
+        return Plan {
+            events,
+            ..nothing(status, "the spec is not accepted, and nothing runs yet")
+        };
     };
-    let outcome = rollout::advance(scene.engine(), &seen);
-    let draft = draft.decided(&scene, live, &seen, &outcome);
-    compose(&scene, live, &outcome, draft, events)
+    let outcome = rollout::advance(input.engine(), &engine_input);
+    let status = status.decided(&input, live, &outcome);
+    compose(&input, live, &outcome, status, events)
 }
 
-fn nothing(draft: Draft, why: &str) -> Plan {
+fn nothing(status: StatusDraft, why: &str) -> Plan {
     Plan {
         objects: Vec::new(),
         deletes: Vec::new(),
         events: Vec::new(),
         next: Next::Idle,
-        superseded: false,
+        superseded_by: None,
         waits: vec![why.to_owned()],
-        draft,
+        status,
     }
 }
 
 /// A new leader writes its term before it acts: from then on no write of an older one takes effect here.
-fn take_over(scene: &Scene<'_>, draft: Draft) -> Plan {
-    let operator = &scene.snapshot.operator;
-    let mut child = Child::ConfigMap(scene.runtime.with_term(
-        scene.owner.hub,
+fn take_over(input: &PlanInput<'_>, status: StatusDraft) -> Plan {
+    let operator = &input.snapshot.operator;
+    let mut child = Child::ConfigMap(runtime::with_term(
+        input.runtime.live.as_ref(),
+        input.owner.hub,
         operator.term,
         &operator.version,
     ));
-    scene.owner.adopt(child.meta_mut());
+    input.owner.adopt(child.meta_mut());
     stamp(&mut child);
     Plan {
         objects: vec![Object::prepare(child)],
         next: Next::Now,
-        ..nothing(draft, "taking over from an older leader")
+        ..nothing(status, "taking over from an older leader")
     }
 }
 
 /// An Event for every problem that status does not name yet.
-fn problems(scene: &Scene<'_>) -> Vec<Event> {
-    let Err(problems) = &scene.accepted else { return Vec::new() };
-    let conditions = scene.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
+fn problems(input: &PlanInput<'_>) -> Vec<Event> {
+    let Err(problems) = &input.accepted else { return Vec::new() };
+    let conditions = input.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
     let told: Vec<_> = conditions
         .filter(|condition| condition.type_ == "Accepted")
         .map(|c| c.message.as_str())
@@ -109,21 +116,21 @@ fn problems(scene: &Scene<'_>) -> Vec<Event> {
 const SERVERS_AGAIN: Duration = Duration::from_secs(10);
 
 fn compose(
-    scene: &Scene<'_>,
+    input: &PlanInput<'_>,
     live: &ValidLive,
     outcome: &Outcome,
-    draft: Draft,
+    status: StatusDraft,
     events: Vec<Event>,
 ) -> Plan {
-    let children = &scene.snapshot.children;
-    let mut plan = Plan { next: outcome.next, ..nothing(draft, &outcome.report.message) };
+    let children = &input.snapshot.children;
+    let mut plan = Plan { next: outcome.next, ..nothing(status, &outcome.report.message) };
     plan.events.extend(events);
-    plan.events.extend(not_canaried(scene, outcome));
+    plan.events.extend(not_canaried(input, outcome));
     plan.events.extend(outcome.events.clone());
-    for child in objects(scene, live, outcome) {
+    for child in objects(input, live, outcome) {
         match children.get(&child) {
             // Not ours: it is never touched.
-            _ if scene.snapshot.answers.taken.contains(&child.object_name()) => {}
+            _ if input.results.taken.contains(&child.object_name()) => {}
             Some(there) if drift::unpatchable(&there, &child) => {
                 plan.deletes.extend(delete(&there));
                 plan.next = Next::Now;
@@ -133,32 +140,33 @@ fn compose(
     }
     let planned: BTreeSet<_> =
         plan.objects.iter().map(|object| object.child.object_name()).collect();
-    let orphans = orphans::orphans(scene, live, outcome);
+    let orphans = orphans::orphans(input, live, outcome);
     plan.deletes.extend(
         orphans.iter().filter(|child| !planned.contains(&child.object_name())).filter_map(delete),
     );
-    plan.draft.expect(&plan.objects);
-    if plan.next == Next::Idle && waits_for_servers(scene) {
+    plan.status.expect(&plan.objects);
+    if plan.next == Next::Idle && waits_for_servers(input) {
         plan.next = Next::In(SERVERS_AGAIN);
     }
     plan
 }
 
 /// A server that comes up after its hub tells nobody: without another look status would miss it for an hour.
-fn waits_for_servers(scene: &Scene<'_>) -> bool {
-    let mut checks = scene.snapshot.answers.self_checks.values();
+fn waits_for_servers(input: &PlanInput<'_>) -> bool {
+    let mut checks = input.results.self_checks.values();
     checks.any(|check| {
         check.as_ref().map_or(true, |check| check.servers.iter().any(|server| !server.connected))
     })
 }
 
 /// A new revision with a server that two pods cannot run beside each other: that one changes for everybody at once.
-fn not_canaried(scene: &Scene<'_>, outcome: &Outcome) -> Vec<Event> {
-    let kept =
-        outcome.live.keys().filter_map(|revision| Some((revision, scene.kept.get(revision)?)));
-    let new = kept.filter(|(_, kept)| kept.created.is_none() && scene.kept.len() > 1);
-    let servers = new.flat_map(|(revision, kept)| {
-        let servers = kept.recorded.iter().flat_map(|recorded| &recorded.servers);
+fn not_canaried(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Event> {
+    let revisions = input.revisions().count();
+    let stored =
+        outcome.live.keys().filter_map(|revision| Some((revision, input.revision(revision)?)));
+    let new = stored.filter(|(_, stored)| stored.created.is_none() && revisions > 1);
+    let servers = new.flat_map(|(revision, stored)| {
+        let servers = stored.record.iter().flat_map(|record| &record.servers);
         servers.filter(|server| server.is_recreated()).map(move |server| (revision, server))
     });
     servers
@@ -175,30 +183,33 @@ fn not_canaried(scene: &Scene<'_>, outcome: &Outcome) -> Vec<Event> {
 }
 
 /// Every object in order, without hash and preconditions.
-fn objects(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
-    let ranked = ranked(scene, outcome);
-    let pin = router_pin(scene, live);
-    let mut all = access_objects(scene, &ranked, outcome.state.key_serial);
-    all.extend(new_revisions(scene, &ranked));
+fn objects(input: &PlanInput<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
+    let ranked = ranked(input, outcome);
+    let pin = router_pin(input, live);
+    let mut all = access_objects(input, &ranked, outcome.state.key_serial);
+    all.extend(new_revisions(input, &ranked));
     all.extend(ranked.iter().map(|(_, recorded, _)| Child::ConfigMap(recorded.config.clone())));
-    all.extend(server_objects(scene, &ranked));
-    all.push(runtime(scene, outcome, &pin));
+    all.extend(server_objects(input, &ranked));
+    all.push(runtime_config_map(input, outcome, &pin));
     for (_, recorded, replicas) in &ranked {
         all.push(Child::Service(recorded.service.clone()));
         all.push(Child::PodDisruptionBudget(recorded.disruption_budget.clone()));
         all.push(Child::Deployment(with_replicas(&recorded.deployment, *replicas)));
     }
-    all.extend(router_objects(scene, live, &pin));
-    all.push(Child::ConfigMap(learned::build(scene.owner.hub, &scene.snapshot.operator.version)));
-    all.extend(attempts(scene, live, outcome));
+    all.extend(router_objects(input, live, &pin));
+    all.push(Child::ConfigMap(learned::build(input.owner.hub, &input.snapshot.operator.version)));
+    all.extend(attempts(input, live, outcome));
     for child in &mut all {
-        scene.owner.adopt(child.meta_mut());
+        input.owner.adopt(child.meta_mut());
     }
     all
 }
 
 /// Live revisions whose record can be read, the ones that new traffic goes to first.
-fn ranked<'a>(scene: &'a Scene<'_>, outcome: &Outcome) -> Vec<(Revision, &'a Recorded, u32)> {
+fn ranked<'a>(
+    input: &'a PlanInput<'_>,
+    outcome: &Outcome,
+) -> Vec<(Revision, &'a RevisionRecord, u32)> {
     let rank = |revision: &Revision| match outcome
         .dataplane
         .revisions
@@ -211,8 +222,8 @@ fn ranked<'a>(scene: &'a Scene<'_>, outcome: &Outcome) -> Vec<(Revision, &'a Rec
         Some(Role::Failed | Role::Unknown) | None => 3,
     };
     let readable = outcome.live.iter().filter_map(|(revision, replicas)| {
-        let recorded = scene.kept.get(revision)?.recorded.as_ref()?;
-        Some((revision.clone(), recorded, *replicas))
+        let record = input.revision(revision)?.record.as_ref()?;
+        Some((revision.clone(), record, *replicas))
     });
     let mut ranked: Vec<_> = readable.collect();
     ranked.sort_by_key(|(revision, _, _)| (rank(revision), revision.clone()));
@@ -220,11 +231,11 @@ fn ranked<'a>(scene: &'a Scene<'_>, outcome: &Outcome) -> Vec<(Revision, &'a Rec
 }
 
 fn access_objects(
-    scene: &Scene<'_>,
-    ranked: &[(Revision, &Recorded, u32)],
+    input: &PlanInput<'_>,
+    ranked: &[(Revision, &RevisionRecord, u32)],
     key_serial: u32,
 ) -> Vec<Child> {
-    let (owner, operator) = (scene.owner, &scene.snapshot.operator);
+    let (owner, operator) = (input.owner, &input.snapshot.operator);
     let version = &operator.version;
     let mut objects = Vec::new();
     for component in [Component::Hub, Component::Router] {
@@ -255,18 +266,21 @@ fn account(deployment: &Deployment) -> Option<String> {
 
 /// Live revisions that have no ControllerRevision yet. Without an attempt: that one has begun is the engine's to say,
 /// and its state is written later.
-fn new_revisions(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)]) -> Vec<Child> {
-    let hub = scene.owner.hub;
+fn new_revisions(input: &PlanInput<'_>, ranked: &[(Revision, &RevisionRecord, u32)]) -> Vec<Child> {
+    let hub = input.owner.hub;
     let new =
-        ranked.iter().filter_map(|(revision, _, _)| Some((revision, scene.kept.get(revision)?)));
-    let new = new.filter(|(_, kept)| kept.created.is_none());
-    new.map(|(revision, kept)| Child::ControllerRevision(kept.object(hub, revision, None)))
+        ranked.iter().filter_map(|(revision, _, _)| Some((revision, input.revision(revision)?)));
+    let new = new.filter(|(_, stored)| stored.created.is_none());
+    new.map(|(revision, stored)| Child::ControllerRevision(stored.object(hub, revision, None)))
         .collect()
 }
 
 /// Servers of all live revisions, each once. Where revisions disagree about one (it is `Recreate`), the one that
 /// traffic goes to next decides.
-fn server_objects(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)]) -> Vec<Child> {
+fn server_objects(
+    input: &PlanInput<'_>,
+    ranked: &[(Revision, &RevisionRecord, u32)],
+) -> Vec<Child> {
     let mut servers: BTreeMap<&str, &ServerObjects> = BTreeMap::new();
     for server in ranked.iter().flat_map(|(_, recorded, _)| &recorded.servers) {
         servers.entry(server.name()).or_insert(server);
@@ -277,14 +291,14 @@ fn server_objects(scene: &Scene<'_>, ranked: &[(Revision, &Recorded, u32)]) -> V
         objects.push(Child::Service(server.service.clone()));
         objects.push(Child::Deployment(with_replicas(
             &server.deployment,
-            server_replicas(scene, server),
+            server_replicas(input, server),
         )));
     }
     objects
 }
 
-fn server_replicas(scene: &Scene<'_>, server: &ServerObjects) -> u32 {
-    let spec = scene.snapshot.hub.spec.servers.iter().find(|spec| spec.name == server.server);
+fn server_replicas(input: &PlanInput<'_>, server: &ServerObjects) -> u32 {
+    let spec = input.snapshot.hub.spec.servers.iter().find(|spec| spec.name == server.server);
     spec.and_then(|spec| spec.container.as_ref()?.replicas).unwrap_or(1)
 }
 
@@ -296,36 +310,36 @@ fn with_replicas(deployment: &Deployment, replicas: u32) -> Deployment {
     deployment
 }
 
-fn runtime(scene: &Scene<'_>, outcome: &Outcome, pin: &RouterPin) -> Child {
-    let operator = &scene.snapshot.operator;
+fn runtime_config_map(input: &PlanInput<'_>, outcome: &Outcome, pin: &RouterPin) -> Child {
+    let operator = &input.snapshot.operator;
     let now_accepted =
-        scene.accepted.is_ok().then(|| revision::live_fields(&scene.snapshot.hub.spec));
-    let accepted = now_accepted.or_else(|| scene.runtime.accepted.clone());
-    let hub = scene.owner.hub;
-    Child::ConfigMap(scene.runtime.with(
-        hub,
-        &outcome.state,
-        &outcome.dataplane,
-        pin,
-        accepted.as_ref(),
-        &operator.version,
-    ))
+        input.accepted.is_ok().then(|| revision::live_fields(&input.snapshot.hub.spec));
+    let accepted = now_accepted.or_else(|| input.runtime.accepted.clone());
+    let hub = input.owner.hub;
+    let contents = runtime::Contents {
+        engine: &outcome.state,
+        dataplane: &outcome.dataplane,
+        router: pin,
+        accepted: accepted.as_ref(),
+    };
+    let live = input.runtime.live.as_ref();
+    Child::ConfigMap(runtime::build(live, hub, contents, &operator.version))
 }
 
 /// The router as it was rendered last, unless the user changed what it is made of.
-fn router_pin(scene: &Scene<'_>, live: &ValidLive) -> RouterPin {
-    let (hub, operator) = (scene.owner.hub, &scene.snapshot.operator);
+fn router_pin(input: &PlanInput<'_>, live: &ValidLive) -> RouterPin {
+    let (hub, operator) = (input.owner.hub, &input.snapshot.operator);
     let secrets =
-        scene.snapshot.hub.spec.image_pull_secrets.iter().map(|secret| secret.name.clone());
+        input.snapshot.hub.spec.image_pull_secrets.iter().map(|secret| secret.name.clone());
     let inputs =
         Inputs { resources: live.router_resources.clone(), pull_secrets: secrets.collect() };
     let hash = inputs.hash();
     if let Some(pin) =
-        scene.runtime.router.as_ref().filter(|pin| pin.inputs == hash || scene.accepted.is_err())
+        input.runtime.router.as_ref().filter(|pin| pin.inputs == hash || input.accepted.is_err())
     {
         return pin.clone();
     }
-    let there = scene.snapshot.children.deployments.get(&names::router(hub));
+    let there = input.snapshot.children.deployments.get(&names::router(hub));
     let noted = |there: &&Deployment| {
         there
             .metadata
@@ -335,7 +349,7 @@ fn router_pin(scene: &Scene<'_>, live: &ValidLive) -> RouterPin {
             .is_some_and(|noted| *noted == hash)
     };
     // The runtime ConfigMap was deleted by hand: what runs is what was pinned.
-    let lost = there.filter(|_| scene.runtime.router.is_none()).filter(noted);
+    let lost = there.filter(|_| input.runtime.router.is_none()).filter(noted);
     let deployment = match lost {
         Some(there) => record::bare_deployment(there),
         None => router_deployment::build(hub, &inputs, operator),
@@ -343,8 +357,8 @@ fn router_pin(scene: &Scene<'_>, live: &ValidLive) -> RouterPin {
     RouterPin { inputs: hash, deployment }
 }
 
-fn router_objects(scene: &Scene<'_>, live: &ValidLive, pin: &RouterPin) -> Vec<Child> {
-    let (hub, version) = (scene.owner.hub, &scene.snapshot.operator.version);
+fn router_objects(input: &PlanInput<'_>, live: &ValidLive, pin: &RouterPin) -> Vec<Child> {
+    let (hub, version) = (input.owner.hub, &input.snapshot.operator.version);
     let mut deployment = with_replicas(&pin.deployment, live.router_replicas);
     deployment
         .metadata
@@ -364,16 +378,16 @@ fn router_objects(scene: &Scene<'_>, live: &ValidLive, pin: &RouterPin) -> Vec<C
 }
 
 /// Every ControllerRevision that stays, with its last attempt as the engine's state says.
-fn attempts(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
-    let hub = scene.owner.hub;
-    let forgotten = orphans::forgotten(scene, live, outcome);
-    let kept = scene.kept.iter().filter(|(revision, _)| !forgotten.contains(*revision));
-    let readable = kept.filter(|(_, kept)| kept.recorded.is_some());
-    let attempted = readable.filter_map(|(revision, kept)| {
-        let attempt = outcome.state.records.get(revision).or(kept.attempt.as_ref());
+fn attempts(input: &PlanInput<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<Child> {
+    let hub = input.owner.hub;
+    let forgotten = orphans::forgotten(input, live, outcome);
+    let stored = input.revisions().filter(|(revision, _)| !forgotten.contains(*revision));
+    let readable = stored.filter(|(_, stored)| stored.record.is_some());
+    let attempted = readable.filter_map(|(revision, stored)| {
+        let attempt = outcome.state.records.get(revision).or(stored.attempt.as_ref());
         let made =
-            kept.created.is_some() || (attempt.is_some() && outcome.live.contains_key(revision));
-        made.then(|| Child::ControllerRevision(kept.object(hub, revision, attempt)))
+            stored.created.is_some() || (attempt.is_some() && outcome.live.contains_key(revision));
+        made.then(|| Child::ControllerRevision(stored.object(hub, revision, attempt)))
     });
     attempted.collect()
 }

@@ -24,9 +24,9 @@ use crate::inert;
 use crate::labels;
 use crate::names;
 use crate::rollout::Record;
-use crate::snapshot::{Children, Operator};
+use crate::snapshot::{Children, ObjectName, Operator};
 
-/// Version of [`Recorded`]'s layout. Read: this and all before; written: this.
+/// Version of [`RevisionRecord`]'s layout. Read: this and all before; written: this.
 pub const SCHEMA: u32 = 1;
 /// Annotation that holds a [`Record`]: attempt, result, reason, time.
 pub const ATTEMPT: &str = "mcphub.dev/attempt";
@@ -34,7 +34,7 @@ pub const ATTEMPT: &str = "mcphub.dev/attempt";
 /// The data of a ControllerRevision, spelled as `inert` does. Objects are whole, but for namespace, owner and replicas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recorded {
+pub struct RevisionRecord {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Operator's release that rendered it.
@@ -64,7 +64,7 @@ pub struct Recorded {
     pub servers: Vec<ServerObjects>,
 }
 
-impl Recorded {
+impl RevisionRecord {
     /// The compiled config, where it can be read.
     pub fn hub_config(&self) -> Option<HubConfig> {
         serde_json::from_str(self.config_text()).ok()
@@ -80,6 +80,27 @@ impl Recorded {
             .unwrap_or_default()
     }
 
+    /// Names of the objects that are applied from the record, and of the ControllerRevision itself.
+    pub(crate) fn object_names(&self, hub: &str, revision: &Revision) -> Vec<ObjectName> {
+        let name = |kind, meta: &ObjectMeta| ObjectName {
+            kind,
+            name: meta.name.clone().unwrap_or_default(),
+        };
+        let mut names = vec![
+            ObjectName { kind: "ControllerRevision", name: names::revision(hub, revision) },
+            name("ConfigMap", &self.config.metadata),
+            name("Service", &self.service.metadata),
+            name("PodDisruptionBudget", &self.disruption_budget.metadata),
+            name("Deployment", &self.deployment.metadata),
+        ];
+        for server in &self.servers {
+            names.extend(server.config_maps.iter().map(|map| name("ConfigMap", &map.metadata)));
+            names.push(name("Service", &server.service.metadata));
+            names.push(name("Deployment", &server.deployment.metadata));
+        }
+        names
+    }
+
     /// Feature flags as its spec had them, defaults filled in.
     pub fn flags(&self) -> BTreeMap<String, bool> {
         self.hub_config().map(|config| config.flags).unwrap_or_default()
@@ -93,7 +114,7 @@ pub fn render(
     revision: &Revision,
     valid: &ValidRevision,
     operator: &Operator,
-) -> Recorded {
+) -> RevisionRecord {
     let bridge_pull_policy = operator.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
     let pull_policy = valid.spec.image_pull_policy.map_or("IfNotPresent", |policy| policy.as_str());
     let around = Surroundings {
@@ -118,7 +139,7 @@ pub fn render(
     let version = &operator.version;
     let labels = revision_deployment::labels_of(hub, revision, version);
     let selector = revision_deployment::selector(hub, revision);
-    Recorded {
+    RevisionRecord {
         schema: SCHEMA,
         version: version.clone(),
         fields: valid.content.fields.clone(),
@@ -138,11 +159,11 @@ pub fn render(
 
 /// A revision that has a ControllerRevision, or is about to get one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct StoredRevision {
     /// Its data, exactly as it is (the API server refuses every change of it).
     pub data: Value,
     /// Its data, understood; `None` where a newer operator wrote it: nothing of such a revision is touched.
-    pub recorded: Option<Recorded>,
+    pub record: Option<RevisionRecord>,
     /// Its place in the order of revisions.
     pub number: i64,
     /// Its last attempt.
@@ -151,22 +172,22 @@ pub struct Kept {
     pub created: Option<Timestamp>,
 }
 
-impl Kept {
+impl StoredRevision {
     /// One that is not made yet.
-    pub fn new(recorded: Recorded, number: i64) -> Self {
+    pub fn new(record: RevisionRecord, number: i64) -> Self {
         // Fails only for maps whose keys are not text; there are none.
-        let data = inert::spelled(serde_json::to_value(&recorded).unwrap_or_default());
-        Self { data, recorded: Some(recorded), number, attempt: None, created: None }
+        let data = inert::spelled(serde_json::to_value(&record).unwrap_or_default());
+        Self { data, record: Some(record), number, attempt: None, created: None }
     }
 
     /// One that is there.
     pub fn read(object: &ControllerRevision) -> Self {
         let data = object.data.as_ref().map(|data| data.0.clone()).unwrap_or_default();
-        let recorded = serde_json::from_value::<Recorded>(inert::read(data.clone())).ok();
+        let record = serde_json::from_value::<RevisionRecord>(inert::read(data.clone())).ok();
         let attempt = object.metadata.annotations.as_ref().and_then(|all| all.get(ATTEMPT));
         Self {
             data,
-            recorded: recorded.filter(|recorded| recorded.schema <= SCHEMA),
+            record: record.filter(|record| record.schema <= SCHEMA),
             number: object.revision,
             attempt: attempt.and_then(|text| serde_json::from_str(text).ok()),
             created: Some(
@@ -186,8 +207,7 @@ impl Kept {
         revision: &Revision,
         attempt: Option<&Record>,
     ) -> ControllerRevision {
-        let version =
-            self.recorded.as_ref().map(|recorded| recorded.version.clone()).unwrap_or_default();
+        let version = self.record.as_ref().map(|record| record.version.clone()).unwrap_or_default();
         let labels = revision_deployment::labels_of(hub, revision, &version);
         let mut metadata = labels::meta(names::revision(hub, revision), labels);
         // Fails only for maps whose keys are not text; there are none.
@@ -203,21 +223,21 @@ impl Kept {
 
 /// All revisions that are there: those with a ControllerRevision, and those whose ControllerRevision was deleted by
 /// hand while their Deployment and config still are there.
-pub fn kept(hub: &str, children: &Children) -> BTreeMap<Revision, Kept> {
+pub fn stored_revisions(hub: &str, children: &Children) -> BTreeMap<Revision, StoredRevision> {
     let named =
         |object: &ControllerRevision| names::revision_of(hub, object.metadata.name.as_deref()?);
     let there = children.controller_revisions.values();
     let mut all: BTreeMap<_, _> =
-        there.filter_map(|object| Some((named(object)?, Kept::read(object)))).collect();
-    let last = all.values().map(|kept| kept.number).max().unwrap_or_default();
+        there.filter_map(|object| Some((named(object)?, StoredRevision::read(object)))).collect();
+    let last = all.values().map(|stored| stored.number).max().unwrap_or_default();
     for (name, deployment) in &children.deployments {
         let Some(revision) =
             names::revision_of(hub, name).filter(|revision| !all.contains_key(revision))
         else {
             continue;
         };
-        if let Some(recorded) = copied_back(&revision, deployment, children) {
-            all.insert(revision, Kept::new(recorded, last + 1));
+        if let Some(record) = copied_back(&revision, deployment, children) {
+            all.insert(revision, StoredRevision::new(record, last + 1));
         }
     }
     all
@@ -228,7 +248,7 @@ fn copied_back(
     revision: &Revision,
     deployment: &Deployment,
     children: &Children,
-) -> Option<Recorded> {
+) -> Option<RevisionRecord> {
     let name = deployment.metadata.name.as_ref()?;
     let hub = deployment.metadata.labels.as_ref()?.get(labels::HUB)?;
     let version = deployment.metadata.labels.as_ref()?.get("app.kubernetes.io/version")?.clone();
@@ -244,7 +264,7 @@ fn copied_back(
         revision_deployment::selector(hub, revision),
     );
     let containers = &deployment.spec.as_ref()?.template.spec.as_ref()?.containers;
-    Some(Recorded {
+    Some(RevisionRecord {
         schema: SCHEMA,
         fields: Value::Null,
         config_maps: BTreeMap::new(),

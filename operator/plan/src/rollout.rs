@@ -38,9 +38,11 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 
 use crate::plan::Event;
+use crate::probes::{QueryKey, QueryResult};
 
 mod adopt;
 mod bake;
+mod candidates;
 mod change;
 mod engine;
 mod gate;
@@ -62,13 +64,14 @@ mod tests;
 mod trigger;
 pub mod verdict;
 
+pub use candidates::candidates;
 pub use engine::advance;
-pub use questions::{Wants, queries, wants};
+pub use questions::{RolloutProbes, probes};
 
-/// What the engine is told. Built by the planner from a snapshot.
+/// Everything that the engine's decision depends on besides its own state.
 #[derive(Debug, Clone)]
-pub struct Observation<'a> {
-    /// When all of it was seen.
+pub struct EngineInput<'a> {
+    /// The instant of the snapshot.
     pub now: Timestamp,
     /// Term of this leader; goes into `engine.json`.
     pub term: u64,
@@ -82,24 +85,17 @@ pub struct Observation<'a> {
     /// The accepted `spec.rollout`, with defaults.
     pub policy: &'a policy::Policy,
     /// What the spec asks for; `None` while it is not accepted: the engine goes on with what it has.
-    pub desired: Option<Desired>,
+    pub desired: Option<&'a Revision>,
     /// N: `spec.replicas`.
     pub replicas: u32,
     /// `metadata.annotations["mcphub.dev/intent"]`, parsed; `Err` says what is wrong with it.
     pub intent: Option<Result<intent::Intent, String>>,
     /// Every revision that has a ControllerRevision, with what its pods do; and the desired one before it has one.
-    pub revisions: BTreeMap<Revision, RevisionFacts>,
+    pub revisions: &'a BTreeMap<Revision, RevisionFacts>,
     /// The routers.
     pub routers: RouterFacts,
-    /// Answers to [`queries`], by id; empty when not asked or not yet due.
-    pub answers: &'a BTreeMap<String, crate::snapshot::Answer>,
-}
-
-/// The revision that the spec asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
-    /// Its hash.
-    pub revision: Revision,
+    /// Results of the queries that [`probes`] asks for; empty if none were due, or before they were asked.
+    pub results: &'a BTreeMap<QueryKey, QueryResult>,
 }
 
 /// One revision as it is seen.
@@ -110,7 +106,7 @@ pub struct RevisionFacts {
     /// Image, for reports.
     pub image: String,
     /// What its ControllerRevision records of earlier attempts; newest last.
-    pub recorded: Option<Record>,
+    pub attempt: Option<Record>,
     /// When its ControllerRevision was made, seconds precision; orders revisions.
     pub created: Timestamp,
     /// Replicas that its Deployment asks for now; `None`: there is no Deployment.

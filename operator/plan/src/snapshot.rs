@@ -1,6 +1,6 @@
-//! All that was seen of one hub at one instant. Whatever is not in here, a plan can't depend on.
+//! What was read from the cluster about one hub at one instant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use mcphub_crds::McpHub;
-use mcphub_hub_wire::admin::SelfCheck;
 use mcphub_hub_wire::keys::MasterKey;
 
 use crate::plan::Child;
@@ -28,8 +27,6 @@ pub struct Snapshot {
     /// The ConfigMaps in the hub's namespace that [`crate::revision::referenced_config_maps`] names; `None` where
     /// there is no such one.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
-    /// Answers to [`Questions`]; empty when [`crate::rollout::queries`] and friends have not been asked yet.
-    pub answers: Answers,
 }
 
 /// What the operator brings along: its release, its settings, its place in the succession of leaders.
@@ -106,6 +103,22 @@ impl Children {
         }
     }
 
+    /// Whether there is an object of this kind and name.
+    pub fn contains(&self, object: &ObjectName) -> bool {
+        let name = &object.name;
+        match object.kind {
+            "ServiceAccount" => self.service_accounts.contains_key(name),
+            "Role" => self.roles.contains_key(name),
+            "RoleBinding" => self.role_bindings.contains_key(name),
+            "ControllerRevision" => self.controller_revisions.contains_key(name),
+            "ConfigMap" => self.config_maps.contains_key(name),
+            "Service" => self.services.contains_key(name),
+            "Deployment" => self.deployments.contains_key(name),
+            "PodDisruptionBudget" => self.disruption_budgets.contains_key(name),
+            _ => false,
+        }
+    }
+
     /// Every object, pods left out.
     pub fn all(&self) -> impl Iterator<Item = Child> {
         let deployments = self.deployments.values().cloned().map(Child::Deployment);
@@ -128,80 +141,4 @@ pub struct ObjectName {
     pub kind: &'static str,
     /// `metadata.name`.
     pub name: String,
-}
-
-/// What has to be asked before planning. Nothing here changes anything.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Questions {
-    /// Names that a plan would create: does somebody else have one of them?
-    pub names: BTreeSet<ObjectName>,
-    /// Objects of a revision that is not made yet, to be applied with `dryRun=All`: pod-shaped fields of the spec
-    /// are judged by the API server only, and a refusal has to be known before the revision is made.
-    pub dry_runs: Vec<Child>,
-    /// Pods (name to IP) whose self-check is due.
-    pub self_checks: BTreeMap<String, String>,
-    /// Pods (name to IP) whose obeyed generation matters now.
-    pub generations: BTreeMap<String, String>,
-    /// Name of the Prometheus, and what to ask it.
-    pub prometheus: Option<(String, Vec<Query>)>,
-}
-
-/// One PromQL question.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// Key of the answer in [`Answers::queries`].
-    pub id: String,
-    /// The expression.
-    pub promql: String,
-    /// When.
-    pub span: Span,
-}
-
-/// When a query is evaluated.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Span {
-    /// At one instant (`/api/v1/query`).
-    At(Timestamp),
-    /// At `start`, `start + step`, … up to `end` (`/api/v1/query_range`).
-    Range {
-        /// First point.
-        start: Timestamp,
-        /// Last point at most.
-        end: Timestamp,
-        /// Distance of points.
-        step: Duration,
-    },
-}
-
-/// What came back.
-#[derive(Debug, Clone, Default)]
-pub struct Answers {
-    /// Of [`Questions::names`], those that exist and are not controlled by this McpHub.
-    pub taken: BTreeSet<ObjectName>,
-    /// Of [`Questions::dry_runs`], the API server's refusals (400, 403, 422), in its own words.
-    pub refused: BTreeMap<ObjectName, String>,
-    /// By pod; an error is the pod's not answering, in words.
-    pub self_checks: BTreeMap<String, Result<SelfCheck, String>>,
-    /// By pod.
-    pub generations: BTreeMap<String, Result<u64, String>>,
-    /// By [`Query::id`].
-    pub queries: BTreeMap<String, Answer>,
-}
-
-/// Answer to one [`Query`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// Every series with its points; NaN points are kept.
-    Series(Vec<Series>),
-    /// Prometheus could not be asked, or answered with an error: in words, without credentials.
-    Down(String),
-}
-
-/// One series of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Instant and value, in time order; one point for [`Span::At`].
-    pub points: Vec<(Timestamp, f64)>,
 }

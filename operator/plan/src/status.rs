@@ -11,13 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mcphub_crds::McpHubStatus;
 use mcphub_crds::status::Phase;
 
-use self::conditions::{Claim, Claims};
+use self::conditions::{ConditionDraft, ConditionDrafts};
 use crate::accept::ValidLive;
+use crate::input::PlanInput;
 use crate::labels::{self, Component};
 use crate::names;
 use crate::plan::{Acknowledged, Object, Prepared};
-use crate::rollout::{Observation, Outcome};
-use crate::scene::Scene;
+use crate::rollout::Outcome;
 use crate::snapshot::{ObjectName, Snapshot};
 
 /// Values that only tick are written no more often than this.
@@ -27,7 +27,7 @@ const LONGEST: usize = 4096;
 
 /// What status is made of once the objects are acknowledged.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Draft {
+pub struct StatusDraft {
     now: Timestamp,
     generation: Option<i64>,
     /// As it was seen.
@@ -46,44 +46,47 @@ enum Said {
     /// There is nothing to say that was not said before.
     Nothing,
     /// Status, if everything is acknowledged.
-    Status { status: Box<McpHubStatus>, claims: Box<Claims>, needs_runtime: bool },
+    Status { status: Box<McpHubStatus>, conditions: Box<ConditionDrafts>, needs_runtime: bool },
 }
 
-impl Draft {
+impl StatusDraft {
     /// One that leaves status as it is.
-    pub(crate) fn new(scene: &Scene<'_>) -> Self {
-        let hub = &scene.snapshot.hub;
+    pub(crate) fn new(input: &PlanInput<'_>) -> Self {
+        let hub = &input.snapshot.hub;
         Self {
-            now: scene.snapshot.now,
+            now: input.snapshot.now,
             generation: hub.metadata.generation,
             old: hub.status.clone().unwrap_or_default(),
-            written: last_written(scene.snapshot),
+            written: last_written(input.snapshot),
             expected: 0,
-            runtime: ObjectName { kind: "ConfigMap", name: names::runtime(scene.owner.hub) },
+            runtime: ObjectName { kind: "ConfigMap", name: names::runtime(input.owner.hub) },
             said: Said::Nothing,
         }
     }
 
     /// The spec is not accepted, and there is nothing else to tell.
-    pub(crate) fn refused(mut self, scene: &Scene<'_>) -> Self {
+    pub(crate) fn refused(mut self, input: &PlanInput<'_>) -> Self {
         let status = McpHubStatus {
             phase: Some(Phase::NotAccepted),
             replicas: Some(0),
-            selector: Some(selector(scene.owner.hub)),
+            selector: Some(selector(input.owner.hub)),
             ..McpHubStatus::default()
         };
-        let claims = Claims {
-            accepted: conditions::accepted(scene),
-            available: Claim::no("NothingRuns", "no revision of this hub was ever accepted"),
-            rolled_back: Claim::no("NotRolledBack", ""),
-            servers: Claim::unknown("NotAsked", "no pod to ask"),
+        let conditions = ConditionDrafts {
+            accepted: conditions::accepted(input),
+            available: ConditionDraft::no(
+                "NothingRuns",
+                "no revision of this hub was ever accepted",
+            ),
+            rolled_back: ConditionDraft::no("NotRolledBack", ""),
+            servers: ConditionDraft::unknown("NotAsked", "no pod to ask"),
             phase: Phase::NotAccepted,
             reason: String::new(),
             message: String::new(),
         };
         self.said = Said::Status {
             status: Box::new(status),
-            claims: Box::new(claims),
+            conditions: Box::new(conditions),
             needs_runtime: false,
         };
         self
@@ -92,14 +95,13 @@ impl Draft {
     /// What the engine decided, and what was seen.
     pub(crate) fn decided(
         mut self,
-        scene: &Scene<'_>,
+        input: &PlanInput<'_>,
         live: &ValidLive,
-        seen: &Observation<'_>,
         outcome: &Outcome,
     ) -> Self {
         let report = &outcome.report;
-        let phase = if scene.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
-        let servers = parts::servers(scene, outcome, &self.old);
+        let phase = if input.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
+        let servers = parts::servers(input, outcome, &self.old);
         let ready = servers.iter().filter(|server| server.ready);
         let stable =
             outcome.state.stable.as_ref().and_then(|stable| outcome.live.get(&stable.revision));
@@ -107,25 +109,25 @@ impl Draft {
             observed_generation: None,
             phase: Some(phase),
             conditions: Vec::new(),
-            stable: parts::stable(report, seen),
-            canary: parts::canary(report, seen),
+            stable: parts::stable(report, input),
+            canary: parts::canary(report, input),
             rules: parts::rules(report),
-            flags: parts::flags(scene, outcome, seen),
+            flags: parts::flags(input, outcome),
             servers_ready: (!servers.is_empty())
                 .then(|| format!("{}/{}", ready.clone().count(), servers.len())),
             tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
-            history: parts::history(scene, live, outcome),
-            replicas: Some(stable.copied().unwrap_or(scene.snapshot.hub.spec.replicas)),
-            selector: Some(selector(scene.owner.hub)),
+            history: parts::history(input, live, outcome),
+            replicas: Some(stable.copied().unwrap_or(input.snapshot.hub.spec.replicas)),
+            selector: Some(selector(input.owner.hub)),
             endpoint: Some(format!(
                 "http://{}.{}.svc:{}/mcp",
-                scene.owner.hub, scene.owner.namespace, live.service.port
+                input.owner.hub, input.owner.namespace, live.service.port
             )),
             servers,
         };
-        let claims = Claims {
-            accepted: conditions::accepted(scene),
-            available: conditions::available(seen, outcome),
+        let conditions = ConditionDrafts {
+            accepted: conditions::accepted(input),
+            available: conditions::available(input, outcome),
             rolled_back: conditions::rolled_back(report),
             servers: conditions::servers(&status.servers),
             phase,
@@ -134,7 +136,7 @@ impl Draft {
         };
         self.said = Said::Status {
             status: Box::new(status),
-            claims: Box::new(claims),
+            conditions: Box::new(conditions),
             needs_runtime: true,
         };
         self
@@ -160,9 +162,9 @@ fn selector(hub: &str) -> String {
 }
 
 /// Status of the hub, from what the API server acknowledged.
-pub(crate) fn status(draft: &Draft, acknowledged: &Acknowledged) -> McpHubStatus {
+pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus {
     let mut written = acknowledged.objects.iter().map(|object| object.child.object_name());
-    let Said::Status { status, claims, needs_runtime } = &draft.said else {
+    let Said::Status { status, conditions, needs_runtime } = &draft.said else {
         return draft.old.clone();
     };
     let refusal = acknowledged.rejections.first();
@@ -174,13 +176,13 @@ pub(crate) fn status(draft: &Draft, acknowledged: &Acknowledged) -> McpHubStatus
     };
     let whole = refusal.is_none() && acknowledged.objects.len() == draft.expected;
     new.observed_generation = if whole { draft.generation } else { draft.old.observed_generation };
-    new.conditions = conditions::all(claims, refusal, whole, draft);
+    new.conditions = conditions::all(conditions, refusal, whole, draft);
     quiet(new, draft)
 }
 
 /// The old status where the new one differs only in what ticks, and the old one is young: a status that is written
 /// every second wakes everybody who watches it.
-fn quiet(new: McpHubStatus, draft: &Draft) -> McpHubStatus {
+fn quiet(new: McpHubStatus, draft: &StatusDraft) -> McpHubStatus {
     let young = draft.written.is_some_and(|written| {
         Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET)
     });

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 
 use common::{SPEC, World};
 use k8s_openapi::api::core::v1::ConfigMap;
+use mcphub_operator_plan::check;
 use mcphub_operator_plan::plan::{Child, Delete, Object, Plan};
 use mcphub_operator_plan::snapshot::{ObjectName, Snapshot};
 use serde_json::{Value, json};
 
 /// What the checker says of a settled hub's plan after `damage`.
-fn flaw(damage: impl FnOnce(&mut Plan, &mut Snapshot)) -> &'static str {
+fn violation(damage: impl FnOnce(&mut Plan, &mut Snapshot)) -> &'static str {
     let mut world = World::settled(SPEC);
     let mut plan = world.plan();
     damage(&mut plan, &mut world.snapshot);
-    plan.check(&world.snapshot).expect_err("a flaw").category()
+    check(&plan, &world.snapshot, &world.results).expect_err("a violation").category()
 }
 
 fn at<'a>(plan: &'a mut Plan, kind: &str, name: &str) -> &'a mut Child {
@@ -45,7 +46,9 @@ fn state(dataplane: &mut Value) -> &mut Value {
 #[test]
 fn weights_that_do_not_sum_to_100_are_found() {
     assert_eq!(
-        flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["weight"] = json!(90))),
+        violation(
+            |plan, _| edit(plan, "dataplane.json", |value| state(value)["weight"] = json!(90))
+        ),
         "weights"
     );
 }
@@ -53,7 +56,9 @@ fn weights_that_do_not_sum_to_100_are_found() {
 #[test]
 fn a_failed_revision_with_weight_is_found() {
     assert_eq!(
-        flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("failed"))),
+        violation(
+            |plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("failed"))
+        ),
         "weights"
     );
 }
@@ -61,24 +66,31 @@ fn a_failed_revision_with_weight_is_found() {
 #[test]
 fn a_generation_that_stays_while_roles_change_or_that_goes_back_is_found() {
     assert_eq!(
-        flaw(|plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("canary"))),
+        violation(
+            |plan, _| edit(plan, "dataplane.json", |value| state(value)["role"] = json!("canary"))
+        ),
         "generation"
     );
     assert_eq!(
-        flaw(|plan, _| edit(plan, "dataplane.json", |value| value["generation"] = json!(0))),
+        violation(|plan, _| edit(plan, "dataplane.json", |value| value["generation"] = json!(0))),
         "generation"
     );
 }
 
 #[test]
 fn another_leaders_term_is_found() {
-    assert_eq!(flaw(|plan, _| edit(plan, "engine.json", |value| value["term"] = json!(9))), "term");
+    assert_eq!(
+        violation(|plan, _| edit(plan, "engine.json", |value| value["term"] = json!(9))),
+        "term"
+    );
 }
 
 #[test]
 fn a_runtime_config_map_without_its_precondition_is_found() {
     assert_eq!(
-        flaw(|plan, _| at(plan, "ConfigMap", "team-runtime").meta_mut().resource_version = None),
+        violation(
+            |plan, _| at(plan, "ConfigMap", "team-runtime").meta_mut().resource_version = None
+        ),
         "precondition"
     );
 }
@@ -89,7 +101,7 @@ fn a_scale_down_without_its_precondition_is_found() {
         Child::Deployment(deployment) => deployment.spec.as_mut().expect("spec").replicas = Some(1),
         other => panic!("{other:?}"),
     };
-    assert_eq!(flaw(fewer), "precondition");
+    assert_eq!(violation(fewer), "precondition");
 }
 
 #[test]
@@ -101,9 +113,9 @@ fn a_live_revision_that_is_rendered_anew_is_found() {
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(flaw(anew), "rendered");
+    assert_eq!(violation(anew), "rendered");
     assert_eq!(
-        flaw(|plan, _| drop(data(plan, "team-r-").insert("config.json".into(), "{}".into()))),
+        violation(|plan, _| drop(data(plan, "team-r-").insert("config.json".into(), "{}".into()))),
         "rendered"
     );
 }
@@ -114,7 +126,7 @@ fn a_role_label_is_found() {
         let labels = at(plan, "Service", "team-r-").meta_mut().labels.get_or_insert_default();
         labels.insert("mcphub.dev/role".into(), "stable".into());
     };
-    assert_eq!(flaw(label), "label");
+    assert_eq!(violation(label), "label");
 }
 
 #[test]
@@ -124,29 +136,30 @@ fn key_material_outside_of_a_secret_is_found() {
         let ring = serde_json::to_string(&ring).expect("json");
         data(plan, "team-runtime").insert("keys.json".into(), ring);
     };
-    assert_eq!(flaw(leak), "leak");
+    assert_eq!(violation(leak), "leak");
 }
 
 #[test]
 fn an_object_of_another_owner_namespace_name_or_taken_is_found() {
     assert_eq!(
-        flaw(|plan, _| at(plan, "Service", "team").meta_mut().owner_references = None),
+        violation(|plan, _| at(plan, "Service", "team").meta_mut().owner_references = None),
         "not_ours"
     );
     assert_eq!(
-        flaw(
+        violation(
             |plan, _| at(plan, "Service", "team").meta_mut().namespace = Some("kube-system".into())
         ),
         "not_ours"
     );
     assert_eq!(
-        flaw(|plan, _| at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into())),
+        violation(|plan, _| at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into())),
         "not_ours"
     );
-    let taken = |_: &mut Plan, snapshot: &mut Snapshot| {
-        snapshot.answers.taken.insert(ObjectName { kind: "Service", name: "team".into() });
-    };
-    assert_eq!(flaw(taken), "not_ours");
+    let mut world = World::settled(SPEC);
+    let plan = world.plan();
+    world.results.taken.insert(ObjectName { kind: "Service", name: "team".into() });
+    let taken = check(&plan, &world.snapshot, &world.results).expect_err("a violation");
+    assert_eq!(taken.category(), "not_ours");
 }
 
 #[test]
@@ -164,14 +177,14 @@ fn a_delete_of_a_live_revisions_deployment_is_found() {
             resource_version: live.metadata.resource_version.clone().expect("version"),
         });
     };
-    assert_eq!(flaw(delete), "live_deleted");
+    assert_eq!(violation(delete), "live_deleted");
 }
 
 #[test]
 fn a_delete_of_what_was_not_seen_is_found() {
     let object = ObjectName { kind: "Deployment", name: "team-router".into() };
     let delete = Delete { object, uid: "other".into(), resource_version: "1".into() };
-    assert_eq!(flaw(|plan, _| plan.deletes.push(delete)), "unseen");
+    assert_eq!(violation(|plan, _| plan.deletes.push(delete)), "unseen");
 }
 
 #[test]
@@ -180,6 +193,6 @@ fn an_object_planned_twice_and_a_write_of_a_superseded_leader_are_found() {
         let service = at(plan, "Service", "team").clone();
         plan.objects.push(Object::prepare(service));
     };
-    assert_eq!(flaw(twice), "twice");
-    assert_eq!(flaw(|plan, _| plan.superseded = true), "superseded");
+    assert_eq!(violation(twice), "twice");
+    assert_eq!(violation(|plan, _| plan.superseded_by = Some(9)), "superseded");
 }

@@ -6,9 +6,7 @@ mod common;
 use common::{SPEC, World};
 use k8s_openapi::api::core::v1::Pod;
 use mcphub_hub_wire::admin::{Check, SelfCheck, ServerState};
-use mcphub_operator_plan::facts;
-use mcphub_operator_plan::record;
-use mcphub_operator_plan::rollout::state::{EngineState, Stable};
+use mcphub_operator_plan::PlanInput;
 use mcphub_operator_plan::rollout::{RevisionFacts, SelfCheckFact};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -30,12 +28,8 @@ fn changed(change: impl FnOnce(&mut Value)) -> World {
 }
 
 fn facts_of(world: &World) -> RevisionFacts {
-    facts_with(world, &EngineState::default())
-}
-
-fn facts_with(world: &World, engine: &EngineState) -> RevisionFacts {
-    let kept = record::kept("team", &world.snapshot.children);
-    facts::revisions(&world.snapshot, &kept, Some(engine)).remove(&world.serving()).expect("kept")
+    let input = PlanInput::read(&world.snapshot).with_results(&world.results);
+    input.revision_facts()[&world.serving()].clone()
 }
 
 fn ready(status: &str, since: &str) -> Value {
@@ -85,13 +79,17 @@ fn only_restarts_since_the_attempt_began_count() {
         let container = json!({"name": "hub", "restartCount": count, "state": {"running": {}}, "lastState": old});
         changed(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]))
     };
+    let five_before_the_attempt = |mut world: World| {
+        let container = format!("team-r-{}-0/hub", world.serving());
+        world.edit_engine(|engine| engine["restarts"] = json!({container: 5}));
+        facts_of(&world)
+    };
     let world = restarted(5);
-    let restarts = facts_of(&world).restarts;
-    assert_eq!(restarts, [(format!("team-r-{}-0/hub", world.serving()), 5)].into());
-    let engine = EngineState { restarts, ..EngineState::default() };
-    assert_eq!(facts_with(&world, &engine).broken, Vec::new());
-    let again = facts_with(&restarted(6), &engine).broken;
-    assert_eq!(again[0].why, "container hub ran out of memory");
+    let container = format!("team-r-{}-0/hub", world.serving());
+    assert_eq!(facts_of(&world).restarts, [(container, 5)].into());
+    assert_eq!(five_before_the_attempt(world).broken, Vec::new());
+    let broken = five_before_the_attempt(restarted(6)).broken;
+    assert_eq!(broken[0].why, "container hub ran out of memory");
 }
 
 // More weight means more pods, and a node that has the image not yet.
@@ -163,19 +161,19 @@ fn check(connected: bool) -> SelfCheck {
 fn a_self_check_line_that_failed_and_a_pod_that_does_not_answer_are_told() {
     let mut world = World::settled(SPEC);
     let pod = format!("team-r-{}-0", world.serving());
-    world.snapshot.answers.self_checks.clear();
+    world.results.self_checks.clear();
     assert_eq!(facts_of(&world).self_check, SelfCheckFact::Unknown);
-    world.snapshot.answers.self_checks.insert(pod.clone(), Ok(check(true)));
+    world.results.self_checks.insert(pod.clone(), Ok(check(true)));
     assert_eq!(facts_of(&world).self_check, SelfCheckFact::Passed);
     let mut failed = check(true);
     (failed.passed, failed.checks[0].passed, failed.checks[0].message) =
         (false, false, "timed out".into());
-    world.snapshot.answers.self_checks.insert(pod.clone(), Ok(failed));
+    world.results.self_checks.insert(pod.clone(), Ok(failed));
     assert_eq!(
         facts_of(&world).self_check,
         SelfCheckFact::Failed(format!("{pod}: tools/list: timed out"))
     );
-    world.snapshot.answers.self_checks.insert(pod.clone(), Err("connection refused".into()));
+    world.results.self_checks.insert(pod.clone(), Err("connection refused".into()));
     assert_eq!(
         facts_of(&world).self_check,
         SelfCheckFact::Failed(format!("{pod}: connection refused"))
@@ -193,28 +191,17 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
     world.run_pods();
     let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
     let canary = world.snapshot.children.pods.keys().find(other).cloned().expect("a canary pod");
-    let judged = |world: &mut World, on_stable: bool| {
-        let checks = &mut world.snapshot.answers.self_checks;
+    let self_check = |world: &mut World, on_stable: bool| {
+        let checks = &mut world.results.self_checks;
         checks.insert(format!("team-r-{stable}-0"), Ok(check(on_stable)));
         checks.insert(canary.clone(), Ok(check(false)));
-        let kept = record::kept("team", &world.snapshot.children);
-        let since = world.snapshot.now;
-        let state = Stable {
-            revision: stable.clone(),
-            since,
-            epoch: None,
-            forced: false,
-            flags_tried: false,
-        };
-        let engine = EngineState { stable: Some(state), ..EngineState::default() };
-        let all = facts::revisions(&world.snapshot, &kept, Some(&engine));
-        let revision =
-            all.keys().find(|revision| **revision != stable).cloned().expect("the canary");
-        all[&revision].self_check.clone()
+        let input = PlanInput::read(&world.snapshot).with_results(&world.results);
+        let mut others = input.revision_facts().iter().filter(|(revision, _)| **revision != stable);
+        others.next().expect("the canary").1.self_check.clone()
     };
-    assert_eq!(judged(&mut world, false), SelfCheckFact::Passed);
+    assert_eq!(self_check(&mut world, false), SelfCheckFact::Passed);
     let words = format!(
         "{canary}: server \"files\" is connected on stable but not here: connection refused"
     );
-    assert_eq!(judged(&mut world, true), SelfCheckFact::Failed(words));
+    assert_eq!(self_check(&mut world, true), SelfCheckFact::Failed(words));
 }

@@ -6,6 +6,7 @@ mod common;
 use common::{SPEC, World, config_map};
 use mcphub_crds::status::Phase;
 use mcphub_operator_plan::plan::{Child, Next};
+use mcphub_operator_plan::probes::Probes;
 use mcphub_operator_plan::snapshot::ObjectName;
 use serde_json::{Value, json};
 
@@ -298,14 +299,14 @@ servers:
 #[test]
 fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
     let mut world = World::new(SPEC);
-    let questions = world.ask();
+    let probes = world.ask();
     let service = ObjectName { kind: "Service", name: "team".into() };
-    assert!(questions.names.contains(&service));
+    assert!(probes.names.contains(&service));
     assert!(
-        !questions.names.iter().any(|object| object.kind == "Secret"),
+        !probes.names.iter().any(|object| object.kind == "Secret"),
         "the operator may not look at Secrets"
     );
-    world.snapshot.answers.taken.insert(service);
+    world.results.taken.insert(service);
     let plan = world.plan();
     assert_eq!(plan.objects, []);
     world.apply(&plan);
@@ -342,15 +343,14 @@ fn a_spec_that_cannot_be_done_leaves_the_running_revision_alone() {
 #[test]
 fn what_the_dry_run_of_a_new_revisions_pods_refuses_makes_no_revision() {
     let mut world = World::new(SPEC);
-    let questions = world.ask();
-    let asked: Vec<_> = questions.dry_runs.iter().map(Child::object_name).collect();
+    let probes = world.ask();
+    let asked: Vec<_> = probes.dry_runs.iter().map(Child::object_name).collect();
     assert_eq!(asked.len(), 2, "the hub's and the server's Deployment");
     world
-        .snapshot
-        .answers
+        .results
         .refused
         .insert(asked[0].clone(), "spec.template.spec.tolerations[0].effect: no".into());
-    let plan = mcphub_operator_plan::plan(&world.snapshot);
+    let plan = world.plan_with_results();
     assert_eq!(plan.objects, []);
     world.apply(&plan);
     let (_, reason, message) = world.condition("Accepted");
@@ -377,7 +377,7 @@ fn a_new_leader_writes_its_term_and_nothing_else_first() {
     world.settle();
     world.snapshot.operator.term = 1;
     let plan = world.plan();
-    assert!(plan.superseded);
+    assert_eq!(plan.superseded_by, Some(2));
     assert_eq!((plan.objects, plan.deletes), (Vec::new(), Vec::new()));
 }
 
@@ -389,10 +389,7 @@ fn a_hub_that_is_being_deleted_gets_nothing_made_anew() {
     world.remove("Deployment", "team-router");
     let plan = world.plan();
     assert_eq!((plan.objects, plan.deletes), (Vec::new(), Vec::new()));
-    assert_eq!(
-        mcphub_operator_plan::questions(&world.snapshot),
-        mcphub_operator_plan::snapshot::Questions::default()
-    );
+    assert_eq!(world.ask(), Probes::default());
 }
 
 // A canary's failure must not be blamed on what nobody reaches, but on what only it does not.

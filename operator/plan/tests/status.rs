@@ -9,7 +9,9 @@ use common::{SPEC, World};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use mcphub_crds::status::Phase;
 use mcphub_operator_plan::plan::{Acknowledged, Next, Rejection};
-use mcphub_operator_plan::snapshot::{Answers, ObjectName, Prometheus};
+use mcphub_operator_plan::probes::ProbeResults;
+use mcphub_operator_plan::snapshot::{ObjectName, Prometheus};
+use mcphub_operator_plan::status;
 
 /// With a Prometheus, so that a second revision stays a canary.
 fn canary() -> World {
@@ -96,15 +98,15 @@ fn nothing_is_said_of_writes_that_were_not_acknowledged() {
         let mut killed = world.clone();
         let acknowledged = killed.apply_some(&plan, writes);
         let whole = acknowledged.objects.len() == plan.objects.len();
-        let status = plan.status(&acknowledged);
+        let written = status(&plan.status, &acknowledged);
         assert_eq!(
-            status.observed_generation,
+            written.observed_generation,
             if whole { Some(2) } else { before.observed_generation },
             "{writes} writes"
         );
-        let written =
+        let runtime =
             acknowledged.objects.iter().any(|object| object.child.name() == "team-runtime");
-        assert_eq!(status.canary.is_some(), written, "{writes} writes");
+        assert_eq!(written.canary.is_some(), runtime, "{writes} writes");
     }
 }
 
@@ -116,9 +118,9 @@ fn an_object_that_the_api_server_refuses_is_named_with_its_words() {
     let object = ObjectName { kind: "PodDisruptionBudget", name: "team-router".into() };
     acknowledged.objects.retain(|other| other.child.object_name() != object);
     acknowledged.rejections.push(Rejection { object, message: "exceeded quota: pdbs".into() });
-    world.snapshot.hub.status = Some(plan.status(&acknowledged));
-    let (status, reason, message) = world.condition("Stalled");
-    assert_eq!((status.as_str(), reason.as_str()), ("True", "WriteRefused"));
+    world.snapshot.hub.status = Some(status(&plan.status, &acknowledged));
+    let (stalled, reason, message) = world.condition("Stalled");
+    assert_eq!((stalled.as_str(), reason.as_str()), ("True", "WriteRefused"));
     assert_eq!(
         message,
         "the API server refuses PodDisruptionBudget \"team-router\": exceeded quota: pdbs; mend what it names, the operator tries again"
@@ -130,12 +132,12 @@ fn an_object_that_the_api_server_refuses_is_named_with_its_words() {
 fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
     let mut world = World::settled(SPEC);
     world.ask();
-    for check in world.snapshot.answers.self_checks.values_mut() {
+    for check in world.results.self_checks.values_mut() {
         let server = &mut check.as_mut().expect("an answer").servers[1];
         server.connected = false;
         server.message = "connection refused".into();
     }
-    let plan = mcphub_operator_plan::plan(&world.snapshot);
+    let plan = world.plan_with_results();
     world.apply(&plan);
     assert_eq!(world.status().servers_ready.as_deref(), Some("1/2"));
     assert_eq!(
@@ -153,9 +155,9 @@ fn nothing_acknowledged_leaves_status_as_it_was_but_for_saying_that_it_is_at_wor
     let mut world = World::settled(SPEC);
     let before = world.status().clone();
     world.set_spec(&SPEC.replace("files:1", "files:2"));
-    let status = world.plan().status(&Acknowledged::default());
-    assert_eq!(status.stable, before.stable);
-    assert_eq!(status.observed_generation, before.observed_generation);
+    let after = status(&world.plan().status, &Acknowledged::default());
+    assert_eq!(after.stable, before.stable);
+    assert_eq!(after.observed_generation, before.observed_generation);
 }
 
 // Written every second, it would wake everybody who watches hubs.
@@ -176,8 +178,8 @@ fn what_only_ticks_is_written_once_a_minute() {
     let plan = world.plan();
     assert_eq!(world.clone().apply(&plan), shown, "young");
     world.snapshot.now += jiff::SignedDuration::from_secs(61);
-    world.snapshot.answers = Answers::default();
-    let plan = mcphub_operator_plan::plan(&world.snapshot);
+    world.results = ProbeResults::default();
+    let plan = world.plan_with_results();
     assert_ne!(world.apply(&plan), shown, "old");
 }
 

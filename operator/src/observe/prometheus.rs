@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
-use mcphub_operator_plan::snapshot::{Answer, Query, Series, Span};
+use mcphub_operator_plan::probes::{Query, QueryKey, QueryResult, Series, Span};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
@@ -48,28 +48,30 @@ impl Prometheus {
         Ok(Self { client, servers, metrics })
     }
 
-    /// Answers by id; every query has one.
-    pub async fn answers(&self, name: &str, queries: &[Query]) -> BTreeMap<String, Answer> {
-        let ask = |query: &Query| {
+    /// Runs the queries. Every query has a result.
+    pub async fn run(&self, name: &str, queries: &[Query]) -> BTreeMap<QueryKey, QueryResult> {
+        let run = |query: &Query| {
             let query = query.clone();
-            async move { (query.id.clone(), self.answer(name, &query).await) }.boxed()
+            async move { (query.key.clone(), self.run_one(name, &query).await) }.boxed()
         };
-        let asked =
-            stream::iter(queries.iter().map(ask).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
-        let answers: BTreeMap<String, Answer> = asked.collect().await;
-        // One line for all: status says only that it is down, since tenants read it.
-        if let Some(reason) = answers.values().find_map(|answer| match answer {
-            Answer::Down(reason) => Some(reason),
-            Answer::Series(_) => None,
+        let running =
+            stream::iter(queries.iter().map(run).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
+        let results: BTreeMap<QueryKey, QueryResult> = running.collect().await;
+        // The reason is logged here, once for all queries, because tenants can read the status.
+        if let Some(reason) = results.values().find_map(|result| match result {
+            QueryResult::Failed(reason) => Some(reason),
+            QueryResult::Series(_) => None,
         }) {
-            warn!(prometheus = name, reason, "no usable answer");
+            warn!(prometheus = name, reason, "Prometheus query failed");
         }
-        answers
+        results
     }
 
-    async fn answer(&self, name: &str, query: &Query) -> Answer {
+    async fn run_one(&self, name: &str, query: &Query) -> QueryResult {
         let Some(base) = self.servers.get(name) else {
-            return Answer::Down(format!("the administrator has named no Prometheus \"{name}\""));
+            return QueryResult::Failed(format!(
+                "the administrator has named no Prometheus \"{name}\""
+            ));
         };
         let since = Instant::now();
         let answer = self.ask(base, query).await;
@@ -77,9 +79,9 @@ impl Prometheus {
         answer.map_or_else(
             |reason| {
                 self.metrics.record_error("prometheus");
-                Answer::Down(reason)
+                QueryResult::Failed(reason)
             },
-            Answer::Series,
+            QueryResult::Series,
         )
     }
 
@@ -196,6 +198,7 @@ mod tests {
     use axum::Router;
     use axum::http::StatusCode;
     use axum::routing::post;
+    use mcphub_operator_plan::probes::QueryPurpose;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -223,20 +226,24 @@ mod tests {
         Prometheus::new(&servers, Arc::new(metrics)).unwrap()
     }
 
-    fn question() -> Query {
-        let start = Timestamp::from_millisecond(1_700_000_000_250).unwrap();
-        let span = Span::Range { start, end: start, step: Duration::from_millis(1500) };
-        Query { id: "q".into(), promql: "a + b".into(), span }
+    fn key() -> QueryKey {
+        QueryKey { revision: "0a1b2c3d".parse().unwrap(), purpose: QueryPurpose::Presence }
     }
 
-    async fn answer(prometheus: &Prometheus, name: &str) -> Answer {
-        prometheus.answers(name, &[question()]).await.remove("q").unwrap()
+    fn query() -> Query {
+        let start = Timestamp::from_millisecond(1_700_000_000_250).unwrap();
+        let span = Span::Range { start, end: start, step: Duration::from_millis(1500) };
+        Query { key: key(), promql: "a + b".into(), span }
+    }
+
+    async fn answer(prometheus: &Prometheus, name: &str) -> QueryResult {
+        prometheus.run(name, &[query()]).await.remove(&key()).unwrap()
     }
 
     #[test]
     fn times_and_steps_are_sent_to_the_millisecond() {
         let sent = "query=a+%2B+b&start=1700000000.250&end=1700000000.250&step=1.500";
-        assert_eq!(form(&question()), ("query_range", sent.to_owned()));
+        assert_eq!(form(&query()), ("query_range", sent.to_owned()));
     }
 
     #[tokio::test]
@@ -244,7 +251,7 @@ mod tests {
         let matrix = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[
             {"metric":{"revision":"0a1b2c3d"},"values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
         let prometheus = served(StatusCode::OK, matrix.into()).await;
-        let Answer::Series(series) = answer(&prometheus, "main").await else {
+        let QueryResult::Series(series) = answer(&prometheus, "main").await else {
             panic!("series expected")
         };
         assert_eq!(series[0].labels["revision"], "0a1b2c3d");
@@ -262,7 +269,7 @@ mod tests {
         let prometheus = served(StatusCode::BAD_REQUEST, error.into()).await;
         assert_eq!(
             answer(&prometheus, "main").await,
-            Answer::Down("parse error: unexpected end".into())
+            QueryResult::Failed("parse error: unexpected end".into())
         );
     }
 
@@ -271,12 +278,12 @@ mod tests {
         let proxy = served(StatusCode::BAD_GATEWAY, "<html>".into()).await;
         assert_eq!(
             answer(&proxy, "main").await,
-            Answer::Down("HTTP status 502 Bad Gateway".into())
+            QueryResult::Failed("HTTP status 502 Bad Gateway".into())
         );
         let endless = served(StatusCode::OK, "x".repeat(LIMIT + 1)).await;
         assert_eq!(
             answer(&endless, "main").await,
-            Answer::Down(format!("the answer is longer than {LIMIT} bytes"))
+            QueryResult::Failed(format!("the answer is longer than {LIMIT} bytes"))
         );
     }
 
@@ -284,13 +291,13 @@ mod tests {
     #[tokio::test]
     async fn a_prometheus_that_is_not_there_is_down_without_its_address() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let Answer::Down(reason) =
+        let QueryResult::Failed(reason) =
             answer(&of(Url::parse(&format!("http://{free}")).unwrap()), "main").await
         else {
             panic!("nobody listens there")
         };
         assert!(!reason.contains(&free.to_string()), "{reason}");
-        let Answer::Down(reason) =
+        let QueryResult::Failed(reason) =
             answer(&of(Url::parse("http://127.0.0.1:1").unwrap()), "other").await
         else {
             panic!("it has no such name")

@@ -4,41 +4,41 @@ use mcphub_hub_wire::dataplane::Revision;
 
 use super::engine::Engine;
 use super::state::{EngineState, Stable};
-use super::{Observation, Record, RevisionResult};
+use super::{EngineInput, Record, RevisionResult};
 
 impl<'a> Engine<'a> {
-    pub(super) fn adopt(state: Option<&EngineState>, seen: &'a Observation<'a>) -> Self {
-        let mut next = state.cloned().unwrap_or_else(|| rebuilt(seen));
-        next.term = seen.term;
-        for (revision, facts) in &seen.revisions {
-            if let (false, Some(record)) = (next.records.contains_key(revision), &facts.recorded) {
+    pub(super) fn adopt(state: Option<&EngineState>, input: &'a EngineInput<'a>) -> Self {
+        let mut next = state.cloned().unwrap_or_else(|| rebuilt(input));
+        next.term = input.term;
+        for (revision, facts) in input.revisions {
+            if let (false, Some(record)) = (next.records.contains_key(revision), &facts.attempt) {
                 next.records.insert(revision.clone(), record.clone());
             }
         }
-        no_later_than_now(&mut next, seen);
-        let written = seen.dataplane.map_or(0, |dataplane| dataplane.generation);
+        no_later_than_now(&mut next, input);
+        let written = input.dataplane.map_or(0, |dataplane| dataplane.generation);
         let base_generation = written.max(next.generation);
-        Self { state: next, seen, base_generation, events: Vec::new() }
+        Self { state: next, input, base_generation, events: Vec::new() }
     }
 }
 
 /// The latest promoted revision is stable; an attempt that goes on begins again at its first step.
-fn rebuilt(seen: &Observation<'_>) -> EngineState {
-    let promoted = seen.revisions.iter().filter_map(|(revision, facts)| {
+fn rebuilt(input: &EngineInput<'_>) -> EngineState {
+    let promoted = input.revisions.iter().filter_map(|(revision, facts)| {
         let record = facts
-            .recorded
+            .attempt
             .as_ref()
             .filter(|record| record.result == Some(RevisionResult::Promoted))?;
         Some((record.at, facts.created, revision, record))
     });
     let latest = promoted.max_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
-    let deployed = seen.revisions.values().any(|facts| facts.deployed.is_some());
+    let deployed = input.revisions.values().any(|facts| facts.deployed.is_some());
     EngineState {
         stable: latest.map(|(_, _, revision, record)| stable(revision, record)),
         // Routers obey the highest generation that they have seen, and nobody remembers which that was: seconds
         // since 1970 are more than any hub has counted to.
         generation: if deployed {
-            u64::try_from(seen.now.as_second()).unwrap_or_default()
+            u64::try_from(input.now.as_second()).unwrap_or_default()
         } else {
             0
         },
@@ -57,16 +57,16 @@ fn stable(revision: &Revision, record: &Record) -> Stable {
 }
 
 /// A leader whose clock was ahead leaves times behind that would stop judging until they are reached.
-fn no_later_than_now(state: &mut EngineState, seen: &Observation<'_>) {
-    state.last_judged = state.last_judged.map(|last| last.min(seen.now));
+fn no_later_than_now(state: &mut EngineState, input: &EngineInput<'_>) {
+    state.last_judged = state.last_judged.map(|last| last.min(input.now));
     if let Some(canary) = &mut state.canary {
-        canary.progress_since = canary.progress_since.min(seen.now);
-        canary.first_ready = canary.first_ready.map(|ready| ready.min(seen.now));
-        canary.self_check.last = canary.self_check.last.map(|last| last.min(seen.now));
+        canary.progress_since = canary.progress_since.min(input.now);
+        canary.first_ready = canary.first_ready.map(|ready| ready.min(input.now));
+        canary.self_check.last = canary.self_check.last.map(|last| last.min(input.now));
         if let Some(step) = &mut canary.step {
-            step.weight_since = step.weight_since.map(|since| since.min(seen.now));
+            step.weight_since = step.weight_since.map(|since| since.min(input.now));
             if let Some(bake) = &mut step.bake {
-                bake.no_later_than(seen.now);
+                bake.no_later_than(input.now);
             }
         }
     }

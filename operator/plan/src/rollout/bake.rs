@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{after, before, elapsed, millis};
 use super::verdict::{Points, Verdict, points};
-use crate::snapshot::Answer;
+use crate::probes::QueryResult;
 
 /// Stretches that are remembered; the oldest are forgotten first. More of them mean a scrape that fails all the time.
 const STRETCHES: usize = 32;
@@ -84,7 +84,12 @@ impl Bake {
 
     /// Takes in the answer to [`super::presets::presence`] at `grid`. Time in which the canary was not Available does
     /// not count, whatever was scraped.
-    pub(crate) fn observe(&mut self, answer: &Answer, grid: Instants, available: bool) -> Verdict {
+    pub(crate) fn observe(
+        &mut self,
+        answer: &QueryResult,
+        grid: Instants,
+        available: bool,
+    ) -> Verdict {
         match points(answer) {
             // The same stretch is asked for again: an outage of ours is not one of the scrapes.
             Points::Down => Verdict::ProviderDown,
@@ -132,14 +137,14 @@ pub(crate) fn instants(start: Timestamp, end: Timestamp, scrape: Duration) -> In
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probes::Series;
     use crate::rollout::tests::at;
-    use crate::snapshot::Series;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn scraped(seconds: impl Iterator<Item = i64>) -> Answer {
+    fn scraped(seconds: impl Iterator<Item = i64>) -> QueryResult {
         let points = seconds.map(|second| (at(second), 2.0)).collect();
-        Answer::Series(vec![Series { labels: std::collections::BTreeMap::new(), points }])
+        QueryResult::Series(vec![Series { labels: std::collections::BTreeMap::new(), points }])
     }
 
     #[test]
@@ -163,7 +168,7 @@ mod tests {
     #[test]
     fn an_unreachable_prometheus_postpones_the_count_instead_of_losing_it() {
         let mut bake = Bake::begin(at(0));
-        let down = Answer::Down("refused".into());
+        let down = QueryResult::Failed("refused".into());
         assert_eq!(
             bake.observe(&down, instants(at(0), at(30), SECOND * 10), true),
             Verdict::ProviderDown

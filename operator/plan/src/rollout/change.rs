@@ -15,12 +15,12 @@ const INTENTS: usize = 10;
 impl Engine<'_> {
     /// Notes what the spec asks for. After a loss of the state nobody can say that it changed.
     pub(super) fn note_spec(&mut self, lost: bool) {
-        let Some(desired) = &self.seen.desired else { return };
-        if self.state.asked.as_ref().is_some_and(|asked| asked.revision == desired.revision) {
+        let Some(desired) = self.input.desired else { return };
+        if self.state.asked.as_ref().is_some_and(|asked| asked.revision == *desired) {
             return;
         }
         let first = self.state.asked.is_none() && lost;
-        self.state.asked = Some(Asked { revision: desired.revision.clone(), fresh: !first });
+        self.state.asked = Some(Asked { revision: desired.clone(), fresh: !first });
     }
 
     /// What is to serve in the end: what the spec asks for, or what `rollback-to` put in its place.
@@ -83,7 +83,7 @@ impl Engine<'_> {
         })
     }
 
-    fn unpin(&mut self) {
+    pub(super) fn unpin(&mut self) {
         let asked = self.state.asked.as_ref().map(|asked| &asked.revision);
         if self.state.pinned.as_ref().is_some_and(|pinned| Some(&pinned.instead_of) != asked) {
             self.state.pinned = None;
@@ -94,7 +94,7 @@ impl Engine<'_> {
     /// is room for one more.
     fn make_room(&mut self, wanted: &Revision) -> Option<bool> {
         let roles = scale::with_role(&self.state);
-        let deployed = self.seen.revisions.iter().filter(|(_, facts)| facts.deployed.is_some());
+        let deployed = self.input.revisions.iter().filter(|(_, facts)| facts.deployed.is_some());
         let others = deployed
             .map(|(revision, _)| revision)
             .chain(roles)
@@ -126,7 +126,7 @@ impl Engine<'_> {
         self.state.rollback = None;
         // Pods of a fast rollback have lived: what they went through before is not held against it.
         self.state.restarts = self
-            .seen
+            .input
             .revisions
             .get(&revision)
             .map(|facts| facts.restarts.clone())
@@ -144,7 +144,7 @@ impl Engine<'_> {
             revision,
             attempt,
             started: now,
-            base_replicas: self.seen.replicas,
+            base_replicas: self.input.replicas,
             weight: Weight::ZERO,
             step: None,
             progress_since: now,
@@ -169,7 +169,7 @@ impl Engine<'_> {
         promoted.sort_unstable_by(|a, b| b.cmp(a));
         promoted
             .iter()
-            .take(self.seen.policy.fast_rollback as usize)
+            .take(self.input.policy.fast_rollback as usize)
             .any(|(_, other)| *other == revision)
     }
 
@@ -184,7 +184,7 @@ impl Engine<'_> {
 
     /// Looks at the intent once.
     pub(super) fn obey_intent(&mut self) -> bool {
-        let intent = match self.seen.intent.clone().transpose() {
+        let intent = match self.input.intent.clone().transpose() {
             Ok(intent) => {
                 self.state.misread = None;
                 intent
@@ -340,7 +340,7 @@ impl Engine<'_> {
         let record = self.state.records.get(revision);
         let promoted = record.filter(|record| record.result == Some(RevisionResult::Promoted));
         if promoted.is_none_or(|record| record.attempt != attempt)
-            || !self.seen.revisions.contains_key(revision)
+            || !self.input.revisions.contains_key(revision)
         {
             return Err("refused, this attempt was not promoted; name one that was".into());
         }

@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Dataplane, Revision, SCHEMA, Weight};
 
 use super::state::{EngineState, Failed};
-use super::{Observation, Outcome, Record, RevisionResult, questions, scale};
+use super::{EngineInput, Outcome, Record, RevisionResult, questions, scale};
 use crate::plan::Event;
 
 /// More transitions than one look can take: a chain that is longer is a bug, and ends at the next look.
 const MOST_TURNS: usize = 32;
 
 /// One step of the state machine: what follows from `state` (`None`: there is none, or it was lost) and what was seen.
-pub fn advance(state: Option<&EngineState>, seen: &Observation<'_>) -> Outcome {
-    let mut engine = Engine::adopt(state, seen);
+pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Outcome {
+    let mut engine = Engine::adopt(state, input);
     engine.note_spec(state.is_none());
     engine.judge();
     engine.settle();
@@ -28,7 +28,7 @@ pub fn advance(state: Option<&EngineState>, seen: &Observation<'_>) -> Outcome {
 /// The state on its way from one look to the next.
 pub(super) struct Engine<'a> {
     pub(super) state: EngineState,
-    pub(super) seen: &'a Observation<'a>,
+    pub(super) input: &'a EngineInput<'a>,
     /// Generation that `seen.dataplane` has, or that the state left.
     pub(super) base_generation: u64,
     pub(super) events: Vec<Event>,
@@ -36,7 +36,7 @@ pub(super) struct Engine<'a> {
 
 impl Engine<'_> {
     pub(super) fn now(&self) -> Timestamp {
-        self.seen.now
+        self.input.now
     }
 
     /// The most urgent transition; `false`: there is none.
@@ -55,7 +55,7 @@ impl Engine<'_> {
 
     /// Takes in the answers of Prometheus.
     fn judge(&mut self) {
-        let Some((judged, bake)) = questions::judged(&self.state, self.seen) else { return };
+        let Some((judged, bake)) = questions::judged(&self.state, self.input) else { return };
         let of_canary =
             self.state.canary.as_mut().filter(|canary| canary.revision == judged.revision);
         if let (Some(bake), Some(step)) = (bake, of_canary.and_then(|canary| canary.step.as_mut()))
@@ -68,11 +68,11 @@ impl Engine<'_> {
 
     /// The generation rises with the dataplane, and only then: at most once a look.
     fn settle(&mut self) {
-        let wanted = scale::dataplane(&self.state, self.seen);
+        let wanted = scale::dataplane(&self.state, self.input);
         let same = self
-            .seen
+            .input
             .dataplane
-            .is_some_and(|seen| seen.revisions == wanted && seen.schema == SCHEMA);
+            .is_some_and(|found| found.revisions == wanted && found.schema == SCHEMA);
         self.state.generation =
             if same { self.base_generation } else { self.base_generation.saturating_add(1) };
     }
@@ -113,9 +113,9 @@ impl Engine<'_> {
         let dataplane = Dataplane {
             schema: SCHEMA,
             generation: self.state.generation,
-            revisions: scale::dataplane(&self.state, self.seen),
+            revisions: scale::dataplane(&self.state, self.input),
         };
-        let live = scale::live(&self.state, self.seen);
+        let live = scale::live(&self.state, self.input);
         let report = self.report();
         let next = self.next();
         Outcome { state: self.state, dataplane, live, report, events: self.events, next }
@@ -125,9 +125,9 @@ impl Engine<'_> {
     fn forget_the_gone(&mut self) {
         let roles: std::collections::BTreeSet<Revision> =
             scale::with_role(&self.state).into_iter().cloned().collect();
-        let seen = self.seen;
+        let input = self.input;
         self.state.records.retain(|revision, _| {
-            roles.contains(revision) || seen.revisions.contains_key(revision)
+            roles.contains(revision) || input.revisions.contains_key(revision)
         });
         self.state.flags_rolled_back.retain(|revision, _| roles.contains(revision));
     }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 use super::policy::Rule;
 use super::verdict::{Points, Verdict, newest, points, whole};
-use crate::snapshot::Answer;
+use crate::probes::QueryResult;
 
 /// Reads one gate. A rule that only rolls back still asks for its samples: a bake that saw no traffic proves nothing.
 pub(crate) fn read(
     rule: &Rule,
     now: Timestamp,
-    value: Option<&Answer>,
-    samples: Option<&Answer>,
+    value: Option<&QueryResult>,
+    samples: Option<&QueryResult>,
 ) -> Verdict {
     let Some(samples) = samples else { return Verdict::NoData };
     if matches!(points(samples), Points::Down)

@@ -13,7 +13,7 @@ use super::{RevisionResult, scale};
 impl Engine<'_> {
     /// The canary becomes stable. Roles change, pods do not.
     pub(super) fn promote(&mut self) {
-        let (now, policy) = (self.now(), self.seen.policy);
+        let (now, policy) = (self.now(), self.input.policy);
         let Some(canary) = self.state.canary.take() else { return };
         let epoch = canary.first_ready.map(|ready| after(ready, policy.warmup));
         let forced = canary.straight == Some(Straight::PromoteForce);
@@ -68,7 +68,7 @@ impl Engine<'_> {
             return false;
         }
         let Some(harm) = self.harm(&stable.revision) else { return false };
-        let together = self.seen.policy.rollback.order == Some(RollbackOrder::Together);
+        let together = self.input.policy.rollback.order == Some(RollbackOrder::Together);
         if !together && !stable.flags_tried && self.flags_first(&harm) {
             return true;
         }
@@ -82,7 +82,7 @@ impl Engine<'_> {
             return false;
         };
         let flags = self.set_flags_back(&stable.revision, Some(&previous.revision));
-        let grace = after(self.now(), self.seen.policy.rollback.flag_grace);
+        let grace = after(self.now(), self.input.policy.rollback.flag_grace);
         if let Some(stable) = &mut self.state.stable {
             stable.flags_tried = true;
             if !flags.is_empty() {
@@ -107,10 +107,10 @@ impl Engine<'_> {
         else {
             return false;
         };
-        if scale::ready(self.seen, &previous.revision) == 0 {
+        if scale::ready(self.input, &previous.revision) == 0 {
             return false;
         }
-        let flags = match self.seen.policy.rollback.order {
+        let flags = match self.input.policy.rollback.order {
             Some(RollbackOrder::Together) => {
                 self.set_flags_back(&stable.revision, Some(&previous.revision))
             }
@@ -119,7 +119,7 @@ impl Engine<'_> {
             }
         };
         let attempt = self.state.records.get(&stable.revision).map_or(1, |record| record.attempt);
-        let pods = scale::replicas(&self.state, self.seen);
+        let pods = scale::replicas(&self.state, self.input);
         let then = advice(&stable.revision, attempt);
         self.tell(
             true,
@@ -169,16 +169,16 @@ impl Engine<'_> {
             return false;
         };
         let triggers = self
-            .seen
+            .input
             .policy
             .rules
             .iter()
             .any(|rule| rule.applicable && rule.rollback_when.is_some());
-        if !triggers || stable.forced || self.seen.policy.prometheus.is_none() {
+        if !triggers || stable.forced || self.input.policy.prometheus.is_none() {
             return false;
         }
         let delay = self
-            .seen
+            .input
             .policy
             .prometheus
             .as_ref()
@@ -188,6 +188,6 @@ impl Engine<'_> {
         let seen_until =
             judged.and_then(|judged| judged.rules.iter().filter_map(|rule| rule.seen_until).min());
         let looked = seen_until.is_some_and(|until| until >= enough);
-        !looked && elapsed(self.now(), previous.guard_until) < self.seen.policy.hold_timeout
+        !looked && elapsed(self.now(), previous.guard_until) < self.input.policy.hold_timeout
     }
 }

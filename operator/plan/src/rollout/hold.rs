@@ -37,7 +37,7 @@ impl Engine<'_> {
 
     /// What is done about a hold by data or provider that has lasted too long.
     pub(super) fn time_out_hold(&mut self) -> bool {
-        let (now, limit) = (self.now(), self.seen.policy.hold_timeout);
+        let (now, limit) = (self.now(), self.input.policy.hold_timeout);
         let Some(canary) = &mut self.state.canary else { return false };
         let Some(hold) = canary.hold.as_ref().filter(|hold| about_data(hold.reason)) else {
             return false;
@@ -46,7 +46,7 @@ impl Engine<'_> {
             return false;
         }
         let why = format!("{:?} for {}", hold.reason, plain(limit));
-        match self.seen.policy.on_hold_timeout {
+        match self.input.policy.on_hold_timeout {
             OnHoldTimeout::Pause => {
                 canary.paused = Some(format!("{why} (onHoldTimeout: Pause)"));
                 self.tell(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::report::plain;
 use super::state::{Canary, EngineState, HoldReason, StepState, elapsed, millis};
-use super::{Observation, SelfCheckFact, questions, scale};
+use super::{EngineInput, SelfCheckFact, questions, scale};
 
 /// Tries of a self-check, this far apart.
 const TRIES: u32 = 3;
@@ -13,25 +13,29 @@ const TRIES: u32 = 3;
 pub(super) const APART: Duration = Duration::from_secs(2);
 
 /// The canary's pods are to be asked for their self-check now.
-pub(super) fn self_check_due(state: &EngineState, canary: &Canary, seen: &Observation<'_>) -> bool {
-    let ready = scale::ready(seen, &canary.revision);
-    if canary.leave.is_some() || ready < scale::launch_pods(canary, state, seen) {
+pub(super) fn self_check_due(
+    state: &EngineState,
+    canary: &Canary,
+    input: &EngineInput<'_>,
+) -> bool {
+    let ready = scale::ready(input, &canary.revision);
+    if canary.leave.is_some() || ready < scale::launch_pods(canary, state, input) {
         return false;
     }
     if canary.step.is_none() {
         return canary
             .self_check
             .last
-            .is_none_or(|last| elapsed(seen.now, last) >= pause_between(canary, seen));
+            .is_none_or(|last| elapsed(input.now, last) >= pause_between(canary, input));
     }
     // `onTooFew: Proceed` asks for one that still passes.
     let too_few = canary.hold.as_ref().is_some_and(|hold| hold.reason == HoldReason::TooFewSamples);
-    too_few && questions::due(state, seen)
+    too_few && questions::due(state, input)
 }
 
 /// A first deployment that never worked is tried on for ever, at leisure.
-pub(super) fn pause_between(canary: &Canary, seen: &Observation<'_>) -> Duration {
-    if canary.never_worked.is_some() { seen.policy.interval } else { APART }
+pub(super) fn pause_between(canary: &Canary, input: &EngineInput<'_>) -> Duration {
+    if canary.never_worked.is_some() { input.policy.interval } else { APART }
 }
 
 impl Engine<'_> {
@@ -41,15 +45,15 @@ impl Engine<'_> {
         if canary.leave.is_some() || canary.step.is_some() {
             return false;
         }
-        let ready = scale::ready(self.seen, &canary.revision);
+        let ready = scale::ready(self.input, &canary.revision);
         if canary.first_ready.is_none() && ready > 0 {
             let since =
-                self.seen.revisions.get(&canary.revision).and_then(|facts| facts.ready_since);
+                self.input.revisions.get(&canary.revision).and_then(|facts| facts.ready_since);
             let first =
                 since.unwrap_or(self.now()).clamp(canary.started.min(self.now()), self.now());
             return self.change_canary(|canary| canary.first_ready = Some(first));
         }
-        if ready < scale::launch_pods(canary, &self.state, self.seen) {
+        if ready < scale::launch_pods(canary, &self.state, self.input) {
             return self.await_pods();
         }
         self.self_check()
@@ -67,7 +71,7 @@ impl Engine<'_> {
     pub(super) fn await_pods(&mut self) -> bool {
         let now = self.now();
         let Some(canary) = &self.state.canary else { return false };
-        let facts = self.seen.revisions.get(&canary.revision);
+        let facts = self.input.revisions.get(&canary.revision);
         if let Some(number) = facts.map(|facts| facts.unschedulable).filter(|number| *number > 0) {
             return self.hold(
                 HoldReason::Unschedulable,
@@ -79,7 +83,7 @@ impl Engine<'_> {
             return self.change_canary(|canary| canary.progress_since = now);
         }
         let Some(canary) = &self.state.canary else { return false };
-        let deadline = self.seen.policy.progress_deadline;
+        let deadline = self.input.policy.progress_deadline;
         if elapsed(now, canary.progress_since) < deadline {
             return false;
         }
@@ -105,16 +109,16 @@ impl Engine<'_> {
 
     fn self_check(&mut self) -> bool {
         let released = self.release(&[HoldReason::Unschedulable]);
-        let (now, seen) = (self.now(), self.seen);
+        let (now, input) = (self.now(), self.input);
         let Some(canary) = &self.state.canary else { return false };
-        if !self_check_due(&self.state, canary, seen) {
+        if !self_check_due(&self.state, canary, input) {
             return released;
         }
-        let facts = seen.revisions.get(&canary.revision);
+        let facts = input.revisions.get(&canary.revision);
         match facts.map_or(&SelfCheckFact::Unknown, |facts| &facts.self_check) {
             SelfCheckFact::Unknown => {
                 // Nobody answers: pods that are Ready and cannot be asked fall under the deadline as well.
-                let late = elapsed(now, canary.progress_since) >= seen.policy.progress_deadline;
+                let late = elapsed(now, canary.progress_since) >= input.policy.progress_deadline;
                 released
                     || (late && self.give_up("its pods did not answer a self-check in time".into()))
             }
@@ -145,7 +149,7 @@ impl Engine<'_> {
     /// On to the first step that has more traffic than the canary has now; to the last one where no steps are due.
     pub(super) fn enter_next_step(&mut self) {
         let Some(canary) = &self.state.canary else { return };
-        let steps = &self.seen.policy.steps;
+        let steps = &self.input.policy.steps;
         let found = match canary.straight {
             Some(_) => steps.len().checked_sub(1),
             None => steps.iter().position(|step| step.traffic > canary.weight),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::Engine;
-use super::questions::{Asking, awaits_routers, due, queries};
+use super::questions::{QueryPlan, awaits_routers, due, queries};
 use super::state::{Canary, after, elapsed};
 use super::{launch, scale};
 use crate::plan::Next;
@@ -25,12 +25,12 @@ impl Engine<'_> {
         let waits = [
             canary.and_then(|canary| self.next_of_canary(canary)),
             canary.and_then(|canary| self.next_of_routers(canary)),
-            (!scale::leaving(&self.state, self.seen).is_empty() && self.seen.routers.ready > 0)
+            (!scale::leaving(&self.state, self.input).is_empty() && self.input.routers.ready > 0)
                 .then_some(REMOVAL),
             self.next_judgment(),
             self.next_of_guard(),
             self.state.failed.as_ref().and_then(|failed| {
-                self.until(after(failed.since, self.seen.policy.rollback.keep_for))
+                self.until(after(failed.since, self.input.policy.rollback.keep_for))
             }),
         ];
         waits.into_iter().flatten().min().map_or(Next::Idle, |wait| Next::In(wait.max(LEAST)))
@@ -42,7 +42,7 @@ impl Engine<'_> {
     }
 
     fn next_of_canary(&self, canary: &Canary) -> Option<Duration> {
-        let policy = self.seen.policy;
+        let policy = self.input.policy;
         if let Some(leave) = &canary.leave {
             return self.until(after(leave.since, policy.progress_deadline));
         }
@@ -52,31 +52,32 @@ impl Engine<'_> {
             .and_then(|hold| self.until(after(hold.since, policy.hold_timeout)));
         let deadline = self.until(after(canary.progress_since, policy.progress_deadline));
         let checking = canary.step.is_none()
-            && scale::ready(self.seen, &canary.revision)
-                >= scale::launch_pods(canary, &self.state, self.seen);
+            && scale::ready(self.input, &canary.revision)
+                >= scale::launch_pods(canary, &self.state, self.input);
         let check = checking.then(|| {
             let last = canary.self_check.last;
-            let wait = last
-                .and_then(|last| self.until(after(last, launch::pause_between(canary, self.seen))));
+            let wait = last.and_then(|last| {
+                self.until(after(last, launch::pause_between(canary, self.input)))
+            });
             wait.unwrap_or(UNANSWERED)
         });
         [hold, deadline, check].into_iter().flatten().min()
     }
 
     fn next_of_routers(&self, canary: &Canary) -> Option<Duration> {
-        let waits = awaits_routers(canary) && self.seen.routers.ready > 0;
+        let waits = awaits_routers(canary) && self.input.routers.ready > 0;
         let since = canary.step.as_ref().and_then(|step| step.weight_since)?;
         let (least, most) = ROUTERS;
         waits.then(|| (elapsed(self.now(), since) / 4).clamp(least, most))
     }
 
     fn next_judgment(&self) -> Option<Duration> {
-        Asking::of(&self.state, self.seen)?;
-        let interval = self.seen.policy.interval;
-        if !due(&self.state, self.seen) {
+        QueryPlan::new(&self.state, self.input)?;
+        let interval = self.input.policy.interval;
+        if !due(&self.state, self.input) {
             return self.state.last_judged.and_then(|last| self.until(after(last, interval)));
         }
-        Some(if queries(&self.state, self.seen).is_empty() {
+        Some(if queries(&self.state, self.input).is_empty() {
             interval
         } else {
             UNANSWERED.min(interval)
@@ -88,7 +89,7 @@ impl Engine<'_> {
         let times = [
             previous.drained_at,
             previous.guard_until,
-            after(previous.guard_until, self.seen.policy.hold_timeout),
+            after(previous.guard_until, self.input.policy.hold_timeout),
         ];
         let flags = self
             .state

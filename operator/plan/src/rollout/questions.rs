@@ -1,4 +1,4 @@
-//! What has to be asked before [`super::advance`], and what the answers say. Asked only when due.
+//! What must be asked before [`super::advance`], and what the results mean. Queries are made only when they are due.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,25 +11,29 @@ use super::policy::{Prometheus, Rule};
 use super::state::{Canary, EngineState, after, before, elapsed};
 use super::trigger::{self, Grid};
 use super::verdict::{Judged, JudgedRule, Verdict, newest};
-use super::{Observation, SelfCheckFact, gate, launch, presets, scale};
-use crate::snapshot::{Answer, Query, Span};
+use super::{EngineInput, SelfCheckFact, gate, launch, presets, scale};
+use crate::probes::{Query, QueryKey, QueryPurpose, QueryResult, QuerySeries, Span};
 
-/// What has to be read from admin endpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wants {
-    /// Revisions whose Ready pods are to run their self-check.
+/// What the engine needs to know before it decides.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RolloutProbes {
+    /// Revisions whose Ready pods must run their self-check.
     pub self_checks: BTreeSet<Revision>,
     /// The generation that each Ready router obeys matters now.
-    pub generations: bool,
+    pub router_generations: bool,
+    /// Queries to Prometheus; empty between two evaluations.
+    pub queries: Vec<Query>,
 }
 
-/// What has to be read from admin endpoints now.
-pub fn wants(state: &EngineState, seen: &Observation<'_>) -> Wants {
+/// What must be asked before the next [`super::advance`].
+pub fn probes(state: &EngineState, input: &EngineInput<'_>) -> RolloutProbes {
     let canary = state.canary.as_ref();
-    let self_check = canary.filter(|canary| launch::self_check_due(state, canary, seen));
-    Wants {
+    let self_check = canary.filter(|canary| launch::self_check_due(state, canary, input));
+    RolloutProbes {
         self_checks: self_check.map(|canary| canary.revision.clone()).into_iter().collect(),
-        generations: canary.is_some_and(awaits_routers) || !scale::leaving(state, seen).is_empty(),
+        router_generations: canary.is_some_and(awaits_routers)
+            || !scale::leaving(state, input).is_empty(),
+        queries: queries(state, input),
     }
 }
 
@@ -40,29 +44,29 @@ pub(crate) fn awaits_routers(canary: &Canary) -> bool {
         && step.is_some_and(|step| canary.weight == step.traffic && step.bake.is_none())
 }
 
-/// What has to be asked Prometheus now; nothing between two judgments.
-pub fn queries(state: &EngineState, seen: &Observation<'_>) -> Vec<Query> {
-    if !due(state, seen) {
+/// The queries that are due; none between two evaluations.
+pub(crate) fn queries(state: &EngineState, input: &EngineInput<'_>) -> Vec<Query> {
+    if !due(state, input) {
         return Vec::new();
     }
-    let Some(asking) = Asking::of(state, seen) else { return Vec::new() };
-    let mut queries: Vec<Query> = asking.presence().into_iter().collect();
-    for rule in seen.policy.rules.iter().filter(|rule| rule.applicable) {
-        queries.extend(asking.trigger(rule));
-        queries.extend(asking.gate(rule));
-        queries.extend(asking.other(rule));
+    let Some(plan) = QueryPlan::new(state, input) else { return Vec::new() };
+    let mut queries: Vec<Query> = plan.presence().into_iter().collect();
+    for rule in input.policy.rules.iter().filter(|rule| rule.applicable) {
+        queries.extend(plan.trigger(rule));
+        queries.extend(plan.gate(rule));
+        queries.extend(plan.comparison(rule));
     }
     queries
 }
 
 /// The interval has passed since rules were judged last.
-pub(crate) fn due(state: &EngineState, seen: &Observation<'_>) -> bool {
-    state.last_judged.is_none_or(|last| elapsed(seen.now, last) >= seen.policy.interval)
+pub(crate) fn due(state: &EngineState, input: &EngineInput<'_>) -> bool {
+    state.last_judged.is_none_or(|last| elapsed(input.now, last) >= input.policy.interval)
 }
 
-/// What is judged: a canary that has traffic, else a promoted revision in guard.
-pub(crate) struct Asking<'a> {
-    seen: &'a Observation<'a>,
+/// The queries about the revision that is evaluated: a canary that has traffic, else a promoted revision in guard.
+pub(crate) struct QueryPlan<'a> {
+    input: &'a EngineInput<'a>,
     prometheus: &'a Prometheus,
     pub(crate) revision: &'a Revision,
     /// Shown beside it.
@@ -74,20 +78,21 @@ pub(crate) struct Asking<'a> {
     end: Timestamp,
 }
 
-impl<'a> Asking<'a> {
-    pub(crate) fn of(state: &'a EngineState, seen: &'a Observation<'a>) -> Option<Self> {
-        let prometheus = seen.policy.prometheus.as_ref()?;
+impl<'a> QueryPlan<'a> {
+    /// `None` if no revision is evaluated.
+    pub(crate) fn new(state: &'a EngineState, input: &'a EngineInput<'a>) -> Option<Self> {
+        let prometheus = input.policy.prometheus.as_ref()?;
         let stable = state.stable.as_ref()?;
-        let end = before(seen.now, prometheus.ingest_delay);
+        let end = before(input.now, prometheus.ingest_delay);
         if let Some(canary) = state.canary.as_ref().filter(|canary| canary.weight > Weight::ZERO) {
             let step = canary.step.as_ref();
             let bake = step.and_then(|step| Some((step.bake.as_ref()?, step.required())));
             return Some(Self {
-                seen,
+                input,
                 prometheus,
                 revision: &canary.revision,
                 other: Some(&stable.revision),
-                epoch: canary.first_ready.map(|ready| after(ready, seen.policy.warmup)),
+                epoch: canary.first_ready.map(|ready| after(ready, input.policy.warmup)),
                 bake: bake.filter(|(_, required)| !required.is_zero()),
                 end,
             });
@@ -95,7 +100,7 @@ impl<'a> Asking<'a> {
         let previous =
             state.previous.as_ref().filter(|previous| !previous.guard_over && !stable.forced)?;
         Some(Self {
-            seen,
+            input,
             prometheus,
             revision: &stable.revision,
             other: Some(&previous.revision),
@@ -105,12 +110,12 @@ impl<'a> Asking<'a> {
         })
     }
 
-    fn id(&self, what: &str) -> String {
-        format!("{}/{what}", self.revision)
+    fn key(&self, purpose: QueryPurpose) -> QueryKey {
+        QueryKey { revision: self.revision.clone(), purpose }
     }
 
-    fn query(&self, what: &str, promql: Option<String>, span: Span) -> Option<Query> {
-        promql.map(|promql| Query { id: self.id(what), promql, span })
+    fn query(&self, purpose: QueryPurpose, promql: Option<String>, span: Span) -> Option<Query> {
+        promql.map(|promql| Query { key: self.key(purpose), promql, span })
     }
 
     fn instants(&self) -> Option<(Timestamp, Instants)> {
@@ -123,9 +128,9 @@ impl<'a> Asking<'a> {
         let (until, Instants { number, step }) = self.instants()?;
         // Two scrape intervals: one that comes a little late is no gap.
         let window = self.prometheus.scrape_interval * 2;
-        let promql = presets::presence(self.seen.namespace, self.seen.hub, self.revision, window);
+        let promql = presets::presence(self.input.namespace, self.input.hub, self.revision, window);
         self.query(
-            "presence",
+            QueryPurpose::Presence,
             Some(promql),
             Span::Range { start: after(until, step), end: after(until, step * number), step },
         )
@@ -134,7 +139,7 @@ impl<'a> Asking<'a> {
     /// The same range for all rules, back to where the longest `for` may have begun.
     fn grid(&self) -> Option<Grid> {
         let longest = self
-            .seen
+            .input
             .policy
             .rules
             .iter()
@@ -152,14 +157,11 @@ impl<'a> Asking<'a> {
         let Some(Grid { start, end, step }) = rule.rollback_when.and_then(|_| self.grid()) else {
             return Vec::new();
         };
-        let Rule { name, .. } = rule;
         let (value, samples) = self.promql(rule, self.revision, self.prometheus.window());
         let span = Span::Range { start, end, step };
-        let value = self.query(&format!("trigger/{name}/value"), value, span.clone());
-        value
-            .into_iter()
-            .chain(self.query(&format!("trigger/{name}/samples"), samples, span))
-            .collect()
+        let value = self.query(trigger_key(rule, QuerySeries::Value), value, span.clone());
+        let samples = self.query(trigger_key(rule, QuerySeries::Samples), samples, span);
+        value.into_iter().chain(samples).collect()
     }
 
     fn gate_window(&self) -> Option<Duration> {
@@ -174,16 +176,15 @@ impl<'a> Asking<'a> {
         let Some(window) = self.gate_window() else { return Vec::new() };
         let (value, samples) = self.promql(rule, self.revision, window);
         let value = value.filter(|_| rule.promote_when.is_some());
-        let value = self.query(&format!("gate/{}/value", rule.name), value, Span::At(self.end));
-        value
-            .into_iter()
-            .chain(self.query(&format!("gate/{}/samples", rule.name), samples, Span::At(self.end)))
-            .collect()
+        let at = Span::At(self.end);
+        let value = self.query(gate_key(rule, QuerySeries::Value), value, at.clone());
+        let samples = self.query(gate_key(rule, QuerySeries::Samples), samples, at);
+        value.into_iter().chain(samples).collect()
     }
 
-    fn other(&self, rule: &Rule) -> Option<Query> {
+    fn comparison(&self, rule: &Rule) -> Option<Query> {
         let (value, _) = self.promql(rule, self.other?, self.prometheus.window());
-        self.query(&format!("other/{}/value", rule.name), value, Span::At(self.end))
+        self.query(QueryPurpose::Comparison(rule.name.clone()), value, Span::At(self.end))
     }
 
     fn promql(
@@ -192,58 +193,68 @@ impl<'a> Asking<'a> {
         revision: &Revision,
         window: Duration,
     ) -> (Option<String>, Option<String>) {
-        let Observation { namespace, hub, .. } = self.seen;
+        let EngineInput { namespace, hub, .. } = self.input;
         (
             presets::expression(rule.metric, namespace, hub, revision, window),
             presets::samples(rule.metric, namespace, hub, revision, window),
         )
     }
 
-    fn answer(&self, what: &str) -> Option<&'a Answer> {
-        self.seen.answers.get(&self.id(what))
+    fn result(&self, purpose: QueryPurpose) -> Option<&'a QueryResult> {
+        self.input.results.get(&self.key(purpose))
     }
+}
+
+fn trigger_key(rule: &Rule, series: QuerySeries) -> QueryPurpose {
+    QueryPurpose::Trigger(rule.name.clone(), series)
+}
+
+fn gate_key(rule: &Rule, series: QuerySeries) -> QueryPurpose {
+    QueryPurpose::Gate(rule.name.clone(), series)
 }
 
 /// What the answers say; `None` if nothing was due, or not all of it was asked.
 pub(crate) fn judged(
     state: &EngineState,
-    seen: &Observation<'_>,
+    input: &EngineInput<'_>,
 ) -> Option<(Judged, Option<Bake>)> {
-    let asked = queries(state, seen);
-    if asked.is_empty() || !asked.iter().all(|query| seen.answers.contains_key(&query.id)) {
+    let due = queries(state, input);
+    if due.is_empty() || !due.iter().all(|query| input.results.contains_key(&query.key)) {
         return None;
     }
-    let asking = Asking::of(state, seen)?;
-    let mut bake = asking.bake.map(|(bake, _)| bake.clone());
+    let plan = QueryPlan::new(state, input)?;
+    let mut bake = plan.bake.map(|(bake, _)| bake.clone());
     let mut presence = Verdict::Good;
-    if let (Some(bake), Some(answer), Some((_, grid))) =
-        (&mut bake, asking.answer("presence"), asking.instants())
+    if let (Some(bake), Some(result), Some((_, grid))) =
+        (&mut bake, plan.result(QueryPurpose::Presence), plan.instants())
     {
         let available =
-            state.canary.as_ref().is_some_and(|canary| scale::available(state, canary, seen));
-        presence = bake.observe(answer, grid, available);
+            state.canary.as_ref().is_some_and(|canary| scale::available(state, canary, input));
+        presence = bake.observe(result, grid, available);
     }
-    let last = state.judged.as_ref().filter(|last| last.revision == *asking.revision);
-    let rules = seen.policy.rules.iter().map(|rule| {
+    let last = state.judged.as_ref().filter(|last| last.revision == *plan.revision);
+    let rules = input.policy.rules.iter().map(|rule| {
         let before =
             last.and_then(|last| last.rules.iter().find(|before| before.name == rule.name));
-        asking.rule(rule, before)
+        plan.rule(rule, before)
     });
     let rules = rules.collect();
-    Some((Judged { revision: asking.revision.clone(), at: seen.now, presence, rules }, bake))
+    Some((Judged { revision: plan.revision.clone(), at: input.now, presence, rules }, bake))
 }
 
-impl Asking<'_> {
+impl QueryPlan<'_> {
     fn rule(&self, rule: &Rule, before: Option<&JudgedRule>) -> JudgedRule {
-        let part = |part: &str| self.answer(&format!("{part}/{}/value", rule.name));
-        let samples = |part: &str| self.answer(&format!("{part}/{}/samples", rule.name));
+        let trigger = |series| self.result(trigger_key(rule, series));
+        let gate_value = self.result(gate_key(rule, QuerySeries::Value));
+        let gate_samples = self.result(gate_key(rule, QuerySeries::Samples));
+        let comparison = self.result(QueryPurpose::Comparison(rule.name.clone()));
         let mut judged = JudgedRule {
             name: rule.name.clone(),
             dry_run: rule.dry_run,
-            value: newest(part("gate")).map(rounded),
-            gate_value: newest(part("gate")).map(rounded),
-            stable_value: newest(part("other")).map(rounded),
-            samples: newest(samples("gate")).map(rounded),
+            value: newest(gate_value).map(rounded),
+            gate_value: newest(gate_value).map(rounded),
+            stable_value: newest(comparison).map(rounded),
+            samples: newest(gate_samples).map(rounded),
             trigger: None,
             holds: false,
             gate: None,
@@ -255,11 +266,11 @@ impl Asking<'_> {
             return judged;
         }
         if self.gate_window().is_some() {
-            judged.gate = Some(gate::read(rule, self.seen.now, part("gate"), samples("gate")));
+            judged.gate = Some(gate::read(rule, self.input.now, gate_value, gate_samples));
         }
-        let answers = part("trigger").zip(samples("trigger"));
+        let results = trigger(QuerySeries::Value).zip(trigger(QuerySeries::Samples));
         if let (Some(when), Some(grid), Some((values, samples))) =
-            (&rule.rollback_when, self.grid(), answers)
+            (&rule.rollback_when, self.grid(), results)
         {
             let reading = trigger::read(when, rule.min_samples, grid, values, samples, before);
             if reading.verdict != Verdict::ProviderDown {
@@ -282,6 +293,6 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// The self-check of a revision has passed just now.
-pub(crate) fn passes(seen: &Observation<'_>, revision: &Revision) -> bool {
-    seen.revisions.get(revision).is_some_and(|facts| facts.self_check == SelfCheckFact::Passed)
+pub(crate) fn passes(input: &EngineInput<'_>, revision: &Revision) -> bool {
+    input.revisions.get(revision).is_some_and(|facts| facts.self_check == SelfCheckFact::Passed)
 }

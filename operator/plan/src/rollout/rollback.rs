@@ -35,10 +35,10 @@ impl Engine<'_> {
     pub(super) fn harm(&self, revision: &Revision) -> Option<Harm> {
         let judged = self.state.judged.as_ref().filter(|judged| judged.revision == *revision);
         if let Some(judged) = judged.and_then(super::verdict::Judged::broken) {
-            let rule = self.seen.policy.rules.iter().find(|rule| rule.name == judged.name);
+            let rule = self.input.policy.rules.iter().find(|rule| rule.name == judged.name);
             return Some(broken(judged, rule, self));
         }
-        let pod = self.seen.revisions.get(revision)?.broken.first()?;
+        let pod = self.input.revisions.get(revision)?.broken.first()?;
         Some(Harm { reason: format!("pod {} {}", pod.name, pod.why), rule: None })
     }
 
@@ -83,7 +83,7 @@ impl Engine<'_> {
         good: Option<&Revision>,
     ) -> BTreeMap<String, bool> {
         let flags = |revision: &Revision| {
-            self.seen.revisions.get(revision).map(|facts| facts.flags.clone())
+            self.input.revisions.get(revision).map(|facts| facts.flags.clone())
         };
         let (own, good) = (flags(revision).unwrap_or_default(), good.and_then(flags));
         // A flag that a revision does not know is off in it.
@@ -91,7 +91,7 @@ impl Engine<'_> {
             flags.get(name).copied().unwrap_or(false)
         };
         let safe = |name: &String| good.as_ref().is_some_and(|good| on(good, name));
-        let named = &self.seen.policy.rollback.flags;
+        let named = &self.input.policy.rollback.flags;
         let wanted: BTreeMap<String, bool> = match &good {
             _ if !named.is_empty() => named
                 .iter()
@@ -121,14 +121,14 @@ impl Engine<'_> {
             return false;
         };
         if self.canary_weight() > Weight::ZERO {
-            let all = scale::replicas(&self.state, self.seen);
+            let all = scale::replicas(&self.state, self.input);
             let stable = self
                 .state
                 .stable
                 .as_ref()
-                .map_or(0, |stable| scale::ready(self.seen, &stable.revision));
+                .map_or(0, |stable| scale::ready(self.input, &stable.revision));
             let waited_enough =
-                elapsed(self.now(), leave.since) >= self.seen.policy.progress_deadline;
+                elapsed(self.now(), leave.since) >= self.input.policy.progress_deadline;
             // Stable is made whole first: half its pods under all of the traffic is the next outage. Unless the canary
             // harms its callers, or stable does not get whole.
             let needed = if leave.harmful || waited_enough { 1 } else { all.max(1) };
@@ -146,7 +146,7 @@ impl Engine<'_> {
             (Some(_), RevisionResult::Replaced) => RevisionResult::Failed,
             (_, result) => result,
         };
-        let pods = scale::canary_pods(&canary, &self.state, self.seen);
+        let pods = scale::canary_pods(&canary, &self.state, self.input);
         self.record(&canary.revision, canary.attempt, result, reason.clone());
         self.state.judged = None;
         match result {
@@ -176,7 +176,7 @@ impl Engine<'_> {
 
     /// Ends what is kept of a rolled back revision.
     pub(super) fn forget_failed(&mut self) -> bool {
-        let (now, keep_for) = (self.now(), self.seen.policy.rollback.keep_for);
+        let (now, keep_for) = (self.now(), self.input.policy.rollback.keep_for);
         self.state.failed.take_if(|failed| elapsed(now, failed.since) >= keep_for).is_some()
     }
 }

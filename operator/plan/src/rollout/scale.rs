@@ -5,45 +5,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 
 use super::state::{Canary, EngineState};
-use super::{Observation, RevisionFacts};
+use super::{EngineInput, RevisionFacts};
 
 /// N: never below its value at the rollout's start.
-pub(crate) fn replicas(state: &EngineState, seen: &Observation<'_>) -> u32 {
-    state.canary.as_ref().map_or(seen.replicas, |canary| seen.replicas.max(canary.base_replicas))
+pub(crate) fn replicas(state: &EngineState, input: &EngineInput<'_>) -> u32 {
+    state.canary.as_ref().map_or(input.replicas, |canary| input.replicas.max(canary.base_replicas))
 }
 
 /// Canary pods that a weight needs.
-pub(crate) fn pods_for(weight: Weight, state: &EngineState, seen: &Observation<'_>) -> u32 {
-    let all = replicas(state, seen);
+pub(crate) fn pods_for(weight: Weight, state: &EngineState, input: &EngineInput<'_>) -> u32 {
+    let all = replicas(state, input);
     if weight == Weight::FULL {
         return all.max(1);
     }
     let share = (u64::from(all) * u64::from(weight.percent())).div_ceil(100);
-    u32::try_from(share).unwrap_or(u32::MAX).max(seen.policy.min_canary_replicas)
+    u32::try_from(share).unwrap_or(u32::MAX).max(input.policy.min_canary_replicas)
 }
 
 /// The weight that the canary's pods are made for: the one it is about to get.
-pub(crate) fn target(canary: &Canary, seen: &Observation<'_>) -> Weight {
+pub(crate) fn target(canary: &Canary, input: &EngineInput<'_>) -> Weight {
     match (&canary.step, canary.straight) {
         (_, Some(_)) => Weight::FULL,
         (Some(step), None) => canary.weight.max(step.traffic),
-        (None, None) => seen.policy.steps.first().map_or(Weight::FULL, |step| step.traffic),
+        (None, None) => input.policy.steps.first().map_or(Weight::FULL, |step| step.traffic),
     }
 }
 
 /// Pods that are needed before the canary's self-check. A first deployment is better served by one pod than by none.
-pub(crate) fn launch_pods(canary: &Canary, state: &EngineState, seen: &Observation<'_>) -> u32 {
-    if canary.straight.is_some() { 1 } else { pods_for(target(canary, seen), state, seen) }
+pub(crate) fn launch_pods(canary: &Canary, state: &EngineState, input: &EngineInput<'_>) -> u32 {
+    if canary.straight.is_some() { 1 } else { pods_for(target(canary, input), state, input) }
 }
 
 /// All pods that the canary's weight needs are Ready.
-pub(crate) fn available(state: &EngineState, canary: &Canary, seen: &Observation<'_>) -> bool {
-    ready(seen, &canary.revision) >= pods_for(canary.weight, state, seen)
+pub(crate) fn available(state: &EngineState, canary: &Canary, input: &EngineInput<'_>) -> bool {
+    ready(input, &canary.revision) >= pods_for(canary.weight, state, input)
 }
 
 /// Ready pods of a revision.
-pub(crate) fn ready(seen: &Observation<'_>, revision: &Revision) -> u32 {
-    seen.revisions.get(revision).map_or(0, |facts| facts.ready)
+pub(crate) fn ready(input: &EngineInput<'_>, revision: &Revision) -> u32 {
+    input.revisions.get(revision).map_or(0, |facts| facts.ready)
 }
 
 /// Revisions that have a role.
@@ -62,25 +62,27 @@ pub(crate) fn with_role(state: &EngineState) -> BTreeSet<&Revision> {
 /// Revisions without a role whose pods a router may still send to.
 pub(crate) fn leaving<'a>(
     state: &EngineState,
-    seen: &'a Observation<'_>,
+    input: &'a EngineInput<'_>,
 ) -> BTreeMap<&'a Revision, u32> {
     // Nothing has served yet: no session can be lost.
-    let obeyed = seen.routers.ready > 0
-        && seen.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
+    let obeyed = input.routers.ready > 0
+        && input.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
     if state.stable.is_none() || obeyed {
         return BTreeMap::new();
     }
     let roles = with_role(state);
-    let deployed = seen.revisions.iter().filter(|(revision, _)| !roles.contains(revision));
+    let deployed = input.revisions.iter().filter(|(revision, _)| !roles.contains(revision));
     deployed.filter_map(|(revision, facts)| facts.deployed.map(|pods| (revision, pods))).collect()
 }
 
 /// Revisions whose objects must exist, with replicas.
-pub(crate) fn live(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revision, u32> {
-    let all = replicas(state, seen);
+pub(crate) fn live(state: &EngineState, input: &EngineInput<'_>) -> BTreeMap<Revision, u32> {
+    let all = replicas(state, input);
     // Router first: a Deployment scaled down before the routers have the generation drops its sessions.
-    let mut live: BTreeMap<Revision, u32> =
-        leaving(state, seen).into_iter().map(|(revision, pods)| (revision.clone(), pods)).collect();
+    let mut live: BTreeMap<Revision, u32> = leaving(state, input)
+        .into_iter()
+        .map(|(revision, pods)| (revision.clone(), pods))
+        .collect();
     if let Some(failed) = &state.failed {
         live.insert(failed.revision.clone(), failed.replicas);
     }
@@ -88,7 +90,7 @@ pub(crate) fn live(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revi
         live.insert(previous.revision.clone(), all);
     }
     if let Some(canary) = &state.canary {
-        live.insert(canary.revision.clone(), canary_pods(canary, state, seen));
+        live.insert(canary.revision.clone(), canary_pods(canary, state, input));
     }
     if let Some(stable) = &state.stable {
         live.insert(stable.revision.clone(), all);
@@ -97,18 +99,18 @@ pub(crate) fn live(state: &EngineState, seen: &Observation<'_>) -> BTreeMap<Revi
 }
 
 /// Pods that the canary is to have.
-pub(crate) fn canary_pods(canary: &Canary, state: &EngineState, seen: &Observation<'_>) -> u32 {
-    pods_for(target(canary, seen).max(canary.weight), state, seen)
+pub(crate) fn canary_pods(canary: &Canary, state: &EngineState, input: &EngineInput<'_>) -> u32 {
+    pods_for(target(canary, input).max(canary.weight), state, input)
 }
 
 /// Role, weight and flags of every revision that has a role.
 pub(crate) fn dataplane(
     state: &EngineState,
-    seen: &Observation<'_>,
+    input: &EngineInput<'_>,
 ) -> BTreeMap<Revision, RevisionState> {
     let mut revisions = BTreeMap::new();
     let mut put = |revision: &Revision, role, weight| {
-        let flags = flags_in_force(state, seen, revision);
+        let flags = flags_in_force(state, input, revision);
         revisions.insert(revision.clone(), RevisionState { role, weight, flags });
     };
     let canary_weight = state.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight);
@@ -130,10 +132,10 @@ pub(crate) fn dataplane(
 /// Flags as the spec of the revision has them, but for those that a rollback set back.
 fn flags_in_force(
     state: &EngineState,
-    seen: &Observation<'_>,
+    input: &EngineInput<'_>,
     revision: &Revision,
 ) -> BTreeMap<String, bool> {
-    let mut flags = seen
+    let mut flags = input
         .revisions
         .get(revision)
         .map(|facts: &RevisionFacts| facts.flags.clone())

@@ -51,9 +51,9 @@ impl Engine<'_> {
         let Some(canary) = &self.state.canary else { return false };
         let Some(step) = &canary.step else { return false };
         let (number, traffic) = (step.number, step.traffic);
-        let ready = scale::ready(self.seen, &canary.revision);
+        let ready = scale::ready(self.input, &canary.revision);
         let first = self.state.stable.is_none();
-        let needed = if first { 1 } else { scale::pods_for(traffic, &self.state, self.seen) };
+        let needed = if first { 1 } else { scale::pods_for(traffic, &self.state, self.input) };
         if ready < needed {
             return self.await_pods();
         }
@@ -85,13 +85,13 @@ impl Engine<'_> {
 
     /// Why the rollout stands still, if a person or the spec stopped it.
     pub(super) fn paused(&self) -> Option<String> {
-        let by_spec = self.seen.policy.paused.then(|| "spec.rollout.paused is true".to_owned());
+        let by_spec = self.input.policy.paused.then(|| "spec.rollout.paused is true".to_owned());
         by_spec.or_else(|| self.state.canary.as_ref()?.paused.clone())
     }
 
     /// A step begins when every Ready router obeys its weight.
     fn begin_bake(&mut self) -> bool {
-        let routers = self.seen.routers;
+        let routers = self.input.routers;
         if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < self.state.generation)
         {
             return false;
@@ -106,9 +106,9 @@ impl Engine<'_> {
 
     fn bake(&mut self) -> bool {
         let Some((canary, step)) = self.at_step() else { return false };
-        let missing = scale::pods_for(canary.weight, &self.state, self.seen)
-            .saturating_sub(scale::ready(self.seen, &canary.revision));
-        let facts = self.seen.revisions.get(&canary.revision);
+        let missing = scale::pods_for(canary.weight, &self.state, self.input)
+            .saturating_sub(scale::ready(self.input, &canary.revision));
+        let facts = self.input.revisions.get(&canary.revision);
         if missing > 0 {
             let homeless = facts.is_some_and(|facts| facts.unschedulable > 0);
             return homeless
@@ -121,7 +121,7 @@ impl Engine<'_> {
         match self.standing(canary, step) {
             Standing::Baking => {
                 // Verdicts of a stale judgment end nothing: the next one is due now.
-                !questions::due(&self.state, self.seen) && self.release_all()
+                !questions::due(&self.state, self.input) && self.release_all()
             }
             Standing::ProviderDown(message) => self.hold(HoldReason::ProviderDown, message),
             Standing::NoData(message) => self.hold(HoldReason::NoData, message),
@@ -174,21 +174,21 @@ impl Engine<'_> {
 
     /// How long a step waits for samples.
     fn longest_bake(&self, step: &StepState) -> Duration {
-        self.seen.policy.max_bake.unwrap_or(step.required().saturating_mul(3)).max(step.required())
+        self.input.policy.max_bake.unwrap_or(step.required().saturating_mul(3)).max(step.required())
     }
 
     fn standing(&self, canary: &Canary, step: &StepState) -> Standing {
         if step.required().is_zero() {
             return Standing::Passed;
         }
-        if self.seen.policy.prometheus.is_none() {
+        if self.input.policy.prometheus.is_none() {
             return Standing::ProviderDown(
                 "the operator has no Prometheus any more, so no bake can be observed".into(),
             );
         }
         let judged = self.state.judged.as_ref().filter(|judged| judged.revision == canary.revision);
         // Older than the interval: an operator that was away must look before it goes on.
-        let Some(judged) = judged.filter(|_| !questions::due(&self.state, self.seen)) else {
+        let Some(judged) = judged.filter(|_| !questions::due(&self.state, self.input)) else {
             return Standing::Baking;
         };
         let rules = || {
@@ -226,7 +226,7 @@ impl Engine<'_> {
     }
 
     fn unmet(&self, judged: &JudgedRule, step: &StepState) -> String {
-        let rule = self.seen.policy.rules.iter().find(|rule| rule.name == judged.name);
+        let rule = self.input.policy.rules.iter().find(|rule| rule.name == judged.name);
         let bound = rule
             .and_then(|rule| rule.promote_when)
             .map_or_else(String::new, |bound| format!(", not {bound}"));
@@ -235,7 +235,7 @@ impl Engine<'_> {
     }
 
     fn gate_not_met(&mut self, message: String) -> bool {
-        let limit = self.seen.policy.gate_timeout;
+        let limit = self.input.policy.gate_timeout;
         let Some((_, step)) = self.at_step() else { return false };
         let observed = millis(step.observed());
         match step.unmet_from_ms {
@@ -272,7 +272,7 @@ impl Engine<'_> {
             return false;
         }
         let why = format!("{message} after {} at step {}", plain(limit), step.number);
-        match self.seen.policy.on_too_few {
+        match self.input.policy.on_too_few {
             OnTooFew::Pause => {
                 self.change_canary(|canary| {
                     canary.paused = Some(format!("{why} (onTooFew: Pause)"))
@@ -284,7 +284,7 @@ impl Engine<'_> {
                 );
                 true
             }
-            OnTooFew::Proceed if passes(self.seen, &canary.revision) => {
+            OnTooFew::Proceed if passes(self.input, &canary.revision) => {
                 self.tell(
                     false,
                     "StepPassedUnjudged",

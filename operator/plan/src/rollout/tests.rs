@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+mod engine_json;
 mod hands_on;
 mod invariants;
 mod lifecycle;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::policy::{Breach, Trigger};
 use super::state::elapsed;
 use super::verdict::{JudgedRule, Points, Verdict, points, whole};
-use crate::snapshot::Answer;
+use crate::probes::QueryResult;
 
 /// What one trigger's points say.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +45,8 @@ pub(crate) fn read(
     trigger: &Trigger,
     min_samples: u32,
     grid: Grid,
-    values: &Answer,
-    samples: &Answer,
+    values: &QueryResult,
+    samples: &QueryResult,
     before: Option<&JudgedRule>,
 ) -> Reading {
     let carried = before.and_then(|rule| rule.open);
@@ -125,8 +125,8 @@ fn latest(line: &[(Timestamp, Point)], grid: Grid) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probes::Series;
     use crate::rollout::tests::at;
-    use crate::snapshot::Series;
 
     /// Asked every 10 s from 0 to 120; samples 100 unless said otherwise; `None` is a gap.
     fn read_values(values: &[(i64, Option<f64>)], lasting: u64) -> Reading {
@@ -143,7 +143,7 @@ mod tests {
         lasting: u64,
         before: Option<&JudgedRule>,
     ) -> Reading {
-        let one = |points| Answer::Series(vec![Series { labels: BTreeMap::new(), points }]);
+        let one = |points| QueryResult::Series(vec![Series { labels: BTreeMap::new(), points }]);
         let trigger = Trigger { breach: Breach::Above(0.1), lasting: Duration::from_secs(lasting) };
         let grid = Grid { start: at(0), end: at(120), step: Duration::from_secs(10) };
         read(&trigger, 20, grid, &one(values), &one(samples), before)
@@ -222,8 +222,9 @@ mod tests {
         let trigger = Trigger { breach: Breach::Above(0.1), lasting: Duration::from_mins(1) };
         let grid = Grid { start: at(0), end: at(120), step: Duration::from_secs(10) };
         let series = || Series { labels: BTreeMap::new(), points: vec![(at(120), 0.5)] };
-        let (two, one) = (Answer::Series(vec![series(), series()]), Answer::Series(vec![series()]));
-        let down = Answer::Down("connection refused".into());
+        let (two, one) =
+            (QueryResult::Series(vec![series(), series()]), QueryResult::Series(vec![series()]));
+        let down = QueryResult::Failed("connection refused".into());
         assert_eq!(read(&trigger, 0, grid, &two, &one, None).verdict, Verdict::NoData);
         assert_eq!(read(&trigger, 0, grid, &down, &one, None).verdict, Verdict::ProviderDown);
         assert_eq!(read(&trigger, 0, grid, &one, &down, None).verdict, Verdict::ProviderDown);

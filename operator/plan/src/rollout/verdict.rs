@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::Revision;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::Answer;
+use crate::probes::QueryResult;
 
 /// What follows from one rule at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,10 +102,10 @@ pub(crate) enum Points<'a> {
 }
 
 /// Reads an answer that should be one series.
-pub(crate) fn points(answer: &Answer) -> Points<'_> {
+pub(crate) fn points(answer: &QueryResult) -> Points<'_> {
     match answer {
-        Answer::Down(_) => Points::Down,
-        Answer::Series(series) => match series.as_slice() {
+        QueryResult::Failed(_) => Points::Down,
+        QueryResult::Series(series) => match series.as_slice() {
             [] => Points::Missing,
             [one] => Points::Of(&one.points),
             [_, _, ..] => Points::Ambiguous,
@@ -114,7 +114,7 @@ pub(crate) fn points(answer: &Answer) -> Points<'_> {
 }
 
 /// The newest number of an answer that should be one series; NaN is `None`.
-pub(crate) fn newest(answer: Option<&Answer>) -> Option<f64> {
+pub(crate) fn newest(answer: Option<&QueryResult>) -> Option<f64> {
     match points(answer?) {
         Points::Of(points) => {
             points.last().map(|(_, value)| *value).filter(|value| value.is_finite())

@@ -4,21 +4,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mcphub_crds::status::{Phase, ServerStatus};
 use mcphub_hub_wire::dataplane::Weight;
 
-use super::{Draft, LONGEST};
+use super::{LONGEST, StatusDraft};
+use crate::input::PlanInput;
 use crate::plan::Rejection;
+use crate::rollout::Outcome;
 use crate::rollout::report::Report;
-use crate::rollout::{Observation, Outcome};
-use crate::scene::Scene;
 
 /// One condition, before it has times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(super) struct ConditionDraft {
     status: &'static str,
     reason: String,
     message: String,
 }
 
-impl Claim {
+impl ConditionDraft {
     pub(super) fn yes(reason: &str, message: impl Into<String>) -> Self {
         Self { status: "True", reason: reason.into(), message: message.into() }
     }
@@ -38,61 +38,66 @@ impl Claim {
 
 /// What the conditions are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claims {
-    pub(super) accepted: Claim,
-    pub(super) available: Claim,
-    pub(super) rolled_back: Claim,
-    pub(super) servers: Claim,
+pub(super) struct ConditionDrafts {
+    pub(super) accepted: ConditionDraft,
+    pub(super) available: ConditionDraft,
+    pub(super) rolled_back: ConditionDraft,
+    pub(super) servers: ConditionDraft,
     pub(super) phase: Phase,
     pub(super) reason: String,
     pub(super) message: String,
 }
 
-pub(super) fn accepted(scene: &Scene<'_>) -> Claim {
-    match &scene.accepted {
-        Ok(_) => Claim::yes("Accepted", "the spec can be done"),
+pub(super) fn accepted(input: &PlanInput<'_>) -> ConditionDraft {
+    match &input.accepted {
+        Ok(_) => ConditionDraft::yes("Accepted", "the spec can be done"),
         Err(problems) => {
             let reason = problems.first().map_or("InvalidSpec", |problem| problem.reason.as_str());
             let messages: Vec<_> =
                 problems.iter().map(|problem| problem.message.as_str()).collect();
-            Claim::no(reason, messages.join("; "))
+            ConditionDraft::no(reason, messages.join("; "))
         }
     }
 }
 
-pub(super) fn available(seen: &Observation<'_>, outcome: &Outcome) -> Claim {
+pub(super) fn available(input: &PlanInput<'_>, outcome: &Outcome) -> ConditionDraft {
     let serving =
         outcome.dataplane.revisions.iter().filter(|(_, state)| state.weight > Weight::ZERO);
     let ready: u32 =
-        serving.filter_map(|(revision, _)| Some(seen.revisions.get(revision)?.ready)).sum();
-    match (ready, seen.routers.ready) {
-        (0, _) => Claim::no(
+        serving.filter_map(|(revision, _)| Some(input.facts.get(revision)?.ready)).sum();
+    match (ready, input.routers.ready) {
+        (0, _) => ConditionDraft::no(
             "NoReadyPod",
             "no pod that has traffic is Ready; look at the hub pods' events",
         ),
-        (_, 0) => Claim::no("NoReadyRouter", "no router is Ready; look at the router pods' events"),
-        (pods, routers) => {
-            Claim::yes("Serving", format!("{pods} hub pods and {routers} routers are Ready"))
-        }
+        (_, 0) => ConditionDraft::no(
+            "NoReadyRouter",
+            "no router is Ready; look at the router pods' events",
+        ),
+        (pods, routers) => ConditionDraft::yes(
+            "Serving",
+            format!("{pods} hub pods and {routers} routers are Ready"),
+        ),
     }
 }
 
-pub(super) fn rolled_back(report: &Report) -> Claim {
+pub(super) fn rolled_back(report: &Report) -> ConditionDraft {
     match &report.rollback {
-        Some(cause) => {
-            Claim::yes("RolledBack", format!("revision {}: {}", cause.revision, cause.reason))
-        }
-        None => Claim::no("NotRolledBack", "no rollback since the spec changed last"),
+        Some(cause) => ConditionDraft::yes(
+            "RolledBack",
+            format!("revision {}: {}", cause.revision, cause.reason),
+        ),
+        None => ConditionDraft::no("NotRolledBack", "no rollback since the spec changed last"),
     }
 }
 
-pub(super) fn servers(servers: &[ServerStatus]) -> Claim {
+pub(super) fn servers(servers: &[ServerStatus]) -> ConditionDraft {
     let down: Vec<_> =
         servers.iter().filter(|server| !server.ready).map(|server| server.name.as_str()).collect();
     match (servers.len(), down.len()) {
-        (0, _) => Claim::unknown("NotAsked", "no hub pod has answered yet"),
-        (all, 0) => Claim::yes("AllConnected", format!("all {all} servers are connected")),
-        (all, some) => Claim::no(
+        (0, _) => ConditionDraft::unknown("NotAsked", "no hub pod has answered yet"),
+        (all, 0) => ConditionDraft::yes("AllConnected", format!("all {all} servers are connected")),
+        (all, some) => ConditionDraft::no(
             "NotConnected",
             format!(
                 "{some} of {all} servers are not connected: {}; see status.servers",
@@ -117,14 +122,16 @@ fn standing(phase: Phase) -> [bool; 3] {
 
 /// All conditions with their times.
 pub(super) fn all(
-    claims: &Claims,
+    conditions: &ConditionDrafts,
     refusal: Option<&Rejection>,
     whole: bool,
-    draft: &Draft,
+    draft: &StatusDraft,
 ) -> Vec<Condition> {
-    let (reason, message) = match claims.phase {
-        Phase::NotAccepted => (claims.accepted.reason.clone(), claims.accepted.message.clone()),
-        _ => (claims.reason.clone(), claims.message.clone()),
+    let (reason, message) = match conditions.phase {
+        Phase::NotAccepted => {
+            (conditions.accepted.reason.clone(), conditions.accepted.message.clone())
+        }
+        _ => (conditions.reason.clone(), conditions.message.clone()),
     };
     let [ready, reconciling, stalled] = match refusal {
         Some(rejection) => {
@@ -133,31 +140,34 @@ pub(super) fn all(
                 "the API server refuses {} \"{}\": {}; mend what it names, the operator tries again",
                 object.kind, object.name, rejection.message
             );
-            let claim = |holds| Claim::of(holds, "WriteRefused", &message);
+            let claim = |holds| ConditionDraft::of(holds, "WriteRefused", &message);
             [claim(false), claim(false), claim(true)]
         }
         None if !whole => {
-            let claim = |holds| Claim::of(holds, "Applying", "not all objects are written yet");
+            let claim =
+                |holds| ConditionDraft::of(holds, "Applying", "not all objects are written yet");
             [claim(false), claim(true), claim(false)]
         }
-        None => standing(claims.phase).map(|holds| Claim::of(holds, &reason, &message)),
+        None => {
+            standing(conditions.phase).map(|holds| ConditionDraft::of(holds, &reason, &message))
+        }
     };
     [
         ("Ready", ready),
         ("Reconciling", reconciling),
         ("Stalled", stalled),
-        ("Accepted", claims.accepted.clone()),
-        ("Available", claims.available.clone()),
-        ("RolledBack", claims.rolled_back.clone()),
-        ("ServersReady", claims.servers.clone()),
+        ("Accepted", conditions.accepted.clone()),
+        ("Available", conditions.available.clone()),
+        ("RolledBack", conditions.rolled_back.clone()),
+        ("ServersReady", conditions.servers.clone()),
     ]
     .into_iter()
     .map(|(kind, claim)| condition(kind, claim, draft))
     .collect()
 }
 
-fn condition(kind: &str, claim: Claim, draft: &Draft) -> Condition {
-    let Claim { status, reason, message } = claim;
+fn condition(kind: &str, claim: ConditionDraft, draft: &StatusDraft) -> Condition {
+    let ConditionDraft { status, reason, message } = claim;
     let old = draft.old.conditions.iter().find(|old| old.type_ == kind && old.status == status);
     Condition {
         type_: kind.into(),

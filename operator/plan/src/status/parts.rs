@@ -12,27 +12,27 @@ use mcphub_hub_wire::dataplane::Revision;
 
 use crate::accept::ValidLive;
 use crate::compile;
-use crate::facts;
-use crate::rollout::report::Report;
-use crate::rollout::{self, Observation, Outcome};
-use crate::scene::Scene;
 
-fn image(seen: &Observation<'_>, revision: &Revision) -> String {
-    seen.revisions.get(revision).map(|facts| facts.image.clone()).unwrap_or_default()
+use crate::input::{PlanInput, pod_facts};
+use crate::rollout::report::Report;
+use crate::rollout::{self, Outcome};
+
+fn image(input: &PlanInput<'_>, revision: &Revision) -> String {
+    input.facts.get(revision).map(|facts| facts.image.clone()).unwrap_or_default()
 }
 
-pub(super) fn stable(report: &Report, seen: &Observation<'_>) -> Option<StableStatus> {
+pub(super) fn stable(report: &Report, input: &PlanInput<'_>) -> Option<StableStatus> {
     report.stable.as_ref().map(|stable| StableStatus {
         revision: stable.revision.to_string(),
-        image: image(seen, &stable.revision),
+        image: image(input, &stable.revision),
         since: Time(stable.since),
     })
 }
 
-pub(super) fn canary(report: &Report, seen: &Observation<'_>) -> Option<CanaryStatus> {
+pub(super) fn canary(report: &Report, input: &PlanInput<'_>) -> Option<CanaryStatus> {
     report.canary.as_ref().map(|canary| CanaryStatus {
         revision: canary.revision.to_string(),
-        image: image(seen, &canary.revision),
+        image: image(input, &canary.revision),
         attempt: canary.attempt,
         step: canary.step,
         weight: canary.weight.percent(),
@@ -73,17 +73,13 @@ fn whole(value: f64) -> u64 {
 }
 
 /// Flags of the revision that the spec asks for while it lives, else of the stable one.
-pub(super) fn flags(
-    scene: &Scene<'_>,
-    outcome: &Outcome,
-    seen: &Observation<'_>,
-) -> Vec<FlagStatus> {
+pub(super) fn flags(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<FlagStatus> {
     let live = &outcome.dataplane.revisions;
-    let desired = scene.desired.as_ref().filter(|revision| live.contains_key(*revision));
+    let desired = input.desired.as_ref().filter(|revision| live.contains_key(*revision));
     let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
     let Some(revision) = desired.or(stable) else { return Vec::new() };
     let effective = live.get(revision).map(|state| &state.flags);
-    let facts = seen.revisions.get(revision).map(|facts| &facts.flags);
+    let facts = input.facts.get(revision).map(|facts| &facts.flags);
     let rolled_back = outcome.report.flags_rolled_back.get(revision);
     let flag = |(name, spec): (String, bool)| FlagStatus {
         effective: effective
@@ -95,18 +91,18 @@ pub(super) fn flags(
         spec,
         name,
     };
-    compile::flags(&scene.snapshot.hub.spec).into_iter().map(flag).collect()
+    compile::flags(&input.snapshot.hub.spec).into_iter().map(flag).collect()
 }
 
 /// Servers as a hub pod sees them: one of stable's, else one of the canary's; as they were where none was asked.
 pub(super) fn servers(
-    scene: &Scene<'_>,
+    input: &PlanInput<'_>,
     outcome: &Outcome,
     old: &McpHubStatus,
 ) -> Vec<ServerStatus> {
     let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
     let canary = outcome.state.canary.as_ref().map(|canary| &canary.revision);
-    let asked = stable.into_iter().chain(canary).find_map(|revision| answer(scene, revision));
+    let asked = stable.into_iter().chain(canary).find_map(|revision| self_check(input, revision));
     let Some(check) = asked else { return old.servers.clone() };
     let server = |server: &mcphub_hub_wire::admin::ServerState| ServerStatus {
         name: server.name.clone(),
@@ -118,27 +114,31 @@ pub(super) fn servers(
     check.servers.iter().map(server).collect()
 }
 
-fn answer<'a>(scene: &'a Scene<'_>, revision: &Revision) -> Option<&'a SelfCheck> {
-    let answers = &scene.snapshot.answers.self_checks;
-    facts::ready_pods(&scene.snapshot.children, revision)
-        .find_map(|pod| answers.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
+fn self_check<'a>(input: &'a PlanInput<'_>, revision: &Revision) -> Option<&'a SelfCheck> {
+    let results = &input.results.self_checks;
+    pod_facts::ready_pods(&input.snapshot.children, revision)
+        .find_map(|pod| results.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
 }
 
 /// What became of the last revisions, newest first.
-pub(super) fn history(scene: &Scene<'_>, live: &ValidLive, outcome: &Outcome) -> Vec<HistoryEntry> {
-    let entry = |(revision, kept): (&Revision, &crate::record::Kept)| {
-        let attempt = outcome.state.records.get(revision).or(kept.attempt.as_ref())?;
+pub(super) fn history(
+    input: &PlanInput<'_>,
+    live: &ValidLive,
+    outcome: &Outcome,
+) -> Vec<HistoryEntry> {
+    let entry = |(revision, stored): (&Revision, &crate::record::StoredRevision)| {
+        let attempt = outcome.state.records.get(revision).or(stored.attempt.as_ref())?;
         Some(HistoryEntry {
             revision: revision.to_string(),
             attempt: Some(attempt.attempt),
-            image: kept.recorded.as_ref()?.image.clone(),
+            image: stored.record.as_ref()?.image.clone(),
             result: result(attempt.result?),
             reason: Some(attempt.reason.chars().take(1024).collect::<String>())
                 .filter(|reason| !reason.is_empty()),
             at: Time(attempt.at),
         })
     };
-    let mut entries: Vec<_> = scene.kept.iter().filter_map(entry).collect();
+    let mut entries: Vec<_> = input.revisions().filter_map(entry).collect();
     entries.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.revision.cmp(&b.revision)));
     entries.truncate(usize::try_from(live.policy.history_limit).unwrap_or(usize::MAX));
     entries

@@ -12,7 +12,9 @@ use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::drift;
 use mcphub_operator_plan::plan::{Acknowledged, Child, Object, Plan, Prepared, Write};
-use mcphub_operator_plan::snapshot::{Answers, Children, Operator, Questions, Snapshot};
+use mcphub_operator_plan::probes::{ProbeResults, Probes};
+use mcphub_operator_plan::snapshot::{Children, Operator, Snapshot};
+use mcphub_operator_plan::{PlanInput, check, plan, status};
 use serde_json::{Value, json};
 
 pub const UID: &str = "0d9f6a52-0000-4000-8000-000000000001";
@@ -59,6 +61,8 @@ pub fn operator() -> Operator {
 #[derive(Clone)]
 pub struct World {
     pub snapshot: Snapshot,
+    /// The results of the last probes.
+    pub results: ProbeResults,
     /// Whether self-checks pass.
     pub healthy: bool,
     versions: u64,
@@ -72,9 +76,8 @@ impl World {
             operator: operator(),
             children: Children::default(),
             config_maps: BTreeMap::new(),
-            answers: Answers::default(),
         };
-        Self { snapshot, healthy: true, versions: 0 }
+        Self { snapshot, results: ProbeResults::default(), healthy: true, versions: 0 }
     }
 
     /// One that has come to rest.
@@ -93,20 +96,19 @@ impl World {
         self.snapshot.now += SignedDuration::from_secs(seconds);
     }
 
-    /// Asks what the planner wants to know, and answers it.
-    pub fn ask(&mut self) -> Questions {
-        self.snapshot.answers = Answers {
-            taken: std::mem::take(&mut self.snapshot.answers.taken),
-            ..Answers::default()
-        };
-        let questions = mcphub_operator_plan::questions(&self.snapshot);
+    /// Asks what the planner must know. A name that was taken before is still taken.
+    pub fn ask(&mut self) -> Probes {
+        let probes = PlanInput::read(&self.snapshot).probes();
         let generation = self.dataplane().map_or(0, |dataplane| dataplane.generation);
         let check = |pod: &String| (pod.clone(), Ok(self.self_check()));
-        let checks = questions.self_checks.keys().map(check).collect();
-        self.snapshot.answers.self_checks = checks;
-        self.snapshot.answers.generations =
-            questions.generations.keys().map(|pod| (pod.clone(), Ok(generation))).collect();
-        questions
+        let generations = probes.router_generations.keys();
+        self.results = ProbeResults {
+            taken: self.results.taken.clone(),
+            self_checks: probes.self_checks.keys().map(check).collect(),
+            router_generations: generations.map(|pod| (pod.clone(), Ok(generation))).collect(),
+            ..ProbeResults::default()
+        };
+        probes
     }
 
     fn self_check(&self) -> SelfCheck {
@@ -122,10 +124,25 @@ impl World {
 
     /// Asks, plans, and checks the plan.
     pub fn plan(&mut self) -> Plan {
-        self.ask();
-        let plan = mcphub_operator_plan::plan(&self.snapshot);
-        plan.check(&self.snapshot).expect("a plan without flaws");
+        let probes = self.ask();
+        let plan = self.plan_with_results();
+        check(&plan, &self.snapshot, &self.results).expect("a plan without violations");
+        self.assert_names_were_probed(&probes, &plan);
         plan
+    }
+
+    /// Plans with the results at hand.
+    pub fn plan_with_results(&self) -> Plan {
+        plan(PlanInput::read(&self.snapshot), &self.results)
+    }
+
+    // An object whose name nobody looked up could be somebody else's, and the apply would overwrite it.
+    fn assert_names_were_probed(&self, probes: &Probes, plan: &Plan) {
+        let names = plan.objects.iter().map(|object| object.child.object_name());
+        let new =
+            names.filter(|name| name.kind != "Secret" && !self.snapshot.children.contains(name));
+        let unprobed: Vec<_> = new.filter(|name| !probes.names.contains(name)).collect();
+        assert!(unprobed.is_empty(), "created without a look at who has the name: {unprobed:?}");
     }
 
     /// Carries out the plan's first `writes` writes and deletes, as an operator that is killed then does.
@@ -152,7 +169,7 @@ impl World {
 
     pub fn apply(&mut self, plan: &Plan) -> McpHubStatus {
         let acknowledged = self.apply_some(plan, usize::MAX);
-        let status = plan.status(&acknowledged);
+        let status = status(&plan.status, &acknowledged);
         self.snapshot.hub.status = Some(status.clone());
         status
     }
@@ -271,6 +288,15 @@ impl World {
                 .get("dataplane.json")?,
         )
         .ok()
+    }
+
+    /// Edits `engine.json`.
+    pub fn edit_engine(&mut self, change: impl FnOnce(&mut Value)) {
+        let runtime = self.snapshot.children.config_maps.get_mut("team-runtime").expect("made");
+        let data = runtime.data.get_or_insert_default();
+        let mut engine = serde_json::from_str(&data["engine.json"]).expect("json");
+        change(&mut engine);
+        data.insert("engine.json".into(), engine.to_string());
     }
 
     /// The only revision that has weight.

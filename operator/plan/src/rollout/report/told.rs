@@ -18,7 +18,7 @@ impl Engine<'_> {
     pub(in crate::rollout) fn report(&self) -> Report {
         let (phase, reason, message) = self.told();
         let state = &self.state;
-        let keep_for = self.seen.policy.rollback.keep_for;
+        let keep_for = self.input.policy.rollback.keep_for;
         let judged = state.judged.iter().flat_map(|judged| &judged.rules);
         let stable = state.stable.as_ref();
         Report {
@@ -52,7 +52,7 @@ impl Engine<'_> {
             revision: canary.revision.clone(),
             attempt: canary.attempt,
             step: step.map_or(0, |step| step.number),
-            steps: u32::try_from(self.seen.policy.steps.len()).unwrap_or(u32::MAX),
+            steps: u32::try_from(self.input.policy.steps.len()).unwrap_or(u32::MAX),
             weight: canary.weight,
             bake_observed: step.map_or(Duration::ZERO, |step| step.observed().min(step.required())),
             bake_required: step.map_or(Duration::ZERO, crate::rollout::state::StepState::required),
@@ -93,7 +93,7 @@ impl Engine<'_> {
             let then = format!(
                 "set the annotation mcphub.dev/intent to resume/{name}, promote/{name} or abort/{name}"
             );
-            let then = if self.seen.policy.paused {
+            let then = if self.input.policy.paused {
                 "set spec.rollout.paused to false to go on".into()
             } else {
                 then
@@ -155,7 +155,7 @@ impl Engine<'_> {
     }
 
     fn at_rest(&self) -> Told {
-        let unwatched = if self.seen.policy.prometheus.is_none() {
+        let unwatched = if self.input.policy.prometheus.is_none() {
             "; the operator has no Prometheus, so changes go to 100 % watched by Kubernetes alone"
         } else {
             ""

@@ -234,11 +234,11 @@ impl History {
             self.world.facts = older;
         }
         self.stale = false;
-        let answers = self.world.answers();
+        let results = self.world.results();
         let (before, state) = (self.world.dataplane.clone(), self.world.state.clone());
-        let outcome = self.world.decide(&answers);
+        let outcome = self.world.decide(&results);
         self.since_weight = self.since_weight.min(self.world.now);
-        self.world.assert_planned_again_changes_nothing(&answers, &outcome);
+        self.world.assert_planned_again_changes_nothing(&results, &outcome);
         self.check(before.as_ref(), state.as_ref(), &outcome);
         self.older = Some(current);
         if self.crash {

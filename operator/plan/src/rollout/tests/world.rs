@@ -1,4 +1,4 @@
-//! A cluster as the engine sees it: pods that come up, routers that obey, a Prometheus that answers what was
+//! A cluster as the engine sees it: pods that come up, routers that obey, a Prometheus that answers with what was
 //! really there. Nothing in it knows the engine's rules.
 
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 
 use super::at;
+use crate::probes::{Query, QueryKey, QueryPurpose, QueryResult, QuerySeries, Series, Span};
 use crate::rollout::intent::Intent;
 use crate::rollout::policy::Policy;
 use crate::rollout::state::{EngineState, after, elapsed};
 use crate::rollout::{
-    BrokenPod, Desired, Observation, Outcome, RevisionFacts, RouterFacts, SelfCheckFact, advance,
-    queries, wants,
+    BrokenPod, EngineInput, Outcome, RevisionFacts, RouterFacts, SelfCheckFact, advance,
+    candidates, probes,
 };
-use crate::snapshot::{Answer, Query, Series, Span};
 
 /// Seconds from `.0` to `.1`, the end not included.
 pub(super) type Stretch = (i64, i64);
@@ -79,9 +79,9 @@ impl World {
 
     /// One look of the operator, and its writes.
     pub(super) fn look(&mut self) -> Outcome {
-        let answers = self.answers();
-        let outcome = self.decide(&answers);
-        self.assert_planned_again_changes_nothing(&answers, &outcome);
+        let results = self.results();
+        let outcome = self.decide(&results);
+        self.assert_planned_again_changes_nothing(&results, &outcome);
         self.apply(&outcome);
         outcome
     }
@@ -89,13 +89,13 @@ impl World {
     /// Invariant 5. A plan that changes at every look writes for ever, and every write wakes the next look.
     pub(super) fn assert_planned_again_changes_nothing(
         &self,
-        answers: &BTreeMap<String, Answer>,
+        results: &BTreeMap<QueryKey, QueryResult>,
         outcome: &Outcome,
     ) {
         let state = remembered(&outcome.state);
         let again = advance(
             Some(&state),
-            &Observation { dataplane: Some(&outcome.dataplane), ..self.seen(answers) },
+            &EngineInput { dataplane: Some(&outcome.dataplane), ..self.engine_input(results) },
         );
         assert_eq!(again.events, Vec::new());
         assert_eq!(
@@ -106,22 +106,39 @@ impl World {
     }
 
     /// What the engine says of what is seen now, without any write.
-    pub(super) fn decide(&self, answers: &BTreeMap<String, Answer>) -> Outcome {
-        let seen = self.seen(answers);
-        advance(self.state.as_ref(), &seen)
+    pub(super) fn decide(&self, results: &BTreeMap<QueryKey, QueryResult>) -> Outcome {
+        let input = self.engine_input(results);
+        let outcome = advance(self.state.as_ref(), &input);
+        self.assert_every_revision_is_a_candidate(&outcome);
+        outcome
+    }
+
+    // An object whose name nobody looked up could be somebody else's, and the apply would overwrite it.
+    fn assert_every_revision_is_a_candidate(&self, outcome: &Outcome) {
+        let none = BTreeMap::new();
+        let before = EngineInput {
+            routers: RouterFacts { obeyed: None, ..self.engine_input(&none).routers },
+            ..self.engine_input(&none)
+        };
+        let candidates = candidates(self.state.as_ref(), &before);
+        let live: Vec<_> = outcome.live.keys().collect();
+        assert!(
+            live.iter().all(|revision| candidates.contains(revision)),
+            "{live:?} {candidates:?}"
+        );
     }
 
     /// Answers to what the engine asks now; the self-check and the routers answer through `facts`.
-    pub(super) fn answers(&mut self) -> BTreeMap<String, Answer> {
+    pub(super) fn results(&mut self) -> BTreeMap<QueryKey, QueryResult> {
         let none = BTreeMap::new();
         let nothing = EngineState::default();
-        let (queries, wants) = {
-            let seen = self.seen(&none);
+        let probes = {
+            let input = self.engine_input(&none);
             let state = self.state.as_ref().unwrap_or(&nothing);
-            (queries(state, &seen), wants(state, &seen))
+            probes(state, &input)
         };
         for (revision, facts) in &mut self.facts {
-            let asked = wants.self_checks.contains(revision) && facts.ready > 0;
+            let asked = probes.self_checks.contains(revision) && facts.ready > 0;
             let fails = self.truths.get(revision).is_some_and(|truth| truth.self_check_fails);
             facts.self_check = match (asked, fails) {
                 (false, _) => SelfCheckFact::Unknown,
@@ -129,28 +146,31 @@ impl World {
                 (true, false) => SelfCheckFact::Passed,
             };
         }
-        queries.iter().map(|query| (query.id.clone(), self.answer(query))).collect()
+        probes.queries.iter().map(|query| (query.key.clone(), self.answer(query))).collect()
     }
 
-    pub(super) fn seen<'a>(&'a self, answers: &'a BTreeMap<String, Answer>) -> Observation<'a> {
+    pub(super) fn engine_input<'a>(
+        &'a self,
+        results: &'a BTreeMap<QueryKey, QueryResult>,
+    ) -> EngineInput<'a> {
         let generation = self.dataplane.as_ref().map_or(0, |dataplane| dataplane.generation);
         let obeyed = self.routers_stuck_at.map_or(generation, |stuck| stuck.min(generation));
-        Observation {
+        EngineInput {
             now: self.now,
             term: 1,
             dataplane: self.dataplane.as_ref(),
             namespace: "ai",
             hub: "team",
             policy: &self.policy,
-            desired: self.spec.clone().map(|revision| Desired { revision }),
+            desired: self.spec.as_ref(),
             replicas: self.replicas,
             intent: self.intent.clone().map(Ok),
-            revisions: self.facts.clone(),
+            revisions: &self.facts,
             routers: RouterFacts {
                 ready: self.routers,
                 obeyed: (self.routers > 0).then_some(obeyed),
             },
-            answers,
+            results,
         }
     }
 
@@ -184,7 +204,7 @@ impl World {
         }
         for (revision, facts) in &mut self.facts {
             facts.deployed = outcome.live.get(revision).copied();
-            facts.recorded = outcome.state.records.get(revision).cloned();
+            facts.attempt = outcome.state.records.get(revision).cloned();
         }
         self.kubelet();
     }
@@ -207,23 +227,24 @@ impl World {
         }
     }
 
-    fn answer(&self, query: &Query) -> Answer {
+    fn answer(&self, query: &Query) -> QueryResult {
         let within = |stretches: &[Stretch], at: Timestamp| {
             let second = at.as_second() - super::START;
             stretches.iter().any(|(from, to)| (*from..*to).contains(&second))
         };
         if within(&self.down, self.now) {
-            return Answer::Down("connection refused".into());
+            return QueryResult::Failed("connection refused".into());
         }
-        let (revision, what) = query.id.split_once('/').unwrap();
-        let revision: Revision = revision.parse().unwrap();
-        let truth = self.truths.get(&revision).cloned().unwrap_or_default();
+        let truth = self.truths.get(&query.key.revision).cloned().unwrap_or_default();
         let value = |at: Timestamp| {
             let there = !within(&self.unscraped, at);
-            let series = match what.rsplit_once('/') {
-                Some((_, "samples")) => &truth.samples,
-                Some(_) => &truth.values,
-                None => return there.then_some(2.0),
+            let series = match &query.key.purpose {
+                QueryPurpose::Trigger(_, QuerySeries::Samples)
+                | QueryPurpose::Gate(_, QuerySeries::Samples) => &truth.samples,
+                QueryPurpose::Trigger(_, QuerySeries::Value)
+                | QueryPurpose::Gate(_, QuerySeries::Value)
+                | QueryPurpose::Comparison(_) => &truth.values,
+                QueryPurpose::Presence => return there.then_some(2.0),
             };
             let second = at.as_second() - super::START;
             let value =
@@ -233,8 +254,8 @@ impl World {
         let points: Vec<_> =
             instants(&query.span).into_iter().filter_map(|at| Some((at, value(at)?))).collect();
         match points.as_slice() {
-            [] => Answer::Series(Vec::new()),
-            _ => Answer::Series(vec![Series { labels: BTreeMap::new(), points }]),
+            [] => QueryResult::Series(Vec::new()),
+            _ => QueryResult::Series(vec![Series { labels: BTreeMap::new(), points }]),
         }
     }
 }
@@ -261,7 +282,7 @@ fn unmade(created: Timestamp) -> RevisionFacts {
     RevisionFacts {
         flags: BTreeMap::new(),
         image: "hub:1".into(),
-        recorded: None,
+        attempt: None,
         created,
         deployed: None,
         ready: 0,

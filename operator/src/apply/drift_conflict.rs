@@ -13,57 +13,57 @@ const TRUCE: Duration = Duration::from_hours(1);
 
 /// Removals of foreign entries, by namespace and object.
 #[derive(Debug, Default)]
-pub struct Contest(Mutex<BTreeMap<(String, ObjectName), State>>);
+pub struct DriftConflicts(Mutex<BTreeMap<(String, ObjectName), Conflict>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Conflict {
     removed: Vec<Instant>,
     truce: Option<Instant>,
 }
 
 /// What to do about foreign entries in one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Reaction {
     /// Take them out.
     Remove,
     /// They came back twice within a minute: tell, and leave them for an hour.
-    Tell,
+    Report,
     /// Told already.
     Leave,
 }
 
-impl Contest {
+impl DriftConflicts {
     /// Foreign entries were found: what to do.
-    pub(super) fn found(&self, namespace: &str, object: &ObjectName) -> Verdict {
+    pub(super) fn found(&self, namespace: &str, object: &ObjectName) -> Reaction {
         let now = Instant::now();
-        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = contests.entry((namespace.to_owned(), object.clone())).or_default();
+        let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = conflicts.entry((namespace.to_owned(), object.clone())).or_default();
         if state.truce.is_some_and(|until| now < until) {
-            return Verdict::Leave;
+            return Reaction::Leave;
         }
         state.removed.retain(|at| now < *at + WINDOW);
         if state.removed.len() < 2 {
             state.truce = None;
             state.removed.push(now);
-            return Verdict::Remove;
+            return Reaction::Remove;
         }
-        *state = State { removed: Vec::new(), truce: Some(now + TRUCE) };
-        Verdict::Tell
+        *state = Conflict { removed: Vec::new(), truce: Some(now + TRUCE) };
+        Reaction::Report
     }
 
     /// What was to be removed was not: the object had changed meanwhile, and nothing has come back.
     pub(super) fn missed(&self, namespace: &str, object: &ObjectName) {
-        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = contests.get_mut(&(namespace.to_owned(), object.clone())) {
+        let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = conflicts.get_mut(&(namespace.to_owned(), object.clone())) {
             state.removed.pop();
         }
     }
 
     /// What was to be removed has to stay, says a policy: to be left for an hour.
     pub(super) fn refused(&self, namespace: &str, object: &ObjectName) {
-        let mut contests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = State { removed: Vec::new(), truce: Some(Instant::now() + TRUCE) };
-        contests.insert((namespace.to_owned(), object.clone()), state);
+        let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = Conflict { removed: Vec::new(), truce: Some(Instant::now() + TRUCE) };
+        conflicts.insert((namespace.to_owned(), object.clone()), state);
     }
 
     /// Forgets all of a namespace that is over and done with.
@@ -85,42 +85,45 @@ mod tests {
     // A sidecar injector that reacts to every write would otherwise have us both write without end.
     #[tokio::test(start_paused = true)]
     async fn entries_that_return_twice_within_a_minute_are_told_once_and_left_for_an_hour() {
-        let contest = Contest::default();
-        let mut verdicts = Vec::new();
+        let conflicts = DriftConflicts::default();
+        let mut reactions = Vec::new();
         for _ in 0..4 {
-            verdicts.push(contest.found("ai", &deployment()));
+            reactions.push(conflicts.found("ai", &deployment()));
             tokio::time::advance(Duration::from_secs(5)).await;
         }
-        assert_eq!(verdicts, [Verdict::Remove, Verdict::Remove, Verdict::Tell, Verdict::Leave]);
+        assert_eq!(
+            reactions,
+            [Reaction::Remove, Reaction::Remove, Reaction::Report, Reaction::Leave]
+        );
         tokio::time::advance(TRUCE).await;
-        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
     }
 
     // The status of a young Deployment changes several times a second: what somebody put into it then would stay for an hour.
     #[tokio::test(start_paused = true)]
     async fn a_removal_that_met_a_newer_object_counts_for_nothing() {
-        let contest = Contest::default();
+        let conflicts = DriftConflicts::default();
         for _ in 0..5 {
-            assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
-            contest.missed("ai", &deployment());
+            assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
+            conflicts.missed("ai", &deployment());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_policy_keeps_is_left_for_an_hour() {
-        let contest = Contest::default();
-        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
-        contest.refused("ai", &deployment());
-        assert_eq!(contest.found("ai", &deployment()), Verdict::Leave);
+        let conflicts = DriftConflicts::default();
+        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
+        conflicts.refused("ai", &deployment());
+        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Leave);
         tokio::time::advance(TRUCE).await;
-        assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
     }
 
     #[tokio::test(start_paused = true)]
     async fn edits_by_hand_once_in_a_while_are_always_taken_out() {
-        let contest = Contest::default();
+        let conflicts = DriftConflicts::default();
         for _ in 0..5 {
-            assert_eq!(contest.found("ai", &deployment()), Verdict::Remove);
+            assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
             tokio::time::advance(Duration::from_secs(31)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! From pods and answers to what the engine is told.
+//! What the pods of each revision and of the router do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use mcphub_hub_wire::dataplane::Revision;
 
 use crate::labels::{self, Component};
 use crate::names;
-use crate::record::Kept;
+use crate::probes::ProbeResults;
+use crate::record::StoredRevision;
 use crate::rollout::state::EngineState;
 use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
 use crate::snapshot::{Children, Snapshot};
@@ -26,20 +27,18 @@ const STUCK: [&str; 4] =
 /// A container that was started so many times again is broken, even if it runs just now.
 const RESTARTS: u32 = 2;
 
-/// Every revision that is kept, with what its pods do. A canary's servers are compared with those of the engine's
-/// stable revision, and its pods' restarts with those from before its attempt.
-pub fn revisions(
+/// Facts about every revision whose record can be read. Self-checks are unknown until the probes have been answered.
+/// Restarts from before the current attempt do not count.
+pub(super) fn revisions<'a>(
     snapshot: &Snapshot,
-    kept: &BTreeMap<Revision, Kept>,
+    stored: impl Iterator<Item = (&'a Revision, &'a StoredRevision)>,
     engine: Option<&EngineState>,
 ) -> BTreeMap<Revision, RevisionFacts> {
-    let stable = engine.and_then(|engine| engine.stable.as_ref()).map(|stable| &stable.revision);
     let none = BTreeMap::new();
     let before = engine.map_or(&none, |engine| &engine.restarts);
     let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
-    let connected = stable.map(|stable| connected(snapshot, stable)).unwrap_or_default();
-    let facts = |(revision, kept): (&Revision, &Kept)| {
-        let recorded = kept.recorded.as_ref()?;
+    let facts = |(revision, stored): (&Revision, &StoredRevision)| {
+        let record = stored.record.as_ref()?;
         let deployment = snapshot.children.deployments.get(&names::revision(hub, revision));
         let made =
             deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
@@ -47,12 +46,11 @@ pub fn revisions(
             .map(|deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
         let pods: Vec<_> = pods_of(&snapshot.children, revision).collect();
         let ready: Vec<_> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
-        let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
         let facts = RevisionFacts {
-            flags: recorded.flags(),
-            image: recorded.image.clone(),
-            recorded: kept.attempt.clone(),
-            created: kept.created.or(made.map(|time| time.0)).unwrap_or(snapshot.now),
+            flags: record.flags(),
+            image: record.image.clone(),
+            attempt: stored.attempt.clone(),
+            created: stored.created.or(made.map(|time| time.0)).unwrap_or(snapshot.now),
             deployed: replicas.map(|replicas| u32::try_from(replicas).unwrap_or_default()),
             ready: u32::try_from(ready.len()).unwrap_or(u32::MAX),
             ready_since: ready.iter().min().copied(),
@@ -60,33 +58,52 @@ pub fn revisions(
             restarts: pods.iter().flat_map(|pod| restarts(pod)).collect(),
             unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count())
                 .unwrap_or(u32::MAX),
-            self_check: self_check(snapshot, &pods, compared),
+            self_check: SelfCheckFact::Unknown,
         };
         Some((revision.clone(), facts))
     };
-    kept.iter().filter_map(facts).collect()
+    stored.filter_map(facts).collect()
 }
 
-/// The routers.
-pub fn routers(snapshot: &Snapshot) -> RouterFacts {
-    let ready = ready_routers(&snapshot.children);
-    let answers = &snapshot.answers.generations;
-    let generations = ready
-        .iter()
-        .map(|pod| answers.get(name(pod)).and_then(|answer| answer.as_ref().ok()).copied());
-    let obeyed = generations.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().min());
-    RouterFacts { ready: u32::try_from(ready.len()).unwrap_or(u32::MAX), obeyed }
+/// Takes in the self-checks. The servers of a revision are compared with those of the stable one.
+pub(super) fn add_self_checks(
+    snapshot: &Snapshot,
+    results: &ProbeResults,
+    stable: Option<&Revision>,
+    facts: &mut BTreeMap<Revision, RevisionFacts>,
+) {
+    let connected = stable.map(|stable| connected(snapshot, results, stable)).unwrap_or_default();
+    for (revision, facts) in facts {
+        let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
+        facts.self_check = self_check(snapshot, results, revision, compared);
+    }
+}
+
+/// The routers. Their generation is unknown until the probes have been answered.
+pub(super) fn routers(snapshot: &Snapshot) -> RouterFacts {
+    let ready = ready_routers(&snapshot.children).len();
+    RouterFacts { ready: u32::try_from(ready).unwrap_or(u32::MAX), obeyed: None }
+}
+
+/// The lowest generation that the Ready routers obey; `None` if there is none, or if one did not answer.
+pub(super) fn obeyed_generation(snapshot: &Snapshot, results: &ProbeResults) -> Option<u64> {
+    let routers = ready_routers(&snapshot.children);
+    let generations = routers.iter().map(|pod| {
+        let result = results.router_generations.get(name(pod));
+        result.and_then(|result| result.as_ref().ok()).copied()
+    });
+    generations.collect::<Option<Vec<u64>>>()?.into_iter().min()
 }
 
 /// Router pods that take traffic.
-pub fn ready_routers(children: &Children) -> Vec<&Pod> {
+pub(super) fn ready_routers(children: &Children) -> Vec<&Pod> {
     let routers =
         children.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
     routers.filter(|pod| ready_since(pod).is_some()).collect()
 }
 
 /// Pods of a revision that take traffic, in the order of their names.
-pub fn ready_pods<'a>(
+pub(crate) fn ready_pods<'a>(
     children: &'a Children,
     revision: &'a Revision,
 ) -> impl Iterator<Item = &'a Pod> {
@@ -94,7 +111,7 @@ pub fn ready_pods<'a>(
 }
 
 /// Name and IP of a pod that has both.
-pub fn address(pod: &Pod) -> Option<(String, String)> {
+pub(super) fn address(pod: &Pod) -> Option<(String, String)> {
     Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?))
 }
 
@@ -228,35 +245,37 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
     stuck.or_else(|| (!starting).then(|| format!("not Ready for {} s", length.as_secs())))
 }
 
-/// Servers that stable is connected to, as far as it was asked.
-fn connected(snapshot: &Snapshot, stable: &Revision) -> Vec<String> {
-    let checks =
-        pods_of(&snapshot.children, stable).filter_map(|pod| answer(snapshot, pod)?.as_ref().ok());
+/// Servers that the pods of a revision are connected to, as far as the pods were asked.
+fn connected(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Vec<String> {
+    let checks = pods_of(&snapshot.children, revision)
+        .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok());
     let servers = checks.flat_map(|check| &check.servers).filter(|server| server.connected);
     servers.map(|server| server.name.clone()).collect()
 }
 
-fn answer<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Option<&'a Result<SelfCheck, String>> {
-    snapshot.answers.self_checks.get(name(pod))
-}
-
-fn self_check(snapshot: &Snapshot, pods: &[&Pod], connected: &[String]) -> SelfCheckFact {
-    let answers: Vec<_> =
-        pods.iter().filter_map(|pod| Some((name(pod), answer(snapshot, pod)?))).collect();
-    let failed = answers
+fn self_check(
+    snapshot: &Snapshot,
+    results: &ProbeResults,
+    revision: &Revision,
+    connected: &[String],
+) -> SelfCheckFact {
+    let results: Vec<_> = pods_of(&snapshot.children, revision)
+        .filter_map(|pod| Some((name(pod), results.self_checks.get(name(pod))?)))
+        .collect();
+    let failed = results
         .iter()
-        .find_map(|(pod, answer)| Some(format!("{pod}: {}", failure(answer, connected)?)));
+        .find_map(|(pod, result)| Some(format!("{pod}: {}", failure(result, connected)?)));
     match failed {
-        Some(words) => SelfCheckFact::Failed(words),
-        None if answers.is_empty() => SelfCheckFact::Unknown,
+        Some(message) => SelfCheckFact::Failed(message),
+        None if results.is_empty() => SelfCheckFact::Unknown,
         None => SelfCheckFact::Passed,
     }
 }
 
-fn failure(answer: &Result<SelfCheck, String>, connected: &[String]) -> Option<String> {
-    let check = match answer {
+fn failure(result: &Result<SelfCheck, String>, connected: &[String]) -> Option<String> {
+    let check = match result {
         Ok(check) => check,
-        Err(words) => return Some(words.clone()),
+        Err(message) => return Some(message.clone()),
     };
     if let Some(line) = check.checks.iter().find(|line| !line.passed) {
         return Some(format!("{}: {}", line.name, line.message));

@@ -1,4 +1,4 @@
-//! Single writes of children, whatever their kind.
+//! Single requests to the API server about an object, whatever its kind.
 
 use std::fmt::Debug;
 
@@ -16,9 +16,9 @@ use serde_json::Value;
 
 use crate::FIELD_MANAGER;
 
-/// How a child is sent.
+/// What is requested.
 #[derive(Debug, Clone)]
-pub(super) enum How {
+pub(crate) enum Verb {
     /// Server-side apply, forced.
     Apply,
     /// The same, but nothing is stored.
@@ -31,35 +31,57 @@ pub(super) enum How {
     Read,
 }
 
-/// Sends one child and answers it as the server has it now.
-pub(super) async fn send(
+/// Sends one request. Returns the object as the server has it now.
+pub(crate) async fn send(
     client: &Client,
     namespace: &str,
     child: &Child,
-    how: How,
+    verb: Verb,
 ) -> Result<Child, kube::Error> {
     Ok(match child {
         Child::ServiceAccount(object) => {
-            Child::ServiceAccount(one(client, namespace, object, how).await?)
+            Child::ServiceAccount(one(client, namespace, object, verb).await?)
         }
-        Child::Role(object) => Child::Role(one(client, namespace, object, how).await?),
+        Child::Role(object) => Child::Role(one(client, namespace, object, verb).await?),
         Child::RoleBinding(object) => {
-            Child::RoleBinding(one(client, namespace, object, how).await?)
+            Child::RoleBinding(one(client, namespace, object, verb).await?)
         }
-        Child::Secret(object) => Child::Secret(one(client, namespace, object, how).await?),
+        Child::Secret(object) => Child::Secret(one(client, namespace, object, verb).await?),
         Child::ControllerRevision(object) => {
-            Child::ControllerRevision(one(client, namespace, object, how).await?)
+            Child::ControllerRevision(one(client, namespace, object, verb).await?)
         }
-        Child::ConfigMap(object) => Child::ConfigMap(one(client, namespace, object, how).await?),
-        Child::Service(object) => Child::Service(one(client, namespace, object, how).await?),
-        Child::Deployment(object) => Child::Deployment(one(client, namespace, object, how).await?),
+        Child::ConfigMap(object) => Child::ConfigMap(one(client, namespace, object, verb).await?),
+        Child::Service(object) => Child::Service(one(client, namespace, object, verb).await?),
+        Child::Deployment(object) => Child::Deployment(one(client, namespace, object, verb).await?),
         Child::PodDisruptionBudget(object) => {
-            Child::PodDisruptionBudget(one(client, namespace, object, how).await?)
+            Child::PodDisruptionBudget(one(client, namespace, object, verb).await?)
         }
     })
 }
 
-async fn one<K>(client: &Client, namespace: &str, object: &K, how: How) -> Result<K, kube::Error>
+/// The API server's reason if it refuses the object, `None` if it would accept it. Nothing is stored.
+pub(crate) async fn dry_run(
+    client: &Client,
+    namespace: &str,
+    child: &Child,
+) -> Result<Option<String>, kube::Error> {
+    match send(client, namespace, child, Verb::DryRun).await {
+        Ok(_) => Ok(None),
+        Err(error) => refusal(&error).map_or(Err(error), |message| Ok(Some(message))),
+    }
+}
+
+/// The message of a refusal (400, 403, 422), which a retry would not change.
+pub(crate) fn refusal(error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+            Some(status.message.clone())
+        }
+        _ => None,
+    }
+}
+
+async fn one<K>(client: &Client, namespace: &str, object: &K, verb: Verb) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -70,16 +92,16 @@ where
     let api = Api::<K>::namespaced(client.clone(), namespace);
     let name = object.name_any();
     let apply = PatchParams::apply(FIELD_MANAGER).force();
-    match how {
-        How::Apply => api.patch(&name, &apply, &Patch::Apply(object)).await,
-        How::DryRun => api.patch(&name, &apply.dry_run(), &Patch::Apply(object)).await,
-        How::Create => {
+    match verb {
+        Verb::Apply => api.patch(&name, &apply, &Patch::Apply(object)).await,
+        Verb::DryRun => api.patch(&name, &apply.dry_run(), &Patch::Apply(object)).await,
+        Verb::Create => {
             let params =
                 PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
             api.create(&params, object).await
         }
-        How::Read => api.get(&name).await,
-        How::Patch(patch) => {
+        Verb::Read => api.get(&name).await,
+        Verb::Patch(patch) => {
             let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
             let params =
                 PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -89,7 +111,7 @@ where
 }
 
 /// Deletes an object if it still is the one that was seen. One that is gone already is an error 404.
-pub(super) async fn delete(
+pub(crate) async fn delete(
     client: &Client,
     namespace: &str,
     delete: &Delete,

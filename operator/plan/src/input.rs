@@ -1,0 +1,278 @@
+//! The input of a plan: the snapshot, parsed once, and then the results of the probes.
+//!
+//! [`PlanInput::read`] parses the runtime ConfigMap, the ControllerRevisions, the spec and the pods.
+//! [`PlanInput::probes`] says what else must be asked, and [`crate::plan`] takes the input together with the results.
+
+pub(crate) mod pod_facts;
+mod probe_selection;
+mod runtime;
+
+use std::collections::BTreeMap;
+
+use mcphub_crds::McpHubSpec;
+use mcphub_crds::expose::Expose;
+use mcphub_crds::pods::Router;
+use mcphub_crds::rollout::Rollout;
+use mcphub_hub_wire::dataplane::Revision;
+use serde::Deserialize;
+use serde_json::Value;
+
+use self::runtime::Runtime;
+use crate::accept::{self, Problem, ValidHub, ValidLive, ValidRevision};
+use crate::drift;
+use crate::labels::Owner;
+use crate::plan::Child;
+use crate::probes::{ProbeResults, Probes};
+use crate::record::{self, RevisionRecord, StoredRevision};
+use crate::rollout::intent::{self, Intent};
+use crate::rollout::state::EngineState;
+use crate::rollout::{EngineInput, RevisionFacts, RouterFacts};
+use crate::snapshot::Snapshot;
+
+/// Everything that a plan is made from.
+#[derive(Debug, Clone)]
+pub struct PlanInput<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    /// Empty until the probes have been answered.
+    pub(crate) results: &'a ProbeResults,
+    pub(crate) owner: Owner<'a>,
+    pub(crate) runtime: Runtime,
+    /// The validated spec, or everything that is wrong with it.
+    pub(crate) accepted: Result<ValidHub, Vec<Problem>>,
+    /// What is applied at once: from the accepted spec, else from the last accepted one.
+    pub(crate) live: Option<ValidLive>,
+    /// The revision that the spec asks for, if the spec is accepted.
+    pub(crate) desired: Option<Revision>,
+    /// The desired revision as this operator renders it, if no ControllerRevision records it yet.
+    rendered: Option<StoredRevision>,
+    /// Revisions that the cluster knows.
+    stored: BTreeMap<Revision, StoredRevision>,
+    pub(crate) facts: BTreeMap<Revision, RevisionFacts>,
+    pub(crate) routers: RouterFacts,
+}
+
+/// The validated spec, the revision that it asks for, and that revision rendered if it is not recorded yet.
+type Acceptance = Result<(ValidHub, Revision, Option<StoredRevision>), Vec<Problem>>;
+
+impl<'a> PlanInput<'a> {
+    /// Parses a snapshot. Total: what cannot be parsed counts as missing.
+    pub fn read(snapshot: &'a Snapshot) -> Self {
+        let meta = &snapshot.hub.metadata;
+        let owner = Owner {
+            hub: meta.name.as_deref().unwrap_or_default(),
+            namespace: meta.namespace.as_deref().unwrap_or_default(),
+            uid: meta.uid.as_deref().unwrap_or_default(),
+        };
+        let stored = record::stored_revisions(owner.hub, &snapshot.children);
+        let acceptance = accept::accept(snapshot).and_then(|hub| {
+            let (revision, rendered) = desired(snapshot, owner, &hub.revision, &stored)?;
+            Ok((hub, revision, rendered))
+        });
+        Self::new(snapshot, owner, Runtime::read(snapshot), stored, acceptance)
+    }
+
+    fn new(
+        snapshot: &'a Snapshot,
+        owner: Owner<'a>,
+        runtime: Runtime,
+        stored: BTreeMap<Revision, StoredRevision>,
+        acceptance: Acceptance,
+    ) -> Self {
+        let (accepted, desired, rendered) = match acceptance {
+            Ok((hub, revision, rendered)) => (Ok(hub), Some(revision), rendered),
+            Err(problems) => (Err(problems), None, None),
+        };
+        let live = match &accepted {
+            Ok(hub) => Some(hub.live.clone()),
+            Err(_) => last_accepted(snapshot, runtime.accepted.as_ref()),
+        };
+        let mut input = Self {
+            snapshot,
+            results: ProbeResults::EMPTY,
+            owner,
+            runtime,
+            accepted,
+            live,
+            desired,
+            rendered,
+            stored,
+            facts: BTreeMap::new(),
+            routers: pod_facts::routers(snapshot),
+        };
+        input.facts = pod_facts::revisions(snapshot, input.revisions(), input.engine());
+        input
+    }
+
+    /// What must be asked before a plan can be made from this.
+    pub fn probes(&self) -> Probes {
+        probe_selection::probes(self)
+    }
+
+    /// What the pods of each revision do.
+    pub fn revision_facts(&self) -> &BTreeMap<Revision, RevisionFacts> {
+        &self.facts
+    }
+
+    /// Bearer token for the admin ports of the hub's pods.
+    pub fn admin_token(&self) -> String {
+        let master_key = &self.snapshot.operator.master_key;
+        master_key.hub_key(self.owner.uid, self.runtime.key_serial).admin_token()
+    }
+
+    /// Takes in the results of the probes.
+    #[must_use]
+    pub fn with_results(self, results: &'a ProbeResults) -> Self {
+        let refusals = accept::refusals(self.owner.hub, results);
+        let mut input = if refusals.is_empty() { self } else { self.refused(refusals) };
+        input.results = results;
+        let stable = input.runtime.engine.as_ref().and_then(|engine| engine.stable.as_ref());
+        let stable = stable.map(|stable| stable.revision.clone());
+        pod_facts::add_self_checks(input.snapshot, results, stable.as_ref(), &mut input.facts);
+        input.routers.obeyed = pod_facts::obeyed_generation(input.snapshot, results);
+        input
+    }
+
+    /// The same input with a spec that is not accepted.
+    fn refused(self, mut problems: Vec<Problem>) -> Self {
+        problems.extend(self.accepted.err().unwrap_or_default());
+        Self::new(self.snapshot, self.owner, self.runtime, self.stored, Err(problems))
+    }
+
+    /// Revisions that are stored, and the desired one.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = (&Revision, &StoredRevision)> {
+        let rendered = self.desired.as_ref().zip(self.rendered.as_ref());
+        let stored = self.stored.iter();
+        stored
+            .filter(move |(revision, _)| rendered.is_none_or(|(name, _)| name != *revision))
+            .chain(rendered)
+    }
+
+    /// One of [`Self::revisions`].
+    pub(crate) fn revision(&self, revision: &Revision) -> Option<&StoredRevision> {
+        let rendered = self.rendered.as_ref().filter(|_| self.desired.as_ref() == Some(revision));
+        rendered.or_else(|| self.stored.get(revision))
+    }
+
+    /// Input of the rollout engine; `None` if no spec was ever accepted.
+    pub(crate) fn engine_input(&'a self) -> Option<EngineInput<'a>> {
+        Some(EngineInput {
+            now: self.snapshot.now,
+            term: self.snapshot.operator.term,
+            dataplane: self.runtime.dataplane.as_ref(),
+            namespace: self.owner.namespace,
+            hub: self.owner.hub,
+            policy: &self.live.as_ref()?.policy,
+            desired: self.desired.as_ref(),
+            replicas: self.snapshot.hub.spec.replicas,
+            intent: self.intent(),
+            revisions: &self.facts,
+            routers: self.routers,
+            results: &self.results.queries,
+        })
+    }
+
+    /// What a person asks for. Ignored while the spec is refused, because the intent may be about that spec.
+    fn intent(&self) -> Option<Result<Intent, String>> {
+        let annotations =
+            self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
+        let text = annotations?.get(intent::ANNOTATION)?;
+        let name = intent::ANNOTATION;
+        Some(text.parse().map_err(|error| format!("metadata.annotations[\"{name}\"]: {error}")))
+    }
+
+    /// The term of a newer leader that has written to the runtime ConfigMap.
+    pub(crate) fn newer_term(&self) -> Option<u64> {
+        Some(self.runtime.term).filter(|term| *term > self.snapshot.operator.term)
+    }
+
+    /// An older leader wrote to the runtime ConfigMap last.
+    pub(crate) fn must_take_over(&self) -> bool {
+        self.runtime.live.is_some() && self.runtime.term < self.snapshot.operator.term
+    }
+
+    /// Some revision of this hub exists, or may be created.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.accepted.is_ok() || self.runtime.live.is_some() || !self.stored.is_empty()
+    }
+
+    /// The engine's state as it was read.
+    pub(crate) fn engine(&self) -> Option<&EngineState> {
+        self.runtime.engine.as_ref()
+    }
+}
+
+/// The revision that the spec asks for, and that revision rendered if no ControllerRevision records it yet.
+fn desired(
+    snapshot: &Snapshot,
+    owner: Owner<'_>,
+    valid: &ValidRevision,
+    stored: &BTreeMap<Revision, StoredRevision>,
+) -> Result<(Revision, Option<StoredRevision>), Vec<Problem>> {
+    let digests = valid.content.digests();
+    let records = stored.values().filter_map(|stored| stored.record.as_ref());
+    let same = records
+        .filter(|record| record.fields == valid.content.fields && record.config_maps == digests);
+    let render = same.map(|record| record.render).max().unwrap_or_default();
+    let revision = valid.content.revision(render);
+    if stored.get(&revision).is_some_and(|stored| stored.created.is_some()) {
+        return Ok((revision, None));
+    }
+    let record = RevisionRecord {
+        render,
+        ..record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
+    };
+    // The ControllerRevision is gone, or not in the cache yet, and the pods run something that this operator would not
+    // render any more. What was copied back from them stays: rendering again would restart them.
+    let runs_something_else = stored.contains_key(&revision) && !runs(snapshot, &record);
+    if runs_something_else {
+        return Ok((revision, None));
+    }
+    let problems = accept::refused_by_hubs(record.config_text());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let number = stored.get(&revision).map(|stored| stored.number);
+    let last = stored.values().map(|stored| stored.number).max().unwrap_or_default();
+    let rendered = StoredRevision::new(record, number.unwrap_or(last + 1));
+    let object = Child::ControllerRevision(rendered.object(owner.hub, &revision, None));
+    match accept::size(&object) {
+        Some(problem) => Err(vec![problem]),
+        None => Ok((revision, Some(rendered))),
+    }
+}
+
+fn runs(snapshot: &Snapshot, record: &RevisionRecord) -> bool {
+    let name = record.deployment.metadata.name.as_deref().unwrap_or_default();
+    let live = snapshot.children.deployments.get(name);
+    live.is_some_and(|live| {
+        !drift::differs(
+            &Child::Deployment(live.clone()),
+            &Child::Deployment(record.deployment.clone()),
+        )
+    })
+}
+
+/// What the last accepted spec says outside of its revision. If even that is lost, the defaults.
+fn last_accepted(snapshot: &Snapshot, accepted: Option<&Value>) -> Option<ValidLive> {
+    #[derive(Deserialize, Default)]
+    struct Fields {
+        router: Option<Router>,
+        expose: Option<Expose>,
+        rollout: Option<Rollout>,
+    }
+    let fields =
+        accepted.and_then(|accepted| serde_json::from_value::<Fields>(accepted.clone()).ok());
+    let Fields { router, expose, rollout } = fields.unwrap_or_default();
+    let spec = McpHubSpec {
+        router,
+        expose,
+        rollout,
+        // The rollback flags must be known flags, and these decide which rules apply.
+        feature_flags: snapshot.hub.spec.feature_flags.clone(),
+        filtering: snapshot.hub.spec.filtering.clone(),
+        ..McpHubSpec::default()
+    };
+    let unset = McpHubSpec::default();
+    let first = accept::live_part(&spec, &snapshot.operator);
+    first.or_else(|_| accept::live_part(&unset, &snapshot.operator)).ok()
+}

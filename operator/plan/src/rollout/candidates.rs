@@ -1,0 +1,32 @@
+//! The revisions whose objects a plan may create. The names of these objects are looked up before the engine decides.
+
+use std::collections::BTreeSet;
+
+use mcphub_hub_wire::dataplane::Revision;
+
+use super::engine::Engine;
+use super::intent::Verb;
+use super::state::EngineState;
+use super::{EngineInput, scale};
+
+/// Revisions that [`super::advance`] may ask for, whatever the results of the probes are: those that live now, and the
+/// one that the spec or an intent may start.
+pub fn candidates(state: Option<&EngineState>, input: &EngineInput<'_>) -> BTreeSet<Revision> {
+    let mut engine = Engine::adopt(state, input);
+    engine.note_spec(state.is_none());
+    engine.unpin();
+    let mut all: BTreeSet<Revision> = scale::live(&engine.state, input).into_keys().collect();
+    // A blocked revision is not started, and its objects are gone: to look for their names at every reconcile would be
+    // of no use.
+    all.extend(engine.wanted().filter(|wanted| !engine.blocked(wanted)));
+    all.extend(named_by_intent(&engine));
+    all
+}
+
+/// The revision that an intent starts, if the intent has not been obeyed yet.
+fn named_by_intent(engine: &Engine<'_>) -> Option<Revision> {
+    let intent = engine.input.intent.as_ref()?.as_ref().ok()?;
+    let obeyed = engine.state.intents.last().is_some_and(|last| last.intent == *intent);
+    let starts = matches!(intent.verb, Verb::Retry | Verb::RollbackTo);
+    (starts && !obeyed).then(|| intent.revision.clone())
+}
