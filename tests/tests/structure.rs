@@ -235,7 +235,6 @@ fn one_file_of_the_hub_writes_event_streams() {
 }
 
 #[test]
-#[ignore = "the dry run is on the way"]
 fn observing_a_hub_does_not_write_it() {
     let operator = PACKAGES.iter().find(|it| it.name == "mcphub-operator").expect("the operator");
     let graph = Graph::new(operator.library.as_ref().expect("the operator has a library"));
