@@ -1,13 +1,18 @@
-//! `mcp-hub bridge`: gives a stdio MCP server a Streamable HTTP endpoint, inside that server's own container, where it
-//! is process 1. One server process per session; messages pass as they were written.
+//! `mcp-hub bridge`: gives a stdio MCP server a Streamable HTTP endpoint.
 //!
-//! `http -> sessions -> session -> process`; `reaper` waits for every process that ends.
+//! The bridge runs as PID 1 of the server's own container. It starts one server process per
+//! session, and passes messages on without changing them.
+//!
+//! A request goes through `http -> sessions -> session -> process`. `launcher` bounds and starts
+//! processes, and `reaper` waits for every process that ends.
 
-mod answers;
-mod asleep;
 mod call;
+mod error;
 mod http;
-mod lines;
+mod idle_responses;
+mod launcher;
+mod line_reader;
+mod messages;
 mod metrics;
 mod process;
 mod reaper;
@@ -28,20 +33,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args;
 use http::Bridge;
+use launcher::Launcher;
 use metrics::Metrics;
 use reaper::Reaper;
-use sessions::{Launcher, Sessions};
+use sessions::Sessions;
 
-/// After SIGTERM, for calls that wait. With what stopping the servers takes it is within the usual 30 s of a pod.
-const LAST_CALLS: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(50);
+/// How long pending calls may take after SIGTERM. Together with the 6 s to stop the servers, it
+/// fits in the default termination grace period of a pod, which is 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
 
-/// Bridges until SIGTERM or SIGINT.
+/// Runs the bridge until SIGTERM or SIGINT.
 pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     let program = args.command.first().context("no command")?;
     anyhow::ensure!(
         is_executable(program),
-        "{program}: no such program in this container; spec.servers[].container.command must name one of its image"
+        "{program}: no such program in this container; set spec.servers[].container.command to a \
+         program of the image"
     );
     let metrics = Arc::new(Metrics::new()?);
     let launcher =
@@ -54,9 +62,9 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     });
     let listener = TcpListener::bind(args.listen)
         .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    tracing::info!(listen = %listener.local_addr()?, "bridge starts");
-    // Without it a small answer waits for the reader's delayed ACK.
+        .with_context(|| format!("failed to listen on {}", args.listen))?;
+    tracing::info!(listen = %listener.local_addr()?, "bridge started");
+    // Without TCP_NODELAY, a small response waits for the reader's delayed ACK.
     let listener = listener.tap_io(|stream| {
         stream.set_nodelay(true).ok();
     });
@@ -67,11 +75,11 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     let sweeping = Arc::clone(&bridge);
     tokio::spawn(async move { sweeping.sessions.sweep(args.idle_timeout).await });
 
-    asked_to_stop().await?;
+    shutdown_signal().await?;
     bridge.stopping.store(true, Ordering::Relaxed);
     let since = Instant::now();
-    while bridge.sessions.pending() > 0 && since.elapsed() < LAST_CALLS {
-        tokio::time::sleep(LOOK).await;
+    while bridge.sessions.pending_calls() > 0 && since.elapsed() < DRAIN_TIMEOUT {
+        tokio::time::sleep(DRAIN_POLL).await;
     }
     stop.cancel();
     bridge.sessions.end_all().await;
@@ -79,7 +87,7 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn asked_to_stop() -> std::io::Result<()> {
+async fn shutdown_signal() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -89,7 +97,8 @@ async fn asked_to_stop() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Looked at before anything is served: a wrong command must stop the pod's rollout, not every session.
+/// Checked before the bridge serves anything: a wrong command must stop the rollout of the pod and
+/// not fail every session.
 fn is_executable(program: &str) -> bool {
     let is_program = |path: &Path| {
         path.metadata()

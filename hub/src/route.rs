@@ -1,16 +1,18 @@
-//! `mcp-hub route`: splits traffic between the revisions of a hub, sticky per session. Passes bytes.
+//! `mcp-hub route`: splits traffic between the revisions of a hub, sticky per session.
 //!
-//! `listen -> forward (table, mcphub_hub_routing::weights) -> ticket`; `table` is renewed from `runtime` and `pods`.
+//! A request goes through `listen -> forward -> in_flight`. `forward` chooses a pod with the
+//! `table` and `mcphub_hub_routing::weights`. The table follows the data plane state and `pods`.
+//! The router does not read bodies.
 
-mod answers;
+mod drain;
 mod forward;
-mod leaving;
+mod in_flight;
 mod listen;
 mod metrics;
 pub mod pods;
 mod request_body;
+mod responses;
 mod table;
-mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,33 +29,30 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::dataplane::{self, Runtime, Watched};
 use crate::{args, keys};
+use drain::Drain;
 use forward::Forwarder;
-use leaving::Leaving;
 use listen::Edge;
 use metrics::Metrics;
-use pods::{Discovery, Names};
-use table::{Keeper, Table};
+use pods::{Discovery, ServiceNames};
+use table::{TableUpdater, Table};
 
-/// After SIGTERM, for what is under way: the pod's grace period is its drain time and 30 s.
-const LAST_CALLS: Duration = Duration::from_secs(25);
+/// How long requests in flight may take after SIGTERM. The termination grace period of the pod is
+/// its drain time plus 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// What a router is made of.
-pub struct Parts {
-    /// The hub.
-    pub names: Names,
-    /// Live data plane state.
+/// The inputs of a router.
+pub struct RouterInputs {
+    pub names: ServiceNames,
     pub dataplane: watch::Receiver<Arc<Dataplane>>,
-    /// Keys of session ids and admin tokens.
+    /// The keys of session ids and admin tokens.
     pub keys: watch::Receiver<Arc<KeyRing>>,
-    /// What tells which pods there are.
     pub discovery: Discovery,
-    /// Clients come here.
+    /// The listener for clients.
     pub listener: TcpListener,
-    /// The admin port.
     pub admin_listener: TcpListener,
 }
 
-/// Routes until SIGTERM or SIGINT, and then until nothing is under way.
+/// Routes until SIGTERM or SIGINT, and then until no request is in flight.
 pub async fn run(args: args::Route) -> anyhow::Result<()> {
     let client = dataplane::in_cluster();
     let watched = client.clone().map(|client| Watched {
@@ -63,16 +62,16 @@ pub async fn run(args: args::Route) -> anyhow::Result<()> {
     });
     let runtime = Runtime::start(Some(&args.runtime), watched);
     let bind = async |address| {
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))
     };
-    let parts = Parts {
+    let inputs = RouterInputs {
         dataplane: runtime.subscribe(),
         keys: keys::follow(&args.keys)?,
         discovery: client.map_or(Discovery::None, |client| Discovery::Cluster {
             client,
             namespace: args.namespace.clone(),
         }),
-        names: Names { hub: args.hub, namespace: args.namespace },
+        names: ServiceNames { hub: args.hub, namespace: args.namespace },
         listener: bind(args.listen).await?,
         admin_listener: bind(args.admin_listen).await?,
     };
@@ -84,33 +83,38 @@ pub async fn run(args: args::Route) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let (listen, admin) = (parts.listener.local_addr()?, parts.admin_listener.local_addr()?);
-    tracing::info!(%listen, %admin, "router starts");
-    serve(parts, stop).await
+    let (listen, admin) = (inputs.listener.local_addr()?, inputs.admin_listener.local_addr()?);
+    tracing::info!(%listen, %admin, "router started");
+    serve(inputs, stop).await
 }
 
-/// Routes until `stop` ends, and then until nothing is under way.
-pub async fn serve(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let Parts { names, dataplane, keys, discovery, listener, admin_listener } = parts;
+/// Routes until `stop` resolves, and then until no request is in flight.
+pub async fn serve(inputs: RouterInputs, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let RouterInputs { names, dataplane, keys, discovery, listener, admin_listener } = inputs;
     let metrics = Arc::new(Metrics::new(&names.namespace, &names.hub)?);
-    let leaving = Arc::new(Leaving::new(metrics.in_flight.clone()));
-    let nothing = Arc::new(Dataplane { schema: SCHEMA, generation: 0, revisions: [].into() });
-    let table = Arc::new(ArcSwap::from_pointee(Table::empty(Arc::clone(&nothing))));
-    let (obeyed, generation) = watch::channel(nothing);
+    let drain = Arc::new(Drain::new(metrics.in_flight.clone()));
+    let initial = Arc::new(Dataplane { schema: SCHEMA, generation: 0, revisions: [].into() });
+    let table = Arc::new(ArcSwap::from_pointee(Table::empty(Arc::clone(&initial))));
+    let (in_force, generation) = watch::channel(initial);
 
-    let listed = discovery.start(&names.hub).await;
-    let keeper = Keeper { table: Arc::clone(&table), obeyed, metrics: Arc::clone(&metrics), names };
-    let keeping = tokio::spawn(keeper.keep(dataplane, listed));
+    let pods = discovery.start(&names.hub).await;
+    let updater = TableUpdater {
+        table: Arc::clone(&table),
+        in_force,
+        metrics: Arc::clone(&metrics),
+        names,
+    };
+    let updating = tokio::spawn(updater.run(dataplane, pods));
 
-    let ready = readiness(Arc::clone(&table), Arc::clone(&leaving));
+    let ready = readiness(Arc::clone(&table), Arc::clone(&drain));
     let admin = Admin {
         metrics: metrics.registry(),
         keys: keys.clone(),
         dataplane: generation,
         ready: Box::new(ready.clone()),
         drain: Box::new({
-            let leaving = Arc::clone(&leaving);
-            move || leaving.leave()
+            let drain = Arc::clone(&drain);
+            move || drain.start()
         }),
     };
     let admin = tokio::spawn(admin::serve(
@@ -120,37 +124,37 @@ pub async fn serve(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Resu
     ));
     let edge = Edge {
         forwarder: Forwarder::new(table, keys, Arc::clone(&metrics)),
-        leaving: Arc::clone(&leaving),
+        drain: Arc::clone(&drain),
         ready: Box::new(move || ready().is_ok()),
         connections: metrics.connections.clone(),
     };
     let stopped = async {
         stop.await;
-        leaving.left(LAST_CALLS).await;
+        drain.finish(DRAIN_TIMEOUT).await;
     };
     Arc::new(edge).serve(listener, stopped).await;
     admin.abort();
-    keeping.abort();
+    updating.abort();
     Ok(())
 }
 
-/// Once ready, a router stays so until it leaves: with all pods of the hub down, its 503 with Retry-After says more
-/// than a refused connection.
+/// Once ready, a router stays ready until it drains. With all pods of the hub down, its 503 with
+/// Retry-After tells clients more than a refused connection.
 fn readiness(
     table: Arc<ArcSwap<Table>>,
-    leaving: Arc<Leaving>,
+    drain: Arc<Drain>,
 ) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
     let was_ready = Arc::new(std::sync::OnceLock::new());
     move || {
-        if leaving.is_leaving() {
-            return Err("leaving".into());
+        if drain.has_started() {
+            return Err("the router is draining".into());
         }
         if was_ready.get().is_some() {
             return Ok(());
         }
         let table = table.load();
         if table.dataplane.generation == 0 {
-            return Err("no data plane state has been read yet".into());
+            return Err("no data plane state was read yet".into());
         }
         if !table.has_pod() {
             return Err("no pod of the hub is ready yet".into());

@@ -1,4 +1,4 @@
-//! A request that waits for its answer.
+//! A request that waits for its response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,71 +7,80 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::answers;
-use super::session::Session;
+use super::messages;
 
-/// Part of what a client gets for its request.
+/// A message that a client gets for its request.
 #[derive(Debug)]
-pub(super) enum Part {
-    /// A message on the way.
+pub(super) enum CallEvent {
+    /// A message that belongs to the call and comes before its response, such as progress.
     Related(Bytes),
-    /// The answer; nothing comes after it.
-    Answer(Bytes),
+    /// The response. Nothing comes after it.
+    Response(Bytes),
 }
 
-/// Waits for an answer until its time is up.
+/// Whoever routes responses to calls, and so must know when nobody waits for one any more.
+/// [`Call`] knows the session only by this trait, because the session makes the calls.
+pub(super) trait CallOwner: Send + Sync {
+    /// Forgets the call. The server goes on with it.
+    fn cancel(&self, id: &str);
+    /// Forgets the call and tells the server to cancel it.
+    fn time_out(&self, id: &str);
+}
+
+/// Waits for a response until its deadline.
 pub(super) struct Call {
-    session: Arc<Session>,
+    owner: Arc<dyn CallOwner>,
     id: String,
-    answer: oneshot::Receiver<Bytes>,
+    response: oneshot::Receiver<Bytes>,
     related: mpsc::Receiver<Bytes>,
-    within: Duration,
+    timeout: Duration,
     deadline: Instant,
 }
 
 impl Call {
     pub(super) fn new(
-        session: Arc<Session>,
+        owner: Arc<dyn CallOwner>,
         id: String,
-        answer: oneshot::Receiver<Bytes>,
+        response: oneshot::Receiver<Bytes>,
         related: mpsc::Receiver<Bytes>,
-        within: Duration,
+        timeout: Duration,
     ) -> Self {
-        Self { session, id, answer, related, within, deadline: Instant::now() + within }
+        Self { owner, id, response, related, timeout, deadline: Instant::now() + timeout }
     }
 
-    /// One that is answered already.
-    pub(super) fn answered(session: Arc<Session>, id: String, answer: Bytes) -> Self {
-        let (done, received) = oneshot::channel();
-        done.send(answer).ok();
+    /// A call whose response is known already.
+    pub(super) fn completed(owner: Arc<dyn CallOwner>, id: String, response: Bytes) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        sender.send(response).ok();
         let (_, related) = mpsc::channel(1);
-        Self::new(session, id, received, related, Duration::ZERO)
+        Self::new(owner, id, receiver, related, Duration::ZERO)
     }
 
-    /// When the wait is over.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// What comes next. Not asked again after the answer.
-    pub(super) async fn next(&mut self) -> Part {
+    /// The next message. Must not be called again after [`CallEvent::Response`].
+    pub(super) async fn next(&mut self) -> CallEvent {
         tokio::select! {
-            // What was said before the answer comes before it.
+            // Keeps the order of the server: related messages come before the response.
             biased;
-            Some(message) = self.related.recv() => Part::Related(message),
-            answer = &mut self.answer => Part::Answer(answer.unwrap_or_else(|_| answers::call_cancelled(&self.id))),
+            Some(message) = self.related.recv() => CallEvent::Related(message),
+            response = &mut self.response => {
+                CallEvent::Response(response.unwrap_or_else(|_| messages::cancelled_error(&self.id)))
+            }
             () = tokio::time::sleep_until(self.deadline) => {
-                self.session.time_out(&self.id);
-                Part::Answer(answers::timed_out(&self.id, self.within))
+                self.owner.time_out(&self.id);
+                CallEvent::Response(messages::timeout_error(&self.id, self.timeout))
             }
         }
     }
 
-    /// The answer alone.
-    pub(super) async fn answer(mut self) -> Bytes {
+    /// Waits for the response and drops related messages.
+    pub(super) async fn response(mut self) -> Bytes {
         loop {
-            if let Part::Answer(answer) = self.next().await {
-                return answer;
+            if let CallEvent::Response(response) = self.next().await {
+                return response;
             }
         }
     }
@@ -79,7 +88,8 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // The client has gone. The server goes on (only a cancellation cancels); its answer is for nobody.
-        self.session.cancel(&self.id);
+        // The client has disconnected. MCP says that this is no cancellation, so the server goes
+        // on, and its response is dropped.
+        self.owner.cancel(&self.id);
     }
 }

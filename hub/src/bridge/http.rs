@@ -1,4 +1,4 @@
-//! The Streamable HTTP side (2025-11-25, basic/transports): POST, GET and DELETE of `/mcp`.
+//! The Streamable HTTP endpoint (MCP 2025-11-25, basic/transports): POST, GET and DELETE of `/mcp`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,20 +15,21 @@ use axum::routing::{get, post};
 use futures::stream::{self, Stream};
 use mcphub_hub_protocol::message::{Message, Notification, Request, parse};
 
-use super::answers;
-use super::asleep::Purpose;
-use super::call::{Call, Part};
+use super::call::{Call, CallEvent};
+use super::error::Error;
+use super::idle_responses::RequestKind;
+use super::messages;
 use super::metrics::Metrics;
-use super::session::{Ask, Session};
-use super::sessions::{Refused, Sessions};
+use super::session::{Session, SessionRequest};
+use super::sessions::Sessions;
 
-/// Longest message of a client; the hub's own bound is far below.
+/// Longest message of a client. The hub's own bound is far lower.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
-/// An event stream says that it is alive this often, so that a dead reader is noticed.
-const PING: Duration = Duration::from_secs(15);
+/// How often an event stream gets a comment, so that a dead reader is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SESSION_ID: &str = "mcp-session-id";
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(super) struct Bridge {
     pub(super) sessions: Sessions,
     pub(super) metrics: Arc<Metrics>,
@@ -36,10 +37,9 @@ pub(super) struct Bridge {
     pub(super) stopping: AtomicBool,
 }
 
-/// All paths.
 pub(super) fn router(bridge: Arc<Bridge>) -> Router {
     Router::new()
-        .route("/mcp", post(take).get(listen).delete(end))
+        .route("/mcp", post(post_message).get(listen).delete(end_session))
         .route("/health", get(async || StatusCode::OK))
         .route("/ready", get(ready))
         .route("/metrics", get(async |State(bridge): State<Arc<Bridge>>| bridge.metrics.text()))
@@ -55,17 +55,17 @@ async fn ready(State(bridge): State<Arc<Bridge>>) -> StatusCode {
     }
 }
 
-async fn take(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn post_message(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes) -> Response {
     if headers.contains_key(header::ORIGIN) {
-        return from_browser();
+        return browser_refused();
     }
     let Ok(text) = std::str::from_utf8(&body) else {
-        return failed(StatusCode::BAD_REQUEST, None, -32700, "the body is not UTF-8", "parse");
+        return error_response(StatusCode::BAD_REQUEST, None, -32700, "the body is not UTF-8", "parse");
     };
     let message = match parse(text) {
         Ok(message) => message,
         Err(error) => {
-            return failed(
+            return error_response(
                 StatusCode::BAD_REQUEST,
                 error.id(),
                 error.code(),
@@ -78,7 +78,7 @@ async fn take(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes
     if let Message::Request(request) = &message
         && request.method == "initialize"
     {
-        return begin(&bridge, line, request.id).await;
+        return initialize(&bridge, line, request.id).await;
     }
     let id = if let Message::Request(request) = &message { Some(request.id) } else { None };
     let session = match session(&bridge, &headers, id) {
@@ -86,36 +86,36 @@ async fn take(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes
         Err(response) => return *response,
     };
     match message {
-        Message::Request(request) => ask(&bridge, &session, &headers, line, &request).await,
+        Message::Request(request) => call(&bridge, &session, &headers, line, &request).await,
         Message::Notification(notification) => {
-            session.tell(line).await;
-            if let Some(id) = cancelled(&notification) {
+            session.send_message(line).await;
+            if let Some(id) = cancelled_id(&notification) {
                 session.cancel(id);
             }
             StatusCode::ACCEPTED.into_response()
         }
         Message::Response => {
-            session.tell(line).await;
+            session.send_message(line).await;
             StatusCode::ACCEPTED.into_response()
         }
     }
 }
 
-async fn begin(bridge: &Bridge, line: Bytes, id: &str) -> Response {
-    match bridge.sessions.begin(line, id.to_owned()).await {
-        Ok((answer, session)) => {
-            let mut response = json(StatusCode::OK, answer);
+async fn initialize(bridge: &Bridge, line: Bytes, id: &str) -> Response {
+    match bridge.sessions.open(line, id.to_owned()).await {
+        Ok((message, session)) => {
+            let mut response = json(StatusCode::OK, message);
             if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok())
             {
                 response.headers_mut().insert(SESSION_ID, session);
             }
             response
         }
-        Err(refused) => refusal(&refused, id),
+        Err(error) => refusal(&error, id),
     }
 }
 
-async fn ask(
+async fn call(
     bridge: &Bridge,
     session: &Arc<Session>,
     headers: &HeaderMap,
@@ -123,54 +123,54 @@ async fn ask(
     request: &Request<'_>,
 ) -> Response {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ask = Ask {
+    let session_request = SessionRequest {
         message: line,
         id: request.id.to_owned(),
-        purpose: Purpose::of(request),
+        kind: RequestKind::from_request(request),
         progress_token: request
             .params
             .meta
             .as_ref()
             .and_then(|meta| meta.progress_token)
             .map(str::to_owned),
-        streams: accepted
+        accepts_stream: accepted
             .into_iter()
             .any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
-        within: bridge.call_timeout,
+        timeout: bridge.call_timeout,
     };
-    match session.ask(ask).await {
+    match session.send_request(session_request).await {
         Ok(mut call) => match call.next().await {
-            Part::Answer(answer) => json(StatusCode::OK, answer),
-            Part::Related(first) => events(parts(first, call)).into_response(),
+            CallEvent::Response(response) => json(StatusCode::OK, response),
+            CallEvent::Related(first) => event_stream(call_messages(first, call)).into_response(),
         },
-        Err(refused) => refusal(&refused, request.id),
+        Err(error) => refusal(&error, request.id),
     }
 }
 
 async fn listen(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response {
     if headers.contains_key(header::ORIGIN) {
-        return from_browser();
+        return browser_refused();
     }
     match session(&bridge, &headers, None) {
         Ok(session) => {
             let messages = session.listen();
-            // The session is not held: its end ends the stream.
+            // The stream must not keep the session alive: it ends when the session ends.
             drop(session);
             let messages = stream::unfold(messages, async |mut messages| {
                 Some((messages.recv().await?, messages))
             });
-            events(messages).into_response()
+            event_stream(messages).into_response()
         }
         Err(response) => *response,
     }
 }
 
-async fn end(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response {
+async fn end_session(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response {
     let id = headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
     match id {
         Some(id) if bridge.sessions.end(id) => StatusCode::NO_CONTENT.into_response(),
         Some(_) => unknown_session(None),
-        None => session_missing(None),
+        None => missing_session_id(None),
     }
 }
 
@@ -179,12 +179,15 @@ fn session(
     headers: &HeaderMap,
     id: Option<&str>,
 ) -> Result<Arc<Session>, Box<Response>> {
-    let Some(session) = headers.get(SESSION_ID) else { return Err(Box::new(session_missing(id))) };
+    let Some(session) = headers.get(SESSION_ID) else {
+        return Err(Box::new(missing_session_id(id)));
+    };
     let session = session.to_str().ok().and_then(|session| bridge.sessions.get(session));
     session.ok_or_else(|| Box::new(unknown_session(id)))
 }
 
-/// A line end inside a message (between its tokens; strings hold none) would be two messages to the server.
+/// The message on one line. A server would read a message with a line end in it as two messages.
+/// JSON has line ends only between tokens, so a space can replace them.
 fn one_line(body: &Bytes) -> Bytes {
     if body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()
@@ -193,7 +196,7 @@ fn one_line(body: &Bytes) -> Bytes {
     }
 }
 
-fn cancelled<'a>(notification: &Notification<'a>) -> Option<&'a str> {
+fn cancelled_id<'a>(notification: &Notification<'a>) -> Option<&'a str> {
     if notification.method == "notifications/cancelled" {
         notification.params.request_id
     } else {
@@ -201,64 +204,64 @@ fn cancelled<'a>(notification: &Notification<'a>) -> Option<&'a str> {
     }
 }
 
-fn parts(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
+fn call_messages(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
     let rest = stream::unfold(Some(call), async |call| {
         let mut call = call?;
         Some(match call.next().await {
-            Part::Related(message) => (message, Some(call)),
-            Part::Answer(answer) => (answer, None),
+            CallEvent::Related(message) => (message, Some(call)),
+            CallEvent::Response(response) => (response, None),
         })
     });
     futures::StreamExt::chain(stream::iter([first]), rest)
 }
 
-fn events(
+fn event_stream(
     messages: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = futures::StreamExt::map(messages, |message| {
         Ok(Event::default().event("message").data(String::from_utf8_lossy(&message)))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(PING))
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn failed(
+fn error_response(
     status: StatusCode,
     id: Option<&str>,
     code: i32,
     message: &str,
     reason: &str,
 ) -> Response {
-    json(status, answers::error(id, code, message, reason))
+    json(status, messages::error(id, code, message, reason))
 }
 
-fn refusal(refused: &Refused, id: &str) -> Response {
-    let message = refused.to_string();
-    let full = |reason| {
+fn refusal(error: &Error, id: &str) -> Response {
+    let message = error.to_string();
+    let unavailable = |reason| {
         let mut response =
-            failed(StatusCode::SERVICE_UNAVAILABLE, Some(id), -32000, &message, reason);
+            error_response(StatusCode::SERVICE_UNAVAILABLE, Some(id), -32000, &message, reason);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         response
     };
-    match refused {
-        Refused::MaxProcesses(_) => full("max_processes"),
-        Refused::MaxSessions => full("max_sessions"),
-        Refused::TooManyCalls => full("max_calls"),
-        Refused::NotStarted(_) => {
-            failed(StatusCode::BAD_GATEWAY, Some(id), -32603, &message, "not_started")
+    match error {
+        Error::MaxProcesses(_) => unavailable("max_processes"),
+        Error::MaxSessions => unavailable("max_sessions"),
+        Error::TooManyCalls => unavailable("max_calls"),
+        Error::NotStarted(_) => {
+            error_response(StatusCode::BAD_GATEWAY, Some(id), -32603, &message, "not_started")
         }
-        Refused::IdInUse => {
-            failed(StatusCode::BAD_REQUEST, Some(id), -32600, &message, "id_in_use")
+        Error::IdInUse => {
+            error_response(StatusCode::BAD_REQUEST, Some(id), -32600, &message, "id_in_use")
         }
-        Refused::Over => unknown_session(Some(id)),
+        Error::SessionEnded => unknown_session(Some(id)),
     }
 }
 
 fn unknown_session(id: Option<&str>) -> Response {
-    failed(
+    error_response(
         StatusCode::NOT_FOUND,
         id,
         -32001,
@@ -267,8 +270,8 @@ fn unknown_session(id: Option<&str>) -> Response {
     )
 }
 
-fn session_missing(id: Option<&str>) -> Response {
-    failed(
+fn missing_session_id(id: Option<&str>) -> Response {
+    error_response(
         StatusCode::BAD_REQUEST,
         id,
         -32600,
@@ -277,7 +280,8 @@ fn session_missing(id: Option<&str>) -> Response {
     )
 }
 
-/// The bridge is for the hub. A browser that is made to call it (DNS rebinding) says where its page came from.
-fn from_browser() -> Response {
-    failed(StatusCode::FORBIDDEN, None, -32600, "requests from web pages are refused", "origin")
+/// Only the hub may call the bridge. A browser that a web page tricks into calling it (DNS
+/// rebinding) sends an Origin header.
+fn browser_refused() -> Response {
+    error_response(StatusCode::FORBIDDEN, None, -32600, "requests from web pages are refused", "origin")
 }

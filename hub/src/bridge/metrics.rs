@@ -1,27 +1,24 @@
-//! What the bridge measures, on `/metrics` of its one port.
+//! The bridge's metrics, served as `/metrics` on its only port.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-/// All of it.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    /// Open sessions, those whose server sleeps included.
+    /// Open sessions, including those whose server is stopped.
     pub(super) sessions: IntGauge,
-    /// Calls that the server did not answer in time.
     pub(super) timeouts: IntCounter,
-    /// Servers that ended without being asked to.
+    /// Servers that ended although the bridge did not stop them.
     pub(super) deaths: IntCounter,
-    /// Servers started, those started again after idling included.
+    /// Servers started, including those started again after an idle stop.
     pub(super) starts: IntCounter,
-    /// Servers stopped because nothing was asked of them.
     pub(super) idle_stops: IntCounter,
     refused: IntCounterVec,
     dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers every series, so that each exists as 0 from the start.
     pub(super) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
@@ -32,7 +29,7 @@ impl Metrics {
         let sessions = IntGauge::new("mcp_bridge_sessions", "Open sessions.")?;
         registry.register(Box::new(sessions.clone()))?;
         let refused =
-            Opts::new("mcp_bridge_refused_total", "Sessions and calls that found no place.");
+            Opts::new("mcp_bridge_refused_total", "Sessions and calls refused by a limit.");
         let refused = IntCounterVec::new(refused, &["reason"])?;
         registry.register(Box::new(refused.clone()))?;
         for reason in ["max_processes", "max_sessions", "max_calls"] {
@@ -46,33 +43,32 @@ impl Metrics {
             )?,
             deaths: counter(
                 "mcp_bridge_deaths_total",
-                "Servers that ended without being asked to.",
+                "Servers that ended although the bridge did not stop them.",
             )?,
             starts: counter("mcp_bridge_starts_total", "Servers started.")?,
             idle_stops: counter(
                 "mcp_bridge_idle_stops_total",
-                "Servers stopped because nothing was asked of them.",
+                "Servers stopped because they were idle.",
             )?,
             dropped: counter(
                 "mcp_bridge_dropped_total",
-                "Messages of servers that no client listened for.",
+                "Server messages dropped because no client read them.",
             )?,
             refused,
             registry,
         })
     }
 
-    /// Counts a session or call that found no place.
-    pub(super) fn refuse(&self, reason: &'static str) {
+    /// Counts a session or call that a limit refused.
+    pub(super) fn count_refusal(&self, reason: &'static str) {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a message that nobody listened for.
-    pub(super) fn drop_message(&self) {
+    pub(super) fn count_dropped_message(&self) {
         self.dropped.inc();
     }
 
-    /// As Prometheus reads it.
+    /// The metrics in Prometheus text format.
     pub(super) fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! One server process: its pipes, its log, its end.
+//! One server process: its pipes, its log, and how it is stopped.
 
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -15,18 +15,21 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::lines::{self, Line};
+use super::line_reader::{self, Line};
 use super::reaper::{Exit, Reaper};
 
-/// Longest message of a server. A longer one ends it: nobody can tell what would come after it.
+/// Longest message of a server. A longer one stops the server, because the bridge cannot tell
+/// where the next message starts.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// Longer lines on stderr are truncated.
 const MAX_LOG_BYTES: usize = 4 << 10;
-/// A server that is told to stop by the end of its stdin has so long until SIGTERM, then so long until SIGKILL.
+/// To stop a server, the bridge closes its stdin, sends SIGTERM after this time, ...
 const STDIN_GRACE: Duration = Duration::from_secs(2);
+/// ... and sends SIGKILL after this further time.
 const TERM_GRACE: Duration = Duration::from_secs(3);
-/// For what is still in the pipe when the process has ended.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-const MESSAGES: usize = 64;
+/// How long the bridge reads what is left in stdout after the process has ended.
+const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+const MAX_QUEUED: usize = 64;
 
 /// A running server. Dropping it stops the server and everything that it started.
 #[derive(Debug)]
@@ -35,23 +38,22 @@ pub(super) struct Process {
     _stop: DropGuard,
 }
 
-/// What a server does.
 #[derive(Debug)]
-pub(super) enum Event {
-    /// It wrote a line to stdout.
+pub(super) enum ProcessEvent {
+    /// The server wrote a line to stdout.
     Line(Bytes),
-    /// It has ended; nothing comes after this.
+    /// The server has ended, for this reason. Nothing comes after it.
     Ended(String),
 }
 
 impl Process {
-    /// Starts the command. `place` is held until the process has ended and been waited for.
+    /// Starts the command. `permit` is released when the process has ended and was reaped.
     pub(super) fn start(
         command: &[String],
         number: u64,
         reaper: &Arc<Reaper>,
-        place: OwnedSemaphorePermit,
-    ) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
+        permit: OwnedSemaphorePermit,
+    ) -> std::io::Result<(Self, mpsc::Receiver<ProcessEvent>)> {
         let (program, args) =
             command.split_first().ok_or_else(|| std::io::Error::other("no command"))?;
         let mut command = Command::new(program);
@@ -66,12 +68,12 @@ impl Process {
             pipe::Receiver::from_owned_fd(OwnedFd::from(child.stderr.take().ok_or_else(missing)?))?;
         tracing::info!(number, %pid, program, "server started");
 
-        let (stdin, messages) = mpsc::channel(MESSAGES);
-        let (events, received) = mpsc::channel(MESSAGES);
+        let (stdin, messages) = mpsc::channel(MAX_QUEUED);
+        let (events, received) = mpsc::channel(MAX_QUEUED);
         let stop = CancellationToken::new();
-        tokio::spawn(log_lines(log, number));
+        tokio::spawn(log_stderr(log, number));
         tokio::spawn(write(to_child, messages, stop.clone()));
-        let keeper = Keeper {
+        let supervisor = Supervisor {
             number,
             pid,
             exit,
@@ -80,21 +82,21 @@ impl Process {
             reading: tokio::spawn(read(output, events.clone())),
         };
         tokio::spawn(async move {
-            let reason = keeper.until_ended().await;
-            drop(place);
-            events.send(Event::Ended(reason)).await.ok();
+            let reason = supervisor.wait().await;
+            drop(permit);
+            events.send(ProcessEvent::Ended(reason)).await.ok();
         });
         Ok((Self { stdin, _stop: stop.drop_guard() }, received))
     }
 
-    /// Where messages for it are put in, a line each, without line ends.
+    /// Takes messages for the server: one line each, without a line end.
     pub(super) fn stdin(&self) -> &mpsc::Sender<Bytes> {
         &self.stdin
     }
 }
 
-/// Sees a process to its end.
-struct Keeper {
+/// Watches a process until it ends, and stops it when asked to.
+struct Supervisor {
     number: u64,
     pid: Pid,
     exit: oneshot::Receiver<Exit>,
@@ -103,9 +105,9 @@ struct Keeper {
     reading: JoinHandle<String>,
 }
 
-impl Keeper {
-    /// Ends when the process has; says why it did.
-    async fn until_ended(mut self) -> String {
+impl Supervisor {
+    /// Waits until the process has ended. Returns the reason.
+    async fn wait(mut self) -> String {
         let mut closed = None;
         let mut exit = tokio::select! {
             exit = &mut self.exit => exit.ok(),
@@ -115,30 +117,31 @@ impl Keeper {
                 None
             }
         };
-        let asked = self.stop.is_cancelled();
-        if closed.is_some() && !asked {
-            // Its pipes close a moment before its end is known: then the end is the reason, not the pipe.
-            exit = timeout(LAST_WORDS, &mut self.exit).await.ok().and_then(Result::ok);
+        let requested = self.stop.is_cancelled();
+        if closed.is_some() && !requested {
+            // The pipes of a dying process close a moment before its exit is known. Then the exit
+            // is the reason and not the closed pipe.
+            exit = timeout(FINAL_OUTPUT_TIMEOUT, &mut self.exit).await.ok().and_then(Result::ok);
         }
-        let by_itself = exit.is_some();
-        // Closes stdin, should it still be open.
+        let exited_first = exit.is_some();
+        // Closes stdin if it is still open.
         self.stop.cancel();
         if exit.is_none() {
-            exit = self.stopped().await;
+            exit = self.terminate().await;
         }
         if closed.is_none() {
-            timeout(LAST_WORDS, &mut self.reading).await.ok();
+            timeout(FINAL_OUTPUT_TIMEOUT, &mut self.reading).await.ok();
             self.reading.abort();
         }
         let exit = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
-        tracing::info!(number = self.number, pid = %self.pid, exit, asked, "server ended");
+        tracing::info!(number = self.number, pid = %self.pid, exit, requested, "server ended");
         match closed {
-            Some(reason) if !asked && !by_itself => format!("{reason} ({exit})"),
+            Some(reason) if !requested && !exited_first => format!("{reason} ({exit})"),
             _ => exit,
         }
     }
 
-    async fn stopped(&mut self) -> Option<Exit> {
+    async fn terminate(&mut self) -> Option<Exit> {
         for (grace, signal) in [(STDIN_GRACE, Signal::SIGTERM), (TERM_GRACE, Signal::SIGKILL)] {
             if let Ok(exit) = timeout(grace, &mut self.exit).await {
                 return exit.ok();
@@ -167,28 +170,28 @@ async fn write(
     }
 }
 
-async fn read(stdout: pipe::Receiver, events: mpsc::Sender<Event>) -> String {
+async fn read(stdout: pipe::Receiver, events: mpsc::Sender<ProcessEvent>) -> String {
     let mut stdout = BufReader::with_capacity(64 << 10, stdout);
     loop {
-        match lines::next(&mut stdout, MAX_MESSAGE_BYTES).await {
-            Ok(Line::Whole(line)) => {
-                if events.send(Event::Line(line)).await.is_err() {
-                    return "nobody listens".into();
+        match line_reader::read_line(&mut stdout, MAX_MESSAGE_BYTES).await {
+            Ok(Line::Complete(line)) => {
+                if events.send(ProcessEvent::Line(line)).await.is_err() {
+                    return "its session is gone".into();
                 }
             }
-            Ok(Line::Cut(_)) => {
+            Ok(Line::Truncated(_)) => {
                 return format!("it sent a message over {} MiB", MAX_MESSAGE_BYTES >> 20);
             }
             Ok(Line::End) => return "it closed its stdout".into(),
-            Err(error) => return format!("its stdout broke: {error}"),
+            Err(error) => return format!("failed to read its stdout: {error}"),
         }
     }
 }
 
-async fn log_lines(stderr: pipe::Receiver, number: u64) {
+async fn log_stderr(stderr: pipe::Receiver, number: u64) {
     let mut stderr = BufReader::new(stderr);
-    while let Ok(Line::Whole(line) | Line::Cut(line)) =
-        lines::next(&mut stderr, MAX_LOG_BYTES).await
+    while let Ok(Line::Complete(line) | Line::Truncated(line)) =
+        line_reader::read_line(&mut stderr, MAX_LOG_BYTES).await
     {
         tracing::info!(target: "server", number, "{}", String::from_utf8_lossy(&line));
     }

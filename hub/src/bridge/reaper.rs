@@ -1,6 +1,8 @@
-//! Every process that ends under this one is waited for here, and nowhere else: the servers that were started, and
-//! as PID 1 of a container also whatever their orphans are. So no zombie stays, and no process id is signalled
-//! after it has been given to somebody else.
+//! Reaps every child process: the servers, and, because the bridge is PID 1 of its container, also
+//! the orphans that servers leave behind.
+//!
+//! Nothing else may call `wait`. That way no zombie is left, and no signal reaches a process that
+//! got the id of an earlier one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,12 +17,9 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// By itself, with this code.
     Code(i32),
-    /// By a signal.
     Signal(Signal),
 }
 
@@ -33,14 +32,14 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The processes that were started and have not been waited for.
+/// The servers that have not been reaped yet.
 #[derive(Debug, Default)]
 pub(super) struct Reaper {
     running: Mutex<HashMap<Pid, oneshot::Sender<Exit>>>,
 }
 
 impl Reaper {
-    /// Starts waiting for processes.
+    /// Starts reaping in the background.
     pub(super) fn start() -> std::io::Result<Arc<Self>> {
         let reaper = Arc::new(Self::default());
         let mut ended = signal(SignalKind::child())?;
@@ -53,12 +52,13 @@ impl Reaper {
         Ok(reaper)
     }
 
-    /// Starts a process as leader of a group of its own.
+    /// Starts a process as the leader of a new process group.
     pub(super) fn spawn(
         &self,
         command: &mut Command,
     ) -> std::io::Result<(Child, Pid, oneshot::Receiver<Exit>)> {
-        // Locked over the start: a process that ends at once must be known when its end is seen.
+        // The lock is held over the start: a process that ends at once must be registered before
+        // it is reaped.
         let mut running = self.running();
         let child = command.process_group(0).spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
@@ -67,45 +67,46 @@ impl Reaper {
         Ok((child, pid, exit))
     }
 
-    /// Sends a signal to the group of a process, if that still runs.
+    /// Sends a signal to the process group of a server, unless the server has been reaped.
     pub(super) fn signal_group(&self, leader: Pid, signal: Signal) {
         let running = self.running();
         if running.contains_key(&leader) {
-            // ESRCH: everybody in it has just ended.
+            // ESRCH only means that the whole group has just ended.
             killpg(leader, signal).ok();
         }
     }
 
-    /// Waits for one process that has ended; `false` if there is none.
+    /// Reaps one process that has ended. Returns `false` if there is none.
     fn reap_one(&self) -> bool {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let (pid, exit) = match waitid(Id::All, look) {
+        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let (pid, exit) = match waitid(Id::All, peek) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal)),
             Err(Errno::EINTR) => return true,
-            // Ended by a signal that has no name (real-time signals): waited for, but not told whose end it was.
+            // A real-time signal ended the process. `nix` has no name for it and does not say
+            // which process it was.
             Err(Errno::EINVAL) => {
                 waitpid(None, Some(WaitPidFlag::WNOHANG)).ok();
-                return self.forget_gone();
+                self.remove_missing();
+                return true;
             }
             Ok(_) | Err(_) => return false,
         };
         let mut running = self.running();
-        let ours = running.remove(&pid);
-        if ours.is_some() {
-            // While the leader is a zombie its id is the group's and nobody else's.
+        let server = running.remove(&pid);
+        if server.is_some() {
+            // While the leader is a zombie, no other process or group can get its id.
             killpg(pid, Signal::SIGKILL).ok();
         }
         waitpid(pid, None).ok();
-        if let Some(owner) = ours {
-            owner.send(exit).ok();
+        if let Some(supervisor) = server {
+            supervisor.send(exit).ok();
         }
         true
     }
 
-    fn forget_gone(&self) -> bool {
+    fn remove_missing(&self) {
         self.running().retain(|pid, _| kill(*pid, None) != Err(Errno::ESRCH));
-        true
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Pid, oneshot::Sender<Exit>>> {

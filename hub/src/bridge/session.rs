@@ -1,4 +1,4 @@
-//! One upstream session: its server process, the calls that wait for it, and who listens to what else it says.
+//! One session: its server process, the calls that wait for the server, and the client's listener.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,77 +10,78 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answers;
-use super::asleep::{Lists, Purpose};
-use super::call::Call;
+use super::call::{Call, CallOwner};
+use super::error::Error;
+use super::idle_responses::{IdleResponses, RequestKind};
+use super::launcher::Launcher;
+use super::messages;
 use super::metrics::Metrics;
-use super::process::{Event, Process};
-use super::sessions::{Launcher, Refused};
+use super::process::{Process, ProcessEvent};
 
 /// Calls that wait for one server at a time.
 const MAX_PENDING: usize = 1024;
-/// Messages for one slow reader; further ones are dropped (requests: refused), never piled up.
+/// Messages queued for one slow reader. Further notifications are dropped, and further requests of
+/// the server are refused, so that memory stays bounded.
 const MAX_QUEUED: usize = 256;
-/// A cold start may fetch packages first.
+/// A cold start may download packages first.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A session. It outlives its process: one that idles is stopped, and started again by the next call.
+/// A session outlives its process: an idle process is stopped, and the next call starts another.
 pub(super) struct Session {
     number: u64,
-    /// The client's `initialize`, as it is said to every process of this session.
+    /// The client's `initialize` request, which every process of this session gets.
     initialize: Bytes,
     initialize_id: String,
     launcher: Arc<Launcher>,
-    /// One start at a time.
+    /// Held while a process starts, so that concurrent calls start one process.
     starting: tokio::sync::Mutex<()>,
-    link: Mutex<Link>,
+    state: Mutex<SessionState>,
 }
 
-struct Link {
+struct SessionState {
     process: Option<Process>,
-    /// It has been initialized: calls may go to it.
+    /// The process is initialized and takes calls.
     ready: bool,
-    /// Which process of this session; events of earlier ones mean nothing any more.
-    turn: u64,
-    pending: HashMap<String, Pending>,
+    /// Counts the processes of this session. Events of earlier processes are ignored.
+    launch: u64,
+    pending: HashMap<String, PendingCall>,
     listener: Option<mpsc::Sender<Bytes>>,
-    /// What nobody listened for yet.
+    /// Messages that arrived while no client was listening.
     backlog: VecDeque<Bytes>,
-    lists: Lists,
-    /// When it was last put to use: lists and pings are none, or no server behind a hub would ever idle.
-    used: Instant,
-    /// When the client last said anything.
-    heard: Instant,
-    /// The process died: the session is over.
-    over: bool,
+    idle_responses: IdleResponses,
+    /// Lists and pings do not count as use. A hub sends them all the time, so its servers would
+    /// never be idle.
+    last_use: Instant,
+    last_client_message: Instant,
+    /// The process died, or the session was ended.
+    ended: bool,
 }
 
-struct Pending {
+struct PendingCall {
     id: String,
-    purpose: Purpose,
+    kind: RequestKind,
     progress_token: Option<String>,
+    /// Rises with every call, to find the oldest.
     order: u64,
-    done: oneshot::Sender<Bytes>,
-    /// `None`: the client takes one JSON answer and no stream.
+    response: oneshot::Sender<Bytes>,
+    /// `None` if the client accepts only one JSON response and no event stream.
     related: Option<mpsc::Sender<Bytes>>,
 }
 
-/// A request as the session must know it.
-pub(super) struct Ask {
+/// A client's request, with what the session must know of it.
+pub(super) struct SessionRequest {
     /// One line of JSON.
     pub(super) message: Bytes,
-    /// The id as written.
+    /// Raw JSON.
     pub(super) id: String,
-    /// What it is to a server that may sleep.
-    pub(super) purpose: Purpose,
-    /// `_meta.progressToken` as written.
+    pub(super) kind: RequestKind,
+    /// `_meta.progressToken`, as raw JSON.
     pub(super) progress_token: Option<String>,
-    /// The client reads an event stream.
-    pub(super) streams: bool,
-    /// Longest wait.
-    pub(super) within: Duration,
+    /// The client accepts an event stream.
+    pub(super) accepts_stream: bool,
+    pub(super) timeout: Duration,
 }
 
 impl Session {
@@ -91,239 +92,232 @@ impl Session {
         initialize_id: String,
         launcher: Arc<Launcher>,
     ) -> Arc<Self> {
-        let link = Link {
+        let state = SessionState {
             process: None,
             ready: false,
-            turn: 0,
+            launch: 0,
             pending: HashMap::new(),
             listener: None,
             backlog: VecDeque::new(),
-            lists: Lists::default(),
-            used: Instant::now(),
-            heard: Instant::now(),
-            over: false,
+            idle_responses: IdleResponses::default(),
+            last_use: Instant::now(),
+            last_client_message: Instant::now(),
+            ended: false,
         };
-        let (starting, link) = (tokio::sync::Mutex::new(()), Mutex::new(link));
-        Arc::new(Self { number, initialize, initialize_id, launcher, starting, link })
+        let (starting, state) = (tokio::sync::Mutex::new(()), Mutex::new(state));
+        Arc::new(Self { number, initialize, initialize_id, launcher, starting, state })
     }
 
-    /// Starts a process and says `initialize` to it: its answer, which may be an error.
-    pub(super) async fn start(self: &Arc<Self>) -> Result<Bytes, Refused> {
-        let turn = {
-            let mut link = self.link();
-            link.turn += 1;
-            link.turn
+    /// Starts a process and sends it `initialize`. Returns its response, which may be an error.
+    pub(super) async fn start(self: &Arc<Self>) -> Result<Bytes, Error> {
+        let launch = {
+            let mut state = self.state();
+            state.launch += 1;
+            state.launch
         };
         let (process, mut events) = self.launcher.launch(self.number)?;
         let stdin = process.stdin().clone();
         let (call, _) = {
-            let mut link = self.link();
-            link.process = Some(process);
-            self.begin(&mut link, &self.handshake())?
+            let mut state = self.state();
+            state.process = Some(process);
+            self.add_call(&mut state, &self.handshake())?
         };
         let session = Arc::downgrade(self);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 let Some(session) = Weak::upgrade(&session) else { return };
-                session.happened(turn, event);
+                session.handle_event(launch, event);
             }
         });
         stdin.send(self.initialize.clone()).await.ok();
-        Ok(call.answer().await)
+        Ok(call.response().await)
     }
 
-    fn handshake(&self) -> Ask {
-        Ask {
+    fn handshake(&self) -> SessionRequest {
+        SessionRequest {
             message: self.initialize.clone(),
             id: self.initialize_id.clone(),
-            purpose: Purpose::Use,
+            kind: RequestKind::Call,
             progress_token: None,
-            streams: false,
-            within: START_TIMEOUT,
+            accepts_stream: false,
+            timeout: START_TIMEOUT,
         }
     }
 
-    /// Passes a request on, to a process started for it if the last one was stopped for idling and the bridge cannot
-    /// answer itself.
-    pub(super) async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Call, Refused> {
+    /// Sends a request to the process. If the process was stopped for idling, the bridge responds
+    /// itself where it can, and otherwise starts another process first.
+    pub(super) async fn send_request(
+        self: &Arc<Self>,
+        request: SessionRequest,
+    ) -> Result<Call, Error> {
         loop {
-            let begun = {
-                let mut link = self.link();
-                if link.over {
-                    return Err(Refused::Over);
+            let added = {
+                let mut state = self.state();
+                if state.ended {
+                    return Err(Error::SessionEnded);
                 }
-                link.heard = Instant::now();
-                if link.ready {
-                    Some(self.begin(&mut link, &ask)?)
-                } else if let Some(answer) = link.lists.answer(&ask.purpose, &ask.id) {
-                    return Ok(Call::answered(Arc::clone(self), ask.id, answer));
+                state.last_client_message = Instant::now();
+                if state.ready {
+                    Some(self.add_call(&mut state, &request)?)
+                } else if let Some(response) =
+                    state.idle_responses.response(&request.kind, &request.id)
+                {
+                    return Ok(Call::completed(self.clone(), request.id, response));
                 } else {
                     None
                 }
             };
-            if let Some((call, stdin)) = begun {
-                // A full pipe of a server that reads nothing: the call's own time limit ends it.
-                tokio::time::timeout_at(call.deadline(), stdin.send(ask.message)).await.ok();
+            if let Some((call, stdin)) = added {
+                // A server that does not read its stdin blocks this send when the pipe is full.
+                // The call's own deadline ends the wait.
+                tokio::time::timeout_at(call.deadline(), stdin.send(request.message)).await.ok();
                 return Ok(call);
             }
             self.restart().await?;
         }
     }
 
-    async fn restart(self: &Arc<Self>) -> Result<(), Refused> {
-        let _one = self.starting.lock().await;
-        if self.link().ready {
+    async fn restart(self: &Arc<Self>) -> Result<(), Error> {
+        let _guard = self.starting.lock().await;
+        if self.state().ready {
             return Ok(());
         }
-        let answer = self.start().await?;
-        let text = String::from_utf8_lossy(&answer).into_owned();
+        let response = self.start().await?;
+        let text = String::from_utf8_lossy(&response).into_owned();
         if !matches!(parse_upstream(&text), Some(Upstream::Result { .. })) {
             tracing::warn!(
                 number = self.number,
-                "server did not initialize again; the session ends"
+                "server failed to initialize after a restart, ending its session"
             );
-            self.end("the server did not initialize again");
-            return Err(Refused::Over);
+            self.end("the server failed to initialize after a restart");
+            return Err(Error::SessionEnded);
         }
-        self.tell(Bytes::from_static(INITIALIZED)).await;
-        self.open();
+        self.send_message(Bytes::from_static(INITIALIZED)).await;
+        self.set_ready();
         Ok(())
     }
 
-    /// Its process has answered `initialize` well: calls may come.
-    pub(super) fn open(&self) {
-        self.link().ready = true;
+    /// Lets calls through. Called after the process has responded to `initialize` without error.
+    pub(super) fn set_ready(&self) {
+        self.state().ready = true;
     }
 
-    /// Passes on what wants no answer. To a stopped server nothing needs to be said: it will know nothing of before.
-    pub(super) async fn tell(&self, message: Bytes) {
+    /// Sends a notification or a response to the process. If the process is stopped, the message
+    /// is dropped: the next process knows nothing of what came before.
+    pub(super) async fn send_message(&self, message: Bytes) {
         let stdin = {
-            let mut link = self.link();
-            link.heard = Instant::now();
-            link.process.as_ref().map(|process| process.stdin().clone())
+            let mut state = self.state();
+            state.last_client_message = Instant::now();
+            state.process.as_ref().map(|process| process.stdin().clone())
         };
         if let Some(stdin) = stdin {
             stdin.send(message).await.ok();
         }
     }
 
-    /// The client has cancelled this request: nobody waits for its answer any more.
-    pub(super) fn cancel(&self, id: &str) {
-        self.link().pending.remove(&canonical(id));
-    }
-
-    /// Everything that the server says and that answers no call. A later listener takes over.
+    /// Receives everything that the server sends and that belongs to no call. A later listener
+    /// replaces an earlier one.
     pub(super) fn listen(&self) -> mpsc::Receiver<Bytes> {
         let (sender, receiver) = mpsc::channel(MAX_QUEUED);
-        let mut link = self.link();
-        for message in link.backlog.drain(..) {
+        let mut state = self.state();
+        for message in state.backlog.drain(..) {
             sender.try_send(message).ok();
         }
-        link.listener = Some(sender);
+        state.listener = Some(sender);
         receiver
     }
 
-    /// Stops the process if it was of no use for so long. Says for how long the client has said nothing.
-    pub(super) fn idle(&self, limit: Duration) -> Duration {
-        let mut link = self.link();
-        if !link.pending.is_empty() {
-            return Duration::ZERO;
-        }
-        if link.used.elapsed() >= limit && link.process.take().is_some() {
-            link.turn += 1;
-            link.ready = false;
+    /// Stops the process if it had no call for `idle_timeout`.
+    pub(super) fn stop_if_idle(&self, idle_timeout: Duration) {
+        let mut state = self.state();
+        let idle = state.pending.is_empty() && state.last_use.elapsed() >= idle_timeout;
+        if idle && state.process.take().is_some() {
+            state.launch += 1;
+            state.ready = false;
             self.metrics().idle_stops.inc();
             tracing::info!(
                 number = self.number,
-                "server idles and is stopped; a call starts it again"
+                "server is idle and was stopped; the next call starts it again"
             );
         }
-        link.heard.elapsed()
     }
 
-    /// Calls that wait.
-    pub(super) fn pending(&self) -> usize {
-        self.link().pending.len()
+    /// The time since the client's last message. Zero while a call waits.
+    pub(super) fn client_silence(&self) -> Duration {
+        let state = self.state();
+        if state.pending.is_empty() {
+            state.last_client_message.elapsed()
+        } else {
+            Duration::ZERO
+        }
     }
 
-    /// Whether its process has died.
-    pub(super) fn is_over(&self) -> bool {
-        self.link().over
+    /// The number of calls that wait for a response.
+    pub(super) fn pending_calls(&self) -> usize {
+        self.state().pending.len()
     }
 
-    /// Ends the session; calls that wait are answered with this reason.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Ends the session. Pending calls get an error with this reason.
     pub(super) fn end(&self, reason: &str) {
-        let mut link = self.link();
-        link.over = true;
-        link.process = None;
-        link.listener = None;
-        link.backlog.clear();
-        for (_, pending) in link.pending.drain() {
-            pending.done.send(answers::server_ended(&pending.id, reason)).ok();
+        let mut state = self.state();
+        state.ended = true;
+        state.process = None;
+        state.listener = None;
+        state.backlog.clear();
+        for (_, call) in state.pending.drain() {
+            call.response.send(messages::server_ended_error(&call.id, reason)).ok();
         }
     }
 
-    /// A call that did not get its answer in time: the server is told.
-    pub(super) fn time_out(&self, id: &str) {
-        let mut link = self.link();
-        if link.pending.remove(&canonical(id)).is_none() {
-            return;
-        }
-        self.metrics().timeouts.inc();
-        if id == self.initialize_id {
-            // `initialize` must not be cancelled; a server that hangs in it is of no use.
-            link.process = None;
-            return;
-        }
-        if let Some(process) = &link.process {
-            process.stdin().try_send(answers::cancelled(id)).ok();
-        }
-    }
-
-    fn begin(
+    fn add_call(
         self: &Arc<Self>,
-        link: &mut Link,
-        ask: &Ask,
-    ) -> Result<(Call, mpsc::Sender<Bytes>), Refused> {
-        let process = link.process.as_ref().ok_or(Refused::Over)?;
+        state: &mut SessionState,
+        request: &SessionRequest,
+    ) -> Result<(Call, mpsc::Sender<Bytes>), Error> {
+        let process = state.process.as_ref().ok_or(Error::SessionEnded)?;
         let stdin = process.stdin().clone();
-        let key = canonical(&ask.id);
-        if link.pending.contains_key(&key) {
-            return Err(Refused::IdInUse);
+        let key = canonical(&request.id);
+        if state.pending.contains_key(&key) {
+            return Err(Error::IdInUse);
         }
-        if link.pending.len() >= MAX_PENDING {
-            self.metrics().refuse("max_calls");
-            return Err(Refused::TooManyCalls);
+        if state.pending.len() >= MAX_PENDING {
+            self.metrics().count_refusal("max_calls");
+            return Err(Error::TooManyCalls);
         }
-        if ask.purpose == Purpose::Use {
-            link.used = Instant::now();
+        if request.kind == RequestKind::Call {
+            state.last_use = Instant::now();
         }
-        let (done, answer) = oneshot::channel();
-        let (sender, related) = mpsc::channel(MAX_QUEUED);
-        let order = link.pending.values().map(|pending| pending.order + 1).max().unwrap_or(0);
-        let pending = Pending {
-            id: ask.id.clone(),
-            purpose: ask.purpose.clone(),
-            progress_token: ask.progress_token.as_deref().map(canonical),
+        let (sender, response) = oneshot::channel();
+        let (related_sender, related) = mpsc::channel(MAX_QUEUED);
+        let order = state.pending.values().map(|call| call.order + 1).max().unwrap_or(0);
+        let pending = PendingCall {
+            id: request.id.clone(),
+            kind: request.kind.clone(),
+            progress_token: request.progress_token.as_deref().map(canonical),
             order,
-            done,
-            related: ask.streams.then_some(sender),
+            response: sender,
+            related: request.accepts_stream.then_some(related_sender),
         };
-        link.pending.insert(key, pending);
-        Ok((Call::new(Arc::clone(self), ask.id.clone(), answer, related, ask.within), stdin))
+        state.pending.insert(key, pending);
+        let call = Call::new(self.clone(), request.id.clone(), response, related, request.timeout);
+        Ok((call, stdin))
     }
 
-    fn happened(&self, turn: u64, event: Event) {
-        let mut link = self.link();
-        if link.turn != turn || link.over {
+    fn handle_event(&self, launch: u64, event: ProcessEvent) {
+        let mut state = self.state();
+        if state.launch != launch || state.ended {
             return;
         }
         match event {
-            Event::Line(message) => link.said(&message, self.number, self.metrics()),
-            Event::Ended(reason) => {
-                drop(link);
+            ProcessEvent::Line(line) => state.handle_line(&line, self.number, self.metrics()),
+            ProcessEvent::Ended(reason) => {
+                drop(state);
                 self.metrics().deaths.inc();
-                tracing::warn!(number = self.number, reason, "server died; its session is over");
+                tracing::warn!(number = self.number, reason, "server died, ending its session");
                 self.end(&reason);
             }
         }
@@ -333,83 +327,112 @@ impl Session {
         self.launcher.metrics()
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Link {
-    fn said(&mut self, line: &Bytes, number: u64, metrics: &Metrics) {
+impl CallOwner for Session {
+    fn cancel(&self, id: &str) {
+        self.state().pending.remove(&canonical(id));
+    }
+
+    fn time_out(&self, id: &str) {
+        let mut state = self.state();
+        if state.pending.remove(&canonical(id)).is_none() {
+            return;
+        }
+        self.metrics().timeouts.inc();
+        if id == self.initialize_id {
+            // MCP forbids to cancel `initialize`. A server that hangs in it is of no use, so it is
+            // stopped.
+            state.process = None;
+            return;
+        }
+        if let Some(process) = &state.process {
+            process.stdin().try_send(messages::cancelled_notification(id)).ok();
+        }
+    }
+}
+
+impl SessionState {
+    fn handle_line(&mut self, line: &Bytes, number: u64, metrics: &Metrics) {
         let Ok(text) = std::str::from_utf8(line) else {
-            return tracing::warn!(number, "server wrote what is not UTF-8 to its stdout");
+            return tracing::warn!(number, "server wrote a line to stdout that is not UTF-8");
         };
         match parse_upstream(text) {
-            Some(Upstream::Result { id, result }) => self.answered(id, Some(result), line),
-            Some(Upstream::Error { id: Some(id), .. }) => self.answered(id, None, line),
+            Some(Upstream::Result { id, result }) => self.complete(id, Some(result), line),
+            Some(Upstream::Error { id: Some(id), .. }) => self.complete(id, None, line),
             Some(Upstream::Error { id: None, .. }) => {
-                tracing::warn!(number, "server answered with an error without id");
+                tracing::warn!(number, "server sent an error response without an id");
             }
             Some(Upstream::Notification { ref method, params }) => {
-                self.lists.notified(method);
+                self.idle_responses.invalidate(method);
                 let token =
                     (method == "notifications/progress").then(|| progress_token(params)).flatten();
-                self.pass_on(line.clone(), token.as_deref(), metrics);
+                self.forward(line.clone(), token.as_deref(), metrics);
             }
             Some(Upstream::Request { id, .. }) => {
-                let refusal = answers::nobody_listens(id);
-                if !self.pass_on(line.clone(), None, metrics)
+                let refusal = messages::no_listener_error(id);
+                if !self.forward(line.clone(), None, metrics)
                     && let Some(process) = &self.process
                 {
                     process.stdin().try_send(refusal).ok();
                 }
             }
-            // Some servers print greetings there. Not shown: it may be anything.
+            // Some servers print a greeting. The log omits the text, which may contain secrets.
             None => tracing::warn!(
                 number,
                 bytes = line.len(),
-                "server wrote what is no message to its stdout"
+                "server wrote a line to stdout that is no JSON-RPC message"
             ),
         }
     }
 
-    fn answered(&mut self, id: &str, result: Option<&str>, line: &Bytes) {
-        // Without a waiting call: cancelled, timed out, or never asked.
-        let Some(pending) = self.pending.remove(&canonical(id)) else { return };
-        match (pending.purpose, result) {
-            (Purpose::Use, _) => self.used = Instant::now(),
-            (Purpose::List(page), Some(result)) => self.lists.remember(page, result),
-            (Purpose::List(_) | Purpose::Ping, _) => {}
+    fn complete(&mut self, id: &str, result: Option<&str>, line: &Bytes) {
+        // No call waits if it was canceled, timed out, or never sent.
+        let Some(call) = self.pending.remove(&canonical(id)) else { return };
+        match (call.kind, result) {
+            (RequestKind::Call, _) => self.last_use = Instant::now(),
+            (RequestKind::List(page), Some(result)) => self.idle_responses.store(page, result),
+            (RequestKind::List(_) | RequestKind::Ping, _) => {}
         }
-        pending.done.send(line.clone()).ok();
+        call.response.send(line.clone()).ok();
     }
 
-    /// To the call that it belongs to, else to whoever listens, else to the oldest call that can stream, else kept
-    /// until somebody does.
-    fn pass_on(&mut self, line: Bytes, token: Option<&str>, metrics: &Metrics) -> bool {
-        let of_token =
-            self.pending.values().find(|p| token.is_some() && p.progress_token.as_deref() == token);
-        let related = of_token.and_then(|pending| pending.related.as_ref());
+    /// Sends a message of the server to the call with this progress token, else to the listener,
+    /// else to the oldest call that accepts a stream, else to the backlog. Returns `false` if the
+    /// message was dropped.
+    fn forward(&mut self, line: Bytes, token: Option<&str>, metrics: &Metrics) -> bool {
+        let with_token = self
+            .pending
+            .values()
+            .find(|call| token.is_some() && call.progress_token.as_deref() == token);
+        let related = with_token.and_then(|call| call.related.as_ref());
         let listener = self.listener.as_ref().filter(|listener| !listener.is_closed());
-        let oldest =
-            || self.pending.values().filter(|p| p.related.is_some()).min_by_key(|p| p.order);
-        let to =
-            related.or(listener).or_else(|| oldest().and_then(|pending| pending.related.as_ref()));
-        let passed = match to {
-            Some(to) => to.try_send(line).is_ok(),
+        let oldest = || {
+            let streaming = self.pending.values().filter(|call| call.related.is_some());
+            streaming.min_by_key(|call| call.order)
+        };
+        let receiver =
+            related.or(listener).or_else(|| oldest().and_then(|call| call.related.as_ref()));
+        let forwarded = match receiver {
+            Some(receiver) => receiver.try_send(line).is_ok(),
             None if self.backlog.len() < MAX_QUEUED => {
                 self.backlog.push_back(line);
                 true
             }
             None => false,
         };
-        if !passed {
-            metrics.drop_message();
+        if !forwarded {
+            metrics.count_dropped_message();
         }
-        passed
+        forwarded
     }
 }
 
-/// Ids and tokens as text that is equal where the values are: a server may write `"\u0061"` for our `"a"`.
+/// An id or token as text that is equal where the values are equal. A server may write `"\u0061"`
+/// for our `"a"`.
 fn canonical(id: &str) -> String {
     serde_json::from_str::<serde_json::Value>(id)
         .map_or_else(|_| id.to_owned(), |value| value.to_string())

@@ -1,4 +1,4 @@
-//! Takes a request, decides where it goes, and passes bytes both ways. Bodies are not read.
+//! Chooses a pod for a request, and passes bytes both ways. The router does not read bodies.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -23,32 +23,34 @@ use mcphub_hub_wire::dataplane::Revision;
 use mcphub_hub_wire::keys::KeyRing;
 use tokio::sync::{Semaphore, watch};
 
-use super::answers;
-use super::metrics::{Metrics, Outcome, Rejected};
+use super::in_flight::{Permit, PodBody, RequestInFlight};
+use super::metrics::{Metrics, RejectReason, RouterOutcome};
 use super::pods::Upstream;
 use super::request_body::RequestBody;
-use super::table::{Live, Table};
-use super::ticket::{Answer, Place, Ticket};
+use super::responses;
+use super::table::{LiveRevision, Table};
 
-/// Requests and streams under way at a time; more are 503 (`mcp_router_rejected_total{reason="too_many"}`).
-pub(super) const MAX_CONCURRENT: usize = 16_384;
-/// A pod that takes no connection within this time is not there.
+/// Requests and streams in flight. More of them get a 503, counted as
+/// `mcp_router_rejected_total{reason="too_many"}`.
+const MAX_CONCURRENT: usize = 16_384;
+/// A pod that takes no connection within this time counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A quiet connection is asked this often whether its pod's node is there.
-const PEER_ALIVE: Duration = Duration::from_secs(10);
-/// Shorter than any server keeps an idle connection: one that closes while a request is on its way loses it.
-const POOL_IDLE: Duration = Duration::from_secs(20);
-/// Tries to reach a pod for one request.
-const MAX_TRIES: usize = 3;
-/// A session has one pod; a lost SYN must not end it.
-const SESSION_RETRY: Duration = Duration::from_millis(100);
+/// How often TCP keepalive probes an idle connection, to notice a lost node.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Shorter than any server keeps an idle connection. A server that closes an idle connection while
+/// a request is on its way loses the request.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many times the router tries to reach a pod for one request.
+const MAX_ATTEMPTS: usize = 3;
+/// The wait before a session's only pod is tried again. One lost SYN must not end the session.
+const SESSION_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const REVISION: HeaderName = HeaderName::from_static("mcp-hub-revision");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// RFC 9110, 7.6.1, and what older proxies send.
+/// The hop-by-hop headers of RFC 9110, 7.6.1, and those that older proxies send.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -59,90 +61,91 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// What a client gets: an answer of ours, or a pod's.
-pub(super) type ResponseBody = Either<Full<Bytes>, Answer>;
+/// The body of the router's own response, or of a pod's.
+pub(super) type ResponseBody = Either<Full<Bytes>, PodBody>;
 
-/// Forwards requests.
 pub(super) struct Forwarder {
     table: Arc<ArcSwap<Table>>,
     keys: watch::Receiver<Arc<KeyRing>>,
     metrics: Arc<Metrics>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     client: Client<HttpConnector, RequestBody>,
 }
 
-/// A request that is not decided yet.
-struct Pending {
+/// A request that has not reached a pod yet.
+struct ClientRequest {
     head: Parts,
     body: RequestBody,
     session: Option<SessionClaims>,
     affinity: Option<Vec<u8>>,
     started: Instant,
-    place: Place,
+    permit: Permit,
 }
 
-/// A request that no pod answers.
-struct Refusal {
-    reason: Rejected,
-    /// The revision whose pods took no connection, where that is why.
-    blamed: Option<Arc<Live>>,
+/// Why the router rejects a request.
+struct Rejection {
+    reason: RejectReason,
+    /// The revision whose pods took no connection, if that is why.
+    unreachable: Option<Arc<LiveRevision>>,
 }
 
 impl Forwarder {
-    /// Forwards by this table.
     pub(super) fn new(
         table: Arc<ArcSwap<Table>>,
         keys: watch::Receiver<Arc<KeyRing>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut connector = HttpConnector::new();
-        // Without it a stateful SSE answer costs 44 ms (delayed ACK).
+        // Without TCP_NODELAY, a stateful SSE response takes 44 ms longer (delayed ACK).
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // A node that is lost closes nothing: its requests and streams would hang for the kernel's 15 minutes.
-        connector.set_keepalive(Some(PEER_ALIVE));
-        connector.set_keepalive_interval(Some(PEER_ALIVE));
+        // A lost node closes no connection. Without keepalive, requests to its pods would hang
+        // for the kernel's default of 15 minutes.
+        connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
+        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
         connector.set_keepalive_retries(Some(2));
-        connector.set_tcp_user_timeout(Some(PEER_ALIVE * 3));
+        connector.set_tcp_user_timeout(Some(KEEPALIVE_INTERVAL * 3));
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { table, keys, metrics, places: Arc::new(Semaphore::new(MAX_CONCURRENT)), client }
+        Self { table, keys, metrics, permits: Arc::new(Semaphore::new(MAX_CONCURRENT)), client }
     }
 
-    /// Answers the request, by a pod where one can.
-    pub(super) async fn answer(
+    /// Responds to the request: with the response of a pod, or with an error.
+    pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        let response = self.forwarded(request, peer).await.unwrap_or_else(|refusal| {
-            self.metrics
-                .reject(refusal.reason, refusal.blamed.as_deref().map(|live| &live.metrics));
-            answers::rejected(refusal.reason).map(Either::Left)
+        let response = self.forward(request, peer).await.unwrap_or_else(|rejection| {
+            let unreachable = rejection.unreachable.as_deref().map(|live| &live.metrics);
+            self.metrics.reject(rejection.reason, unreachable);
+            responses::rejected(rejection.reason).map(Either::Left)
         });
         Ok(response)
     }
 
-    async fn forwarded(
+    async fn forward(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Result<Response<ResponseBody>, Refusal> {
+    ) -> Result<Response<ResponseBody>, Rejection> {
         let started = Instant::now();
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Rejected::TooMany)?;
-        let place = Place::new(permit, self.metrics.in_flight.clone());
+        let permit =
+            Arc::clone(&self.permits).try_acquire_owned().map_err(|_| RejectReason::TooMany)?;
+        let permit = Permit::new(permit, self.metrics.in_flight.clone());
         let (mut head, body) = request.into_parts();
         let session = self.session(&head.headers)?;
         let affinity = affinity(&head);
-        to_pod(&mut head, peer.ip());
+        prepare_head(&mut head, peer.ip());
         let body = RequestBody::new(body);
-        self.decided(Pending { head, body, session, affinity, started, place }).await
+        self.send(ClientRequest { head, body, session, affinity, started, permit }).await
     }
 
-    /// The session that the request says it belongs to. A modern request has none, whatever header it carries.
-    fn session(&self, headers: &HeaderMap) -> Result<Option<SessionClaims>, Rejected> {
+    /// The session of the request. A request of the stateless protocol has none, whatever its
+    /// headers say.
+    fn session(&self, headers: &HeaderMap) -> Result<Option<SessionClaims>, RejectReason> {
         let Some(id) = headers.get(SESSION_ID) else { return Ok(None) };
         let keys = Arc::clone(&self.keys.borrow());
         let opened = id
@@ -151,41 +154,48 @@ impl Forwarder {
             .and_then(|id| session_id::open(&keys, id));
         match opened {
             Ok(claims) => Ok(Some(claims)),
-            Err(_) if is_modern(headers) => Ok(None),
+            Err(_) if is_stateless(headers) => Ok(None),
             Err(error) => {
                 tracing::debug!(%error, "unknown session");
-                Err(Rejected::UnknownSession)
+                Err(RejectReason::UnknownSession)
             }
         }
     }
 
-    async fn decided(&self, mut request: Pending) -> Result<Response<ResponseBody>, Refusal> {
+    /// Chooses a pod and sends the request there, and tries other pods while none was reached.
+    async fn send(&self, mut request: ClientRequest) -> Result<Response<ResponseBody>, Rejection> {
         let draw = Draw { revision: rand::random(), pod: rand::random() };
         let mut unreachable = Vec::new();
-        let mut blamed = None;
-        for attempt in 1..=MAX_TRIES {
+        let mut blamed = None; // the revision whose pods took no connection
+        for attempt in 1..=MAX_ATTEMPTS {
             let table = self.table.load_full();
-            let facts = match &request.session {
+            let decision_input = match &request.session {
                 Some(claims) => weights::Request::Session(claims),
                 None => weights::Request::Fresh { affinity: request.affinity.as_deref() },
             };
             let reason =
-                match weights::decide(&table.dataplane, &table.pods, facts, draw, &unreachable) {
+                match weights::decide(
+                    &table.dataplane,
+                    &table.pods,
+                    decision_input,
+                    draw,
+                    &unreachable,
+                ) {
                     Decision::Forward { revision, pod, failover } => {
                         let Some(live) = table.live.get(revision) else {
-                            return Err(Rejected::NoPod.into());
+                            return Err(RejectReason::NoPod.into());
                         };
-                        match self.sent(request, revision, pod, Arc::clone(live)).await {
+                        match self.send_to(pod, revision, Arc::clone(live), request).await {
                             Ok(response) => {
                                 self.metrics.failovers.inc_by(failover.into());
                                 return Ok(response);
                             }
                             Err(unsent) => request = unsent,
                         }
-                        // That a terminating pod ends its sessions in the end is no error of its revision.
+                        // A terminating pod is expected to go, so its revision gets no error.
                         blamed = pod.ready.then(|| Arc::clone(live));
                         if request.session.is_some() && attempt == 1 {
-                            tokio::time::sleep(SESSION_RETRY).await;
+                            tokio::time::sleep(SESSION_RETRY_DELAY).await;
                         } else {
                             unreachable.push(pod.name.clone());
                         }
@@ -194,58 +204,61 @@ impl Forwarder {
                     Decision::SessionGone(gone) => gone.into(),
                     Decision::Unavailable(why) => why.into(),
                 };
-            return Err(Refusal { reason, blamed });
+            return Err(Rejection { reason, unreachable: blamed });
         }
-        Err(Refusal { reason: Rejected::NoPod, blamed })
+        Err(Rejection { reason: RejectReason::NoPod, unreachable: blamed })
     }
 
-    /// The pod's answer, or the request back if it never reached the pod.
-    async fn sent(
+    /// Sends the request to this pod. Gives the request back if it never reached the pod.
+    async fn send_to(
         &self,
-        request: Pending,
-        revision: &Revision,
         pod: &Upstream,
-        live: Arc<Live>,
-    ) -> Result<Response<ResponseBody>, Pending> {
-        let mut ticket =
-            Ticket::new(live, Arc::clone(&pod.in_flight), request.started, &request.head.method);
-        let cut = ticket.live().cut.clone();
-        let Some(outgoing) = outgoing(&request, pod) else {
-            ticket.end(Outcome::CallerError);
-            return Ok(answers::bare(StatusCode::BAD_REQUEST).map(Either::Left));
+        revision: &Revision,
+        live: Arc<LiveRevision>,
+        request: ClientRequest,
+    ) -> Result<Response<ResponseBody>, ClientRequest> {
+        let (load, method) = (Arc::clone(&pod.in_flight), &request.head.method);
+        let mut in_flight = RequestInFlight::new(live, load, request.started, method);
+        let abort = in_flight.live().abort.clone();
+        let Some(outgoing) = outgoing_request(&request, pod) else {
+            in_flight.end(RouterOutcome::CallerError);
+            return Ok(responses::status_only(StatusCode::BAD_REQUEST).map(Either::Left));
         };
-        let answer = tokio::select! {
-            answer = self.client.request(outgoing) => answer,
-            () = cut.cancelled() => {
-                ticket.end(Outcome::HubError);
-                return Ok(cut_short(&request).map(Either::Left));
+        let result = tokio::select! {
+            result = self.client.request(outgoing) => result,
+            () = abort.cancelled() => {
+                in_flight.end(RouterOutcome::HubError);
+                return Ok(aborted_response(&request).map(Either::Left));
             }
         };
-        match answer {
-            Ok(response) => Ok(to_client(response, revision, request, ticket)),
-            Err(error) if error.is_connect() && !request.body.is_taken() => {
-                tracing::debug!(%revision, pod = pod.name, error = &error as &dyn Error, "pod takes no connection");
-                ticket.unreached();
+        match result {
+            Ok(response) => Ok(client_response(response, revision, request, in_flight)),
+            Err(error) if error.is_connect() && !request.body.was_read() => {
+                let error = &error as &dyn Error;
+                tracing::debug!(%revision, pod = pod.name, error, "failed to connect to the pod");
+                in_flight.connect_failed();
                 Err(request)
             }
             Err(error) => {
-                tracing::warn!(%revision, pod = pod.name, error = &error as &dyn Error, "pod did not answer");
-                ticket.end(Outcome::HubError);
-                Ok(answers::no_answer("the hub did not answer").map(Either::Left))
+                let error = &error as &dyn Error;
+                tracing::warn!(%revision, pod = pod.name, error, "pod did not respond");
+                in_flight.end(RouterOutcome::HubError);
+                Ok(responses::bad_gateway("the hub did not respond").map(Either::Left))
             }
         }
     }
 }
 
-/// A client whose session is gone begins another one by itself; anything else it can only report.
-fn cut_short(request: &Pending) -> Response<Full<Bytes>> {
+/// A client whose session is gone initializes again by itself, so a session gets that error.
+/// A client without a session can only report the error.
+fn aborted_response(request: &ClientRequest) -> Response<Full<Bytes>> {
     match request.session {
-        Some(_) => answers::rejected(Rejected::RevisionFailed),
-        None => answers::no_answer("the revision that was asked has been rolled back"),
+        Some(_) => responses::rejected(RejectReason::RevisionFailed),
+        None => responses::bad_gateway("the revision that served this request was rolled back"),
     }
 }
 
-fn outgoing(request: &Pending, pod: &Upstream) -> Option<Request<RequestBody>> {
+fn outgoing_request(request: &ClientRequest, pod: &Upstream) -> Option<Request<RequestBody>> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(pod.authority.parse::<Authority>().ok()?);
@@ -257,17 +270,18 @@ fn outgoing(request: &Pending, pod: &Upstream) -> Option<Request<RequestBody>> {
     *outgoing.version_mut() = Version::HTTP_11;
     *outgoing.headers_mut() = request.head.headers.clone();
     if !pod.ready {
-        // It is leaving: a connection kept for later may close just as the next request is on its way.
+        // The pod is terminating. If its connection stayed in the pool, the pod could close it
+        // just as the next request is on its way.
         outgoing.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Some(outgoing)
 }
 
-fn to_client(
+fn client_response(
     response: Response<Incoming>,
     revision: &Revision,
-    request: Pending,
-    ticket: Ticket,
+    request: ClientRequest,
+    in_flight: RequestInFlight,
 ) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
@@ -275,17 +289,17 @@ fn to_client(
         head.headers.insert(REVISION, value);
     }
     if request.session.is_none() && head.headers.contains_key(SESSION_ID) {
-        ticket.live().metrics.sessions.inc();
+        in_flight.live().metrics.sessions.inc();
     }
     head.version = Version::default();
-    let answer = Answer::new(body, head.status, &head.headers, ticket, request.place);
-    Response::from_parts(head, Either::Right(answer))
+    let body = PodBody::new(body, head.status, &head.headers, in_flight, request.permit);
+    Response::from_parts(head, Either::Right(body))
 }
 
-/// The head as the pod should see it.
-fn to_pod(head: &mut Parts, peer: IpAddr) {
+/// Changes the head of the client's request to what the pod gets.
+fn prepare_head(head: &mut Parts, peer: IpAddr) {
     strip_hop_by_hop(&mut head.headers);
-    // HTTP/2 has the host in the URI only; the hub checks it (DNS rebinding).
+    // HTTP/2 has the host only in the URI. The hub checks the Host header (DNS rebinding).
     if !head.headers.contains_key(header::HOST)
         && let Some(host) =
             head.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
@@ -310,28 +324,30 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Handshake revisions are dates up to 2025-11-25; later ones have no sessions.
-fn is_modern(headers: &HeaderMap) -> bool {
+/// Whether the request uses a stateless protocol version. Versions are dates, and those after
+/// 2025-11-25 have no sessions.
+fn is_stateless(headers: &HeaderMap) -> bool {
     headers
         .get(PROTOCOL_VERSION)
         .is_some_and(|version| version.as_bytes() > b"2025-11-25".as_slice())
 }
 
-/// What keeps the requests of one caller on one revision. Legacy requests without a session have no such thing: their
-/// weight is drawn, since most of them begin one.
+/// The key that keeps the requests of one caller on one revision. A request of a stateful protocol
+/// version without a session has none, because most of these open a session: its revision is drawn
+/// by weight.
 fn affinity(head: &Parts) -> Option<Vec<u8>> {
-    let stateless = is_modern(&head.headers) || head.uri.path().starts_with("/api/");
+    let stateless = is_stateless(&head.headers) || head.uri.path().starts_with("/api/");
     let credential = head.headers.get(header::AUTHORIZATION).or_else(|| head.headers.get(API_KEY));
     credential.filter(|_| stateless).map(|value| weights::principal(value.as_bytes()))
 }
 
-impl From<Rejected> for Refusal {
-    fn from(reason: Rejected) -> Self {
-        Self { reason, blamed: None }
+impl From<RejectReason> for Rejection {
+    fn from(reason: RejectReason) -> Self {
+        Self { reason, unreachable: None }
     }
 }
 
-impl From<Gone<'_>> for Rejected {
+impl From<Gone<'_>> for RejectReason {
     fn from(gone: Gone<'_>) -> Self {
         match gone {
             Gone::Failed(_) => Self::RevisionFailed,
@@ -340,7 +356,7 @@ impl From<Gone<'_>> for Rejected {
     }
 }
 
-impl From<Unavailable> for Rejected {
+impl From<Unavailable> for RejectReason {
     fn from(why: Unavailable) -> Self {
         match why {
             Unavailable::NoWeight => Self::NoWeight,

@@ -1,4 +1,4 @@
-//! Connections of clients: accepted, bounded, and closed without losing a request.
+//! Accepts the connections of clients, bounds them, and closes them without losing a request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,45 +17,45 @@ use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::answers;
+use super::drain::Drain;
 use super::forward::{Forwarder, ResponseBody};
-use super::leaving::Leaving;
+use super::responses;
 
-/// Open connections; a further one waits in the kernel's queue (`mcp_router_connections` shows how many there are).
+/// Open connections. A further one waits in the kernel's accept queue. `mcp_router_connections`
+/// shows how many are open.
 const MAX_CONNECTIONS: usize = 16_384;
-/// All headers of a request; a session id has at most 8 KiB.
+/// Bound on all headers of a request. A session id alone has up to 8 KiB.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// Longer than clients keep an idle connection (90 s in Go and reqwest): one that is closed under a request loses it.
+/// Longer than clients keep an idle connection (90 s in Go and reqwest). If the router closed an
+/// idle connection first, it could lose a request that is on its way.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
-/// Streams at a time on one HTTP/2 connection.
+/// Concurrent streams on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
-/// For connections to end once nothing is under way.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long connections may take to close once no request is in flight.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The client side of the router.
 pub(super) struct Edge {
-    /// Where requests go.
     pub forwarder: Forwarder,
-    /// Whether this pod is about to go.
-    pub leaving: Arc<Leaving>,
-    /// Whether `/ready` is 200.
+    pub drain: Arc<Drain>,
+    /// Whether `/ready` responds with 200.
     pub ready: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Open connections.
+    /// Counts open connections.
     pub connections: IntGauge,
 }
 
 impl Edge {
-    /// Serves until `stop` ends, then closes what is idle and waits a little for the rest.
+    /// Serves until `stop` resolves. Then closes idle connections and waits a little for the rest.
     pub(super) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut stop => break,
@@ -65,19 +65,20 @@ impl Edge {
                     let connection = Arc::clone(&self).connection(stream, peer, graceful.watcher());
                     tokio::spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
-                // Out of file descriptors, or a client that left already: the next one may be accepted.
+                // Either file descriptors ran out or the client has gone already. Accepting may
+                // work again in a moment.
                 Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
+                    tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
         }
         drop(listener);
-        if tokio::time::timeout(CLOSING, graceful.shutdown()).await.is_err() {
-            tracing::warn!("connections were open until the end");
+        if tokio::time::timeout(CLOSE_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("shutdown deadline reached with open connections");
         }
     }
 
@@ -85,7 +86,7 @@ impl Edge {
         stream.set_nodelay(true).ok();
         self.connections.inc();
         let edge = Arc::clone(&self);
-        let service = service_fn(move |request| Arc::clone(&edge).answer(request, peer));
+        let service = service_fn(move |request| Arc::clone(&edge).respond(request, peer));
         let mut server = auto::Builder::new(TokioExecutor::new());
         server
             .http1()
@@ -99,28 +100,28 @@ impl Edge {
         let serving =
             watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         if let Err(error) = serving.await {
-            tracing::debug!(error, "connection broke");
+            tracing::debug!(error, "connection failed");
         }
         self.connections.dec();
     }
 
-    async fn answer(
+    async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let version = request.version();
         let mut response = match request.uri().path() {
-            "/health" => answers::bare(StatusCode::OK).map(Either::Left),
+            "/health" => responses::status_only(StatusCode::OK).map(Either::Left),
             "/ready" => {
                 let status =
                     if (self.ready)() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                answers::bare(status).map(Either::Left)
+                responses::status_only(status).map(Either::Left)
             }
-            _ => self.forwarder.answer(request, peer).await?,
+            _ => self.forwarder.respond(request, peer).await?,
         };
-        // The client's next request then takes a connection to a router that stays.
-        if self.leaving.is_leaving() && version < Version::HTTP_2 {
+        // Makes the client open its next connection to a router that is not draining.
+        if self.drain.has_started() && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)

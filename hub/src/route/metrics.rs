@@ -1,5 +1,5 @@
-//! What the router measures. Every series of a live revision exists as 0 from the moment the data plane names it,
-//! so that "no errors" is a number.
+//! The router's metrics. Every series of a revision exists as 0 as soon as the data plane state
+//! names the revision. Otherwise a rollout rule could not tell "no errors" from "no data".
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,43 +11,43 @@ use prometheus::{
     Opts, Registry,
 };
 
-/// Value of the label `revision` of answers that no revision made.
+/// Value of the label `revision` for responses of the router itself.
 const NO_REVISION: &str = "none";
-/// Seconds. Fine where the default latency rules look (100 and 500 ms).
+/// In seconds. Fine-grained around 100 and 500 ms, which the default latency rules use.
 const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0, 60.0,
 ];
 
-/// How a request ended, as far as one can tell who reads no bodies.
+/// The outcome of a request, as far as the router can tell without reading bodies. A subset of
+/// `mcphub_hub_protocol::outcome::Outcome`, with the same labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RouterOutcome {
     /// Status under 400.
     Ok,
-    /// 4xx, or given up by the client.
+    /// 4xx, or the client disconnected.
     CallerError,
-    /// No answer, a broken stream, or 5xx.
+    /// No response, a broken stream, or 5xx.
     HubError,
 }
 
-/// Why the router itself turned a request away.
+/// Why the router rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rejected {
-    /// Over the bound on requests at a time.
+pub(super) enum RejectReason {
+    /// Too many requests are in flight.
     TooMany,
-    /// Nothing has weight yet.
+    /// No revision has weight yet.
     NoWeight,
-    /// Nothing that may serve has a Ready pod.
+    /// No revision that may serve the request has a Ready pod.
     NoPod,
-    /// The session id is not one of this hub.
+    /// The session id was not issued by this hub.
     UnknownSession,
     /// The session's revision was rolled back.
     RevisionFailed,
-    /// The session's pod or revision is not there any more.
+    /// The session's pod or revision is gone.
     PodGone,
 }
 
-/// All of it.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
@@ -57,86 +57,83 @@ pub(super) struct Metrics {
     connect_failures: IntCounterVec,
     last_forward: GaugeVec,
     rejected: IntCounterVec,
-    /// Requests served by another revision than the drawn one.
     pub failovers: IntCounter,
-    /// Requests and streams under way.
+    /// Requests and streams.
     pub in_flight: IntGauge,
-    /// Open connections of clients.
+    /// Open client connections.
     pub connections: IntGauge,
     generation: IntGauge,
 }
 
-/// The series of one revision.
+/// The metrics of one revision.
 #[derive(Debug)]
-pub(super) struct OfRevision {
+pub(super) struct RevisionMetrics {
     ok: IntCounter,
     caller_error: IntCounter,
     hub_error: IntCounter,
     duration: Histogram,
-    /// Sessions begun.
     pub sessions: IntCounter,
-    /// Connections that a pod did not take.
     pub connect_failures: IntCounter,
     last_forward: Gauge,
 }
 
 impl Metrics {
-    /// Registers everything, with the constant labels of a hub.
+    /// Registers all metrics, with the constant labels `namespace` and `hub`.
     pub(super) fn new(namespace: &str, hub: &str) -> prometheus::Result<Self> {
         let labels =
             HashMap::from([("namespace".into(), namespace.into()), ("hub".into(), hub.into())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
-        let gauge = |name: &str, help: &str| registered(&registry, GenericGauge::new(name, help)?);
+        let gauge = |name: &str, help: &str| register(&registry, GenericGauge::new(name, help)?);
         let requests = counter(
             "mcp_router_requests_total",
             "Requests by revision and outcome.",
             &["revision", "outcome"],
         )?;
-        for outcome in [Outcome::Ok, Outcome::CallerError, Outcome::HubError] {
+        for outcome in [RouterOutcome::Ok, RouterOutcome::CallerError, RouterOutcome::HubError] {
             requests.with_label_values(&[NO_REVISION, outcome.label()]);
         }
         let rejected = counter(
             "mcp_router_rejected_total",
-            "Requests that the router itself turned away.",
+            "Requests that the router rejected.",
             &["reason"],
         )?;
-        for reason in Rejected::ALL {
+        for reason in RejectReason::ALL {
             rejected.with_label_values(&[reason.label()]);
         }
         let duration = HistogramOpts::new(
             "mcp_router_request_duration_seconds",
-            "From the request's head to the last byte of its answer; listening streams (GET) are left out.",
+            "From the head of the request to the last byte of the response, without GET streams.",
         );
         let last_forward = Opts::new(
             "mcp_router_last_forward_timestamp_seconds",
-            "When this router last began to forward a request to the revision; 0: never.",
+            "When this router last started to forward a request to the revision. 0 means never.",
         );
         Ok(Self {
             requests,
             rejected,
-            duration: registered(
+            duration: register(
                 &registry,
                 HistogramVec::new(duration.buckets(BUCKETS.into()), &["revision"])?,
             )?,
-            sessions: counter("mcp_router_sessions_total", "Sessions begun.", &["revision"])?,
+            sessions: counter("mcp_router_sessions_total", "Sessions opened.", &["revision"])?,
             connect_failures: counter(
                 "mcp_router_connect_failures_total",
-                "Connections that a pod did not take.",
+                "Failed connections to a pod.",
                 &["revision"],
             )?,
-            last_forward: registered(&registry, GaugeVec::new(last_forward, &["revision"])?)?,
-            failovers: registered(
+            last_forward: register(&registry, GaugeVec::new(last_forward, &["revision"])?)?,
+            failovers: register(
                 &registry,
                 IntCounter::new(
                     "mcp_router_failovers_total",
-                    "Requests served by another revision because the drawn one had no pod to take them.",
+                    "Requests served by another revision because the drawn one had no pod.",
                 )?,
             )?,
-            in_flight: gauge("mcp_router_requests_in_flight", "Requests and streams under way.")?,
-            connections: gauge("mcp_router_connections", "Open connections of clients.")?,
+            in_flight: gauge("mcp_router_requests_in_flight", "Requests and streams in flight.")?,
+            connections: gauge("mcp_router_connections", "Open client connections.")?,
             generation: gauge(
                 "mcp_router_generation",
                 "Generation of the data plane state in force.",
@@ -145,20 +142,19 @@ impl Metrics {
         })
     }
 
-    /// What the admin port shows.
     pub(super) fn registry(&self) -> Registry {
         self.registry.clone()
     }
 
-    /// The series of a revision; makes them, as 0, if there are none yet.
-    pub(super) fn of_revision(&self, revision: &Revision) -> OfRevision {
+    /// The metrics of a revision. Creates each series as 0 if it does not exist yet.
+    pub(super) fn for_revision(&self, revision: &Revision) -> RevisionMetrics {
         let label = revision.as_str();
         let requests =
-            |outcome: Outcome| self.requests.with_label_values(&[label, outcome.label()]);
-        OfRevision {
-            ok: requests(Outcome::Ok),
-            caller_error: requests(Outcome::CallerError),
-            hub_error: requests(Outcome::HubError),
+            |outcome: RouterOutcome| self.requests.with_label_values(&[label, outcome.label()]);
+        RevisionMetrics {
+            ok: requests(RouterOutcome::Ok),
+            caller_error: requests(RouterOutcome::CallerError),
+            hub_error: requests(RouterOutcome::HubError),
             duration: self.duration.with_label_values(&[label]),
             sessions: self.sessions.with_label_values(&[label]),
             connect_failures: self.connect_failures.with_label_values(&[label]),
@@ -166,18 +162,20 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that the router answered itself. Where a revision's pods took no connection it is that
-    /// revision's error, whatever the client was told: a dead canary counts nothing itself.
-    pub(super) fn reject(&self, reason: Rejected, blamed: Option<&OfRevision>) {
+    /// Counts a rejected request. `unreachable` is the revision whose pods took no connection, if
+    /// that is why. It is counted as that revision's error, because a dead canary counts nothing
+    /// itself.
+    pub(super) fn reject(&self, reason: RejectReason, unreachable: Option<&RevisionMetrics>) {
         self.rejected.with_label_values(&[reason.label()]).inc();
-        match blamed {
-            Some(revision) => revision.count(Outcome::HubError),
+        match unreachable {
+            Some(revision) => revision.count(RouterOutcome::HubError),
             None => self.requests.with_label_values(&[NO_REVISION, reason.outcome().label()]).inc(),
         }
     }
 
-    /// A generation is in force: its number, and no series of revisions that were live before and are not now.
-    pub(super) fn obey<T>(
+    /// Sets the generation in force, and removes the series of revisions that are not live any
+    /// more.
+    pub(super) fn set_generation<T>(
         &self,
         generation: u64,
         before: &BTreeMap<Revision, T>,
@@ -186,7 +184,7 @@ impl Metrics {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for gone in before.keys().filter(|revision| !now.contains_key(*revision)) {
             let label = gone.as_str();
-            for outcome in [Outcome::Ok, Outcome::CallerError, Outcome::HubError] {
+            for outcome in [RouterOutcome::Ok, RouterOutcome::CallerError, RouterOutcome::HubError] {
                 self.requests.remove_label_values(&[label, outcome.label()]).ok();
             }
             self.duration.remove_label_values(&[label]).ok();
@@ -197,30 +195,29 @@ impl Metrics {
     }
 }
 
-impl OfRevision {
-    /// Counts a request.
-    pub(super) fn count(&self, outcome: Outcome) {
+impl RevisionMetrics {
+    pub(super) fn count(&self, outcome: RouterOutcome) {
         match outcome {
-            Outcome::Ok => self.ok.inc(),
-            Outcome::CallerError => self.caller_error.inc(),
-            Outcome::HubError => self.hub_error.inc(),
+            RouterOutcome::Ok => self.ok.inc(),
+            RouterOutcome::CallerError => self.caller_error.inc(),
+            RouterOutcome::HubError => self.hub_error.inc(),
         }
     }
 
-    /// Takes the time of a request.
-    pub(super) fn took(&self, time: Duration) {
-        self.duration.observe(time.as_secs_f64());
+    pub(super) fn observe_duration(&self, duration: Duration) {
+        self.duration.observe(duration.as_secs_f64());
     }
 
-    /// A request is about to be forwarded: what a rollback's reaction time is measured by.
-    pub(super) fn forwarding(&self) {
+    /// Records that a request is forwarded now. Tests measure with it how fast a rollback takes
+    /// effect.
+    pub(super) fn mark_forward(&self) {
         self.last_forward.set(
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
         );
     }
 }
 
-impl Outcome {
+impl RouterOutcome {
     fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -230,7 +227,7 @@ impl Outcome {
     }
 }
 
-impl Rejected {
+impl RejectReason {
     const ALL: [Self; 6] = [
         Self::TooMany,
         Self::NoWeight,
@@ -251,15 +248,15 @@ impl Rejected {
         }
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self) -> RouterOutcome {
         match self {
-            Self::TooMany | Self::NoWeight | Self::NoPod => Outcome::HubError,
-            Self::UnknownSession | Self::RevisionFailed | Self::PodGone => Outcome::CallerError,
+            Self::TooMany | Self::NoWeight | Self::NoPod => RouterOutcome::HubError,
+            Self::UnknownSession | Self::RevisionFailed | Self::PodGone => RouterOutcome::CallerError,
         }
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(
+fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: C,
 ) -> prometheus::Result<C> {

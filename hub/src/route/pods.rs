@@ -1,5 +1,5 @@
-//! The serving pods of each live revision, from EndpointSlices; by Service name while the API server has never
-//! been reached.
+//! The serving pods of each live revision, from EndpointSlices. Until the API server was reached
+//! once, the router reaches pods by the name of their Service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,24 +19,23 @@ use tokio::sync::watch;
 
 use crate::dataplane::{Retry, WATCH_SECONDS};
 
-/// After so long without a first answer from the API server, pods are reached by their Service.
-const FIRST_LIST: Duration = Duration::from_secs(2);
+/// How long the router waits at start for the first list of pods.
+const FIRST_LIST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A pod that requests are forwarded to.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// As in session ids; of a Service, its DNS name.
+    /// The name of the pod, as in session ids, or the DNS name of a Service.
     pub name: String,
     /// `host:port`.
     pub authority: String,
-    /// Takes new sessions.
+    /// The pod takes new sessions.
     pub ready: bool,
-    /// Requests under way; the same counter in every later list that has the pod.
+    /// Requests in flight. Later lists that have the pod share this counter.
     pub in_flight: Arc<AtomicUsize>,
 }
 
 impl Upstream {
-    /// One that nothing is under way to.
     pub fn new(name: String, authority: String, ready: bool) -> Self {
         Self { name, authority, ready, in_flight: Arc::default() }
     }
@@ -54,56 +53,55 @@ impl Pod for Upstream {
     }
 }
 
-/// Serving pods by the name of their Service; `None` until the API server has answered once.
-pub type Listed = Option<BTreeMap<String, Vec<Upstream>>>;
+/// Serving pods by the name of their Service. `None` until the API server has responded once.
+pub type PodList = Option<BTreeMap<String, Vec<Upstream>>>;
 
-/// What tells which pods there are. Tests send their own list.
+/// Where the list of pods comes from.
 pub enum Discovery {
     /// The API server.
-    Cluster {
-        /// Access to the hub's namespace.
-        client: Client,
-        /// Namespace of the hub.
-        namespace: String,
-    },
-    /// Somebody else.
-    LlmCategories(watch::Receiver<Listed>),
-    /// Nobody: by Service name.
+    Cluster { client: Client, namespace: String },
+    /// The owner of the sender. Tests use it.
+    External(watch::Receiver<PodList>),
+    /// Nowhere: pods are reached by the name of their Service.
     None,
 }
 
 impl Discovery {
-    /// Starts looking. The first list is waited for, so that a router that starts with a working API server never
-    /// uses Service names.
-    pub async fn start(self, hub: &str) -> watch::Receiver<Listed> {
+    /// Starts to watch. Waits for the first list, so that a router never uses Service names while
+    /// the API server works.
+    pub async fn start(self, hub: &str) -> watch::Receiver<PodList> {
         match self {
-            Self::LlmCategories(listed) => listed,
+            Self::External(pods) => pods,
             Self::None => watch::channel(None).1,
             Self::Cluster { client, namespace } => {
-                let (sender, mut listed) = watch::channel(None);
-                tokio::spawn(follow(client, namespace, hub.to_owned(), sender));
-                if tokio::time::timeout(FIRST_LIST, listed.changed()).await.is_err() {
-                    tracing::warn!("no list of pods yet; they are reached by Service name");
+                let (sender, mut pods) = watch::channel(None);
+                tokio::spawn(watch_slices(client, namespace, hub.to_owned(), sender));
+                if tokio::time::timeout(FIRST_LIST_TIMEOUT, pods.changed()).await.is_err() {
+                    tracing::warn!(
+                        "failed to list EndpointSlices in time; using Service names until the API \
+                         server responds"
+                    );
                 }
-                listed
+                pods
             }
         }
     }
 }
 
-/// The pods of the live revisions. Counters of requests under way are taken over from `before`.
-pub fn of_live(
+/// The pods of the live revisions. Pods that are in `before` keep their counter of requests in
+/// flight.
+pub(super) fn live_pods(
     dataplane: &Dataplane,
-    listed: &Listed,
-    address: &Names,
+    pods: &PodList,
+    names: &ServiceNames,
     before: &Pods<Upstream>,
 ) -> Pods<Upstream> {
     let endpoints = |revision: &Revision| {
-        let service = address.service(revision);
-        match listed {
+        let service = names.service(revision);
+        match pods {
             None => Endpoints::Service(Upstream::new(
                 service.clone(),
-                address.authority(&service),
+                names.authority(&service),
                 true,
             )),
             Some(by_service) => {
@@ -117,8 +115,8 @@ pub fn of_live(
         .map(|revision| (revision.clone(), endpoints(revision)))
         .collect();
     for (revision, endpoints) in &mut pods {
-        let known = before.get(revision).map(each).unwrap_or_default();
-        for pod in each_mut(endpoints) {
+        let known = before.get(revision).map(upstreams).unwrap_or_default();
+        for pod in upstreams_mut(endpoints) {
             if let Some(same) = known
                 .iter()
                 .find(|known| known.name == pod.name && known.authority == pod.authority)
@@ -130,14 +128,14 @@ pub fn of_live(
     pods
 }
 
-fn each(endpoints: &Endpoints<Upstream>) -> &[Upstream] {
+fn upstreams(endpoints: &Endpoints<Upstream>) -> &[Upstream] {
     match endpoints {
         Endpoints::Pods(pods) => pods,
         Endpoints::Service(service) => std::slice::from_ref(service),
     }
 }
 
-fn each_mut(endpoints: &mut Endpoints<Upstream>) -> &mut [Upstream] {
+fn upstreams_mut(endpoints: &mut Endpoints<Upstream>) -> &mut [Upstream] {
     match endpoints {
         Endpoints::Pods(pods) => pods,
         Endpoints::Service(service) => std::slice::from_mut(service),
@@ -146,14 +144,12 @@ fn each_mut(endpoints: &mut Endpoints<Upstream>) -> &mut [Upstream] {
 
 /// Names of a hub's Services.
 #[derive(Debug, Clone)]
-pub struct Names {
-    /// Name of the hub.
+pub struct ServiceNames {
     pub hub: String,
-    /// Its namespace.
     pub namespace: String,
 }
 
-impl Names {
+impl ServiceNames {
     fn service(&self, revision: &Revision) -> String {
         format!("{}-r-{revision}", self.hub)
     }
@@ -163,9 +159,9 @@ impl Names {
     }
 }
 
-/// EndpointSlices carry the labels of their Service, so one watch sees the Services of all revisions, future ones
-/// included.
-async fn follow(client: Client, namespace: String, hub: String, sender: watch::Sender<Listed>) {
+/// EndpointSlices have the labels of their Service. One watch by the label of the hub therefore
+/// covers the Services of all revisions, including future ones.
+async fn watch_slices(client: Client, namespace: String, hub: String, sender: watch::Sender<PodList>) {
     let api: Api<EndpointSlice> = Api::namespaced(client, &namespace);
     let config =
         watcher::Config::default().labels(&format!("mcphub.dev/hub={hub}")).timeout(WATCH_SECONDS);
@@ -177,7 +173,7 @@ async fn follow(client: Client, namespace: String, hub: String, sender: watch::S
             Ok(watcher::Event::InitDone) => complete = true,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "EndpointSlices cannot be watched; the last list of pods is used")
+                tracing::warn!(%error, "failed to watch EndpointSlices, using the last list of pods")
             }
         }
         if complete {
@@ -198,7 +194,7 @@ fn by_service<'a>(
         let Some(service) = slice.labels().get("kubernetes.io/service-name") else { continue };
         let pods = services.entry(service.clone()).or_default();
         for pod in slice.endpoints.iter().filter_map(upstream) {
-            // Dual-stack Services have a slice for each address family.
+            // A dual-stack Service has a slice for each address family.
             if !pods.iter().any(|known| known.name == pod.name) {
                 pods.push(pod);
             }
@@ -210,9 +206,10 @@ fn by_service<'a>(
     services
 }
 
-/// A pod that serves. One that is terminating does as long as it takes connections, whatever its probe says: a pod
-/// that drains may well say that it is not ready, and losing its sessions for that is what draining is to prevent.
-/// An absent condition `ready` means yes (`discovery/v1`).
+/// The pod of an endpoint, or `None` if it does not serve.
+///
+/// A terminating pod serves, whatever its readiness says: a draining pod reports that it is not
+/// ready, and it must keep its sessions. A missing condition `ready` means ready (`discovery/v1`).
 fn upstream(endpoint: &Endpoint) -> Option<Upstream> {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
@@ -248,13 +245,13 @@ mod tests {
         })
     }
 
-    fn shown(pods: &[Upstream]) -> Vec<String> {
-        let word = |pod: &Upstream| if pod.ready { "ready" } else { "keeps" };
-        pods.iter().map(|pod| format!("{} {} {}", pod.name, pod.authority, word(pod))).collect()
+    fn display(pods: &[Upstream]) -> Vec<String> {
+        let state = |pod: &Upstream| if pod.ready { "ready" } else { "terminating" };
+        pods.iter().map(|pod| format!("{} {} {}", pod.name, pod.authority, state(pod))).collect()
     }
 
     #[test]
-    fn ready_and_terminating_pods_are_known_and_others_are_not() {
+    fn ready_and_terminating_pods_are_listed_and_others_are_not() {
         let endpoints = serde_json::json!([
             endpoint("ready", "10.0.0.1", [true, true, false]),
             endpoint("leaving", "10.0.0.2", [false, true, true]),
@@ -264,10 +261,10 @@ mod tests {
         ]);
         let found = by_service([slice("h-r-aaaaaaaa", &endpoints)].iter());
         assert_eq!(
-            shown(&found["h-r-aaaaaaaa"]),
+            display(&found["h-r-aaaaaaaa"]),
             [
-                "draining 10.0.0.4:7000 keeps",
-                "leaving 10.0.0.2:7000 keeps",
+                "draining 10.0.0.4:7000 terminating",
+                "leaving 10.0.0.2:7000 terminating",
                 "ready 10.0.0.1:7000 ready",
                 "silent [fd00::5]:7000 ready"
             ]
@@ -275,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_in_two_slices_is_known_once_and_keeps_its_counter_in_later_lists() {
+    fn a_pod_in_two_slices_is_listed_once_and_keeps_its_counter_in_later_lists() {
         let one = |ip: &str| serde_json::json!([endpoint("pod", ip, [true, true, false])]);
         let slices =
             [slice("h-r-aaaaaaaa", &one("10.0.0.1")), slice("h-r-aaaaaaaa", &one("fd00::1"))];
@@ -283,13 +280,13 @@ mod tests {
             r#"{"schema":1,"generation":1,"revisions":{"aaaaaaaa":{"role":"stable","weight":100}}}"#,
         )
         .unwrap();
-        let names = Names { hub: "h".into(), namespace: "ns".into() };
+        let names = ServiceNames { hub: "h".into(), namespace: "ns".into() };
         let list = || Some(by_service(slices.iter()));
-        let before = of_live(&dataplane, &list(), &names, &Pods::new());
-        let pod = &each(&before[&"aaaaaaaa".parse().unwrap()])[0];
+        let before = live_pods(&dataplane, &list(), &names, &Pods::new());
+        let pod = &upstreams(&before[&"aaaaaaaa".parse().unwrap()])[0];
         pod.in_flight.fetch_add(3, Ordering::Relaxed);
-        let after = of_live(&dataplane, &list(), &names, &before);
-        let pods = each(&after[&"aaaaaaaa".parse().unwrap()]);
+        let after = live_pods(&dataplane, &list(), &names, &before);
+        let pods = upstreams(&after[&"aaaaaaaa".parse().unwrap()]);
         assert_eq!((pods.len(), pods[0].in_flight()), (1, 3));
     }
 
@@ -299,10 +296,10 @@ mod tests {
             r#"{"schema":1,"generation":1,"revisions":{"aaaaaaaa":{"role":"stable","weight":100}}}"#,
         )
         .unwrap();
-        let names = Names { hub: "h".into(), namespace: "ns".into() };
-        let pods = of_live(&dataplane, &None, &names, &Pods::new());
+        let names = ServiceNames { hub: "h".into(), namespace: "ns".into() };
+        let pods = live_pods(&dataplane, &None, &names, &Pods::new());
         let Endpoints::Service(service) = &pods[&"aaaaaaaa".parse().unwrap()] else {
-            panic!("not by service")
+            panic!("not reached by its Service")
         };
         assert_eq!(service.authority, "h-r-aaaaaaaa.ns.svc:7000");
     }

@@ -1,4 +1,5 @@
-//! The client's body, which can be sent again while no byte of it has been asked for.
+//! The client's request body. It can be sent to another pod as long as no connection has started
+//! to read it.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,29 +10,28 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// Where the body waits until a connection takes it.
 #[derive(Clone)]
-pub(super) struct RequestBody(Arc<Slot>);
+pub(super) struct RequestBody(Arc<SharedBody>);
 
-struct Slot {
-    /// Never contended: one connection at a time polls it.
+struct SharedBody {
+    /// Never contended, because one connection at a time polls it.
     body: Mutex<Incoming>,
-    taken: AtomicBool,
+    read: AtomicBool,
 }
 
 impl RequestBody {
-    /// Nothing of it has been read.
     pub(super) fn new(body: Incoming) -> Self {
-        Self(Arc::new(Slot { body: Mutex::new(body), taken: AtomicBool::new(false) }))
+        Self(Arc::new(SharedBody { body: Mutex::new(body), read: AtomicBool::new(false) }))
     }
 
-    /// Whether a connection began to read it: from then on the request may have reached a pod.
-    pub(super) fn is_taken(&self) -> bool {
-        self.0.taken.load(Ordering::Acquire)
+    /// Whether a connection has started to read the body. From then on the request may have
+    /// reached a pod.
+    pub(super) fn was_read(&self) -> bool {
+        self.0.read.load(Ordering::Acquire)
     }
 
-    fn with<T>(&self, read: impl FnOnce(&mut Incoming) -> T) -> T {
-        read(&mut self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, access: impl FnOnce(&mut Incoming) -> T) -> T {
+        access(&mut self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -43,7 +43,7 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.0.taken.store(true, Ordering::Release);
+        self.0.read.store(true, Ordering::Release);
         self.with(|body| Pin::new(body).poll_frame(cx))
     }
 

@@ -1,4 +1,5 @@
-//! What the router obeys at one moment: data plane state, pods, and the series and cuts of the live revisions.
+//! The routing table: the data plane state and the pods in force at one moment, with the metrics
+//! and abort tokens of the live revisions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,47 +11,41 @@ use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{Metrics, OfRevision};
-use super::pods::{self, Listed, Names, Upstream};
+use super::metrics::{Metrics, RevisionMetrics};
+use super::pods::{self, PodList, ServiceNames, Upstream};
 
-/// Calls under way on a revision that is cut may go on for so long.
+/// How long requests in flight may go on after their revision has failed.
 const ABORT_GRACE: Duration = Duration::from_secs(10);
 
-/// One consistent moment; a request is decided on one of these.
+/// A consistent state. Each attempt to forward a request uses one table.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Roles and weights.
     pub dataplane: Arc<Dataplane>,
-    /// Serving pods.
     pub pods: Pods<Upstream>,
-    /// Of every live revision.
-    pub live: BTreeMap<Revision, Arc<Live>>,
+    pub live: BTreeMap<Revision, Arc<LiveRevision>>,
 }
 
-/// What the router keeps of a revision while it is live.
+/// What the router keeps about a revision while the data plane state names it.
 #[derive(Debug)]
-pub(super) struct Live {
-    /// Its series.
-    pub metrics: OfRevision,
-    /// Ends when calls that are under way must end: some time after the revision has failed.
-    pub cut: CancellationToken,
+pub(super) struct LiveRevision {
+    pub metrics: RevisionMetrics,
+    /// Canceled when requests in flight must end, which is [`ABORT_GRACE`] after the revision
+    /// failed.
+    pub abort: CancellationToken,
     failed: bool,
 }
 
 /// Keeps the table up to date.
-pub(super) struct Keeper {
-    /// The table in force.
+pub(super) struct TableUpdater {
     pub table: Arc<ArcSwap<Table>>,
-    /// The state that the table in force has.
-    pub obeyed: watch::Sender<Arc<Dataplane>>,
-    /// Where it is counted.
+    /// Gets the state of a table when the table is in force.
+    pub in_force: watch::Sender<Arc<Dataplane>>,
     pub metrics: Arc<Metrics>,
-    /// How Services are called.
-    pub names: Names,
+    pub names: ServiceNames,
 }
 
 impl Table {
-    /// Nothing known.
+    /// A table without pods.
     pub(super) fn empty(dataplane: Arc<Dataplane>) -> Self {
         Self { dataplane, pods: Pods::new(), live: BTreeMap::new() }
     }
@@ -64,28 +59,30 @@ impl Table {
     }
 }
 
-impl Keeper {
-    /// Makes a new table whenever state or pods change, until there will be no other state.
-    pub(super) async fn keep(
+impl TableUpdater {
+    /// Updates the table whenever the state or the pods change. Returns when the sender of states
+    /// is gone.
+    pub(super) async fn run(
         self,
         mut states: watch::Receiver<Arc<Dataplane>>,
-        mut listed: watch::Receiver<Listed>,
+        mut pods: watch::Receiver<PodList>,
     ) {
         loop {
-            self.renew(
+            self.update(
                 Arc::clone(&states.borrow_and_update()),
-                &listed.borrow_and_update().clone(),
+                &pods.borrow_and_update().clone(),
             );
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
-                // A source of pods that is gone (no cluster) leaves the last list in force.
-                Ok(()) = listed.changed() => {}
+                // Without a cluster, the sender of pods is gone from the start. The last list
+                // stays in force.
+                Ok(()) = pods.changed() => {}
             }
         }
     }
 
     /// Puts this state and these pods in force.
-    pub(super) fn renew(&self, dataplane: Arc<Dataplane>, listed: &Listed) {
+    pub(super) fn update(&self, dataplane: Arc<Dataplane>, pods: &PodList) {
         let before = self.table.load_full();
         let live = dataplane
             .revisions
@@ -95,28 +92,33 @@ impl Keeper {
                 let same = before.live.get(revision).filter(|live| live.failed == failed);
                 let live = same.map_or_else(|| Arc::new(self.live(revision, failed)), Arc::clone);
                 if let Some(old) = before.live.get(revision).filter(|old| failed && !old.failed) {
-                    cut_later(revision, old.cut.clone());
+                    abort_later(revision, old.abort.clone());
                 }
                 (revision.clone(), live)
             })
             .collect();
-        let pods = pods::of_live(&dataplane, listed, &self.names, &before.pods);
+        let pods = pods::live_pods(&dataplane, pods, &self.names, &before.pods);
         let table = Table { dataplane: Arc::clone(&dataplane), pods, live };
-        self.metrics.obey(dataplane.generation, &before.live, &table.live);
+        self.metrics.set_generation(dataplane.generation, &before.live, &table.live);
         self.table.store(Arc::new(table));
-        // After the table: who reads the generation may rely on it.
-        self.obeyed.send_replace(dataplane);
+        // Published after the table: whoever reads the generation relies on it being in force.
+        self.in_force.send_replace(dataplane);
     }
 
-    fn live(&self, revision: &Revision, failed: bool) -> Live {
-        Live { metrics: self.metrics.of_revision(revision), cut: CancellationToken::new(), failed }
+    fn live(&self, revision: &Revision, failed: bool) -> LiveRevision {
+        let metrics = self.metrics.for_revision(revision);
+        LiveRevision { metrics, abort: CancellationToken::new(), failed }
     }
 }
 
-fn cut_later(revision: &Revision, cut: CancellationToken) {
-    tracing::warn!(%revision, "revision failed: new requests go elsewhere, calls under way end soon");
+fn abort_later(revision: &Revision, abort: CancellationToken) {
+    tracing::warn!(
+        %revision,
+        grace = ?ABORT_GRACE,
+        "revision failed: it gets no new requests, and requests in flight end after the grace"
+    );
     tokio::spawn(async move {
         tokio::time::sleep(ABORT_GRACE).await;
-        cut.cancel();
+        abort.cancel();
     });
 }

@@ -372,8 +372,30 @@ async fn sigterm_lets_calls_finish_and_leaves_no_process() {
     assert!(!exists(pid));
 }
 
+// Dashboards and alerts query these names and labels.
+#[tokio::test]
+async fn a_bridge_that_has_served_nothing_exposes_exactly_these_series_as_0() {
+    let bridge = Bridge::start(&[]);
+    let text = bridge.metrics().await;
+    let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        series,
+        [
+            "mcp_bridge_call_timeouts_total 0",
+            "mcp_bridge_deaths_total 0",
+            "mcp_bridge_dropped_total 0",
+            "mcp_bridge_idle_stops_total 0",
+            "mcp_bridge_refused_total{reason=\"max_calls\"} 0",
+            "mcp_bridge_refused_total{reason=\"max_processes\"} 0",
+            "mcp_bridge_refused_total{reason=\"max_sessions\"} 0",
+            "mcp_bridge_sessions 0",
+            "mcp_bridge_starts_total 0",
+        ]
+    );
+}
+
 #[test]
-fn a_command_that_is_not_there_is_said_at_the_start() {
+fn a_command_that_does_not_exist_is_reported_at_start() {
     let output = Command::new(mcp_hub())
         .args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"])
         .output()

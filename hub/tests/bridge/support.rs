@@ -120,16 +120,13 @@ impl Bridge {
         request.send().await.unwrap().status().as_u16()
     }
 
+    pub async fn metrics(&self) -> String {
+        let request = self.http.get(format!("{}/metrics", self.url));
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = self
-            .http
-            .get(format!("{}/metrics", self.url))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let text = self.metrics().await;
         let line =
             text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -199,7 +199,7 @@ async fn pods_come_from_endpoint_slices_and_change_with_them() {
     let (address, _up) = api.serve(ANY).await;
     let discovery = Discovery::Cluster { client: client(address), namespace: "ns".into() };
     let mut listed = discovery.start("demo").await;
-    let names = |listed: &mcphub_hub::route::pods::Listed| -> Vec<String> {
+    let names = |listed: &mcphub_hub::route::pods::PodList| -> Vec<String> {
         let pods =
             listed.as_ref().expect("listed before the router serves")["demo-r-aaaaaaaa"].iter();
         pods.map(|pod| pod.name.clone()).collect()

@@ -191,6 +191,40 @@ async fn every_series_of_a_revision_is_0_as_soon_as_it_is_named_and_goes_with_it
     assert!(!router.metrics().await.contains(NEW));
 }
 
+// Dashboards, alerts and rollout rules query these names and labels.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_has_served_nothing_exposes_exactly_these_series() {
+    let (_old, _new, pods) = two_revisions().await;
+    let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
+    let of_hub = r#"hub="demo",namespace="ns""#;
+    let mut expected = Vec::new();
+    for name in ["connections", "failovers_total", "generation", "requests_in_flight"] {
+        expected.push(format!("mcp_router_{name}{{{of_hub}}}"));
+    }
+    for name in [
+        "connect_failures_total",
+        "last_forward_timestamp_seconds",
+        "request_duration_seconds_count",
+        "request_duration_seconds_sum",
+        "sessions_total",
+    ] {
+        expected.push(format!("mcp_router_{name}{{{of_hub},revision=\"{OLD}\"}}"));
+    }
+    for reason in
+        ["no_pod", "no_weight", "pod_gone", "revision_failed", "too_many", "unknown_session"]
+    {
+        expected.push(format!("mcp_router_rejected_total{{{of_hub},reason=\"{reason}\"}}"));
+    }
+    for revision in [OLD, "none"] {
+        for outcome in ["caller_error", "hub_error", "ok"] {
+            let labels = format!("{of_hub},outcome=\"{outcome}\",revision=\"{revision}\"");
+            expected.push(format!("mcp_router_requests_total{{{labels}}}"));
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!(router.series().await, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn outcomes_are_counted_by_revision() {
     let (_old, _new, pods) = two_revisions().await;

@@ -12,8 +12,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use mcphub_hub::route::pods::{Discovery, Listed, Names, Upstream};
-use mcphub_hub::route::{Parts, serve};
+use mcphub_hub::route::pods::{Discovery, PodList, ServiceNames, Upstream};
+use mcphub_hub::route::{RouterInputs, serve};
 use mcphub_hub_routing::session_id::{self, SessionClaims};
 use mcphub_hub_wire::dataplane::Dataplane;
 use mcphub_hub_wire::keys::{KeyRing, MasterKey};
@@ -127,13 +127,13 @@ pub fn dataplane(generation: u64, revisions: &[(&str, &str, u8)]) -> Arc<Datapla
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
-pub fn listed(pods: &[(&str, Vec<Upstream>)]) -> Listed {
+pub fn listed(pods: &[(&str, Vec<Upstream>)]) -> PodList {
     let by_service = pods.iter().map(|(hash, pods)| (format!("demo-r-{hash}"), pods.clone()));
     Some(by_service.collect())
 }
 
 /// One pod of each of two revisions: `old-0` and `new-0`.
-pub async fn two_revisions() -> (HubPod, HubPod, Listed) {
+pub async fn two_revisions() -> (HubPod, HubPod, PodList) {
     let (old, new) = (HubPod::start(OLD, "old-0").await, HubPod::start(NEW, "new-0").await);
     let pods = listed(&[(OLD, vec![old.upstream(true)]), (NEW, vec![new.upstream(true)])]);
     (old, new, pods)
@@ -143,7 +143,7 @@ pub async fn two_revisions() -> (HubPod, HubPod, Listed) {
 pub struct TestRouter {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    pub pods: watch::Sender<Listed>,
+    pub pods: watch::Sender<PodList>,
     pub stop: Option<oneshot::Sender<()>>,
     pub running: JoinHandle<anyhow::Result<()>>,
     pub http: reqwest::Client,
@@ -152,7 +152,7 @@ pub struct TestRouter {
 }
 
 impl TestRouter {
-    pub async fn start(state: Arc<Dataplane>, pods: Listed) -> Self {
+    pub async fn start(state: Arc<Dataplane>, pods: PodList) -> Self {
         mcphub_hub::telemetry::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -162,15 +162,15 @@ impl TestRouter {
         let (pods, lists) = watch::channel(pods);
         let (keys, rings) = watch::channel(Arc::new(ring()));
         let (stop, stopped) = oneshot::channel::<()>();
-        let parts = Parts {
-            names: Names { hub: "demo".into(), namespace: "ns".into() },
+        let inputs = RouterInputs {
+            names: ServiceNames { hub: "demo".into(), namespace: "ns".into() },
             dataplane: states,
             keys: rings,
-            discovery: Discovery::LlmCategories(lists),
+            discovery: Discovery::External(lists),
             listener,
             admin_listener,
         };
-        let running = tokio::spawn(serve(parts, async {
+        let running = tokio::spawn(serve(inputs, async {
             stopped.await.ok();
         }));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -230,6 +230,25 @@ impl TestRouter {
             .text()
             .await
             .unwrap()
+    }
+
+    /// The names and labels of all series, sorted and without their values. Histogram buckets are
+    /// left out.
+    pub async fn series(&self) -> Vec<String> {
+        let text = self.metrics().await;
+        let mut series: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("_bucket"))
+            .map(|line| {
+                let series = line.rsplit_once(' ').unwrap().0;
+                let (name, labels) = series.split_once('{').unwrap();
+                let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+                labels.sort_unstable();
+                format!("{name}{{{}}}", labels.join(","))
+            })
+            .collect();
+        series.sort_unstable();
+        series
     }
 
     /// Value of the series with this name whose labels contain all of these.

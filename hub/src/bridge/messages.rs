@@ -1,4 +1,4 @@
-//! JSON-RPC messages that the bridge makes itself.
+//! JSON-RPC messages that the bridge itself writes. Ids are raw JSON, as the sender wrote them.
 
 use std::time::Duration;
 
@@ -6,35 +6,32 @@ use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// An error with the id as written (`null` where there is none).
+/// An error response. Its id is `null` where `id` is `None`.
 pub(super) fn error(id: Option<&str>, code: i32, message: &str, reason: &str) -> Bytes {
     let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message,
         "data": {"reason": reason}}});
     with_id(&body, id)
 }
 
-/// The call's time is up.
-pub(super) fn timed_out(id: &str, within: Duration) -> Bytes {
-    error(Some(id), -32001, &format!("the server did not answer within {within:?}"), "timeout")
+pub(super) fn timeout_error(id: &str, timeout: Duration) -> Bytes {
+    error(Some(id), -32001, &format!("the server did not answer within {timeout:?}"), "timeout")
 }
 
-/// The client has cancelled the call.
-pub(super) fn call_cancelled(id: &str) -> Bytes {
+pub(super) fn cancelled_error(id: &str) -> Bytes {
     error(Some(id), -32800, "cancelled by the client", "cancelled")
 }
 
-/// The process is gone.
-pub(super) fn server_ended(id: &str, reason: &str) -> Bytes {
+pub(super) fn server_ended_error(id: &str, reason: &str) -> Bytes {
     error(Some(id), -32603, &format!("the server process has ended: {reason}"), "server_ended")
 }
 
-/// Told to the server: a request of its own reaches no client.
-pub(super) fn nobody_listens(id: &str) -> Bytes {
-    error(Some(id), -32603, "no client listens", "nobody_listens")
+/// The response to a request of the server that no client will receive.
+pub(super) fn no_listener_error(id: &str) -> Bytes {
+    error(Some(id), -32603, "no client is listening", "nobody_listens")
 }
 
-/// Told to the server: nobody waits for this answer any more.
-pub(super) fn cancelled(id: &str) -> Bytes {
+/// Tells the server that the call with this id timed out.
+pub(super) fn cancelled_notification(id: &str) -> Bytes {
     Bytes::from(format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"timed out"}}}}"#
     ))

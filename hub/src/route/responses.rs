@@ -1,41 +1,41 @@
-//! Answers that the router makes itself, where no pod answers.
+//! Responses that the router itself gives, where no pod does.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::metrics::Rejected;
+use super::metrics::RejectReason;
 
-/// Seconds after which a client may ask again.
+/// In seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// A status and nothing else.
-pub(super) fn bare(status: StatusCode) -> Response<Full<Bytes>> {
+pub(super) fn status_only(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
 }
 
-/// Why the request was not forwarded, as a JSON-RPC error without id: the router has not read the request's.
-pub(super) fn rejected(reason: Rejected) -> Response<Full<Bytes>> {
+/// A JSON-RPC error that says why the request was not forwarded. Its id is null, because the
+/// router does not read requests.
+pub(super) fn rejected(reason: RejectReason) -> Response<Full<Bytes>> {
     match reason {
-        Rejected::TooMany => unavailable("too many requests at a time; ask again"),
-        Rejected::NoWeight => {
-            unavailable("the hub has not passed its first self-check yet; ask again")
+        RejectReason::TooMany => unavailable("too many requests in flight; try again later"),
+        RejectReason::NoWeight => {
+            unavailable("the hub has not passed its first self-check yet; try again later")
         }
-        Rejected::NoPod => unavailable("no pod of the hub is ready; ask again"),
-        Rejected::UnknownSession => {
+        RejectReason::NoPod => unavailable("no pod of the hub is ready; try again later"),
+        RejectReason::UnknownSession => {
             session_gone("unknown session; initialize again without a session id")
         }
-        Rejected::RevisionFailed => {
+        RejectReason::RevisionFailed => {
             session_gone("the session's revision was rolled back; initialize again")
         }
-        Rejected::PodGone => session_gone("the session's pod is gone; initialize again"),
+        RejectReason::PodGone => session_gone("the session's pod is gone; initialize again"),
     }
 }
 
-/// A pod was reached and did not answer, or was cut.
-pub(super) fn no_answer(message: &str) -> Response<Full<Bytes>> {
+/// A pod was reached and did not respond, or the router aborted the request.
+pub(super) fn bad_gateway(message: &str) -> Response<Full<Bytes>> {
     json_rpc_error(StatusCode::BAD_GATEWAY, -32603, message)
 }
 

@@ -1,21 +1,20 @@
-//! Lines of a pipe, bounded.
+//! Reads lines of bounded length from a pipe.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
-/// What is read next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// Without its line end.
-    Whole(Bytes),
-    /// The first bytes of a line over the bound; the rest was dropped.
-    Cut(Bytes),
-    /// The pipe is closed. A line without an end before it is dropped: half a message is none.
+    Complete(Bytes),
+    /// The first bytes of a line over the bound. The rest was dropped.
+    Truncated(Bytes),
+    /// The pipe is closed. A last line without a line end is dropped, because it may be incomplete.
     End,
 }
 
-/// The next line of at most `max` bytes.
-pub(super) async fn next(
+/// Reads the next line, of at most `max` bytes.
+pub(super) async fn read_line(
     pipe: &mut (impl AsyncBufRead + Unpin),
     max: usize,
 ) -> std::io::Result<Line> {
@@ -37,7 +36,7 @@ pub(super) async fn next(
             if line.ends_with(b"\r") {
                 line.truncate(line.len() - 1);
             }
-            return Ok(if over { Line::Cut(line.freeze()) } else { Line::Whole(line.freeze()) });
+            return Ok(if over { Line::Truncated(line.freeze()) } else { Line::Complete(line.freeze()) });
         }
     }
 }
@@ -52,7 +51,7 @@ mod tests {
         let mut pipe = BufReader::with_capacity(3, text.as_bytes());
         let mut lines = Vec::new();
         loop {
-            match next(&mut pipe, max).await.unwrap() {
+            match read_line(&mut pipe, max).await.unwrap() {
                 Line::End => return lines,
                 line => lines.push(line),
             }
@@ -60,8 +59,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_whole_over_any_number_of_reads_and_a_half_one_at_the_end_is_dropped() {
-        let whole = |text: &'static str| Line::Whole(Bytes::from(text));
+    async fn lines_that_span_reads_are_complete_and_an_incomplete_last_line_is_dropped() {
+        let whole = |text: &'static str| Line::Complete(Bytes::from(text));
         assert_eq!(
             all("one\r\n\nthree is long\nhalf", 99).await,
             [whole("one"), whole(""), whole("three is long")]
@@ -69,8 +68,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_over_the_bound_is_cut_and_the_next_one_is_whole() {
+    async fn a_line_over_the_bound_is_truncated_and_the_next_line_is_complete() {
         let lines = all("0123456789\nok\n", 5).await;
-        assert_eq!(lines, [Line::Cut(Bytes::from("01234")), Line::Whole(Bytes::from("ok"))]);
+        assert_eq!(lines, [Line::Truncated(Bytes::from("01234")), Line::Complete(Bytes::from("ok"))]);
     }
 }

@@ -1,0 +1,22 @@
+//! Why the bridge refuses a request.
+
+/// Sessions at a time, including those whose server is stopped.
+pub(super) const MAX_SESSIONS: usize = 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(
+        "all {0} server processes (--max-processes) are in use; try again later, or end a session"
+    )]
+    MaxProcesses(u32),
+    #[error("there are {MAX_SESSIONS} sessions already; try again later, or end a session")]
+    MaxSessions,
+    #[error("too many calls are waiting for this server; try again later")]
+    TooManyCalls,
+    #[error("failed to start the server: {0}")]
+    NotStarted(std::io::Error),
+    #[error("another request with this id is in progress; use a new id")]
+    IdInUse,
+    #[error("the session has ended; initialize again")]
+    SessionEnded,
+}
