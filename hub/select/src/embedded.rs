@@ -1,21 +1,30 @@
-//! Which tools fit a prompt. Pure: the same input has the same answer; no clock, no chance, no IO.
+//! Ranks tools for a prompt in the hub's own process: by words, by vectors and by a learned ranker.
 //!
-//! The way of a prompt: the [`dictionary`] puts it into English; [`words`] and [`wordpiece`] cut it up; the [`lexical`]
-//! index, the static [`table`] and the transformer ([`encoder`]) each say how near every tool is ([`signals`]); the best
-//! by any of them are candidates; [`features`] of those go through the learned [`ranker`]; the [`floor`] says how likely
-//! it is that anything fits. A [`Memory`] of what earlier prompts led to joins in where there is one.
+//! A prompt goes through these steps:
+//!
+//! 1. The [`dictionary`] translates it into English, [`clauses`] splits it, [`words`] extracts its
+//!    terms and [`wordpiece`] its tokens.
+//! 2. Each signal gives every visible tool a value ([`signals`]): the [`lexical`] index, the
+//!    [`static_table`] and the transformer ([`encoder`]).
+//! 3. The best tools by any signal become candidates ([`index`]). The learned [`ranker`] scores
+//!    them by their [`features`].
+//! 4. Remembered prompts ([`Memory`]) change the scores, if there are any.
+//! 5. The [`floor`] estimates the probability that any tool fits.
+//!
+//! Imports go one way: `index` → `features` → `signals` → `corpus` → `models` → single models.
 
-// Scores are approximate by nature; numbers of tools and terms fit in 32 bits.
+// Scores are approximate, and the numbers of tools and terms fit in 32 bits.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-// Modules are private: `pub` in them is what they offer to each other, and what is exported is listed below.
-#![allow(unreachable_pub)]
 
-pub mod bench;
 mod clauses;
 mod compound;
+mod corpus;
 mod dictionary;
 mod doc;
 mod encoder;
+mod error;
+pub mod evaluation;
+mod feature_names;
 mod features;
 mod floor;
 mod index;
@@ -23,18 +32,25 @@ mod lexical;
 mod memory;
 mod models;
 mod pool;
+mod prompt_vectors;
+mod query;
 mod ranker;
-mod servers;
+mod server_scores;
 mod signals;
-mod stop;
-mod table;
+mod static_table;
+mod stop_words;
 mod vector;
+mod weights;
 mod wordpiece;
 mod words;
 
 pub use doc::{Digest, Doc};
-pub use features::{names as feature_names, statistics as statistic_names};
-pub use index::{Ask, Hit, Index, Ranked, Trace};
+pub use error::Error;
+pub use feature_names::{feature_names, statistic_names};
+pub use index::{Hit, Index, Ranking, Trace};
 pub use memory::Memory;
-pub use models::{Error, Models, Read, Weights};
+pub use models::Models;
+pub use prompt_vectors::PromptVectors;
+pub use query::Query;
 pub use vector::Vector;
+pub use weights::Weights;

@@ -1,7 +1,9 @@
-//! Which tools fit a prompt. Pure: the same input gives the same output, without a clock, randomness or I/O.
+//! Selects the tools that fit a prompt. Pure: the same input gives the same output, without a
+//! clock, randomness or I/O.
 //!
-//! * [`embedded`]: ranking in the process itself, by words, vectors and a learned ranker.
-//! * [`llm`]: what a language model is asked, and what of its answer counts.
+//! * [`embedded`] ranks tools in the process itself.
+//! * [`llm`] is the pure part of asking a language model: questions, formats of providers, answers,
+//!   circuit breaker.
 
 pub mod embedded;
 pub mod llm;

@@ -1,34 +1,37 @@
-//! Names written without a seam (`weatherforecast`), cut into words.
+//! Splits names that are written without separators (`weatherforecast`) into words.
 
-use crate::embedded::wordpiece::WordPiece;
+use super::wordpiece::WordPiece;
 
-/// Shortest name that is looked at, and shortest word that it is cut into.
-const NAME: usize = 7;
-const WORD: usize = 3;
-/// Longest name that is looked at.
-const LONGEST: usize = 40;
-/// What each further word costs, beside being rare: fewer words are likelier.
-const SEAM: f32 = 2.5;
+/// Shorter names are not split.
+const MIN_NAME: usize = 7;
+/// Longer names are not split, because the time grows with the square of the length.
+const MAX_NAME: usize = 40;
+/// The shortest word that a name is split into.
+const MIN_WORD: usize = 3;
+/// The cost of each word, added to the logarithm of its rank in the vocabulary. The higher it is,
+/// the fewer words a name is split into. Positive; no measurement of other values is recorded.
+const WORD_COST: f32 = 2.5;
 
-/// The words of a compound; none when it is a word itself or when words do not make it up.
-pub fn split(pieces: &WordPiece, name: &str) -> Vec<String> {
+/// The words of a compound name. Empty if the name is a word itself, or if it is not made up of
+/// words of the vocabulary.
+pub(crate) fn split(pieces: &WordPiece, name: &str) -> Vec<String> {
     let bytes = name.len();
-    if !(NAME..=LONGEST).contains(&bytes)
+    if !(MIN_NAME..=MAX_NAME).contains(&bytes)
         || !name.bytes().all(|b| b.is_ascii_lowercase())
         || pieces.rank(name).is_some()
     {
         return Vec::new();
     }
-    // best[i]: the cheapest way to make up the first i letters, and where its last word starts.
+    // best[i] is the lowest cost of splitting the first i letters, and where the last word starts.
     let mut best: Vec<Option<(f32, usize)>> = vec![None; bytes + 1];
     best[0] = Some((0.0, 0));
-    for end in WORD..=bytes {
-        for start in 0..=end - WORD {
+    for end in MIN_WORD..=bytes {
+        for start in 0..=end - MIN_WORD {
             let (Some((before, _)), Some(rank)) = (best[start], pieces.rank(&name[start..end]))
             else {
                 continue;
             };
-            let cost = before + SEAM + (rank as f32).ln();
+            let cost = before + WORD_COST + (rank as f32).ln();
             if best[end].is_none_or(|(known, _)| cost < known) {
                 best[end] = Some((cost, start));
             }

@@ -1,43 +1,44 @@
-//! A tool as the index reads it.
+//! A tool as the index reads it: the "document" of the search.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::embedded::words;
+use super::words;
 
-/// Most parameters of one tool that are read, nested ones included.
-const PARAMETERS: usize = 64;
-/// Deepest nesting of parameters that is read.
-const DEPTH: usize = 4;
-/// Most values of one enum that are read.
-const VALUES: usize = 16;
-/// Most bytes of one text that are read: what is past it says nothing new.
-const TEXT: usize = 8 * 1024;
+// Bounds on what is read of one tool. A server may list anything, and no tool may slow down the
+// search for the others.
+
+/// The most parameters, including nested ones.
+const MAX_PARAMETERS: usize = 64;
+/// The deepest nesting of parameters.
+const MAX_DEPTH: usize = 4;
+/// The most values of one enum.
+const MAX_ENUM_VALUES: usize = 16;
+/// The most bytes of one text.
+const MAX_TEXT: usize = 8 * 1024;
 
 /// A tool: what a prompt is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doc<'a> {
-    /// Name of its server, may be empty.
+    /// The name of the server. May be empty.
     pub server: &'a str,
-    /// Name, without the server's.
+    /// The name of the tool, without the server's prefix.
     pub name: &'a str,
-    /// Description, may be empty.
+    /// May be empty.
     pub description: &'a str,
-    /// JSON text of its `inputSchema`, empty when there is none. One that cannot be read counts as none.
+    /// The JSON text of the `inputSchema`. Empty if there is none. Invalid JSON counts as none.
     pub schema: &'a str,
 }
 
-/// What identifies a tool's content: the same content has the same vector, in every hub.
+/// The digest of a tool's content. Equal content has the same vector in every hub.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// From bytes that were kept.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes to keep.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -50,7 +51,6 @@ impl std::fmt::Debug for Digest {
 }
 
 impl Doc<'_> {
-    /// The content's identity.
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         for part in [self.server, self.name, self.description, self.schema] {
@@ -60,28 +60,26 @@ impl Doc<'_> {
         Digest(hash.finalize().into())
     }
 
-    /// What the models see of it: its name in words, and its description.
-    pub fn head(&self) -> String {
-        format!("{}: {}", words::spelled(bounded(self.name)), bounded(self.description))
+    /// The text that the models read: the name as words, and the description.
+    pub(crate) fn head(&self) -> String {
+        format!("{}: {}", words::identifier_phrase(bounded(self.name)), bounded(self.description))
     }
 }
 
-/// The start of a text, cut between characters.
-pub fn bounded(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT)]
+/// The start of a text, at most [`MAX_TEXT`] bytes.
+pub(crate) fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
-/// A parameter: its name, and what is said about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameter {
-    /// Name.
-    pub name: String,
-    /// Description and the values of its enum.
-    pub text: String,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    /// The description and the values of the enum.
+    pub(crate) text: String,
 }
 
-/// The parameters of a schema, nested ones after the one that holds them.
-pub fn parameters(schema: &str) -> Vec<Parameter> {
+/// The parameters of a schema. Nested parameters come after their parent.
+pub(crate) fn parameters(schema: &str) -> Vec<Parameter> {
     let mut found = Vec::new();
     if let Ok(schema) = serde_json::from_str::<Value>(schema) {
         collect(&schema, 0, &mut found);
@@ -90,13 +88,13 @@ pub fn parameters(schema: &str) -> Vec<Parameter> {
 }
 
 fn collect(schema: &Value, depth: usize, found: &mut Vec<Parameter>) {
-    if depth >= DEPTH {
+    if depth >= MAX_DEPTH {
         return;
     }
     for (name, property) in
         schema.get("properties").and_then(Value::as_object).into_iter().flatten()
     {
-        if found.len() >= PARAMETERS {
+        if found.len() >= MAX_PARAMETERS {
             return;
         }
         let mut text = property
@@ -105,7 +103,7 @@ fn collect(schema: &Value, depth: usize, found: &mut Vec<Parameter>) {
             .map(bounded)
             .unwrap_or_default()
             .to_owned();
-        for value in values(property) {
+        for value in enum_values(property) {
             text.push(' ');
             text.push_str(value);
         }
@@ -124,11 +122,11 @@ fn collect(schema: &Value, depth: usize, found: &mut Vec<Parameter>) {
     }
 }
 
-fn values(property: &Value) -> impl Iterator<Item = &str> {
+fn enum_values(property: &Value) -> impl Iterator<Item = &str> {
     let own = property.get("enum");
     let of_items = property.get("items").and_then(|items| items.get("enum"));
     let arrays = [own, of_items].into_iter().flatten().filter_map(Value::as_array);
-    arrays.flatten().filter_map(Value::as_str).map(bounded).take(VALUES)
+    arrays.flatten().filter_map(Value::as_str).map(bounded).take(MAX_ENUM_VALUES)
 }
 
 #[cfg(test)]
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_is_told_as_words_and_its_parameters_with_what_is_inside_them() {
+    fn a_head_has_the_words_of_the_name_and_parameters_include_nested_ones() {
         let doc = Doc {
             server: "GitHub",
             name: "create_pullRequest",
@@ -145,31 +143,31 @@ mod tests {
                 "state":{"enum":["open","closed"]},"author":{"type":"object","properties":{"email":{"type":"string"}}}}}"#,
         };
         assert_eq!(doc.head(), "create pull request: Opens a pull request.");
-        let told: Vec<_> =
+        let found: Vec<_> =
             parameters(doc.schema).into_iter().map(|p| format!("{} {}", p.name, p.text)).collect();
-        assert_eq!(told, ["author ", "email ", "baseBranch Where to merge", "state open closed"]);
+        assert_eq!(found, ["author ", "email ", "baseBranch Where to merge", "state open closed"]);
     }
 
     #[test]
-    fn a_schema_that_cannot_be_read_counts_as_none() {
+    fn an_invalid_schema_has_no_parameters() {
         for schema in ["", "null", "[]", "{", r#"{"properties":3}"#] {
             assert_eq!(parameters(schema), [], "{schema}");
         }
     }
 
     #[test]
-    fn a_schema_without_end_is_read_up_to_the_bounds() {
+    fn a_huge_schema_is_read_up_to_the_bounds() {
         let wide: Vec<String> = (0..500).map(|i| format!(r#""p{i}":{{}}"#)).collect();
         assert_eq!(
             parameters(&format!(r#"{{"properties":{{{}}}}}"#, wide.join(","))).len(),
-            PARAMETERS
+            MAX_PARAMETERS
         );
         let deep = r#"{"properties":{"p":"#.repeat(40) + "{}" + &"}}".repeat(40);
-        assert_eq!(parameters(&deep).len(), DEPTH);
+        assert_eq!(parameters(&deep).len(), MAX_DEPTH);
     }
 
     #[test]
-    fn the_digest_tells_contents_apart_however_they_are_cut() {
+    fn digests_differ_if_the_same_letters_are_in_different_fields() {
         let doc = |server, name| Doc { server, name, description: "", schema: "" };
         assert_eq!(doc("a", "bc").digest(), doc("a", "bc").digest());
         assert_ne!(doc("a", "bc").digest(), doc("ab", "c").digest());

@@ -1,4 +1,4 @@
-//! The transformer: a vector a text, in milliseconds.
+//! The transformer: computes the vector of a text in milliseconds.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use rten::{Model, ModelOptions, NodeId, OpRegistry, RunOptions, ThreadPool, op_r
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
 
-use crate::embedded::models::Error;
-use crate::embedded::vector::Vector;
-use crate::embedded::wordpiece::{END, START};
+use super::error::Error;
+use super::vector::Vector;
+use super::wordpiece::{END, START};
 
-/// In the binary.
-pub static WEIGHTS: &[u8] = include_bytes!("../../../models/encoder.onnx");
-
-/// Tokens at the ends of a text.
-const ENDS: usize = 2;
-/// Most tokens of a text, with the two at its ends: what takes time grows with them.
-pub const TOKENS: usize = 64;
-/// Most tokens of texts that are read at once.
-const TOGETHER: usize = 128;
-/// Threads that one text is spread over. Two wait for each other longer than they save, and a hub has other things to do.
+/// [`START`] and [`END`].
+const SPECIAL_TOKENS: usize = 2;
+/// The most tokens of a text, with [`START`] and [`END`]. The time grows with them.
+pub(crate) const MAX_TOKENS: usize = 64;
+/// The most tokens of all clauses of a prompt together. It bounds the time of a prompt.
+const MAX_PROMPT_TOKENS: usize = 128;
+/// How many threads compute one text. With two, they wait for each other longer than they save, and
+/// the hub needs the other cores.
 const THREADS: usize = 1;
-/// What the file calls itself: int8 weights are a block in it that need not be copied.
-const FILE: &str = "encoder.onnx_data";
-/// Tokens, the place of each in its text, and the number of the text.
+/// The name by which the graph refers to its int8 weights. They are a block of the same file, which
+/// is used in place.
+const EXTERNAL_DATA: &str = "encoder.onnx_data";
+/// The names of the graph's inputs: tokens, position of each token in its text, number of the text.
 const INPUTS: [&str; 3] = ["input_ids", "positions", "texts"];
-/// How much of what was tuned for prompts counts.
+/// The name of the input that scales the tuned part of the weights.
 const TUNED: &str = "tuned";
-const FOR_PROMPTS: f32 = 1.0;
-const FOR_TOOLS: f32 = 0.0;
+const TUNED_FOR_PROMPTS: f32 = 1.0;
+/// Tools use the published weights, so that tools that nobody trained on stay where they were. With
+/// both tuned, nDCG at 5 on MetaTool is 69.8 in place of 72.0.
+const TUNED_FOR_TOOLS: f32 = 0.0;
 
-/// Ready to run.
-pub struct Encoder {
+pub(crate) struct Encoder {
     model: Model,
     inputs: [NodeId; INPUTS.len()],
     tuned: NodeId,
@@ -39,7 +39,7 @@ pub struct Encoder {
     threads: Arc<ThreadPool>,
 }
 
-/// What the graph is made of: the code of all other operators stays out of the program.
+/// The operators of the graph. The linker drops the code of all others.
 #[rustfmt::skip]
 fn operators() -> OpRegistry {
     op_registry!(
@@ -49,12 +49,13 @@ fn operators() -> OpRegistry {
 }
 
 impl Encoder {
-    /// Reads the file's content, without a copy of it.
-    pub fn read(weights: &'static [u8]) -> Result<Self, Error> {
+    /// Reads the content of `encoder.onnx` without copying the weights.
+    pub(crate) fn read(weights: &'static [u8]) -> Result<Self, Error> {
         let wrong = |what: String| Error::Weights(format!("transformer: {what}"));
-        // Packed beforehand, as packing int8 takes as long as multiplying; it is 11 MB.
+        // Packing int8 weights takes as long as multiplying them, so it is done once. It takes
+        // 11 MB.
         let mut options = ModelOptions::with_ops(operators());
-        options.prepack_weights(true).external_data_static(FILE, weights);
+        options.prepack_weights(true).external_data_static(EXTERNAL_DATA, weights);
         let model = options.load_static_slice(weights).map_err(|error| wrong(error.to_string()))?;
         let input = |name: &str| {
             model
@@ -74,29 +75,35 @@ impl Encoder {
         })
     }
 
-    /// The directions of tools, by the model as it was published; of one that cannot be read, a vector that is like
-    /// nothing. The tokens are those of their texts. Each is read alone: where a text stands among others moves the last
-    /// digits of floats, and a vector must not tell what other tools there are.
-    pub fn encode_tools(&self, tools: &[Vec<u32>]) -> Vec<Vector> {
+    /// The vectors of tools, from the tokens of their heads, with the published weights. If a text
+    /// cannot be encoded, the cosine of its vector with every other is 0.
+    ///
+    /// Each tool is encoded alone. The position of a text among others changes the last digits of
+    /// its vector, and a vector must not tell which other tools there are.
+    pub(crate) fn encode_tools(&self, tools: &[Vec<u32>]) -> Vec<Vector> {
+        let max = MAX_TOKENS - SPECIAL_TOKENS;
         let alone =
-            |tokens: &Vec<u32>| self.sums(FOR_TOOLS, &[&tokens[..tokens.len().min(TOKENS - ENDS)]]);
+            |tokens: &Vec<u32>| self.sums(TUNED_FOR_TOOLS, &[&tokens[..tokens.len().min(max)]]);
         tools
             .iter()
             .map(|tokens| Vector::new(alone(tokens).first().map_or(&[], Vec::as_slice)))
             .collect()
     }
 
-    /// The parts of a prompt, each as the sum of its tokens, by the model as it was tuned for prompts; none when they cannot
-    /// be read. They are read at once, each by itself: what one says does not move the others.
-    pub fn encode_parts(&self, parts: &[&[u32]]) -> Vec<Vec<f32>> {
-        let most = TOKENS.min(TOGETHER / parts.len().max(1)).saturating_sub(ENDS);
-        let cut: Vec<&[u32]> =
-            parts.iter().map(|tokens| &tokens[..tokens.len().min(most)]).collect();
-        self.sums(FOR_PROMPTS, &cut)
+    /// The clauses of a prompt, each as the sum of its tokens, with the weights tuned for prompts.
+    /// Empty if they cannot be encoded. They are computed at once, but no clause attends to
+    /// another.
+    pub(crate) fn encode_clauses(&self, clauses: &[&[u32]]) -> Vec<Vec<f32>> {
+        let max = MAX_TOKENS.min(MAX_PROMPT_TOKENS / clauses.len().max(1));
+        let max = max.saturating_sub(SPECIAL_TOKENS);
+        let truncated: Vec<&[u32]> =
+            clauses.iter().map(|tokens| &tokens[..tokens.len().min(max)]).collect();
+        self.sums(TUNED_FOR_PROMPTS, &truncated)
     }
 
-    /// The sum over the tokens of each text: its direction is that of the mean. They lie one after the other, so that
-    /// nothing is padded; none when they cannot be read.
+    /// The sum over the tokens of each text, which has the direction of their mean. The texts are
+    /// laid out one after the other in one row, so nothing is padded. Empty if they cannot be
+    /// encoded.
     fn sums(&self, tuned: f32, texts: &[&[u32]]) -> Vec<Vec<f32>> {
         let (mut ids, mut positions, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for (number, text) in (0i32..).zip(texts) {
@@ -133,36 +140,39 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::weights::{ENCODER, VOCABULARY};
     use crate::embedded::wordpiece::WordPiece;
 
+    fn models() -> (WordPiece, Encoder) {
+        (WordPiece::new(VOCABULARY).unwrap(), Encoder::read(ENCODER).unwrap())
+    }
+
     #[test]
-    fn a_short_part_beside_a_long_one_reads_as_it_does_alone() {
-        let pieces = WordPiece::new(include_str!("../../../models/vocab.txt")).unwrap();
-        let encoder = Encoder::read(WEIGHTS).unwrap();
+    fn a_short_clause_beside_a_long_one_has_the_vector_that_it_has_alone() {
+        let (pieces, encoder) = models();
         let (short, long) = (
             "book two seats",
             "find out which of the films of this week is shown nearest to my hotel",
         );
-        let tokens = [short, long].map(|text| pieces.tokens(text, TOKENS));
+        let tokens = [short, long].map(|text| pieces.tokens(text, MAX_TOKENS));
         let direction = |sums: &[Vec<f32>], part: usize| Vector::new(&sums[part]);
-        let together = encoder.encode_parts(&[&tokens[0], &tokens[1]]);
+        let together = encoder.encode_clauses(&[&tokens[0], &tokens[1]]);
         for (part, text) in tokens.iter().enumerate() {
-            let alone = encoder.encode_parts(&[text]);
+            let alone = encoder.encode_clauses(&[text]);
             assert!(direction(&alone, 0).cosine(&direction(&together, part)) > 0.999, "{text:?}");
         }
         assert!(direction(&together, 0).cosine(&direction(&together, 1)) < 0.9);
     }
 
-    // Else tools would be found by what others say, and their scores would tell what others there are.
+    // Otherwise the score of a tool would tell a caller which other tools there are.
     #[test]
-    fn tools_that_are_read_together_have_the_vectors_that_they_have_alone() {
-        let pieces = WordPiece::new(include_str!("../../../models/vocab.txt")).unwrap();
-        let encoder = Encoder::read(WEIGHTS).unwrap();
+    fn tools_that_are_encoded_together_have_the_vectors_that_they_have_alone() {
+        let (pieces, encoder) = models();
         let long =
             "finds what is written in the files of a folder and of those below it ".repeat(9);
         let tools =
             ["", "get weather", &long, "send mail: writes to somebody", &long, "list files"];
-        let tokens = tools.map(|text| pieces.tokens(text, 2 * TOKENS));
+        let tokens = tools.map(|text| pieces.tokens(text, 2 * MAX_TOKENS));
         let together = encoder.encode_tools(&tokens);
         assert_eq!(together.len(), tools.len());
         for (text, vector) in tokens.iter().zip(&together) {
@@ -171,23 +181,22 @@ mod tests {
         }
     }
 
-    // What was learned from prompts is about prompts: tools stay where they were published, as the next test says.
+    // The tuning is for prompts only.
     #[test]
-    fn a_prompt_is_not_read_as_a_tool_is() {
-        let pieces = WordPiece::new(include_str!("../../../models/vocab.txt")).unwrap();
-        let encoder = Encoder::read(WEIGHTS).unwrap();
-        let tokens = pieces.tokens("will it rain in Oslo tomorrow?", TOKENS);
-        let (prompt, tool) =
-            (encoder.encode_parts(&[&tokens]), encoder.encode_tools(std::slice::from_ref(&tokens)));
+    fn the_same_text_has_another_vector_as_a_prompt_than_as_a_tool() {
+        let (pieces, encoder) = models();
+        let tokens = pieces.tokens("will it rain in Oslo tomorrow?", MAX_TOKENS);
+        let prompt = encoder.encode_clauses(&[&tokens]);
+        let tool = encoder.encode_tools(std::slice::from_ref(&tokens));
         let alike = Vector::new(&prompt[0]).cosine(&tool[0]);
         assert!((0.5..0.98).contains(&alike), "{alike}");
     }
 
-    // Cosines by the published weights in floats: int8 that a CPU counts wrongly moves them, and the tools with them.
+    // The expected cosines are those of the published weights as floats. On a CPU whose int8
+    // products overflow, they would differ.
     #[test]
-    fn in_int8_texts_are_as_alike_as_in_floats() {
-        let pieces = WordPiece::new(include_str!("../../../models/vocab.txt")).unwrap();
-        let encoder = Encoder::read(WEIGHTS).unwrap();
+    fn cosines_with_int8_weights_are_those_with_floats() {
+        let (pieces, encoder) = models();
         for (one, other, alike) in [
             ("book two seats for the film tonight", "reserve cinema tickets", 0.472),
             ("get weather: forecast for a city", "will it rain in Oslo tomorrow?", 0.439),
@@ -203,7 +212,7 @@ mod tests {
             ),
         ] {
             let vectors =
-                encoder.encode_tools(&[one, other].map(|text| pieces.tokens(text, TOKENS)));
+                encoder.encode_tools(&[one, other].map(|text| pieces.tokens(text, MAX_TOKENS)));
             let found = vectors[0].cosine(&vectors[1]);
             assert!((found - alike).abs() < 0.02, "{one}, {other}: {found}");
         }

@@ -1,177 +1,135 @@
-//! The index over a catalog, and the ranking of it for a prompt.
+//! The search index over a catalog, and the ranking of its tools for a prompt.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::embedded::doc::{Digest, Doc};
-use crate::embedded::features::{self, Candidate};
-use crate::embedded::lexical::Lexical;
-use crate::embedded::memory::Memory;
-use crate::embedded::models::{Models, Read};
-use crate::embedded::pool::Pool;
-use crate::embedded::signals::{BM25F, CLAUSE, ENCODER, STATIC_HEAD, Signals};
-use crate::embedded::table;
-use crate::embedded::vector::{Matrix, Vector};
-use crate::embedded::words;
+use super::corpus::Corpus;
+use super::doc::{Digest, Doc};
+use super::feature_names::{BM25F, CLAUSE, ENCODER, STATIC_HEAD, STATISTICS};
+use super::features::{self, CandidateFeatures};
+use super::models::Models;
+use super::pool::Pool;
+use super::prompt_vectors::PromptVectors;
+use super::query::Query;
+use super::signals::Signals;
+use super::vector::{Matrix, Vector};
 
-/// Candidates by all signals together, and by each alone.
-const FUSED: usize = 64;
-const ALONE: usize = 16;
-/// Tools of one name that are as near as this say the same, whatever their servers: the second adds nothing to the first.
-const SAME: f32 = 0.85;
+/// How many tools become candidates for the ranker by the fused score. It bounds the time of a
+/// ranking. At least twice the limit of the query is taken. No measurement of other values is recorded.
+const FUSED_CANDIDATES: usize = 64;
+/// How many tools become candidates by each single signal, so that a tool that one signal alone
+/// finds is not lost in the fusion. No measurement of other values is recorded.
+const SIGNAL_CANDIDATES: usize = 16;
+/// The most twins of one candidate that become candidates too.
+const MAX_TWINS: usize = 8;
+/// Two tools of different servers count as duplicates if their names have the same words and the
+/// cosine of their static vectors is above this. Range: -1 to 1. The lower it is, the more tools
+/// are moved behind the others.
+const DUPLICATE_COSINE: f32 = 0.85;
 
-/// What remembered prompts count. A tool that none are remembered of counts as if those were as like the prompt as its
-/// own text leads to expect, and a little more: else a tool with many prompts would push aside the right one that was
-/// never asked for.
-struct Remembered {
-    /// What is expected of the likeness of a tool's prompts: so much whatever its text,
-    chance: f32,
-    /// and so much of the likeness of that.
-    own: f32,
+/// How remembered prompts change the score of a tool.
+///
+/// Most tools have no remembered prompts. Without a correction, a tool with many of them would
+/// push aside the right tool that nobody has asked for yet. So the prompts of a tool count only by
+/// how much more similar they are to the prompt than the tool's own text leads to expect. The
+/// expected similarity is `intercept + slope * text`, where `text` is the cosine of prompt and
+/// tool.
+///
+/// The form was chosen among some 55 on MetaTool, see "Remembered prompts" in
+/// `tests/bench/MODELS.md`.
+struct MemoryBlend {
+    intercept: f32,
+    slope: f32,
 }
 
-/// Fitted to likenesses by the transformer, and by the static table.
-const REMEMBERED_FULL: Remembered = Remembered { chance: 0.12, own: 0.78 };
-const REMEMBERED_STATIC: Remembered = Remembered { chance: 0.11, own: 0.68 };
-/// What likeness counts, beside a deviation of the learned score.
-const LIKENESS: f32 = 14.0;
-/// The learned score where prompts of every tool are remembered: what people say tells more than what tools say.
-const LEFT: f32 = 0.3;
-/// How much more than expected is supposed of a tool that nothing is remembered of.
-const SUPPOSED: f32 = 0.03;
+/// Fitted to similarities by the transformer.
+const MEMORY_FULL: MemoryBlend = MemoryBlend { intercept: 0.12, slope: 0.78 };
+/// Fitted to similarities by the static table.
+const MEMORY_STATIC: MemoryBlend = MemoryBlend { intercept: 0.11, slope: 0.68 };
+/// The weight of the similarity, which lies between 0 and 1, against the learned score, which is
+/// in standard deviations.
+const MEMORY_WEIGHT: f32 = 14.0;
+/// The weight of the learned score if every tool has remembered prompts. It falls from 1 with the
+/// square of the share of such tools. Range: 0 (memory alone decides) to 1 (no change).
+const LEARNED_SHARE: f32 = 0.3;
+/// How much above the expected similarity a tool without remembered prompts is rated. At 0, every
+/// tool with an average history would rank above it.
+const UNKNOWN_BONUS: f32 = 0.03;
 
-impl Remembered {
-    /// The score of a tool: by the learned score, the likeness of its text and of its prompts, where `share` of the tools
-    /// have any.
+impl MemoryBlend {
+    /// The score of a tool. `text` is the similarity of the prompt to the tool's own text,
+    /// `prompts` the similarity to its remembered prompts (`None` if there are none), and `share`
+    /// the share of visible tools that have any.
     fn score(&self, learned: f32, text: f32, prompts: Option<f32>, share: f32) -> f32 {
-        let expected = self.chance + self.own * text;
-        let likeness = prompts.map_or(expected + SUPPOSED, |prompts| prompts.max(expected));
-        let usual = self.chance + SUPPOSED + self.own * (1.0 - share) * text;
-        learned * (1.0 - (1.0 - LEFT) * share * share) + LIKENESS * (likeness - usual)
+        let expected = self.intercept + self.slope * text;
+        let similarity = prompts.map_or(expected + UNKNOWN_BONUS, |prompts| prompts.max(expected));
+        let usual = self.intercept + UNKNOWN_BONUS + self.slope * (1.0 - share) * text;
+        learned * (1.0 - (1.0 - LEARNED_SHARE) * share * share)
+            + MEMORY_WEIGHT * (similarity - usual)
     }
 }
 
-/// What is asked.
-#[derive(Clone, Copy)]
-pub struct Ask<'a> {
-    /// The prompt; its start counts, what is past the bounds is not read.
-    pub prompt: &'a str,
-    /// Whether a tool can be seen, by its place in the slice that the index was built from. What cannot be seen moves
-    /// no score.
-    pub visible: &'a dyn Fn(usize) -> bool,
-    /// Most hits.
-    pub limit: usize,
-    /// What was learned from earlier prompts.
-    pub memory: Option<&'a Memory>,
-}
-
-/// A tool that may fit.
+/// A tool that may fit the prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
-    /// Its place in the slice that the index was built from.
+    /// The position in the slice that the index was built from.
     pub doc: usize,
-    /// How likely it fits, 0 to 1.
+    /// The estimated probability that the tool fits, 0 to 1.
     pub score: f32,
 }
 
-/// The answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ranked {
+pub struct Ranking {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// Whether anything is likely to fit at all.
+    /// Whether any tool is likely to fit.
     pub fits: bool,
-    /// How likely that is, 0 to 1.
+    /// The estimated probability that any tool fits, 0 to 1.
     pub fit_score: f32,
 }
 
-/// What the ranker and the floor saw: what they are trained on.
+/// The inputs of the ranker and the floor for one query. They are trained on these.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// Candidates and their features, best first.
+    /// Positions of the candidates and their features, best first.
     pub candidates: Vec<(usize, Vec<f32>)>,
-    /// Statistics of the answer.
+    /// Statistics of the ranking.
     pub statistics: Vec<f32>,
 }
 
-/// What stays the same when vectors arrive.
-pub(crate) struct Inner {
-    pub(crate) digests: Vec<Digest>,
-    pub(crate) lexical: Lexical,
-    pub(crate) heads: Matrix,
-    pub(crate) server_of: Vec<u32>,
-    pub(crate) servers: usize,
-    /// Tools whose names are spelled the same.
-    pub(crate) twin_of: Vec<u32>,
-    twins: Vec<Vec<u32>>,
-    /// Tools whose names are the same to the letter.
-    name_of: Vec<u32>,
-}
-
-impl Inner {
-    fn named_as(&self, doc: usize) -> impl Iterator<Item = u32> + '_ {
-        self.twins[self.twin_of[doc] as usize].iter().copied()
-    }
-}
-
-/// The index: words and static vectors from the start, the transformer's as they arrive.
+/// The search index. It has words and static vectors from the start. Vectors of the transformer
+/// are added as they arrive.
 #[derive(Clone)]
 pub struct Index {
-    inner: Arc<Inner>,
+    corpus: Arc<Corpus>,
     vectors: Arc<Matrix>,
 }
 
 impl Index {
-    /// Reads the tools: milliseconds a hundred.
+    /// Indexes the tools. Takes milliseconds per hundred tools.
     pub fn build(docs: &[Doc<'_>], models: &Models) -> Self {
-        let dimensions = models.table.as_ref().map_or(0, crate::embedded::table::Table::dimensions);
-        let mut heads = Matrix::new(dimensions);
-        let (mut server_of, mut twin_of, mut twins) =
-            (Vec::new(), Vec::new(), Vec::<Vec<u32>>::new());
-        let (mut servers, mut by_name, mut names) =
-            (HashMap::new(), HashMap::new(), HashMap::new());
-        let mut name_of = Vec::new();
-        for (number, doc) in (0u32..).zip(docs) {
-            let next = servers.len() as u32;
-            server_of.push(*servers.entry(doc.server).or_insert(next));
-            name_of.push(*names.entry(doc.name).or_insert(number));
-            let twin = *by_name.entry(words::spelled(doc.name)).or_insert_with(|| {
-                twins.push(Vec::new());
-                twins.len() - 1
-            });
-            twin_of.push(twin as u32);
-            twins[twin].push(number);
-            if let Some(table) = &models.table {
-                let sum = |text: &str| table.sum(&models.pieces.tokens(text, table::TOKENS));
-                heads.push(&sum(&models.head(doc)));
-            }
-        }
-        let lexical = Lexical::build(docs, |name| models.split(name), |text| models.english(text));
-        let digests = docs.iter().map(Doc::digest).collect();
-        let servers = servers.len();
-        let inner = Inner { digests, lexical, heads, server_of, servers, twin_of, twins, name_of };
-        Self { inner: Arc::new(inner), vectors: Arc::new(Matrix::default()) }
+        let corpus = Corpus::build(docs, models);
+        Self { corpus: Arc::new(corpus), vectors: Arc::new(Matrix::default()) }
     }
 
-    /// Tools.
+    /// The number of tools.
     pub fn len(&self) -> usize {
-        self.inner.digests.len()
+        self.corpus.digests.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.inner.digests.is_empty()
+        self.corpus.digests.is_empty()
     }
 
-    /// What identifies each tool, in order.
+    /// The digest of each tool, in order.
     pub fn digests(&self) -> &[Digest] {
-        &self.inner.digests
+        &self.corpus.digests
     }
 
-    /// The same with the transformer's vectors that are there by now.
+    /// The same index with these vectors of the transformer. Tools without one are ranked by the
+    /// static table.
     #[must_use]
     pub fn with_vectors(&self, vectors: impl Fn(&Digest) -> Option<Arc<Vector>>) -> Self {
-        let found: Vec<_> = self.inner.digests.iter().map(vectors).collect();
+        let found: Vec<_> = self.corpus.digests.iter().map(vectors).collect();
         let dimensions =
             found.iter().flatten().map(|vector| vector.dimensions()).max().unwrap_or_default();
         let mut matrix = Matrix::new(dimensions);
@@ -180,82 +138,94 @@ impl Index {
                 matrix.push_vector(vector.as_deref());
             }
         }
-        Self { inner: Arc::clone(&self.inner), vectors: Arc::new(matrix) }
+        Self { corpus: Arc::clone(&self.corpus), vectors: Arc::new(matrix) }
     }
 
-    /// How many tools have a vector of the transformer.
+    /// The number of tools that have a vector of the transformer.
     pub fn vectors(&self) -> usize {
         (0..self.vectors.rows()).filter(|&row| self.vectors.has(row)).count()
     }
 
-    /// How alike two tools are, by the transformer where both have its vectors, else by the static table.
-    pub fn alike(&self, one: usize, other: usize) -> f32 {
+    /// The cosine of two tools, by the transformer if both have its vectors, else by the static
+    /// table.
+    pub fn similarity(&self, one: usize, other: usize) -> f32 {
         let vectors = if self.vectors.has(one) && self.vectors.has(other) {
             &self.vectors
         } else {
-            &self.inner.heads
+            &self.corpus.heads
         };
         vectors.between(one, other)
     }
 
-    /// The tools that fit best, and whether any is likely to. The same input has the same answer.
-    pub fn rank(&self, models: &Models, ask: &Ask<'_>) -> Ranked {
-        self.answer(models, ask, None)
+    /// Ranks the visible tools. The same input always gives the same ranking.
+    pub fn rank(&self, models: &Models, query: &Query<'_>) -> Ranking {
+        self.rank_with(models, query, None)
     }
 
-    /// The same, of a prompt that [`Models::read_prompt`] has read.
-    pub fn rank_read(&self, models: &Models, ask: &Ask<'_>, prompt: &Read) -> Ranked {
-        self.answer(models, ask, Some(prompt))
+    /// Like [`Self::rank`], with the prompt's vectors from [`Models::encode_prompt`].
+    pub fn rank_encoded(
+        &self,
+        models: &Models,
+        query: &Query<'_>,
+        prompt: &PromptVectors,
+    ) -> Ranking {
+        self.rank_with(models, query, Some(prompt))
     }
 
-    fn answer(&self, models: &Models, ask: &Ask<'_>, prompt: Option<&Read>) -> Ranked {
-        let (ranked, statistics) = self.ranked(models, ask, prompt);
-        let (fit_score, fits) = models.floor.fit(&statistics, features::remembered(&statistics));
-        let pool = features::pool(&statistics);
-        let hits = self.apart(&ranked, ask.limit);
+    fn rank_with(
+        &self,
+        models: &Models,
+        query: &Query<'_>,
+        prompt: Option<&PromptVectors>,
+    ) -> Ranking {
+        let (ranked, statistics) = self.score(models, query, prompt);
+        let (fit_score, fits) =
+            models.floor.fit(&statistics, features::memory_evidence(&statistics));
+        let log_pool = features::log_pool(&statistics);
+        let hits = self.demote_duplicates(&ranked, query.limit);
         let hits = hits
             .into_iter()
-            .map(|(doc, score)| Hit { doc, score: models.floor.hit(score, pool) })
+            .map(|(doc, score)| Hit { doc, score: models.floor.hit_probability(score, log_pool) })
             .collect();
-        let fits = fits && !ranked.is_empty() && !features::is_foreign(&statistics);
-        Ranked { hits, fits, fit_score }
+        let fits = fits && !ranked.is_empty() && !features::is_unrelated(&statistics);
+        Ranking { hits, fits, fit_score }
     }
 
-    /// What the ranker and the floor see.
-    pub fn trace(&self, models: &Models, ask: &Ask<'_>, prompt: &Read) -> Trace {
-        let (ranked, statistics) = self.ranked(models, ask, Some(prompt));
+    pub fn trace(&self, models: &Models, query: &Query<'_>, prompt: &PromptVectors) -> Trace {
+        let (ranked, statistics) = self.score(models, query, Some(prompt));
         Trace {
             candidates: ranked.into_iter().map(|(c, _)| (c.doc, c.features)).collect(),
             statistics,
         }
     }
 
-    fn ranked(
+    /// The candidates with their scores, best first, and the statistics of the ranking.
+    fn score(
         &self,
         models: &Models,
-        ask: &Ask<'_>,
-        prompt: Option<&Read>,
-    ) -> (Vec<(Candidate, f32)>, Vec<f32>) {
-        let pool = Pool::new(self.len(), ask);
-        if ask.prompt.trim().is_empty() || pool.ids.is_empty() {
-            return (Vec::new(), vec![0.0; features::statistics().len()]);
+        query: &Query<'_>,
+        prompt: Option<&PromptVectors>,
+    ) -> (Vec<(CandidateFeatures, f32)>, Vec<f32>) {
+        let pool = Pool::new(self.len(), query);
+        if query.prompt.trim().is_empty() || pool.ids.is_empty() {
+            return (Vec::new(), vec![0.0; STATISTICS.len()]);
         }
-        let signals = Signals::new(&self.inner, &self.vectors, models, (ask, prompt), &pool);
-        let ids = self.candidates(&signals, &pool, ask.limit);
-        let found = features::candidates(&self.inner, &signals, &pool, &ids);
-        let (remembered, texts) = if models.is_full() {
-            (REMEMBERED_FULL, &signals.columns[ENCODER])
+        let signals = Signals::new(&self.corpus, &self.vectors, models, (query, prompt), &pool);
+        let ids = self.candidates(&signals, &pool, query.limit);
+        let candidates = features::candidates(&self.corpus, &signals, &pool, &ids);
+        let (blend, texts) = if models.is_full() {
+            (MEMORY_FULL, &signals.columns[ENCODER])
         } else {
-            (REMEMBERED_STATIC, &signals.columns[STATIC_HEAD])
+            (MEMORY_STATIC, &signals.columns[STATIC_HEAD])
         };
-        let mut ranked: Vec<(Candidate, f32)> = found
+        let mut ranked: Vec<(CandidateFeatures, f32)> = candidates
             .into_iter()
             .map(|candidate| {
                 let doc = candidate.doc;
                 let learned = models.ranker.score(&candidate.features);
                 let score = match &signals.memory {
                     Some(memory) => {
-                        remembered.score(learned, texts[doc], memory.tools[doc], memory.share)
+                        blend.score(learned, texts[doc], memory.tools[doc], memory.share)
                     }
                     None => learned,
                 };
@@ -263,23 +233,24 @@ impl Index {
             })
             .collect();
         ranked.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.doc.cmp(&b.doc)));
-        let statistics = features::statistics_of(&signals, &pool, &ranked);
+        let statistics = features::statistics(&signals, &pool, &ranked);
         (ranked, statistics)
     }
 
-    /// Tools that any signal puts among its best, and their twins.
+    /// The tools that any signal puts among its best, and their twins.
     fn candidates(&self, signals: &Signals, pool: &Pool, limit: usize) -> Vec<u32> {
-        let mut ids = pool.best(&signals.fused, FUSED.max(limit.saturating_mul(2)), f32::MIN);
+        let mut ids = pool.best(&signals.fused, FUSED_CANDIDATES.max(limit.saturating_mul(2)), f32::MIN);
         for column in [BM25F, STATIC_HEAD, ENCODER, CLAUSE] {
-            ids.extend(pool.best(&signals.columns[column], ALONE, 0.0));
+            ids.extend(pool.best(&signals.columns[column], SIGNAL_CANDIDATES, 0.0));
         }
         if let Some(memory) = &signals.memory {
-            ids.extend(pool.best(&memory.column(), ALONE, 0.0));
+            ids.extend(pool.best(&memory.column(), SIGNAL_CANDIDATES, 0.0));
         }
         let twins: Vec<u32> = ids
             .iter()
             .flat_map(|&id| {
-                self.inner.named_as(id as usize).filter(|&twin| pool.seen[twin as usize]).take(8)
+                let twins = self.corpus.twins(id as usize);
+                twins.filter(|&twin| pool.visible[twin as usize]).take(MAX_TWINS)
             })
             .collect();
         ids.extend(twins);
@@ -288,28 +259,34 @@ impl Index {
         ids
     }
 
-    /// The first `limit`: what says the same as one above it comes after the others.
-    fn apart(&self, ranked: &[(Candidate, f32)], limit: usize) -> Vec<(usize, f32)> {
+    /// The first `limit` tools. A duplicate of a better tool comes after all others.
+    fn demote_duplicates(
+        &self,
+        ranked: &[(CandidateFeatures, f32)],
+        limit: usize,
+    ) -> Vec<(usize, f32)> {
+        let corpus = &self.corpus;
         let mut first: Vec<(usize, f32)> = Vec::new();
-        let mut after = Vec::new();
+        let mut duplicates = Vec::new();
         for (candidate, score) in ranked {
             if first.len() >= limit {
                 break;
             }
             let doc = candidate.doc;
-            // A server has one tool of a name: two are versions of it. What it names otherwise, if only by a dot, is
-            // another tool.
-            let same = |&(other, _): &(usize, f32)| {
-                if self.inner.server_of[doc] == self.inner.server_of[other] {
-                    self.inner.name_of[doc] == self.inner.name_of[other]
+            // Two tools of one server are duplicates only if their names are equal: then they are
+            // versions of one tool. If the names differ, be it in a dot, the server means two tools.
+            let is_duplicate = |&(other, _): &(usize, f32)| {
+                if corpus.server_of[doc] == corpus.server_of[other] {
+                    corpus.name_of[doc] == corpus.name_of[other]
                 } else {
-                    self.inner.twin_of[doc] == self.inner.twin_of[other]
-                        && self.inner.heads.between(doc, other) > SAME
+                    corpus.twin_of[doc] == corpus.twin_of[other]
+                        && corpus.heads.between(doc, other) > DUPLICATE_COSINE
                 }
             };
-            if first.iter().any(same) { &mut after } else { &mut first }.push((doc, *score));
+            let list = if first.iter().any(is_duplicate) { &mut duplicates } else { &mut first };
+            list.push((doc, *score));
         }
-        first.extend(after);
+        first.extend(duplicates);
         first.truncate(limit);
         first
     }
@@ -323,30 +300,29 @@ mod tests {
         (a - b).abs() < 1e-4
     }
 
-    // Else what somebody asked for once would hide what nobody asked for yet.
+    // Otherwise a tool that was asked for once would hide a better one that nobody asked for yet.
     #[test]
-    fn a_tool_that_nothing_is_remembered_of_stands_a_little_above_one_whose_prompts_are_as_like_as_its_text()
-     {
-        let score = |prompts| REMEMBERED_FULL.score(5.0, 0.5, prompts, 0.5);
-        let expected = REMEMBERED_FULL.chance + REMEMBERED_FULL.own * 0.5;
-        assert!(near(score(None), score(Some(expected + SUPPOSED))));
+    fn a_tool_without_remembered_prompts_ranks_a_little_above_one_whose_prompts_are_as_expected() {
+        let score = |prompts| MEMORY_FULL.score(5.0, 0.5, prompts, 0.5);
+        let expected = MEMORY_FULL.intercept + MEMORY_FULL.slope * 0.5;
+        assert!(near(score(None), score(Some(expected + UNKNOWN_BONUS))));
         assert!(score(None) > score(Some(expected)) && score(None) < score(Some(expected + 0.1)));
     }
 
     #[test]
-    fn prompts_that_are_unlike_take_nothing_from_what_a_tools_own_text_says() {
-        let score = |prompts| REMEMBERED_FULL.score(5.0, 0.5, Some(prompts), 0.5);
+    fn dissimilar_remembered_prompts_do_not_lower_a_score() {
+        let score = |prompts| MEMORY_FULL.score(5.0, 0.5, Some(prompts), 0.5);
         assert!(near(score(0.0), score(0.3)));
     }
 
     #[test]
-    fn the_more_tools_have_prompts_the_less_the_learned_score_counts() {
+    fn the_learned_score_counts_less_the_more_tools_have_remembered_prompts() {
         let gained = |share| {
-            REMEMBERED_FULL.score(6.0, 0.5, None, share)
-                - REMEMBERED_FULL.score(5.0, 0.5, None, share)
+            MEMORY_FULL.score(6.0, 0.5, None, share)
+                - MEMORY_FULL.score(5.0, 0.5, None, share)
         };
         assert!(
-            near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEFT),
+            near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEARNED_SHARE),
             "{}",
             gained(0.5)
         );

@@ -1,77 +1,83 @@
-//! The lexical index: which terms a tool has, in which field.
+//! The lexical index: an inverted index with a BM25F score.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::embedded::doc::{self, Doc};
-use crate::embedded::pool::Pool;
-use crate::embedded::words::{Term, Terms};
+use super::doc::{self, Doc};
+use super::pool::Pool;
+use super::words::{Term, TermExtractor};
 
-/// Fields: name, server, description, names of parameters, what is said about parameters.
-pub const FIELDS: usize = 5;
-/// Most terms of one field.
-const FIELD_TERMS: usize = 512;
-/// Most terms of a tool's head that are kept in order.
-const HEAD: usize = 48;
+/// The fields of a tool: name, server, description, parameter names, parameter descriptions.
+pub(crate) const FIELDS: usize = 5;
+/// The most terms of one field.
+const MAX_FIELD_TERMS: usize = 512;
+/// The most terms of name and description that are stored in order, for the feature `bigrams`.
+const MAX_HEAD_TERMS: usize = 48;
 
+// The parameters of BM25F (Robertson and Zaragoza, 2009). No measurement of other values is
+// recorded.
+
+/// How fast repeated terms saturate. 0 counts a term once; the usual range is 1.2 to 2.
 const K1: f32 = 1.2;
-/// How much a field counts in the combined score.
-const WEIGHTS: [f32; FIELDS] = [2.6, 0.9, 1.3, 1.0, 0.5];
-/// How much a field's length counts against it.
-const LENGTHS: [f32; FIELDS] = [0.4, 0.3, 0.6, 0.5, 0.6];
+/// The weight of each field.
+const FIELD_WEIGHTS: [f32; FIELDS] = [2.6, 0.9, 1.3, 1.0, 0.5];
+/// `b` of each field: how much a long field counts less. Range: 0 (not at all) to 1 (in proportion
+/// to its length).
+const LENGTH_NORMALIZATION: [f32; FIELDS] = [0.4, 0.3, 0.6, 0.5, 0.6];
 
-/// A term in a tool: how often in each field.
+/// A tool that has a term, and how often in each field.
 #[derive(Clone, Copy)]
 struct Posting {
     doc: u32,
     counts: [u8; FIELDS],
 }
 
-/// What a term counts for being once in each field of a tool: by the field's weight and length.
-pub type Norms = [f32; FIELDS];
+/// The weight of one occurrence of a term in each field of a tool, from the field's weight and
+/// length.
+pub(crate) type Norms = [f32; FIELDS];
 
-/// What the lexical index knows.
 #[derive(Default)]
-pub struct Lexical {
+pub(crate) struct Lexical {
     terms: HashMap<String, u32>,
     starts: Vec<u32>,
     postings: Vec<Posting>,
     lengths: Vec<[u16; FIELDS]>,
-    /// Of a pool of all tools.
+    /// The norms if all tools are visible.
     norms: Vec<Norms>,
     heads: Vec<Box<[u32]>>,
     names: Vec<Box<[u32]>>,
 }
 
-/// A prompt's term.
-pub struct Asked {
-    /// Its number in the index, if any tool has it.
-    pub term: Option<u32>,
-    /// How often.
-    pub count: u32,
-    /// How rare it is among what can be seen.
-    pub idf: f32,
+/// A term of the prompt.
+pub(crate) struct QueryTerm {
+    /// The number of the term in the index. `None` if no visible tool has it.
+    pub(crate) term: Option<u32>,
+    /// How often the prompt has the term.
+    pub(crate) count: u32,
+    /// The inverse document frequency among the visible tools.
+    pub(crate) idf: f32,
 }
 
-/// What a prompt scored in one tool.
+/// The lexical scores of one tool.
 #[derive(Clone, Copy, Default)]
-pub struct Scores {
-    /// All fields together.
-    pub combined: f32,
-    /// Share of the prompt's terms (by rarity) that the tool has, and that its name has: not yet divided.
-    pub cover: [f32; 2],
+pub(crate) struct Scores {
+    /// The BM25F score over all fields.
+    pub(crate) combined: f32,
+    /// The sum of the inverse document frequencies of the prompt's terms that the tool has, and of
+    /// those that its name has.
+    pub(crate) cover: [f32; 2],
 }
 
 impl Lexical {
-    /// Indexes the tools. `split` cuts a compound (`weatherforecast`) into words, where it knows them; `english` says in
-    /// English what is in another language.
-    pub fn build(
+    /// Indexes the tools. `split` splits a compound name into words. `english` translates text of
+    /// other languages.
+    pub(crate) fn build(
         docs: &[Doc<'_>],
         split: impl Fn(&str) -> Vec<String>,
         english: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let mut index = Self::default();
-        let mut text = Terms::default();
+        let mut text = TermExtractor::default();
         let mut lists: Vec<Vec<Posting>> = Vec::new();
         let mut counts: HashMap<u32, [u8; FIELDS]> = HashMap::new();
         for (number, doc) in (0u32..).zip(docs) {
@@ -94,7 +100,7 @@ impl Lexical {
             }
             index.lengths.push(lengths);
             let mut head: Vec<u32> = ids[0].iter().chain(&ids[2]).copied().collect();
-            head.truncate(HEAD);
+            head.truncate(MAX_HEAD_TERMS);
             index.heads.push(head.into());
             index.names.push(std::mem::take(&mut ids[0]).into());
         }
@@ -103,7 +109,7 @@ impl Lexical {
             index.postings.extend(list);
             index.starts.push(index.postings.len() as u32);
         }
-        index.norms = index.norms_among(index.lengths.iter(), docs.len());
+        index.norms = index.norms_over(index.lengths.iter(), docs.len());
         index
     }
 
@@ -116,118 +122,118 @@ impl Lexical {
         id
     }
 
-    /// Whether any tool that can be seen has it.
-    pub fn knows(&self, term: &Term, pool: &Pool) -> bool {
-        self.terms.get(&term.stem).is_some_and(|&id| self.have(id, pool) > 0)
+    /// Whether any visible tool has the term.
+    pub(crate) fn contains(&self, term: &Term, pool: &Pool) -> bool {
+        self.terms.get(&term.stem).is_some_and(|&id| self.document_frequency(id, pool) > 0)
     }
 
-    /// How many terms there are.
-    pub fn terms(&self) -> usize {
+    /// The number of different terms.
+    pub(crate) fn terms(&self) -> usize {
         self.terms.len()
     }
 
-    /// Terms of name and description, in order.
-    pub fn head(&self, doc: usize) -> &[u32] {
+    /// The first terms of a tool's name and description, in order.
+    pub(crate) fn head(&self, doc: usize) -> &[u32] {
         self.heads.get(doc).map_or(&[], |head| head)
     }
 
-    /// Terms of the name, in order.
-    pub fn name(&self, doc: usize) -> &[u32] {
+    /// The terms of a tool's name, in order.
+    pub(crate) fn name(&self, doc: usize) -> &[u32] {
         self.names.get(doc).map_or(&[], |name| name)
     }
 
-    /// The prompt's terms, each once, in order. What cannot be seen does not make a term common.
-    pub fn ask(&self, terms: Vec<Term>, pool: &Pool) -> Vec<Asked> {
+    /// The prompt's terms, each once, in order.
+    pub(crate) fn query_terms(&self, terms: Vec<Term>, pool: &Pool) -> Vec<QueryTerm> {
         let mut known: HashMap<String, usize> = HashMap::new();
-        let mut asked: Vec<Asked> = Vec::new();
+        let mut query_terms: Vec<QueryTerm> = Vec::new();
         for Term { stem, .. } in terms {
             if let Some(&at) = known.get(&stem) {
-                asked[at].count += 1;
+                query_terms[at].count += 1;
                 continue;
             }
             let term = self.terms.get(&stem).copied();
-            let have = term.map_or(0, |term| self.have(term, pool));
-            let idf =
-                (1.0 + (pool.ids.len() as f32 - have as f32 + 0.5) / (have as f32 + 0.5)).ln();
-            known.insert(stem, asked.len());
-            asked.push(Asked { term: term.filter(|_| have > 0), count: 1, idf });
+            let frequency = term.map_or(0, |term| self.document_frequency(term, pool));
+            let (tools, with_term) = (pool.ids.len() as f32, frequency as f32);
+            let idf = (1.0 + (tools - with_term + 0.5) / (with_term + 0.5)).ln();
+            known.insert(stem, query_terms.len());
+            query_terms.push(QueryTerm { term: term.filter(|_| frequency > 0), count: 1, idf });
         }
-        asked
+        query_terms
     }
 
-    /// How many tools that can be seen have a term.
-    fn have(&self, term: u32, pool: &Pool) -> usize {
+    /// The number of visible tools that have a term.
+    fn document_frequency(&self, term: u32, pool: &Pool) -> usize {
         let postings = self.postings(term);
-        if pool.is_whole() {
+        if pool.is_everything() {
             return postings.len();
         }
-        postings.iter().filter(|posting| pool.seen[posting.doc as usize]).count()
+        postings.iter().filter(|posting| pool.visible[posting.doc as usize]).count()
     }
 
-    /// Scores every tool that can be seen and has any of the terms; the others stay at zero.
-    pub fn score(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<Scores> {
+    /// The scores of every tool. Tools without any of the terms, and hidden ones, have zeros.
+    pub(crate) fn score(&self, terms: &[QueryTerm], norms: &[Norms], pool: &Pool) -> Vec<Scores> {
         let mut scores = vec![Scores::default(); self.lengths.len()];
-        let add = |posting: &Posting, asked: &Asked, weight: f32, together: f32| {
+        let add = |posting: &Posting, term: &QueryTerm, weight: f32, frequency: f32| {
             let score = &mut scores[posting.doc as usize];
-            score.combined += weight * together * (K1 + 1.0) / (together + K1);
-            score.cover[0] += asked.idf;
-            score.cover[1] += if posting.counts[0] > 0 { asked.idf } else { 0.0 };
+            score.combined += weight * frequency * (K1 + 1.0) / (frequency + K1);
+            score.cover[0] += term.idf;
+            score.cover[1] += if posting.counts[0] > 0 { term.idf } else { 0.0 };
         };
-        self.each(asked, norms, pool, add);
+        self.for_each_posting(terms, norms, pool, add);
         scores
     }
 
-    /// The combined scores alone.
-    pub fn combined(&self, asked: &[Asked], norms: &[Norms], pool: &Pool) -> Vec<f32> {
+    /// Only [`Scores::combined`] of every tool.
+    pub(crate) fn combined(&self, terms: &[QueryTerm], norms: &[Norms], pool: &Pool) -> Vec<f32> {
         let mut scores = vec![0.0; self.lengths.len()];
-        let add = |posting: &Posting, _: &Asked, weight: f32, together: f32| {
-            scores[posting.doc as usize] += weight * together * (K1 + 1.0) / (together + K1);
+        let add = |posting: &Posting, _: &QueryTerm, weight: f32, frequency: f32| {
+            scores[posting.doc as usize] += weight * frequency * (K1 + 1.0) / (frequency + K1);
         };
-        self.each(asked, norms, pool, add);
+        self.for_each_posting(terms, norms, pool, add);
         scores
     }
 
-    /// What the prompt's terms count in each tool that can be seen and has them, told to `add`: where, what is asked and
-    /// its weight, and how often it is in all fields together, each by its weight and length.
-    fn each(
+    /// Calls `add` for each term and each visible tool that has it, with the weight of the term and
+    /// its frequency over all fields. The frequency is weighted by the norms of the fields.
+    fn for_each_posting(
         &self,
-        asked: &[Asked],
+        terms: &[QueryTerm],
         norms: &[Norms],
         pool: &Pool,
-        mut add: impl FnMut(&Posting, &Asked, f32, f32),
+        mut add: impl FnMut(&Posting, &QueryTerm, f32, f32),
     ) {
-        for asked in asked {
-            let Some(term) = asked.term else { continue };
-            let weight = asked.idf * (1.0 + (asked.count as f32).ln());
+        for query_term in terms {
+            let Some(term) = query_term.term else { continue };
+            let weight = query_term.idf * (1.0 + (query_term.count as f32).ln());
             for posting in self.postings(term) {
                 let doc = posting.doc as usize;
-                if pool.seen[doc] {
+                if pool.visible[doc] {
                     let by_field: [f32; FIELDS] = std::array::from_fn(|field| {
                         f32::from(posting.counts[field]) * norms[doc][field]
                     });
-                    let together = by_field.iter().sum();
-                    add(posting, asked, weight, together);
+                    let frequency = by_field.iter().sum();
+                    add(posting, query_term, weight, frequency);
                 }
             }
         }
     }
 
-    /// What lengths count for among what can be seen.
-    pub fn norms(&self, pool: &Pool) -> Cow<'_, [Norms]> {
-        if pool.is_whole() {
+    /// The norms of all tools. Average lengths are those of the visible tools.
+    pub(crate) fn norms(&self, pool: &Pool) -> Cow<'_, [Norms]> {
+        if pool.is_everything() {
             return Cow::Borrowed(&self.norms);
         }
-        let seen = pool.ids.iter().map(|&id| &self.lengths[id as usize]);
-        Cow::Owned(self.norms_among(seen, pool.ids.len()))
+        let visible = pool.ids.iter().map(|&id| &self.lengths[id as usize]);
+        Cow::Owned(self.norms_over(visible, pool.ids.len()))
     }
 
-    fn norms_among<'a>(
+    fn norms_over<'a>(
         &self,
-        seen: impl Iterator<Item = &'a [u16; FIELDS]>,
+        visible: impl Iterator<Item = &'a [u16; FIELDS]>,
         total: usize,
     ) -> Vec<Norms> {
         let mut sums = [0.0_f64; FIELDS];
-        for lengths in seen {
+        for lengths in visible {
             for (sum, length) in sums.iter_mut().zip(lengths) {
                 *sum += f64::from(*length);
             }
@@ -237,7 +243,8 @@ impl Lexical {
             let mut norms = [0.0; FIELDS];
             for field in 0..FIELDS {
                 let length = f32::from(lengths[field]) / average[field];
-                norms[field] = WEIGHTS[field] / (1.0 - LENGTHS[field] + LENGTHS[field] * length);
+                let b = LENGTH_NORMALIZATION[field];
+                norms[field] = FIELD_WEIGHTS[field] / (1.0 - b + b * length);
             }
             norms
         };
@@ -253,27 +260,28 @@ impl Lexical {
 /// The terms of each field of a tool.
 fn fields(
     doc: &Doc<'_>,
-    text: &mut Terms,
+    text: &mut TermExtractor,
     split: &impl Fn(&str) -> Vec<String>,
     english: &impl Fn(&str) -> Option<String>,
 ) -> [Vec<Term>; FIELDS] {
-    // In its own words and in English: it may be asked for in either.
-    let both = |text: &mut Terms, said: &str| {
-        let mut terms = text.of(said, FIELD_TERMS);
-        terms.extend(english(said).into_iter().flat_map(|said| text.of(&said, FIELD_TERMS)));
+    // A prompt may use the tool's own language or English, so both are indexed.
+    let both = |extractor: &mut TermExtractor, text: &str| {
+        let mut terms = extractor.extract(text, MAX_FIELD_TERMS);
+        let english = english(text).into_iter();
+        terms.extend(english.flat_map(|english| extractor.extract(&english, MAX_FIELD_TERMS)));
         terms
     };
     let mut name = both(text, doc::bounded(doc.name));
     let description = both(text, doc::bounded(doc.description));
-    let parts: Vec<Term> =
-        name.iter().flat_map(|term| split(&term.word)).flat_map(|word| text.of(&word, 1)).collect();
-    name.extend(parts);
-    let parameters = doc::parameters(doc.schema);
-    let mut names = Vec::new();
-    let mut said = Vec::new();
-    for parameter in &parameters {
-        names.extend(text.of(&parameter.name, FIELD_TERMS - names.len().min(FIELD_TERMS)));
-        said.extend(text.of(&parameter.text, FIELD_TERMS - said.len().min(FIELD_TERMS)));
+    let words = name.iter().flat_map(|term| split(&term.word));
+    let words: Vec<Term> = words.flat_map(|word| text.extract(&word, 1)).collect();
+    name.extend(words);
+    let (mut names, mut descriptions) = (Vec::new(), Vec::new());
+    let left = |terms: &Vec<Term>| MAX_FIELD_TERMS - terms.len().min(MAX_FIELD_TERMS);
+    for parameter in &doc::parameters(doc.schema) {
+        names.extend(text.extract(&parameter.name, left(&names)));
+        descriptions.extend(text.extract(&parameter.text, left(&descriptions)));
     }
-    [name, text.of(doc::bounded(doc.server), FIELD_TERMS), description, names, said]
+    let server = text.extract(doc::bounded(doc.server), MAX_FIELD_TERMS);
+    [name, server, description, names, descriptions]
 }

@@ -1,70 +1,73 @@
-//! What one caller can see, and how a signal's values lie in it.
+//! The tools that one caller can see, and the distribution of a signal's values among them.
 
 use std::borrow::Cow;
 
 use rten_simd::SimdOp as _;
 use rten_vecmath::{MaxNum, Sum, SumSquareSub};
 
-use crate::embedded::index::Ask;
+use super::query::Query;
 
-/// Values that are looked through together.
+/// How many values are compared at once, so that the compiler vectorizes the comparison.
 const BLOCK: usize = 32;
 
-/// The tools that can be seen. What cannot be seen moves no score: it might as well not exist.
-pub struct Pool {
-    /// By number of the tool.
-    pub seen: Vec<bool>,
-    /// Their numbers.
-    pub ids: Vec<u32>,
+/// The visible tools. Every score is computed from these alone, so that no score tells a caller
+/// which hidden tools exist.
+pub(crate) struct Pool {
+    /// Whether a tool is visible, by its number.
+    pub(crate) visible: Vec<bool>,
+    /// The numbers of the visible tools, rising.
+    pub(crate) ids: Vec<u32>,
 }
 
 impl Pool {
-    /// Asks for each tool.
-    pub fn new(tools: usize, ask: &Ask<'_>) -> Self {
-        let seen: Vec<bool> = (0..tools).map(ask.visible).collect();
-        let ids = (0u32..).zip(&seen).filter(|(_, seen)| **seen).map(|(id, _)| id).collect();
-        Self { seen, ids }
+    pub(crate) fn new(tools: usize, query: &Query<'_>) -> Self {
+        let visible: Vec<bool> = (0..tools).map(query.visible).collect();
+        let ids =
+            (0u32..).zip(&visible).filter(|(_, visible)| **visible).map(|(id, _)| id).collect();
+        Self { visible, ids }
     }
 
-    /// Whether nothing is hidden.
-    pub fn is_whole(&self) -> bool {
-        self.ids.len() == self.seen.len()
+    pub(crate) fn is_everything(&self) -> bool {
+        self.ids.len() == self.visible.len()
     }
 
-    /// A column that says nothing of any tool.
-    pub fn zeros(&self) -> Vec<f32> {
-        vec![0.0; self.seen.len()]
+    /// A column of zeros, one for each tool, visible or not.
+    pub(crate) fn zeros(&self) -> Vec<f32> {
+        vec![0.0; self.visible.len()]
     }
 
-    /// Of a column, what can be seen.
-    fn of<'a>(&self, column: &'a [f32]) -> Cow<'a, [f32]> {
-        if self.is_whole() {
+    /// The values of a column that belong to visible tools.
+    fn visible_values<'a>(&self, column: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.is_everything() {
             Cow::Borrowed(column)
         } else {
             self.ids.iter().map(|&id| column[id as usize]).collect()
         }
     }
 
-    /// How a column lies in what can be seen.
-    pub fn spread(&self, column: &[f32]) -> Spread {
-        Spread::of(&self.of(column))
+    /// The distribution of a column's values among the visible tools.
+    pub(crate) fn distribution(&self, column: &[f32]) -> Distribution {
+        Distribution::new(&self.visible_values(column))
     }
 
-    /// The `most` best by value, ties by number; only values above `above`.
-    pub fn best(&self, values: &[f32], most: usize, above: f32) -> Vec<u32> {
+    /// The `most` tools with the highest values above `above`, best first. Ties are in the order
+    /// of their numbers.
+    pub(crate) fn best(&self, values: &[f32], most: usize, above: f32) -> Vec<u32> {
         let order =
             |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
         let mut best: Vec<u32> = Vec::new();
         let mut bound = above;
-        for (ids, values_of) in self.ids.chunks(BLOCK).zip(self.of(values).chunks(BLOCK)) {
-            // Most blocks have nothing of interest, and many are looked through at a time.
+        let visible_values = self.visible_values(values);
+        for (ids, values_of) in self.ids.chunks(BLOCK).zip(visible_values.chunks(BLOCK)) {
+            // Most blocks have no value above the bound and are skipped as a whole.
             if values_of.iter().map(|&value| u32::from(value > bound)).sum::<u32>() == 0 {
                 continue;
             }
             best.extend(
                 ids.iter().zip(values_of).filter(|(_, value)| **value > bound).map(|(id, _)| *id),
             );
-            // Numbers rise: what comes later and is no better than the last of the best is not among them.
+            // Numbers rise, and ties go to the lower number. So a later value must be above the
+            // lowest of the best so far.
             if best.len() > most.saturating_mul(2) {
                 best.select_nth_unstable_by(most, order);
                 best.truncate(most);
@@ -77,18 +80,17 @@ impl Pool {
     }
 }
 
-/// Where a signal's values lie: what makes signals comparable.
+/// Mean, standard deviation and maximum of a signal's values. It makes signals comparable.
 #[derive(Clone, Copy, Default)]
-pub struct Spread {
+pub(crate) struct Distribution {
     mean: f32,
+    /// 1 / standard deviation, or 0 if all values are equal.
     per_deviation: f32,
-    /// The best value.
-    pub best: f32,
+    pub(crate) best: f32,
 }
 
-impl Spread {
-    /// Of some values.
-    pub fn of(values: &[f32]) -> Self {
+impl Distribution {
+    pub(crate) fn new(values: &[f32]) -> Self {
         if values.is_empty() {
             return Self::default();
         }
@@ -99,8 +101,8 @@ impl Spread {
         Self { mean, per_deviation, best: MaxNum::new(values).dispatch() }
     }
 
-    /// Deviations above the mean.
-    pub fn z(&self, value: f32) -> f32 {
+    /// How many standard deviations a value is above the mean.
+    pub(crate) fn z(&self, value: f32) -> f32 {
         (value - self.mean) * self.per_deviation
     }
 }
@@ -113,12 +115,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_best_are_the_first_of_all_in_order(
+        fn the_best_are_the_first_of_all_sorted(
             values in prop::collection::vec((-3_i8..9, any::<bool>()), 0..400), most in 0_usize..70
         ) {
-            let seen: Vec<bool> = values.iter().map(|(_, seen)| *seen).collect();
+            let visible: Vec<bool> = values.iter().map(|(_, visible)| *visible).collect();
             let values: Vec<f32> = values.iter().map(|(value, _)| f32::from(*value)).collect();
-            let pool = Pool::new(seen.len(), &Ask { prompt: "", visible: &|n| seen[n], limit: 0, memory: None });
+            let query = Query { prompt: "", visible: &|n| visible[n], limit: 0, memory: None };
+            let pool = Pool::new(visible.len(), &query);
             let mut all: Vec<u32> = pool.ids.iter().copied().filter(|&id| values[id as usize] > 0.0).collect();
             all.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]));
             all.truncate(most);
@@ -126,14 +129,14 @@ mod tests {
         }
 
         #[test]
-        fn a_spread_is_mean_deviation_and_best(values in prop::collection::vec(-9.0_f32..100.0, 1..100)) {
+        fn a_distribution_has_mean_deviation_and_maximum(values in prop::collection::vec(-9.0_f32..100.0, 1..100)) {
             let count = values.len() as f32;
             let mean = values.iter().sum::<f32>() / count;
             let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt();
-            let spread = Spread::of(&values);
+            let distribution = Distribution::new(&values);
             let best = values.iter().copied().fold(f32::MIN, f32::max);
-            prop_assert!((spread.best - best).abs() < 1e-9);
-            prop_assert!((spread.z(best) * deviation - (best - mean)).abs() < 1e-2);
+            prop_assert!((distribution.best - best).abs() < 1e-9);
+            prop_assert!((distribution.z(best) * deviation - (best - mean)).abs() < 1e-2);
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Vectors in bytes: a quarter of the memory, and the cosine moves in the third digit only.
+//! Vectors quantized to int8. They take a quarter of the memory of floats, and the cosine changes
+//! only in the third digit.
 
 use rten_simd::ops::{BitOps as _, Extend as _, NumOps as _};
 use rten_simd::{Isa, SimdOp};
 
-/// Numbers that are multiplied at a time.
+/// How many products are added up side by side, so that the compiler vectorizes the loop.
 const LANES: usize = 32;
 
-/// A direction: unit length, in bytes.
+/// A direction, as a vector of unit length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vector {
     bytes: Box<[i8]>,
@@ -14,32 +15,33 @@ pub struct Vector {
 }
 
 impl Vector {
-    /// The direction of `values`; of zeros or of what is no number, one that is like nothing.
+    /// The direction of `values`. If they are all 0, or one is NaN or infinite, the cosine with
+    /// every vector is 0.
     pub fn new(values: &[f32]) -> Self {
         let mut bytes = vec![0; values.len()].into_boxed_slice();
         let scale = quantize(values, &mut bytes);
         Self { bytes, scale }
     }
 
-    /// From bytes that were kept.
+    /// Reads what [`Self::to_bytes`] has written.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        // None is written as -128, two of whose squares would not fit what products are added up in.
+        // `to_bytes` never writes -128. The sum of two of its squares would overflow the 16 bits
+        // that products are added up in.
         let bytes: Box<[i8]> = bytes.iter().map(|&byte| byte.cast_signed().max(-127)).collect();
         let scale = inverse_norm(&bytes);
         Self { bytes, scale }
     }
 
-    /// The bytes to keep.
+    /// One byte per dimension.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.bytes.iter().map(|&byte| byte.cast_unsigned()).collect()
     }
 
-    /// How many numbers it has.
     pub fn dimensions(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The cosine of the angle between two vectors of one space; of different spaces, 0.
+    /// The cosine of the angle between two vectors. 0 if their dimensions differ.
     pub fn cosine(&self, other: &Self) -> f32 {
         if self.bytes.len() != other.bytes.len() {
             return 0.0;
@@ -47,28 +49,27 @@ impl Vector {
         dot(&self.bytes, &other.bytes) as f32 * self.scale * other.scale
     }
 
-    /// As numbers of unit length.
-    pub fn values(&self) -> impl Iterator<Item = f32> {
+    /// The values, at unit length.
+    pub(crate) fn values(&self) -> impl Iterator<Item = f32> {
         self.bytes.iter().map(|&byte| f32::from(byte) * self.scale)
     }
 }
 
-/// Many vectors of one space, in one piece of memory.
+/// Many vectors with the same dimensions, in one piece of memory.
 #[derive(Clone, Debug, Default)]
-pub struct Matrix {
+pub(crate) struct Matrix {
     dimensions: usize,
     bytes: Vec<i8>,
     scales: Vec<f32>,
 }
 
 impl Matrix {
-    /// Without rows.
-    pub fn new(dimensions: usize) -> Self {
+    pub(crate) fn new(dimensions: usize) -> Self {
         Self { dimensions, ..Self::default() }
     }
 
-    /// Adds a row, of any length of its own.
-    pub fn push(&mut self, values: &[f32]) {
+    /// Adds the direction of `values` as a row. With other dimensions, the row has no vector.
+    pub(crate) fn push(&mut self, values: &[f32]) {
         let start = self.bytes.len();
         self.bytes.resize(start + self.dimensions, 0);
         let scale = if values.len() == self.dimensions {
@@ -79,8 +80,8 @@ impl Matrix {
         self.scales.push(scale);
     }
 
-    /// Adds a vector; one of another space counts as none.
-    pub fn push_vector(&mut self, vector: Option<&Vector>) {
+    /// Adds a row. With other dimensions, or `None`, the row has no vector.
+    pub(crate) fn push_vector(&mut self, vector: Option<&Vector>) {
         match vector.filter(|vector| vector.dimensions() == self.dimensions) {
             Some(vector) => {
                 self.bytes.extend_from_slice(&vector.bytes);
@@ -90,8 +91,9 @@ impl Matrix {
         }
     }
 
-    /// The cosines of many rows with many vectors, each given to `put` with its place among the rows and the vectors.
-    pub fn cosines(&self, rows: &[u32], vectors: &[&Vector], put: impl FnMut(usize, usize, f32)) {
+    /// Computes the cosines of rows with vectors. `put` gets the position in `rows`, the position in
+    /// `vectors`, and the cosine.
+    pub(crate) fn cosines(&self, rows: &[u32], vectors: &[&Vector], put: impl FnMut(usize, usize, f32)) {
         let known = vectors.iter().all(|vector| vector.dimensions() == self.dimensions);
         if self.dimensions > 0 && known {
             let wide = vectors
@@ -103,8 +105,8 @@ impl Matrix {
         }
     }
 
-    /// The cosine of two rows.
-    pub fn between(&self, one: usize, other: usize) -> f32 {
+    /// The cosine of two rows. 0 if one has no vector.
+    pub(crate) fn between(&self, one: usize, other: usize) -> f32 {
         match (self.scales.get(one), self.scales.get(other)) {
             (Some(a), Some(b)) => dot(self.row(one), self.row(other)) as f32 * a * b,
             _ => 0.0,
@@ -112,12 +114,12 @@ impl Matrix {
     }
 
     /// Whether a row has a vector.
-    pub fn has(&self, row: usize) -> bool {
+    pub(crate) fn has(&self, row: usize) -> bool {
         self.scales.get(row).is_some_and(|&scale| scale > 0.0)
     }
 
-    /// Rows, with or without a vector.
-    pub fn rows(&self) -> usize {
+    /// The number of rows, with or without a vector.
+    pub(crate) fn rows(&self) -> usize {
         self.scales.len()
     }
 
@@ -126,11 +128,11 @@ impl Matrix {
     }
 }
 
-/// Rows that are compared with vectors, by what the processor at hand multiplies with.
+/// The operation of [`Matrix::cosines`], dispatched to the SIMD instructions of the CPU.
 struct Cosines<'a, P> {
     matrix: &'a Matrix,
     rows: &'a [u32],
-    /// The vectors one after the other, twice as wide: widened once, not for each row.
+    /// All vectors one after the other. They are widened once here and not again for each row.
     wide: Vec<i16>,
     scales: Vec<f32>,
     put: P,
@@ -139,7 +141,8 @@ struct Cosines<'a, P> {
 impl<P: FnMut(usize, usize, f32)> SimdOp for Cosines<'_, P> {
     type Output = ();
 
-    // Inlined into a caller that was compiled for the processor: else it is compiled for the oldest there is.
+    // Must be inlined into a caller that is compiled for the CPU's instructions. Otherwise it is
+    // compiled for the oldest supported CPU.
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn eval<I: Isa>(mut self, isa: I) {
@@ -160,7 +163,8 @@ impl<P: FnMut(usize, usize, f32)> SimdOp for Cosines<'_, P> {
     }
 }
 
-/// In the processor's own operations: what the compiler makes of a loop depends on how the whole program is built.
+/// Uses SIMD operations explicitly. Whether the compiler would vectorize a plain loop depends on
+/// how the whole program is built.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn wide_dot<I: Isa>(isa: I, bytes: &[i8], wide: &[i16]) -> i32 {
@@ -169,7 +173,7 @@ fn wide_dot<I: Isa>(isa: I, bytes: &[i8], wide: &[i16]) -> i32 {
     let mut sums = in_sums.zero();
     for (bytes, wide) in bytes.chunks_exact(lanes).zip(wide.chunks_exact(lanes)) {
         let (bytes, [low, high]) = (in_bytes.load(bytes), in_wide.load_many::<2>(wide));
-        // Products of bytes fit sixteen bits, and so does the sum of two of them.
+        // A product of two bytes fits 16 bits, and so does the sum of two products.
         let products = in_wide.add(
             in_wide.mul(in_bytes.extend_low(bytes), low),
             in_wide.mul(in_bytes.extend_high(bytes), high),
@@ -182,7 +186,7 @@ fn wide_dot<I: Isa>(isa: I, bytes: &[i8], wide: &[i16]) -> i32 {
     in_sums.sum(sums) + rest.map(|(&byte, &wide)| i32::from(byte) * i32::from(wide)).sum::<i32>()
 }
 
-/// Written so that the compiler multiplies many at a time: products of bytes fit sixteen bits.
+/// Written so that the compiler vectorizes it: a product of two bytes fits 16 bits.
 fn dot(a: &[i8], b: &[i8]) -> i32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
@@ -220,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cosine_in_bytes_is_that_of_the_numbers_within_a_hundredth(
+        fn the_cosine_of_quantized_vectors_is_within_a_hundredth_of_the_exact_one(
             a in prop::collection::vec(-1.0_f32..1.0, 64), b in prop::collection::vec(-1.0_f32..1.0, 64)
         ) {
             let exact = a.iter().zip(&b).map(|(a, b)| a * b).sum::<f32>()
@@ -233,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cosines_of_many_are_those_of_each(
+        fn cosines_of_a_matrix_are_those_of_its_rows(
             rows in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 70), 1..9), zero in 0_usize..9
         ) {
             let vectors: Vec<Vector> = rows.iter().map(|row| Vector::new(row)).collect();
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_direction_is_like_nothing() {
+    fn a_vector_without_a_direction_has_cosine_0_with_every_vector() {
         let some = Vector::new(&[1.0, 2.0]);
         for nothing in [vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0], vec![]] {
             assert!(Vector::new(&nothing).cosine(&some).abs() < 1e-9, "{nothing:?}");
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_space_counts_as_none() {
+    fn a_row_with_other_dimensions_has_no_vector() {
         let mut matrix = Matrix::new(2);
         matrix.push_vector(Some(&Vector::new(&[1.0, 0.0, 0.0])));
         matrix.push(&[0.0, 3.0]);

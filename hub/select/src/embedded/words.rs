@@ -1,4 +1,4 @@
-//! Words of names and of prose: what the lexical index counts.
+//! Splits names and prose into words, and words into the terms of the lexical index.
 
 use std::collections::HashMap;
 
@@ -6,32 +6,27 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::embedded::stop;
+use super::stop_words;
 
-/// Longest word that is looked at; a longer one is a token, a hash or an attack.
-const LONGEST: usize = 48;
+/// Longer words are ignored, in letters. They are keys, hashes or attacks.
+const MAX_WORD: usize = 48;
 
-/// The words of an identifier, in lower case: `getHTTPResponse2_v1` is `get http response 2 v 1`.
-pub fn identifier(text: &str) -> Vec<String> {
+/// The words of an identifier, in lower case and separated by spaces: `getHTTPResponse2_v1` becomes
+/// `get http response 2 v 1`.
+pub(crate) fn identifier_phrase(text: &str) -> String {
     let mut words = Vec::new();
     for run in runs(text) {
         split(run, &mut words);
     }
-    words
+    words.join(" ")
 }
 
-/// The words of an identifier with one space between them.
-pub fn spelled(text: &str) -> String {
-    identifier(text).join(" ")
-}
-
-/// Runs of letters, digits and the marks on them.
+/// Runs of letters, digits and combining marks.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
-    text.split(parts_words).filter(|run| !run.is_empty())
+    text.split(is_separator).filter(|run| !run.is_empty())
 }
 
-/// What stands between words.
-pub fn parts_words(c: char) -> bool {
+pub(crate) fn is_separator(c: char) -> bool {
     !(c.is_alphanumeric() || is_combining_mark(c))
 }
 
@@ -52,7 +47,8 @@ fn kind(c: char) -> Kind {
     }
 }
 
-/// Splits where the case or letter and digit change: an acronym ends before the capital that starts the next word.
+/// Splits a run where the case changes, and between letters and digits. An acronym ends before the
+/// capital letter that starts the next word.
 fn split(run: &str, words: &mut Vec<String>) {
     let chars: Vec<char> = run.chars().collect();
     let mut word = String::new();
@@ -77,27 +73,31 @@ fn split(run: &str, words: &mut Vec<String>) {
     }
 }
 
-/// `URLs`: the small s belongs to the acronym.
+/// In `URLs`, the lowercase s belongs to the acronym.
 fn is_plural(chars: &[char], i: usize) -> bool {
     chars.get(i + 1) == Some(&'s') && chars.get(i + 2).is_none_or(|c| !c.is_lowercase())
 }
 
-/// Scripts that put no space between words: their pairs of characters are the terms.
-pub fn unspaced(c: char) -> bool {
+/// Whether the character belongs to a script without spaces between words. The terms of such text
+/// are pairs of characters.
+pub(crate) fn is_unspaced_script(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF   // Thai, Lao, Myanmar, Khmer
         | 0x3040..=0x30FF | 0x31F0..=0x31FF | 0xFF66..=0xFF9F // kana
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x323AF) // ideographs
 }
 
-/// Turns text into terms. Stems are remembered, as a catalog says the same words again and again.
-pub struct Terms {
+/// The most stems that are cached. It bounds the memory of a huge catalog.
+const MAX_CACHED_STEMS: usize = 200_000;
+
+/// Turns text into terms. Caches stems, because a catalog repeats the same words.
+pub(crate) struct TermExtractor {
     english: Stemmer,
     russian: Stemmer,
     stems: HashMap<String, String>,
 }
 
-impl Default for Terms {
+impl Default for TermExtractor {
     fn default() -> Self {
         Self {
             english: Stemmer::create(Algorithm::English),
@@ -107,31 +107,31 @@ impl Default for Terms {
     }
 }
 
-/// A term: what is counted, and the word it came from (which the static table knows better than a stem).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Term {
-    /// What is counted.
-    pub stem: String,
-    /// As it was written, in lower case.
-    pub word: String,
+pub(crate) struct Term {
+    /// The key in the index.
+    pub(crate) stem: String,
+    /// The word in lower case.
+    pub(crate) word: String,
 }
 
-impl Terms {
-    /// At most `most` terms of a text, stop words left out.
-    pub fn of(&mut self, text: &str, most: usize) -> Vec<Term> {
+impl TermExtractor {
+    /// The first `most` terms of a text, without stop words and numbers.
+    pub(crate) fn extract(&mut self, text: &str, most: usize) -> Vec<Term> {
         let mut terms = Vec::new();
         let mut pieces = Vec::new();
         for run in runs(text) {
             if terms.len() >= most {
                 break;
             }
-            if run.chars().any(unspaced) {
-                pairs(run, &mut terms);
+            if run.chars().any(is_unspaced_script) {
+                character_pairs(run, &mut terms);
                 continue;
             }
-            let run = folded(run);
+            let run = fold_accents(run);
             pieces.clear();
             split(&run, &mut pieces);
+            // Short names like `s3` are a term as a whole.
             let mixed =
                 pieces.len() > 1 && run.len() <= 8 && run.bytes().any(|b| b.is_ascii_digit());
             if mixed {
@@ -139,17 +139,18 @@ impl Terms {
                 terms.push(Term { stem: word.clone(), word });
             }
             for word in &pieces {
-                self.word(word, &mut terms);
+                self.push_word(word, &mut terms);
             }
         }
         terms.truncate(most);
         terms
     }
 
-    fn word(&mut self, word: &str, terms: &mut Vec<Term>) {
+    fn push_word(&mut self, word: &str, terms: &mut Vec<Term>) {
         let letters = word.chars().count();
         let number = word.chars().all(char::is_numeric);
-        if number || letters > LONGEST || (letters < 2 && word.is_ascii()) || stop::is_stop(word) {
+        let too_short = letters < 2 && word.is_ascii();
+        if number || letters > MAX_WORD || too_short || stop_words::is_stop_word(word) {
             return;
         }
         terms.push(Term { stem: self.stem(word), word: word.to_owned() });
@@ -167,22 +168,22 @@ impl Terms {
             return known.clone();
         }
         let stem = stemmer.stem(word).into_owned();
-        if self.stems.len() < 200_000 {
+        if self.stems.len() < MAX_CACHED_STEMS {
             self.stems.insert(word.to_owned(), stem.clone());
         }
         stem
     }
 }
 
-/// Latin letters without their accents, full-width forms as plain ones.
-fn folded(run: &str) -> String {
+/// Removes the accents of Latin letters, and turns full-width characters into plain ones.
+fn fold_accents(run: &str) -> String {
     if run.is_ascii() {
         return run.to_owned();
     }
     run.nfkd().filter(|&c| !matches!(u32::from(c), 0x0300..=0x036F)).nfc().collect()
 }
 
-fn pairs(run: &str, terms: &mut Vec<Term>) {
+fn character_pairs(run: &str, terms: &mut Vec<Term>) {
     let chars: Vec<char> = run.nfkc().flat_map(char::to_lowercase).collect();
     let mut push = |word: String| terms.push(Term { stem: word.clone(), word });
     if let [only] = chars.as_slice() {
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     fn stems(text: &str) -> Vec<String> {
-        Terms::default().of(text, 100).into_iter().map(|term| term.stem).collect()
+        TermExtractor::default().extract(text, 100).into_iter().map(|term| term.stem).collect()
     }
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
             ("ÉtatDuServeur", "état du serveur"),
             ("", ""),
         ] {
-            assert_eq!(spelled(text), words);
+            assert_eq!(identifier_phrase(text), words);
         }
     }
 
@@ -234,7 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_longer_than_the_bound_is_cut() {
-        assert_eq!(Terms::default().of(&"weather forecast ".repeat(10_000), 512).len(), 512);
+    fn a_text_over_the_bound_is_truncated() {
+        let text = "weather forecast ".repeat(10_000);
+        assert_eq!(TermExtractor::default().extract(&text, 512).len(), 512);
     }
 }

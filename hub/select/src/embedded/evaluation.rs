@@ -1,32 +1,28 @@
-//! Measuring a selection: files of tools and questions, and what they are scored by. See `mcp-hub eval`.
+//! The measurement of a selection for `mcp-hub eval`: files of tools and golden questions, and the
+//! scores.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::embedded::doc::Doc;
+use super::doc::Doc;
 
 /// A tool of a file.
 #[derive(Debug, Deserialize)]
-pub struct Tool {
-    /// What questions call it.
+pub struct ToolRecord {
+    /// The id by which golden questions name the tool.
     pub id: String,
-    /// Name of its server.
     #[serde(default)]
     pub server: String,
-    /// Name.
     pub name: String,
-    /// Description.
     #[serde(default)]
     pub description: Option<String>,
-    /// JSON of its schema.
     #[serde(default, rename = "inputSchema")]
     pub schema: Option<Box<RawValue>>,
 }
 
-impl Tool {
-    /// As the index reads it.
+impl ToolRecord {
     pub fn doc(&self) -> Doc<'_> {
         Doc {
             server: &self.server,
@@ -37,14 +33,14 @@ impl Tool {
     }
 }
 
-/// A question of a file: each element of `gold` are tools that serve equally, by their place in the file of tools.
+/// A golden question of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Question {
-    /// Its name.
+pub struct GoldenQuestion {
     pub id: String,
     /// The prompt.
     pub text: String,
-    /// What it should find.
+    /// The tools that the question needs. Each element is a list of equivalent tools, as positions
+    /// in the file of tools.
     pub gold: Vec<Vec<usize>>,
 }
 
@@ -64,25 +60,24 @@ enum Gold {
     Any(Vec<String>),
 }
 
-/// A line that cannot be used.
+/// A line of a file that is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
-pub struct BadLine {
-    /// The file.
+pub struct InvalidLine {
     pub file: String,
-    /// The line, from 1.
+    /// From 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong, and what to write instead.
     pub what: String,
 }
 
-/// Reads tools, a JSON object a line.
-pub fn tools(text: &str, file: &str) -> Result<Vec<Tool>, BadLine> {
+/// Reads tools, one JSON object per line. `file` is the name for errors.
+pub fn tools(text: &str, file: &str) -> Result<Vec<ToolRecord>, InvalidLine> {
     let mut ids = HashSet::new();
     lines(text)
         .map(|(line, text)| {
-            let bad = |what: String| BadLine { file: file.to_owned(), line, what };
-            let tool: Tool = serde_json::from_str(text).map_err(|error| {
+            let bad = |what: String| InvalidLine { file: file.to_owned(), line, what };
+            let tool: ToolRecord = serde_json::from_str(text).map_err(|error| {
                 bad(format!(
                     "not a tool ({error}); write {{\"id\", \"server\", \"name\", \"description\", \"inputSchema\"}}"
                 ))
@@ -90,35 +85,40 @@ pub fn tools(text: &str, file: &str) -> Result<Vec<Tool>, BadLine> {
             if ids.insert(tool.id.clone()) {
                 Ok(tool)
             } else {
-                Err(bad(format!("the id \"{}\" is there already; give each tool one of its own", tool.id)))
+                Err(bad(format!("another tool has the id \"{}\"; give each tool its own", tool.id)))
             }
         })
         .collect()
 }
 
-/// Reads questions about `tools`, a JSON object a line.
-pub fn questions(text: &str, file: &str, tools: &[Tool]) -> Result<Vec<Question>, BadLine> {
-    let places: HashMap<&str, usize> =
-        tools.iter().enumerate().map(|(place, tool)| (tool.id.as_str(), place)).collect();
+/// Reads questions about `tools`, one JSON object per line. `file` is the name for errors.
+pub fn questions(
+    text: &str,
+    file: &str,
+    tools: &[ToolRecord],
+) -> Result<Vec<GoldenQuestion>, InvalidLine> {
+    let positions: HashMap<&str, usize> =
+        tools.iter().enumerate().map(|(position, tool)| (tool.id.as_str(), position)).collect();
     lines(text)
         .map(|(line, text)| {
-            let bad = |what: String| BadLine { file: file.to_owned(), line, what };
-            let read: QuestionLine = serde_json::from_str(text).map_err(|error| {
+            let bad = |what: String| InvalidLine { file: file.to_owned(), line, what };
+            let question: QuestionLine = serde_json::from_str(text).map_err(|error| {
                 bad(format!(
                     "not a question ({error}); write {{\"id\", \"text\", \"gold\": [ids]}}"
                 ))
             })?;
-            let place = |id: &String| {
-                let place = places.get(id.as_str()).copied();
-                place.ok_or_else(|| {
+            let position = |id: &String| {
+                let position = positions.get(id.as_str()).copied();
+                position.ok_or_else(|| {
                     bad(format!("gold names \"{id}\", which is not the id of a tool"))
                 })
             };
-            let gold = read.gold.iter().map(|gold| match gold {
-                Gold::One(id) => Ok(vec![place(id)?]),
-                Gold::Any(ids) => ids.iter().map(place).collect(),
+            let gold = question.gold.iter().map(|gold| match gold {
+                Gold::One(id) => Ok(vec![position(id)?]),
+                Gold::Any(ids) => ids.iter().map(position).collect(),
             });
-            Ok(Question { id: read.id, text: read.text, gold: gold.collect::<Result<_, _>>()? })
+            let gold = gold.collect::<Result<_, _>>()?;
+            Ok(GoldenQuestion { id: question.id, text: question.text, gold })
         })
         .collect()
 }
@@ -127,30 +127,31 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
 
-/// Where each element of `gold` was first found, from 0.
-fn places<'a>(found: &'a [usize], gold: &'a [Vec<usize>]) -> impl Iterator<Item = usize> + 'a {
+/// The position in `found` of the first tool of each element of `gold`, from 0.
+fn ranks<'a>(found: &'a [usize], gold: &'a [Vec<usize>]) -> impl Iterator<Item = usize> + 'a {
     gold.iter().filter_map(|any| found.iter().position(|doc| any.contains(doc)))
 }
 
-/// Share of the gold elements among the first `k`.
+/// The share of the elements of `gold` that are among the first `k`.
 pub fn recall(found: &[usize], gold: &[Vec<usize>], k: usize) -> f64 {
-    places(found, gold).filter(|&place| place < k).count() as f64 / gold.len().max(1) as f64
+    ranks(found, gold).filter(|&rank| rank < k).count() as f64 / gold.len().max(1) as f64
 }
 
-/// 1 when all gold elements are among the first `k`, else 0.
+/// 1 if all elements of `gold` are among the first `k`, else 0.
 pub fn completeness(found: &[usize], gold: &[Vec<usize>], k: usize) -> f64 {
-    f64::from(u8::from(places(found, gold).filter(|&place| place < k).count() == gold.len()))
+    f64::from(u8::from(ranks(found, gold).filter(|&rank| rank < k).count() == gold.len()))
 }
 
-/// Normalized discounted cumulative gain of the first `k`.
+/// The normalized discounted cumulative gain of the first `k`.
 pub fn ndcg(found: &[usize], gold: &[Vec<usize>], k: usize) -> f64 {
-    let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
+    let gain = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
     let ideal: f64 = (0..gold.len().min(k)).map(gain).sum();
-    let had: f64 = places(found, gold).filter(|&place| place < k).map(gain).sum();
-    if ideal > 0.0 { had / ideal } else { 0.0 }
+    let actual: f64 = ranks(found, gold).filter(|&rank| rank < k).map(gain).sum();
+    if ideal > 0.0 { actual / ideal } else { 0.0 }
 }
 
-/// How likely a score of `yes` is above one of `no`; `None` without both.
+/// The probability that a score of `yes` is above one of `no` (area under the ROC curve). `None` if
+/// either is empty.
 pub fn auc(yes: &[f32], no: &[f32]) -> Option<f64> {
     if yes.is_empty() || no.is_empty() {
         return None;
@@ -169,7 +170,7 @@ pub fn auc(yes: &[f32], no: &[f32]) -> Option<f64> {
     Some(won / (yes.len() as f64 * no.len() as f64))
 }
 
-/// The value that a share `at` of `values` lie below; `None` without values.
+/// The quantile `at` (0 to 1) of the values. `None` if there are none. Sorts the values.
 pub fn quantile(values: &mut [f64], at: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_counts_once_and_either_will_do() {
+    fn one_of_two_equivalent_tools_is_enough_and_a_second_one_adds_nothing() {
         let gold = [vec![1, 2], vec![5]];
         assert!(near(recall(&[2, 1, 9, 5], &gold, 3), 0.5));
         assert!(near(recall(&[2, 1, 9, 5], &gold, 4), 1.0));
@@ -194,20 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn the_gain_falls_with_the_place_and_is_one_at_best() {
+    fn ndcg_falls_with_the_rank_and_is_at_most_1() {
         assert!(near(ndcg(&[1, 5], &[vec![1], vec![5]], 5), 1.0));
         assert!(near(ndcg(&[9, 1], &[vec![1]], 5), 1.0 / 3.0_f64.log2()));
         assert!(near(ndcg(&[9, 8, 1], &[vec![1]], 2), 0.0));
     }
 
     #[test]
-    fn ties_are_half_won() {
+    fn a_tie_counts_half_in_the_auc() {
         assert_eq!(auc(&[0.5, 0.9], &[0.5, 0.1]), Some(0.875));
         assert_eq!(auc(&[], &[0.1]), None);
     }
 
     #[test]
-    fn a_bad_line_is_named_with_file_and_number() {
+    fn the_error_of_an_invalid_line_has_its_file_and_number() {
         let error = tools("{\"id\":\"a\",\"name\":\"a\"}\n\n{\"id\":1}", "t.jsonl")
             .unwrap_err()
             .to_string();

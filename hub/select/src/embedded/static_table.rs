@@ -1,27 +1,29 @@
-//! The static table: a vector a token. A text is the sum of its tokens: microseconds, no transformer.
+//! The static table: a vector for each token. The vector of a text is the sum of its tokens'
+//! vectors, which takes microseconds instead of the transformer's milliseconds.
 
-use crate::embedded::models::Error;
+use super::error::Error;
 
 const MAGIC: &[u8] = b"MHSTAT01";
-/// Most tokens of a text that are summed.
-pub const TOKENS: usize = 512;
+/// The most tokens of a text that are summed.
+pub(crate) const MAX_TOKENS: usize = 512;
 
-/// The table as it lies in the binary: nothing is copied but the scales.
-pub struct Table {
+/// The table in the binary. Only the scales are copied out of it.
+pub(crate) struct StaticTable {
     dimensions: usize,
     scales: Vec<f32>,
     bytes: &'static [u8],
 }
 
-impl Table {
-    /// Reads the file's content.
-    pub fn read(file: &'static [u8]) -> Result<Self, Error> {
+impl StaticTable {
+    /// Reads the content of `static.bin`.
+    pub(crate) fn read(file: &'static [u8]) -> Result<Self, Error> {
         let wrong = |what: &str| Error::Weights(format!("static table: {what}"));
         let rest = file.strip_prefix(MAGIC).ok_or_else(|| wrong("does not start with MHSTAT01"))?;
-        let (rows, rest) = number(rest).ok_or_else(|| wrong("ends in its head"))?;
-        let (dimensions, rest) = number(rest).ok_or_else(|| wrong("ends in its head"))?;
+        let (rows, rest) = number(rest).ok_or_else(|| wrong("its header is truncated"))?;
+        let (dimensions, rest) =
+            number(rest).ok_or_else(|| wrong("its header is truncated"))?;
         if rest.len() != rows * 4 + rows * dimensions {
-            return Err(wrong("its size is not what its head says"));
+            return Err(wrong("its size does not match its header"));
         }
         let (scales, bytes) = rest.split_at(rows * 4);
         let (scales, _) = scales.as_chunks::<4>();
@@ -29,13 +31,12 @@ impl Table {
         Ok(Self { dimensions, scales, bytes })
     }
 
-    /// Numbers of a vector.
-    pub fn dimensions(&self) -> usize {
+    pub(crate) fn dimensions(&self) -> usize {
         self.dimensions
     }
 
-    /// The sum of a text's tokens, of any length.
-    pub fn sum(&self, tokens: &[u32]) -> Vec<f32> {
+    /// The sum of the tokens' vectors. It is not normalized. Unknown tokens are skipped.
+    pub(crate) fn sum(&self, tokens: &[u32]) -> Vec<f32> {
         let mut sum = vec![0.0; self.dimensions];
         for &token in tokens {
             let token = token as usize;

@@ -1,7 +1,7 @@
-//! Words of English that say nothing about which tool fits.
+//! English words that say nothing about which tool fits.
 
-/// Sorted, for the search below.
-const STOP: &[&str] = &[
+/// Sorted, for a binary search.
+const STOP_WORDS: &[&str] = &[
     "able",
     "about",
     "again",
@@ -139,9 +139,9 @@ const STOP: &[&str] = &[
     "yours",
 ];
 
-/// Whether a word in lower case is one of them.
-pub fn is_stop(word: &str) -> bool {
-    STOP.binary_search(&word).is_ok()
+/// Whether this word, in lower case, is a stop word.
+pub(crate) fn is_stop_word(word: &str) -> bool {
+    STOP_WORDS.binary_search(&word).is_ok()
 }
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_so_that_the_search_finds_every_word() {
-        assert!(STOP.is_sorted());
-        assert!(STOP.iter().all(|word| is_stop(word)));
+        assert!(STOP_WORDS.is_sorted());
+        assert!(STOP_WORDS.iter().all(|word| is_stop_word(word)));
     }
 }
