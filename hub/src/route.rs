@@ -34,7 +34,7 @@ use forward::Forwarder;
 use listen::Edge;
 use metrics::Metrics;
 use pods::{Discovery, ServiceNames};
-use table::{TableUpdater, Table};
+use table::{Table, TableUpdater};
 
 /// How long requests in flight may take after SIGTERM. The termination grace period of the pod is
 /// its drain time plus 30 s.
@@ -98,12 +98,8 @@ pub async fn serve(inputs: RouterInputs, stop: impl Future<Output = ()>) -> anyh
     let (in_force, generation) = watch::channel(initial);
 
     let pods = discovery.start(&names.hub).await;
-    let updater = TableUpdater {
-        table: Arc::clone(&table),
-        in_force,
-        metrics: Arc::clone(&metrics),
-        names,
-    };
+    let updater =
+        TableUpdater { table: Arc::clone(&table), in_force, metrics: Arc::clone(&metrics), names };
     let updating = tokio::spawn(updater.run(dataplane, pods));
 
     let ready = readiness(Arc::clone(&table), Arc::clone(&drain));

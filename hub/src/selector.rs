@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::visibility::VisibleTools;
-use mcphub_hub_select::embedded::{Memory, Models, Ranked};
+use mcphub_hub_select::embedded::{Memory, Models, ToolRanking};
 use mcphub_hub_wire::config::{Filtering, PromptBased};
 use prometheus::Registry;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -207,7 +207,7 @@ impl Selector {
         place: OwnedSemaphorePermit,
         models: Arc<Models>,
         indexed: &Arc<Indexed>,
-    ) -> Result<Ranked, Error> {
+    ) -> Result<ToolRanking, Error> {
         let prompt = beginning(ask.prompt, PROMPT_BYTES).to_owned();
         let (visible, index) = (Arc::clone(ask.visible), indexed.index());
         let server = ask.server.map(str::to_owned);
@@ -220,7 +220,7 @@ impl Selector {
             let visible = |position: usize| {
                 server.as_deref().is_none_or(|server| of_server(server, position))
             };
-            let ask = mcphub_hub_select::embedded::Ask {
+            let ask = mcphub_hub_select::embedded::Query {
                 prompt: &prompt,
                 visible: &visible,
                 limit,
@@ -315,7 +315,7 @@ impl Selector {
         };
         let selector = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let Some(vector) = models.encode_query(&selection.prompt) else { return };
+            let Some(vector) = models.prompt_vector(&selection.prompt) else { return };
             selector.learning.remember(index::digest_of(&tool), &vector);
             selector.metrics.learned.inc();
         });

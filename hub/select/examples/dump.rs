@@ -15,9 +15,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
-use mcphub_hub_select::embedded::bench::{self, Question, Tool};
+use mcphub_hub_select::embedded::evaluation::{self, GoldenQuestion, ToolRecord};
 use mcphub_hub_select::embedded::{
-    Ask, Digest, Index, Models, Vector, Weights, feature_names, statistic_names,
+    Digest, Index, Models, Query, Vector, Weights, feature_names, statistic_names,
 };
 
 mod files;
@@ -29,15 +29,15 @@ const UNTRAINED: &str = r#"{"features":["fused"],"linear":[1.0]}"#;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = |name: &str| option(name).ok_or(format!("say {name} FILE"));
     let backend = option("--backend").unwrap_or_else(|| "static".to_owned());
-    let tools = bench::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
+    let tools = evaluation::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
     let mut questions =
-        bench::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
+        evaluation::questions(&files::text(&path("--queries")?)?, &path("--queries")?, &tools)?;
     if let Some(limit) = option("--limit-queries") {
         let step = (questions.len() / limit.parse::<usize>()?.max(1)).max(1);
         questions = questions.into_iter().step_by(step).collect();
     }
     let models = if backend == "lexical" { Models::lexical()? } else { models(backend == "full")? };
-    let docs: Vec<_> = tools.iter().map(Tool::doc).collect();
+    let docs: Vec<_> = tools.iter().map(ToolRecord::doc).collect();
     let mut index = Index::build(&docs, &models);
     if models.is_full() {
         let vectors = vectors(&docs, &models)?;
@@ -69,7 +69,7 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
         },
         floor: file("--floor")?.map_or(Ok(own.floor), std::str::from_utf8)?,
     };
-    Ok(Models::read(&weights, full)?)
+    Ok(Models::from_weights(&weights, full)?)
 }
 
 /// Vectors of the tools, kept in a file, as they take a minute.
@@ -106,35 +106,35 @@ fn vectors(
     Ok(known)
 }
 
-fn figures(index: &Index, models: &Models, questions: &[Question], backend: &str) {
+fn figures(index: &Index, models: &Models, questions: &[GoldenQuestion], backend: &str) {
     let asked: Vec<_> = questions.iter().filter(|question| !question.gold.is_empty()).collect();
     let mut sums = [0.0; 6];
     let mut times = Vec::new();
     for question in &asked {
-        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let query = Query { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
         let start = std::time::Instant::now();
-        let ranked = index.rank(models, &ask);
+        let ranked = index.rank(models, &query);
         times.push(start.elapsed().as_secs_f64() * 1000.0);
         let found: Vec<usize> = ranked.hits.iter().map(|hit| hit.doc).collect();
         for (sum, k) in sums.iter_mut().zip([1, 5, 10, 20]) {
-            *sum += bench::recall(&found, &question.gold, k);
+            *sum += evaluation::recall(&found, &question.gold, k);
         }
-        sums[4] += bench::ndcg(&found, &question.gold, 5);
-        sums[5] += bench::ndcg(&found, &question.gold, 10);
+        sums[4] += evaluation::ndcg(&found, &question.gold, 5);
+        sums[5] += evaluation::ndcg(&found, &question.gold, 10);
     }
     let [r1, r5, r10, r20, n5, n10] = sums.map(|sum| 100.0 * sum / asked.len().max(1) as f64);
-    let [p50, p95] = [0.5, 0.95].map(|at| bench::quantile(&mut times, at).unwrap_or_default());
+    let [p50, p95] = [0.5, 0.95].map(|at| evaluation::quantile(&mut times, at).unwrap_or_default());
     println!(
         "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, ms a question: p50 {p50:.2}, p95 {p95:.2}"
     );
 }
 
 /// Questions whose gold is not among the first five.
-fn misses(index: &Index, models: &Models, tools: &[Tool], questions: &[Question]) {
+fn misses(index: &Index, models: &Models, tools: &[ToolRecord], questions: &[GoldenQuestion]) {
     for question in questions {
-        let ask = Ask { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
-        let found: Vec<usize> = index.rank(models, &ask).hits.iter().map(|hit| hit.doc).collect();
-        if bench::recall(&found, &question.gold, 5) < 1.0 {
+        let query = Query { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let found: Vec<usize> = index.rank(models, &query).hits.iter().map(|hit| hit.doc).collect();
+        if evaluation::recall(&found, &question.gold, 5) < 1.0 {
             let place = |any: &Vec<usize>| found.iter().position(|doc| any.contains(doc));
             let gold: Vec<_> =
                 question.gold.iter().map(|any| (&tools[any[0]].name, place(any))).collect();
@@ -153,8 +153,8 @@ const POOLS: [usize; 3] = [12, 50, 250];
 fn dump(
     index: &Index,
     models: &Models,
-    tools: &[Tool],
-    questions: &[Question],
+    tools: &[ToolRecord],
+    questions: &[GoldenQuestion],
     out: &str,
 ) -> Result<(), Box<dyn Error>> {
     let mut ranks = BufWriter::new(File::create(format!("{out}.rank.f32"))?);
@@ -169,17 +169,19 @@ fn dump(
     {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
         let gone = |doc: usize| {
-            gold.iter()
-                .any(|&g| g == doc || tools[g].name == tools[doc].name || index.alike(g, doc) > 0.8)
+            gold.iter().any(|&g| {
+                g == doc || tools[g].name == tools[doc].name || index.similarity(g, doc) > 0.8
+            })
         };
         let gone: Vec<bool> = (0..tools.len()).map(gone).collect();
-        let read = models.read_prompt(&question.text);
+        let read = models.encode_prompt(&question.text);
         for size in POOLS.into_iter().filter(|&size| size < tools.len()).chain([tools.len()]) {
             let there = |doc: usize| {
                 gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64
             };
-            let ask = Ask { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
-            let trace = index.trace(models, &ask, &read);
+            let query =
+                Query { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
+            let trace = index.trace(models, &query, &read);
             groups.push(trace.candidates.len());
             ids.push(&question.id);
             pools.push(size);
@@ -192,7 +194,7 @@ fn dump(
             }
             write(&mut floors, &[1.0])?;
             write(&mut floors, &trace.statistics)?;
-            let without = Ask { visible: &|doc| there(doc) && !gone[doc], ..ask };
+            let without = Query { visible: &|doc| there(doc) && !gone[doc], ..query };
             write(&mut floors, &[0.0])?;
             write(&mut floors, &index.trace(models, &without, &read).statistics)?;
         }

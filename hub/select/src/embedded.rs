@@ -47,7 +47,7 @@ mod words;
 pub use doc::{Digest, Doc};
 pub use error::Error;
 pub use feature_names::{feature_names, statistic_names};
-pub use index::{Hit, Index, Ranking, Trace};
+pub use index::{Hit, Index, ToolRanking, Trace};
 pub use memory::Memory;
 pub use models::Models;
 pub use prompt_vectors::PromptVectors;

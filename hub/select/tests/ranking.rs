@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use mcphub_hub_select::embedded::{Ask, Doc, Index, Memory, Models, Ranked};
+use mcphub_hub_select::embedded::{Doc, Index, Memory, Models, Query, ToolRanking};
 use proptest::prelude::*;
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::embedded(false).unwrap());
@@ -61,8 +61,8 @@ const TOOLS: [Doc<'static>; 14] = [
     tool("legacy", "xfer", "", ""),
 ];
 
-fn ask(index: &Index, prompt: &str, limit: usize) -> Ranked {
-    index.rank(&MODELS, &Ask { prompt, visible: &|_| true, limit, memory: None })
+fn ask(index: &Index, prompt: &str, limit: usize) -> ToolRanking {
+    index.rank(&MODELS, &Query { prompt, visible: &|_| true, limit, memory: None })
 }
 
 fn first(prompt: &str) -> &'static str {
@@ -137,7 +137,7 @@ fn a_catalog_without_tools_answers_with_nothing() {
 fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
     let index = indexed(&TOOLS, &FULL);
     let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
-    let ranked = index.rank(&FULL, &Ask { prompt, visible: &|_| true, limit: 3, memory: None });
+    let ranked = index.rank(&FULL, &Query { prompt, visible: &|_| true, limit: 3, memory: None });
     let names: Vec<_> = ranked.hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     assert!(names.contains(&"getForecast") && names.contains(&"post_message"), "{names:?}");
 }
@@ -189,7 +189,7 @@ fn what_cannot_be_seen_moves_no_score() {
         let (hidden, shown) = (indexed(&hidden, models), indexed(&shown, models));
         for prompt in ["create an issue in the secret tracker", "weather"] {
             let ask = |index: &Index, visible: &dyn Fn(usize) -> bool| {
-                index.rank(models, &Ask { prompt, visible, limit: 5, memory: None })
+                index.rank(models, &Query { prompt, visible, limit: 5, memory: None })
             };
             let mut with = ask(&hidden, &|doc| doc != 1);
             with.hits.iter_mut().for_each(|hit| hit.doc = places[hit.doc]);
@@ -203,8 +203,8 @@ fn a_remembered_prompt_brings_its_tool_to_the_front() {
     let index = Index::build(&TOOLS, &MODELS);
     let prompt = "do the monthly thing for accounting";
     let mut memory = Memory::new();
-    memory.remember(index.digests()[13], &MODELS.encode_query(prompt).unwrap());
-    let ask = Ask {
+    memory.remember(index.digests()[13], &MODELS.prompt_vector(prompt).unwrap());
+    let ask = Query {
         prompt: "the monthly thing for accounting, please",
         visible: &|_| true,
         limit: 3,
@@ -222,10 +222,10 @@ fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not
         (4, "which channels do we have?"),
         (6, "what is in the table of users?"),
     ] {
-        memory.remember(index.digests()[tool], &MODELS.encode_query(prompt).unwrap());
+        memory.remember(index.digests()[tool], &MODELS.prompt_vector(prompt).unwrap());
     }
     let prompt = "what will the weather be like in Oslo tomorrow?";
-    let ask = Ask { prompt, visible: &|_| true, limit: 3, memory: Some(&memory) };
+    let ask = Query { prompt, visible: &|_| true, limit: 3, memory: Some(&memory) };
     assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "getForecast");
 }
 

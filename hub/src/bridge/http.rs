@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use futures::stream::{self, Stream};
 use mcphub_hub_protocol::message::{Message, Notification, Request, parse};
 
-use super::call::{Call, CallEvent};
+use super::call::{Call, CallEvent, CallOwner as _};
 use super::error::Error;
 use super::idle_responses::RequestKind;
 use super::messages;
@@ -55,12 +55,22 @@ async fn ready(State(bridge): State<Arc<Bridge>>) -> StatusCode {
     }
 }
 
-async fn post_message(State(bridge): State<Arc<Bridge>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn post_message(
+    State(bridge): State<Arc<Bridge>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if headers.contains_key(header::ORIGIN) {
         return browser_refused();
     }
     let Ok(text) = std::str::from_utf8(&body) else {
-        return error_response(StatusCode::BAD_REQUEST, None, -32700, "the body is not UTF-8", "parse");
+        return error_response(
+            StatusCode::BAD_REQUEST,
+            None,
+            -32700,
+            "the body is not UTF-8",
+            "parse",
+        );
     };
     let message = match parse(text) {
         Ok(message) => message,
@@ -283,5 +293,11 @@ fn missing_session_id(id: Option<&str>) -> Response {
 /// Only the hub may call the bridge. A browser that a web page tricks into calling it (DNS
 /// rebinding) sends an Origin header.
 fn browser_refused() -> Response {
-    error_response(StatusCode::FORBIDDEN, None, -32600, "requests from web pages are refused", "origin")
+    error_response(
+        StatusCode::FORBIDDEN,
+        None,
+        -32600,
+        "requests from web pages are refused",
+        "origin",
+    )
 }

@@ -36,7 +36,11 @@ pub(super) async fn read_line(
             if line.ends_with(b"\r") {
                 line.truncate(line.len() - 1);
             }
-            return Ok(if over { Line::Truncated(line.freeze()) } else { Line::Complete(line.freeze()) });
+            return Ok(if over {
+                Line::Truncated(line.freeze())
+            } else {
+                Line::Complete(line.freeze())
+            });
         }
     }
 }
@@ -70,6 +74,9 @@ mod tests {
     #[tokio::test]
     async fn a_line_over_the_bound_is_truncated_and_the_next_line_is_complete() {
         let lines = all("0123456789\nok\n", 5).await;
-        assert_eq!(lines, [Line::Truncated(Bytes::from("01234")), Line::Complete(Bytes::from("ok"))]);
+        assert_eq!(
+            lines,
+            [Line::Truncated(Bytes::from("01234")), Line::Complete(Bytes::from("ok"))]
+        );
     }
 }

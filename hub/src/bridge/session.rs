@@ -245,11 +245,7 @@ impl Session {
     /// The time since the client's last message. Zero while a call waits.
     pub(super) fn client_silence(&self) -> Duration {
         let state = self.state();
-        if state.pending.is_empty() {
-            state.last_client_message.elapsed()
-        } else {
-            Duration::ZERO
-        }
+        if state.pending.is_empty() { state.last_client_message.elapsed() } else { Duration::ZERO }
     }
 
     /// The number of calls that wait for a response.

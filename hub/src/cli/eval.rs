@@ -10,8 +10,10 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use mcphub_hub_catalog::tokens;
-use mcphub_hub_select::embedded::bench::{self, Question, Tool};
-use mcphub_hub_select::embedded::{Ask, Digest, Doc, Index, Memory, Models, Read, Vector, Weights};
+use mcphub_hub_select::embedded::evaluation::{self, GoldenQuestion, ToolRecord};
+use mcphub_hub_select::embedded::{
+    Digest, Doc, Index, Memory, Models, PromptVectors, Query, Vector, Weights,
+};
 use serde_json::{Value, json};
 
 use crate::args::{self, Backend};
@@ -26,9 +28,9 @@ const FILE: u64 = 1 << 30;
 /// Measures, and prints a table or JSON.
 #[allow(clippy::print_stdout)] // its answer is its output
 pub fn run(args: &args::Eval) -> anyhow::Result<()> {
-    let tools = bench::tools(&text(&args.tools)?, &args.tools.display().to_string())?;
+    let tools = evaluation::tools(&text(&args.tools)?, &args.tools.display().to_string())?;
     let questions =
-        bench::questions(&text(&args.queries)?, &args.queries.display().to_string(), &tools)?;
+        evaluation::questions(&text(&args.queries)?, &args.queries.display().to_string(), &tools)?;
     let report = measure(&tools, &questions, args)?;
     println!("{}", if args.json { report.to_string() } else { table(&report) });
     Ok(())
@@ -54,7 +56,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
 
 /// What is measured, and with what.
 struct Setup<'a> {
-    tools: &'a [Tool],
+    tools: &'a [ToolRecord],
     models: Models,
     index: Index,
     memory: Memory,
@@ -70,11 +72,11 @@ struct Answer {
     fits: bool,
     fit_score: f32,
     /// The prompt as it was read.
-    prompt: Read,
+    prompt: PromptVectors,
 }
 
 impl<'a> Setup<'a> {
-    fn new(tools: &'a [Tool], args: &args::Eval) -> anyhow::Result<Self> {
+    fn new(tools: &'a [ToolRecord], args: &args::Eval) -> anyhow::Result<Self> {
         let start = Instant::now();
         let models = match args.backend {
             Backend::Lexical => Models::lexical()?,
@@ -83,7 +85,7 @@ impl<'a> Setup<'a> {
         };
         let load_ms = millis(start);
         let start = Instant::now();
-        let docs: Vec<Doc<'_>> = tools.iter().map(Tool::doc).collect();
+        let docs: Vec<Doc<'_>> = tools.iter().map(ToolRecord::doc).collect();
         let mut index = Index::build(&docs, &models);
         let vectors: Vec<_> = models.encode_docs(&docs).into_iter().map(Arc::new).collect();
         if !vectors.is_empty() {
@@ -96,25 +98,34 @@ impl<'a> Setup<'a> {
         Ok(Self { tools, models, index, memory: Memory::new(), alone, load_ms, index_ms })
     }
 
-    fn answer(&self, text: &str, prompt: Option<Read>, visible: &dyn Fn(usize) -> bool) -> Answer {
-        let prompt = prompt.unwrap_or_else(|| self.models.read_prompt(text));
+    fn answer(
+        &self,
+        text: &str,
+        prompt: Option<PromptVectors>,
+        visible: &dyn Fn(usize) -> bool,
+    ) -> Answer {
+        let prompt = prompt.unwrap_or_else(|| self.models.encode_prompt(text));
         if let Some(vectors) = &self.alone {
             return nearest(vectors, prompt, visible);
         }
-        let ask = Ask { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
-        let ranked = self.index.rank_read(&self.models, &ask, &prompt);
+        let query = Query { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
+        let ranked = self.index.rank_encoded(&self.models, &query, &prompt);
         let hits = ranked.hits.iter().map(|hit| hit.doc).collect();
         Answer { hits, fits: ranked.fits, fit_score: ranked.fit_score, prompt }
     }
 
     /// Remembers the first `most` questions of each tool; what is left is scored.
-    fn remember<'q>(&mut self, questions: &'q [Question], most: usize) -> Vec<&'q Question> {
+    fn remember<'q>(
+        &mut self,
+        questions: &'q [GoldenQuestion],
+        most: usize,
+    ) -> Vec<&'q GoldenQuestion> {
         let mut left = Vec::new();
         for question in questions.iter().filter(|question| !question.gold.is_empty()) {
             let gold: Vec<Digest> =
                 question.gold.iter().flatten().map(|&tool| self.index.digests()[tool]).collect();
             let known = gold.iter().map(|tool| self.memory.count(tool)).min().unwrap_or_default();
-            match self.models.encode_query(&question.text).filter(|_| (known as usize) < most) {
+            match self.models.prompt_vector(&question.text).filter(|_| (known as usize) < most) {
                 Some(prompt) => {
                     gold.into_iter().for_each(|tool| self.memory.remember(tool, &prompt))
                 }
@@ -126,7 +137,11 @@ impl<'a> Setup<'a> {
 }
 
 /// By the cosine alone.
-fn nearest(vectors: &[Arc<Vector>], prompt: Read, visible: &dyn Fn(usize) -> bool) -> Answer {
+fn nearest(
+    vectors: &[Arc<Vector>],
+    prompt: PromptVectors,
+    visible: &dyn Fn(usize) -> bool,
+) -> Answer {
     let like = |tool: usize| prompt.vector().map_or(0.0, |prompt| vectors[tool].cosine(prompt));
     let seen = (0..vectors.len()).filter(|&tool| visible(tool));
     let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
@@ -135,7 +150,11 @@ fn nearest(vectors: &[Arc<Vector>], prompt: Read, visible: &dyn Fn(usize) -> boo
     Answer { hits, fits: true, fit_score: scored.first().map_or(0.0, |first| first.0), prompt }
 }
 
-fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow::Result<Value> {
+fn measure(
+    tools: &[ToolRecord],
+    questions: &[GoldenQuestion],
+    args: &args::Eval,
+) -> anyhow::Result<Value> {
     let mut setup = Setup::new(tools, args)?;
     let asked = setup.remember(questions, args.remember);
     let costs: Vec<u32> = tools.iter().map(cost).collect();
@@ -149,10 +168,10 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
         times.push(millis(start));
         let found = &answer.hits;
         for k in [1, 5, 10, 20] {
-            *sums.entry(("recall", k)).or_default() += bench::recall(found, &question.gold, k);
-            *sums.entry(("ndcg", k)).or_default() += bench::ndcg(found, &question.gold, k);
+            *sums.entry(("recall", k)).or_default() += evaluation::recall(found, &question.gold, k);
+            *sums.entry(("ndcg", k)).or_default() += evaluation::ndcg(found, &question.gold, k);
             *sums.entry(("completeness", k)).or_default() +=
-                bench::completeness(found, &question.gold, k);
+                evaluation::completeness(found, &question.gold, k);
             let shown: f64 = found.iter().take(k).map(|&tool| f64::from(costs[tool])).sum();
             *sums.entry(("saved", k)).or_default() += 1.0 - shown / all.max(1.0);
         }
@@ -171,7 +190,7 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
             ks.iter().map(|&k| (k.to_string(), share(of, k))).collect::<serde_json::Map<_, _>>(),
         )
     };
-    let mut time = |at: f64| bench::quantile(&mut times, at).map(round);
+    let mut time = |at: f64| evaluation::quantile(&mut times, at).map(round);
     Ok(json!({
         "tools": tools.len(),
         "queries": asked.len(),
@@ -192,13 +211,13 @@ fn measure(tools: &[Tool], questions: &[Question], args: &args::Eval) -> anyhow:
 /// like them: by vectors of the transformer, whatever the backend.
 fn abstention(
     setup: &Setup<'_>,
-    asked: &[&Question],
+    asked: &[&GoldenQuestion],
     answers: Vec<Answer>,
 ) -> anyhow::Result<Option<f64>> {
     if asked.is_empty() {
         return Ok(None);
     }
-    let docs: Vec<Doc<'_>> = setup.tools.iter().map(Tool::doc).collect();
+    let docs: Vec<Doc<'_>> = setup.tools.iter().map(ToolRecord::doc).collect();
     let vectors = if setup.models.is_full() {
         Vec::new()
     } else {
@@ -206,7 +225,7 @@ fn abstention(
     };
     let cosine = |one: usize, other: usize| match (vectors.get(one), vectors.get(other)) {
         (Some(one), Some(other)) => one.cosine(other),
-        _ => setup.index.alike(one, other),
+        _ => setup.index.similarity(one, other),
     };
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for (question, answer) in asked.iter().zip(answers) {
@@ -220,13 +239,13 @@ fn abstention(
         without
             .push(setup.answer(&question.text, Some(answer.prompt), &|tool| !gone[tool]).fit_score);
     }
-    Ok(bench::auc(&with, &without))
+    Ok(evaluation::auc(&with, &without))
 }
 
 /// The binary's weights, or those of a folder in their place.
 fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
     let mut weights = Weights::embedded(full);
-    let Some(folder) = folder else { return Ok(Models::read(&weights, full)?) };
+    let Some(folder) = folder else { return Ok(Models::from_weights(&weights, full)?) };
     let there = |name: &str| -> anyhow::Result<Option<&'static [u8]>> {
         let path = folder.join(name);
         let read = path.try_exists()?.then(|| std::fs::read(&path)).transpose();
@@ -239,11 +258,11 @@ fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
     let ranker = there(if full { "ranker-full.json" } else { "ranker-static.json" })?;
     weights.ranker = ranker.map_or(Ok(weights.ranker), std::str::from_utf8)?;
     weights.floor = there("floor.json")?.map_or(Ok(weights.floor), std::str::from_utf8)?;
-    Models::read(&weights, full).with_context(|| format!("weights in {}", folder.display()))
+    Models::from_weights(&weights, full).with_context(|| format!("weights in {}", folder.display()))
 }
 
 /// Tokens of a tool's definition in a list.
-fn cost(tool: &Tool) -> u32 {
+fn cost(tool: &ToolRecord) -> u32 {
     let doc = tool.doc();
     tokens::of_definition(doc.name, doc.description, doc.schema)
 }
@@ -325,8 +344,8 @@ mod tests {
 "#;
 
     fn of(backend: Backend, questions: &str, remember: usize) -> Value {
-        let tools = bench::tools(TOOLS, "tools").unwrap();
-        let questions = bench::questions(questions, "questions", &tools).unwrap();
+        let tools = evaluation::tools(TOOLS, "tools").unwrap();
+        let questions = evaluation::questions(questions, "questions", &tools).unwrap();
         let args = args::Eval {
             tools: "tools".into(),
             queries: "questions".into(),

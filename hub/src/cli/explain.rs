@@ -9,7 +9,7 @@ use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::explain::{Question, why};
 use mcphub_hub_catalog::visibility::Visibility;
-use mcphub_hub_select::embedded::{Ask, Digest, Doc, Index, Models, Vector};
+use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Query, Vector};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -121,7 +121,7 @@ fn chosen(
     }
     let rules = &visibility.config.filtering.prompt_based;
     let limit = usize::try_from(rules.max_tools).unwrap_or(usize::MAX);
-    let ranked = index.rank(&models, &Ask { prompt, visible: &|_| true, limit, memory: None });
+    let ranked = index.rank(&models, &Query { prompt, visible: &|_| true, limit, memory: None });
     let enough = |score: f32| match rules.min_score {
         Some(least) => f64::from(score) >= least,
         None => ranked.fits,

@@ -173,37 +173,36 @@ impl Forwarder {
                 Some(claims) => weights::Request::Session(claims),
                 None => weights::Request::Fresh { affinity: request.affinity.as_deref() },
             };
-            let reason =
-                match weights::decide(
-                    &table.dataplane,
-                    &table.pods,
-                    decision_input,
-                    draw,
-                    &unreachable,
-                ) {
-                    Decision::Forward { revision, pod, failover } => {
-                        let Some(live) = table.live.get(revision) else {
-                            return Err(RejectReason::NoPod.into());
-                        };
-                        match self.send_to(pod, revision, Arc::clone(live), request).await {
-                            Ok(response) => {
-                                self.metrics.failovers.inc_by(failover.into());
-                                return Ok(response);
-                            }
-                            Err(unsent) => request = unsent,
+            let reason = match weights::decide(
+                &table.dataplane,
+                &table.pods,
+                decision_input,
+                draw,
+                &unreachable,
+            ) {
+                Decision::Forward { revision, pod, failover } => {
+                    let Some(live) = table.live.get(revision) else {
+                        return Err(RejectReason::NoPod.into());
+                    };
+                    match self.send_to(pod, revision, Arc::clone(live), request).await {
+                        Ok(response) => {
+                            self.metrics.failovers.inc_by(failover.into());
+                            return Ok(response);
                         }
-                        // A terminating pod is expected to go, so its revision gets no error.
-                        blamed = pod.ready.then(|| Arc::clone(live));
-                        if request.session.is_some() && attempt == 1 {
-                            tokio::time::sleep(SESSION_RETRY_DELAY).await;
-                        } else {
-                            unreachable.push(pod.name.clone());
-                        }
-                        continue;
+                        Err(unsent) => request = unsent,
                     }
-                    Decision::SessionGone(gone) => gone.into(),
-                    Decision::Unavailable(why) => why.into(),
-                };
+                    // A terminating pod is expected to go, so its revision gets no error.
+                    blamed = pod.ready.then(|| Arc::clone(live));
+                    if request.session.is_some() && attempt == 1 {
+                        tokio::time::sleep(SESSION_RETRY_DELAY).await;
+                    } else {
+                        unreachable.push(pod.name.clone());
+                    }
+                    continue;
+                }
+                Decision::SessionGone(gone) => gone.into(),
+                Decision::Unavailable(why) => why.into(),
+            };
             return Err(Rejection { reason, unreachable: blamed });
         }
         Err(Rejection { reason: RejectReason::NoPod, unreachable: blamed })

@@ -87,8 +87,7 @@ impl RequestInFlight {
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.pod_load.fetch_sub(1, Ordering::Relaxed);
-        let outcome =
-            if self.is_listener { RouterOutcome::Ok } else { RouterOutcome::CallerError };
+        let outcome = if self.is_listener { RouterOutcome::Ok } else { RouterOutcome::CallerError };
         self.end(outcome);
     }
 }
@@ -161,7 +160,7 @@ impl Body for PodBody {
                 self.request.end(outcome);
                 Poll::Ready(None)
             }
-            Poll::ClientRequest => {
+            Poll::Pending => {
                 std::task::ready!(self.abort.as_mut().poll(cx));
                 self.request.end(RouterOutcome::HubError);
                 // An event stream may end at any time. A partial JSON document must not look

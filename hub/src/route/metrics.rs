@@ -184,7 +184,8 @@ impl Metrics {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for gone in before.keys().filter(|revision| !now.contains_key(*revision)) {
             let label = gone.as_str();
-            for outcome in [RouterOutcome::Ok, RouterOutcome::CallerError, RouterOutcome::HubError] {
+            for outcome in [RouterOutcome::Ok, RouterOutcome::CallerError, RouterOutcome::HubError]
+            {
                 self.requests.remove_label_values(&[label, outcome.label()]).ok();
             }
             self.duration.remove_label_values(&[label]).ok();
@@ -251,7 +252,9 @@ impl RejectReason {
     fn outcome(self) -> RouterOutcome {
         match self {
             Self::TooMany | Self::NoWeight | Self::NoPod => RouterOutcome::HubError,
-            Self::UnknownSession | Self::RevisionFailed | Self::PodGone => RouterOutcome::CallerError,
+            Self::UnknownSession | Self::RevisionFailed | Self::PodGone => {
+                RouterOutcome::CallerError
+            }
         }
     }
 }

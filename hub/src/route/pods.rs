@@ -99,11 +99,9 @@ pub(super) fn live_pods(
     let endpoints = |revision: &Revision| {
         let service = names.service(revision);
         match pods {
-            None => Endpoints::Service(Upstream::new(
-                service.clone(),
-                names.authority(&service),
-                true,
-            )),
+            None => {
+                Endpoints::Service(Upstream::new(service.clone(), names.authority(&service), true))
+            }
             Some(by_service) => {
                 Endpoints::Pods(by_service.get(&service).cloned().unwrap_or_default())
             }
@@ -161,7 +159,12 @@ impl ServiceNames {
 
 /// EndpointSlices have the labels of their Service. One watch by the label of the hub therefore
 /// covers the Services of all revisions, including future ones.
-async fn watch_slices(client: Client, namespace: String, hub: String, sender: watch::Sender<PodList>) {
+async fn watch_slices(
+    client: Client,
+    namespace: String,
+    hub: String,
+    sender: watch::Sender<PodList>,
+) {
     let api: Api<EndpointSlice> = Api::namespaced(client, &namespace);
     let config =
         watcher::Config::default().labels(&format!("mcphub.dev/hub={hub}")).timeout(WATCH_SECONDS);

@@ -68,10 +68,7 @@ impl TableUpdater {
         mut pods: watch::Receiver<PodList>,
     ) {
         loop {
-            self.update(
-                Arc::clone(&states.borrow_and_update()),
-                &pods.borrow_and_update().clone(),
-            );
+            self.update(Arc::clone(&states.borrow_and_update()), &pods.borrow_and_update().clone());
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
                 // Without a cluster, the sender of pods is gone from the start. The last list

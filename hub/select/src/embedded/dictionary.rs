@@ -142,12 +142,9 @@ impl Dictionary {
     /// again and again.
     fn translate_unspaced(&self, run: &str, translation: &mut Translation) {
         let mut rest = run;
-        while let Some(first) =
-            rest.chars().next().filter(|_| translation.looked_up < MAX_WORDS)
-        {
+        while let Some(first) = rest.chars().next().filter(|_| translation.looked_up < MAX_WORDS) {
             translation.looked_up += 1;
-            let ends =
-                rest.char_indices().map(|(at, c)| at + c.len_utf8()).take(MAX_UNSPACED_WORD);
+            let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).take(MAX_UNSPACED_WORD);
             let ends: Vec<usize> = ends.collect();
             let found =
                 ends.iter().rev().find_map(|&end| self.get(&rest[..end]).map(|word| (end, word)));
@@ -214,8 +211,7 @@ impl Translation {
         let by_words = self.translated_words > self.stop_words.max(1)
             && self.translated_letters > self.long_english
             && reaches(self.translated_letters, MIN_FOREIGN_SHARE);
-        by_words
-            || (self.translated_words > 0 && reaches(self.non_latin, MIN_NON_LATIN_SHARE))
+        by_words || (self.translated_words > 0 && reaches(self.non_latin, MIN_NON_LATIN_SHARE))
     }
 }
 

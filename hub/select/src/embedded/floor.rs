@@ -48,7 +48,8 @@ impl Floor {
         let mut parts: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(file).map_err(|error| wrong(error.to_string()))?;
         let Some(part) = parts.remove(backend) else { return Ok(Self::disabled()) };
-        let file: FloorFile = serde_json::from_value(part).map_err(|error| wrong(error.to_string()))?;
+        let file: FloorFile =
+            serde_json::from_value(part).map_err(|error| wrong(error.to_string()))?;
         let count = file.features.len();
         if [file.mean.len(), file.scale.len(), file.weights.len()] != [count; 3] {
             return Err(wrong(format!(

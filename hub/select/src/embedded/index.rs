@@ -78,7 +78,7 @@ pub struct Hit {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ranking {
+pub struct ToolRanking {
     /// Best first.
     pub hits: Vec<Hit>,
     /// Whether any tool is likely to fit.
@@ -158,7 +158,7 @@ impl Index {
     }
 
     /// Ranks the visible tools. The same input always gives the same ranking.
-    pub fn rank(&self, models: &Models, query: &Query<'_>) -> Ranking {
+    pub fn rank(&self, models: &Models, query: &Query<'_>) -> ToolRanking {
         self.rank_with(models, query, None)
     }
 
@@ -168,7 +168,7 @@ impl Index {
         models: &Models,
         query: &Query<'_>,
         prompt: &PromptVectors,
-    ) -> Ranking {
+    ) -> ToolRanking {
         self.rank_with(models, query, Some(prompt))
     }
 
@@ -177,7 +177,7 @@ impl Index {
         models: &Models,
         query: &Query<'_>,
         prompt: Option<&PromptVectors>,
-    ) -> Ranking {
+    ) -> ToolRanking {
         let (ranked, statistics) = self.score(models, query, prompt);
         let (fit_score, fits) =
             models.floor.fit(&statistics, features::memory_evidence(&statistics));
@@ -188,7 +188,7 @@ impl Index {
             .map(|(doc, score)| Hit { doc, score: models.floor.hit_probability(score, log_pool) })
             .collect();
         let fits = fits && !ranked.is_empty() && !features::is_unrelated(&statistics);
-        Ranking { hits, fits, fit_score }
+        ToolRanking { hits, fits, fit_score }
     }
 
     pub fn trace(&self, models: &Models, query: &Query<'_>, prompt: &PromptVectors) -> Trace {
@@ -239,7 +239,8 @@ impl Index {
 
     /// The tools that any signal puts among its best, and their twins.
     fn candidates(&self, signals: &Signals, pool: &Pool, limit: usize) -> Vec<u32> {
-        let mut ids = pool.best(&signals.fused, FUSED_CANDIDATES.max(limit.saturating_mul(2)), f32::MIN);
+        let mut ids =
+            pool.best(&signals.fused, FUSED_CANDIDATES.max(limit.saturating_mul(2)), f32::MIN);
         for column in [BM25F, STATIC_HEAD, ENCODER, CLAUSE] {
             ids.extend(pool.best(&signals.columns[column], SIGNAL_CANDIDATES, 0.0));
         }
@@ -318,8 +319,7 @@ mod tests {
     #[test]
     fn the_learned_score_counts_less_the_more_tools_have_remembered_prompts() {
         let gained = |share| {
-            MEMORY_FULL.score(6.0, 0.5, None, share)
-                - MEMORY_FULL.score(5.0, 0.5, None, share)
+            MEMORY_FULL.score(6.0, 0.5, None, share) - MEMORY_FULL.score(5.0, 0.5, None, share)
         };
         assert!(
             near(gained(0.0), 1.0) && gained(0.5) < 0.9 && near(gained(1.0), LEARNED_SHARE),

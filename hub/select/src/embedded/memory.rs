@@ -80,10 +80,8 @@ impl Memory {
         for (tool, theirs) in &other.tools {
             self.clock += 1;
             let updated = self.clock;
-            let ours = self
-                .tools
-                .entry(*tool)
-                .or_insert_with(|| ToolHistory::new(theirs.centroid.len()));
+            let ours =
+                self.tools.entry(*tool).or_insert_with(|| ToolHistory::new(theirs.centroid.len()));
             if ours.centroid.len() != theirs.centroid.len() {
                 continue;
             }

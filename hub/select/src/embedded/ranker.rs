@@ -23,7 +23,8 @@ impl Ranker {
     /// [`Ranker::score`] gets them.
     pub(crate) fn read(file: &str, names: &[String]) -> Result<Self, Error> {
         let wrong = |what: String| Error::Weights(format!("ranker: {what}"));
-        let file: RankerFile = serde_json::from_str(file).map_err(|error| wrong(error.to_string()))?;
+        let file: RankerFile =
+            serde_json::from_str(file).map_err(|error| wrong(error.to_string()))?;
         if file.linear.len() != file.features.len() {
             return Err(wrong(format!(
                 "linear must have {} numbers, as features has",
@@ -32,8 +33,9 @@ impl Ranker {
         }
         let weight = |(name, weight): (&String, f32)| {
             let at = names.iter().position(|known| known == name);
-            let at = at
-                .ok_or_else(|| wrong(format!("there is no feature \"{name}\"; retrain the ranker")))?;
+            let at = at.ok_or_else(|| {
+                wrong(format!("there is no feature \"{name}\"; retrain the ranker"))
+            })?;
             Ok((at, weight))
         };
         file.features.iter().zip(file.linear).map(weight).collect::<Result<_, _>>().map(Self)

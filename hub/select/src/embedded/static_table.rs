@@ -20,8 +20,7 @@ impl StaticTable {
         let wrong = |what: &str| Error::Weights(format!("static table: {what}"));
         let rest = file.strip_prefix(MAGIC).ok_or_else(|| wrong("does not start with MHSTAT01"))?;
         let (rows, rest) = number(rest).ok_or_else(|| wrong("its header is truncated"))?;
-        let (dimensions, rest) =
-            number(rest).ok_or_else(|| wrong("its header is truncated"))?;
+        let (dimensions, rest) = number(rest).ok_or_else(|| wrong("its header is truncated"))?;
         if rest.len() != rows * 4 + rows * dimensions {
             return Err(wrong("its size does not match its header"));
         }

@@ -93,7 +93,12 @@ impl Matrix {
 
     /// Computes the cosines of rows with vectors. `put` gets the position in `rows`, the position in
     /// `vectors`, and the cosine.
-    pub(crate) fn cosines(&self, rows: &[u32], vectors: &[&Vector], put: impl FnMut(usize, usize, f32)) {
+    pub(crate) fn cosines(
+        &self,
+        rows: &[u32],
+        vectors: &[&Vector],
+        put: impl FnMut(usize, usize, f32),
+    ) {
         let known = vectors.iter().all(|vector| vector.dimensions() == self.dimensions);
         if self.dimensions > 0 && known {
             let wide = vectors
