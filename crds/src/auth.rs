@@ -1,40 +1,40 @@
-//! Who may call, and what.
+//! How callers authenticate, and which tools they may use.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::refs::LocalRef;
 
-/// Who may call.
+/// How callers authenticate.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Auth {
-    /// What a caller must show. Default: None.
+    /// What callers must present. Defaults to None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<AuthMode>,
-    /// For ApiKey.
+    /// API keys of callers, for mode ApiKey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<ApiKeys>,
-    /// For Jwt.
+    /// Tokens of callers, for mode Jwt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<Jwt>,
-    /// Published for clients (RFC 9728).
+    /// Protected resource metadata that the hub publishes for clients (RFC 9728).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_metadata: Option<ResourceMetadata>,
 }
 
-/// What a caller must show.
+/// What callers must present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AuthMode {
-    /// Nothing.
+    /// Nothing. All callers are anonymous.
     None,
-    /// A key of `apiKeys`.
+    /// A key from `apiKeys`.
     ApiKey,
-    /// A token as in `jwt`.
+    /// A token that `jwt` accepts.
     Jwt,
 }
 
-/// Keys of callers.
+/// API keys of callers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeys {
@@ -46,13 +46,13 @@ pub struct ApiKeys {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jwt {
-    /// Who issues them.
+    /// Issuer of the tokens, as in their claim `iss`.
     #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
-    /// One of these must be named in the token.
+    /// Accepted audiences. A token must have at least one of them.
     #[schemars(length(min = 1, max = 16), inner(length(max = 2048)))]
     pub audiences: Vec<String>,
-    /// The issuer's keys. Unset: found through the issuer.
+    /// URL of the issuer's public keys. If unset, it is discovered from the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub jwks_url: Option<String>,
@@ -66,31 +66,33 @@ pub struct Jwt {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceMetadata {
-    /// Authorization servers. Unset: the issuer.
+    /// Authorization servers. If empty, the issuer of `jwt`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 2048)))]
     pub authorization_servers: Vec<String>,
-    /// Scopes that clients may ask for.
+    /// Scopes that clients may request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub scopes_supported: Vec<String>,
-    /// Page for developers.
+    /// URL of a page for developers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub documentation: Option<String>,
 }
 
-/// Who may see and call what.
+/// Allows some callers to see and call some tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AccessRule {
-    /// CEL over `caller`, `tool` and `view`.
+    /// CEL expression over `caller`, `tool` and `view`. The rule applies if it is true. A rule that
+    /// fails to evaluate allows nothing.
     #[schemars(length(min = 1, max = 1024))]
     pub when: String,
-    /// Servers. Empty: all.
+    /// Names of the servers whose tools the rule allows. If empty, all servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub servers: Vec<String>,
-    /// Patterns on shown names. Empty: all.
+    /// Patterns with `*` and `?` for the tools that the rule allows, by the names that clients see.
+    /// If empty, all tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 128)))]
     pub tools: Vec<String>,

@@ -1,4 +1,4 @@
-//! An MCP server that the operator runs.
+//! MCP servers that the operator runs.
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Volume, VolumeMount};
 use schemars::JsonSchema;
@@ -12,10 +12,11 @@ use crate::values::Duration;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
-    /// Image with the server inside.
+    /// Image that contains the MCP server.
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
-    /// Program and first arguments. Needed for Stdio.
+    /// Program and its first arguments. Required for transport Stdio. If empty, the entrypoint of
+    /// the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
@@ -23,22 +24,22 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub args: Vec<String>,
-    /// What the server speaks. Default: Stdio.
+    /// How the server speaks MCP. Defaults to Stdio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<ContainerTransport>,
-    /// Port it listens on (Http).
+    /// Port that the server listens on. Required for transport Http.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Path of its MCP endpoint (Http). Default: /mcp.
+    /// Path of the MCP endpoint, for transport Http. Defaults to /mcp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = "^/[A-Za-z0-9._~/-]*$"))]
     pub path: Option<String>,
-    /// Environment, as in a container.
+    /// Environment variables, as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<PodShaped<EnvVar>>,
-    /// Environment from Secrets and ConfigMaps, as in a container.
+    /// Sources of environment variables (Secrets and ConfigMaps), as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub env_from: Vec<PodShaped<EnvFromSource>>,
@@ -46,92 +47,95 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<PodShaped<Volume>>,
-    /// Where they are mounted, as in a container.
+    /// Where `volumes` are mounted, as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
     pub volume_mounts: Vec<PodShaped<VolumeMount>>,
-    /// Pods (Http; a Stdio server has one). Default: 1.
+    /// Number of pods. A Stdio server always has one. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<u32>,
-    /// How its Deployment is updated. Recreate for a ReadWriteOnce volume. Default: RollingUpdate.
+    /// How the server's Deployment replaces its pods. Use Recreate for a ReadWriteOnce volume.
+    /// Defaults to RollingUpdate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// Requests and limits. Default: limits.memory 512Mi.
+    /// Resource requests and limits, as in a container. Defaults to a memory limit of 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Longest tool call. Default: 30s.
+    /// Maximum duration of one tool call. Defaults to 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_execution_time: Option<Duration>,
-    /// A process without a call for so long is stopped; the next call starts it (Stdio). Default: 15m.
+    /// How long a Stdio process may be without a call before the bridge stops it. The next call
+    /// starts it again. Defaults to 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
-    /// How it is confined.
+    /// Security settings of the server's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,
-    /// Where it may connect to. Default: nowhere but DNS.
+    /// Networks that the server may connect to. If empty, only DNS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub egress: Vec<Egress>,
 }
 
-/// What a container server speaks.
+/// How a container server speaks MCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ContainerTransport {
-    /// MCP over standard input and output; `mcp-hub bridge` is copied in.
+    /// MCP over standard input and output. The operator copies `mcp-hub bridge` into the pod.
     Stdio,
     /// Streamable HTTP.
     Http,
 }
 
-/// How a Deployment is updated.
+/// How a Deployment replaces its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Strategy {
-    /// New pods first.
+    /// New pods start before old pods stop.
     RollingUpdate,
-    /// Old pods go first.
+    /// Old pods stop before new pods start.
     Recreate,
 }
 
-/// How a container server is confined.
+/// Security settings of a container server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
-    /// RuntimeClass, such as gvisor. Unset: the cluster's own.
+    /// RuntimeClass of the pods, for example gvisor. If unset, the default of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
-    /// RuntimeDefault, Unconfined or Localhost/FILE. Default: RuntimeDefault.
+    /// Seccomp profile: RuntimeDefault, Unconfined or Localhost/FILE. Defaults to RuntimeDefault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^(RuntimeDefault|Unconfined|Localhost/.+)$"))]
     pub seccomp_profile: Option<String>,
-    /// RuntimeDefault, Unconfined or Localhost/PROFILE. Unset: what the node does.
+    /// AppArmor profile: RuntimeDefault, Unconfined or Localhost/PROFILE. If unset, the default of
+    /// the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^(RuntimeDefault|Unconfined|Localhost/.+)$"))]
     pub app_armor_profile: Option<String>,
-    /// /tmp and HOME stay writable. Default: true.
+    /// Whether the root file system is read-only. /tmp and HOME stay writable. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only_root_filesystem: Option<bool>,
-    /// Default: true.
+    /// Whether the kubelet refuses to run the container as root. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_non_root: Option<bool>,
-    /// User id. Default: 65532.
+    /// User ID of the process. Defaults to 65532.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub run_as_user: Option<i64>,
 }
 
-/// One place that a container server may connect to.
+/// One network or host that a container server may connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Egress {
-    /// Network, as in 192.0.2.0/24.
+    /// Network in CIDR notation, for example 192.0.2.0/24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub cidr: Option<String>,
     /// Host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// TCP ports. Empty: all.
+    /// TCP ports. If empty, all ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(range(min = 1, max = 65535)))]
     pub ports: Vec<u16>,

@@ -12,67 +12,70 @@ use crate::values::Decimal;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Filtering {
-    /// The rule. Default: None.
+    /// How tools are filtered. Defaults to None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<FilterMode>,
-    /// For ServerAllowlist and Hybrid.
+    /// Servers whose tools are shown, for modes ServerAllowlist and Hybrid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers: Option<ServerFilter>,
-    /// For Category and Hybrid.
+    /// Categories of tools, for modes Category and Hybrid and for views.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Categories>,
-    /// For Hybrid.
+    /// How mode Hybrid combines servers and categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hybrid: Option<Hybrid>,
-    /// For Static. In PromptBased and under a toolBudget: what is pinned, so listed first where not all fits.
+    /// The tools of mode Static. With mode PromptBased or a tool budget, these tools are pinned:
+    /// they are listed first if not everything fits.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticTools>,
-    /// For PromptBased; maxTools, minScore and memory hold for search in every mode.
+    /// Settings of mode PromptBased. maxTools, minScore and memory apply to search in every mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_based: Option<PromptBased>,
-    /// Fixed subsets, each at `/mcp/v/<name>`.
+    /// Fixed subsets of the tools. Each is served at `/mcp/v/<name>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub views: Vec<View>,
-    /// Most that one list may hold, meta-tools included; what does not fit is found by search.
+    /// Limits on the size of one list, including meta-tools. Search finds the tools that do not
+    /// fit. If unset, lists are not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_budget: Option<ToolBudget>,
     /// What ranks tools for a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
-    /// Queries whose tools are known; recall on them is a metric.
+    /// Queries whose right tools are known. Each hub pod exports the share of these tools that it
+    /// finds as a metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden_questions: Vec<GoldenQuestion>,
-    /// The language model that selects or categorizes.
+    /// The language model that selects or categorizes tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<Llm>,
 }
 
-/// The filter rule in force.
+/// How tools are filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FilterMode {
-    /// Everything is shown.
+    /// All tools are shown.
     None,
-    /// The tools of a fixed list.
+    /// The tools of a fixed list are shown.
     Static,
-    /// The tools of some servers.
+    /// The tools of some servers are shown.
     ServerAllowlist,
-    /// The tools of some categories.
+    /// The tools of some categories are shown.
     Category,
-    /// By server and category.
+    /// Tools are shown by server and category.
     Hybrid,
-    /// What fits the prompt.
+    /// The tools that fit the prompt are shown.
     PromptBased,
 }
 
 /// Servers by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ServerFilter {
-    /// Empty: all.
+    /// Names of the servers whose tools are shown. If empty, all servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub allow: Vec<String>,
-    /// Taken out again.
+    /// Names of the servers whose tools are hidden, even if `allow` has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub deny: Vec<String>,
@@ -81,38 +84,39 @@ pub struct ServerFilter {
 /// Categories of tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Categories {
-    /// Categories that are shown: filesystem, web, search, database, version-control, docker, cloud, development,
-    /// communication, other, and those of `custom`.
+    /// Categories that are shown. The built-in categories are filesystem, web, search, database,
+    /// version-control, docker, cloud, development, communication and other. `custom` adds more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub expose: Vec<String>,
-    /// Pattern on shown names to category; asked before the built-in ones, the longest pattern first.
+    /// Maps patterns to categories. Patterns match the names that clients see. They take precedence
+    /// over built-in categories, and longer patterns over shorter ones.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256, "x-value-length" = 63))]
     pub custom: BTreeMap<String, String>,
 }
 
-/// How server and category are joined.
+/// How mode Hybrid combines servers and categories.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Hybrid {
-    /// Whether one of them is enough. Default: Any.
+    /// Whether a tool must match both `servers` and `categories`. Defaults to Any.
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
     pub matching: Option<HybridMatch>,
 }
 
-/// Whether server or category is enough.
+/// Whether a tool must match both servers and categories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum HybridMatch {
-    /// One of them.
+    /// The tool must match one of them.
     Any,
-    /// Both.
+    /// The tool must match both.
     All,
 }
 
 /// A fixed list of tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StaticTools {
-    /// Patterns with `*` and `?` on shown names.
+    /// Patterns with `*` and `?` for tools, by the names that clients see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512), inner(length(max = 128)))]
     pub tools: Vec<String>,
@@ -122,69 +126,70 @@ pub struct StaticTools {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PromptBased {
-    /// What a session shows before its first prompt. Default: MetaOnly.
+    /// What a session lists before its first prompt. Defaults to MetaOnly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_exposure: Option<DefaultExposure>,
-    /// Whether meta-tools are shown. Default: true.
+    /// Whether lists include the meta-tools. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta_tools: Option<bool>,
-    /// Each session has a list of its own. Default: true.
+    /// Whether each session has its own list. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_isolation: Option<bool>,
-    /// Most tools that a prompt adds. Default: 10.
+    /// Maximum number of tools that one prompt adds. Defaults to 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_tools: Option<u32>,
-    /// Least score, 0 to 1. Unset: calibrated.
+    /// Minimum score of a tool, from 0 to 1, for example "0.35". If unset, a calibrated value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_score: Option<Decimal>,
-    /// Learns from successful calls. Default: true.
+    /// Whether the hub learns from successful calls. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<bool>,
 }
 
-/// What a session shows before its first prompt.
+/// What a session lists before its first prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DefaultExposure {
-    /// Nothing.
+    /// No tools.
     Zero,
     /// The meta-tools.
     MetaOnly,
     /// The tools of `static.tools` and the meta-tools.
     Minimal,
-    /// Everything.
+    /// All tools.
     All,
 }
 
-/// A fixed subset of what the hub shows.
+/// A fixed subset of the tools that the hub shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct View {
-    /// Last part of its path, a DNS label.
+    /// Name of the view, a DNS label. It is the last part of the view's path.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Servers. Empty: all.
+    /// Names of the servers whose tools are in the view. If empty, all servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(max = 63)))]
     pub servers: Vec<String>,
-    /// Categories. Empty: all.
+    /// Categories whose tools are in the view. If empty, all categories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 63)))]
     pub categories: Vec<String>,
-    /// Patterns on shown names. Empty: all.
+    /// Patterns with `*` and `?` for the tools in the view, by the names that clients see. If
+    /// empty, all tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 128)))]
     pub tools: Vec<String>,
 }
 
-/// Most that one list may hold.
+/// Limits on the size of one list of tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolBudget {
-    /// Tools. Default: 128.
+    /// Maximum number of tools. Defaults to 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_tools: Option<u32>,
-    /// Tokens of all definitions. Default: 8000.
+    /// Maximum number of tokens of all tool definitions. Defaults to 8000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 1_000_000))]
     pub max_tokens: Option<u32>,
@@ -193,27 +198,27 @@ pub struct ToolBudget {
 /// What ranks tools for a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Selector {
-    /// Default: Embedded.
+    /// The backend that ranks tools. Defaults to Embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<SelectorBackend>,
 }
 
-/// Backend that ranks tools.
+/// The backend that ranks tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SelectorBackend {
-    /// In the hub itself; needs no network.
+    /// A ranking inside the hub, which needs no network.
     Embedded,
     /// The language model of `llm`.
     Llm,
 }
 
-/// A query whose tools are known.
+/// A query whose right tools are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GoldenQuestion {
     /// What a user asks.
     #[schemars(length(min = 1, max = 1024))]
     pub query: String,
-    /// Shown names of the tools that answer it.
+    /// The right tools for the query, by the names that clients see.
     #[schemars(length(min = 1, max = 16), inner(length(max = 128)))]
     pub tools: Vec<String>,
 }

@@ -1,37 +1,39 @@
-//! Feature flags: switches that change while pods run.
+//! Feature flags: switches that take effect while pods run.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Switches that change while pods run, and that a rollback sets back first.
+/// Switches that take effect while pods run, and that a rollback restores.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeatureFlags {
-    /// Tools of a server, or of a category where tools are chosen by it, become one dispatching tool. Default: false.
+    /// Whether the tools of a server are listed as one dispatcher. If tools are filtered by
+    /// category, one dispatcher per category. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hierarchical_tools: Option<bool>,
-    /// Arguments are validated before the server sees them. Default: false.
+    /// Whether the hub validates arguments before it calls the server. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enum_descriptions_validation: Option<bool>,
-    /// Arguments that are wrong in one way only are corrected. Default: false.
+    /// Whether the hub corrects invalid arguments if there is only one way to correct them.
+    /// Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_correction: Option<bool>,
-    /// Errors say what was expected, with an example. Default: true.
+    /// Whether errors say what was expected, with an example. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enhanced_error_messages: Option<bool>,
-    /// Durations of calls are measured for each tool too, not only for each server. Default: true.
+    /// Whether call durations are measured per tool, not only per server. Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance_monitoring: Option<bool>,
-    /// Further flags by name.
+    /// Additional flags by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub custom: BTreeMap<String, bool>,
 }
 
 impl FeatureFlags {
-    /// Every flag that is set, by its name in the resource.
+    /// The flags that the spec sets, by their names in the resource.
     pub fn set(&self) -> BTreeMap<String, bool> {
         let Self {
             hierarchical_tools,

@@ -49,31 +49,32 @@ use crate::values::Duration;
 #[serde(rename_all = "camelCase")]
 pub struct McpHubSpec {
     // --- what runs
-    /// Hub image. Unset: the one that came with the operator when the revision was made.
+    /// Image of the hub. If unset, the image that the operator was configured with when the
+    /// revision was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// What an operator upgrade does to this hub. Default: NextRevision.
+    /// What an upgrade of the operator does to this hub. Defaults to NextRevision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade_policy: Option<UpgradePolicy>,
-    /// When the hub image is pulled. Default: IfNotPresent.
+    /// When the kubelet pulls the hub image. Defaults to IfNotPresent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
-    /// Secrets for private registries.
+    /// Secrets with the credentials of private registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Vec<LocalRef>,
-    /// Hub pods. Written by an autoscaler through the scale subresource.
+    /// Number of hub pods. An autoscaler sets it through the scale subresource.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: u32,
-    /// Lets the operator make a HorizontalPodAutoscaler for this hub.
+    /// Creates a HorizontalPodAutoscaler for this hub. If unset, the number of pods is `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// Requests and limits of the hub container.
+    /// Resource requests and limits of the hub container, as in a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// What else the hub pods carry.
+    /// Labels, annotations and scheduling of the hub pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
     /// The router in front of the hub pods.
@@ -86,53 +87,56 @@ pub struct McpHubSpec {
     pub servers: Vec<Server>,
 
     // --- what clients see
-    /// Which tools clients see.
+    /// Which tools clients see. If unset, they see all tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filtering: Option<Filtering>,
-    /// Switches that change while pods run.
+    /// Switches that take effect while pods run. They are part of a revision, and a rollback
+    /// restores them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_flags: Option<FeatureFlags>,
 
     // --- state, security, limits
-    /// Sessions of the protocol revisions up to 2025-11-25.
+    /// Sessions of clients with a stateful protocol version (up to 2025-11-25).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Sessions>,
-    /// Who may call.
+    /// How callers authenticate. If unset, all callers are anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Rewrites tool schemas that large vendors refuse. Default: false.
+    /// Whether the hub rewrites tool schemas that large vendors reject. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_compat: Option<bool>,
-    /// How long a starting pod waits for its servers. Default: 10s.
+    /// How long a starting pod waits for its servers before it becomes Ready. Defaults to 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_timeout: Option<Duration>,
-    /// Who may see and call what. Empty: everybody everything; else only what a rule allows. Callers are anonymous
-    /// until `auth` works: `caller` is empty.
+    /// Rules that say which callers may see and call which tools. If empty, every caller may use
+    /// every tool. Otherwise, a caller may use only what a rule allows. Until `auth` is supported,
+    /// all callers are anonymous and `caller` is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub access: Vec<AccessRule>,
-    /// Bounds on requests.
+    /// Limits on requests of clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Connections to the MCP servers.
+    /// Connections from hub pods to the MCP servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<ConnectionPool>,
-    /// How the hub is reached.
+    /// How clients reach the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
-    /// Browser origins that may call. Default: none but the same origin.
+    /// Browser origins that may call the hub, for example https://app.example.com. If empty, only
+    /// the same origin may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub allowed_origins: Vec<String>,
-    /// NetworkPolicies made for this hub.
+    /// NetworkPolicies for the objects of this hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
 
     // --- how it changes
-    /// How a change is tried, judged and taken back.
+    /// How a change is rolled out, judged and rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
-    /// Objects made for Prometheus and Grafana, and notifications.
+    /// Objects for Prometheus and Grafana, and notifications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
 }

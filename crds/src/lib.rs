@@ -1,11 +1,11 @@
 //! Types of the McpHub resource, and the CRD generated from them.
 //!
-//! One file per section of the spec; [`hub`] is the root. No field has a default here but `replicas`: the hash of
-//! a revision is taken over what the user wrote, and must not move when a default changes.
+//! Each section of the spec has its own module, and [`hub`] is the root. Only `replicas` has a default in the schema.
+//! The hash of a revision covers what the user wrote, and it must not change when a default changes.
 //!
-//! * [`values`]: durations, decimals and sizes, as they are written; [`shaped`]: parts of a pod.
-//! * [`rules`], [`not_yet`]: what the API server refuses, and with which sentence.
-//! * [`crd`]: the finished CustomResourceDefinition; [`mod@reference`]: its documentation.
+//! * [`values`] has durations, decimals and sizes. [`shaped`] has parts of a pod.
+//! * [`rules`] and [`not_yet`] have the validation rules and their messages.
+//! * [`crd`] builds the CustomResourceDefinition, and [`mod@reference`] its documentation.
 
 #![allow(
     clippy::doc_markdown,

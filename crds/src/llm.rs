@@ -10,88 +10,91 @@ use crate::values::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Llm {
-    /// Whose interface it has.
+    /// The API of the language model.
     pub provider: LlmProvider,
-    /// Model name.
+    /// Name of the model.
     #[schemars(length(min = 1, max = 128))]
     pub model: String,
-    /// Address; needed for OpenAICompatible.
+    /// Base URL of the API. Required for OpenAICompatible. If unset, the public URL of the
+    /// provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub base_url: Option<String>,
-    /// Its key.
+    /// Key of a Secret that has the API key.
     pub api_key_secret_ref: KeyRef,
-    /// Longest wait for the answer to a prompt. Default: 5s.
+    /// Maximum time to rank the tools for one prompt, including queueing and retries. Defaults to
+    /// 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// What is asked again.
+    /// How failed requests are retried. Only transient failures are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// When it is not asked any more.
+    /// When the hub stops sending requests to the language model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<CircuitBreaker>,
-    /// Answers that are kept.
+    /// How long answers of the language model are cached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<LlmCache>,
-    /// Most questions at a time. Default: 5.
+    /// Maximum number of concurrent requests per hub pod. Defaults to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: Option<u32>,
 }
 
-/// Whose interface a language model has.
+/// The API of a language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LlmProvider {
-    /// Google.
+    /// Google Gemini.
     Gemini,
     /// OpenAI.
     OpenAI,
     /// Anthropic.
     Anthropic,
-    /// OpenAI's interface at `baseUrl`.
+    /// An API like OpenAI's at `baseUrl`.
     OpenAICompatible,
 }
 
-/// What is asked again; only what is transient.
+/// How failed requests are retried. Only transient failures are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Default: 3.
+    /// Maximum number of retries of one request. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10))]
     pub max_retries: Option<u32>,
-    /// Default: 1s.
+    /// Delay before the first retry. Defaults to 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
-    /// Default: 30s.
+    /// Maximum delay between two retries. Defaults to 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<Duration>,
-    /// Each delay is so many times the last. Default: 5.
+    /// Factor by which the delay grows with each retry. Defaults to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10))]
     pub backoff_multiplier: Option<u32>,
 }
 
-/// When the language model is not asked any more.
+/// When the hub stops sending requests to the language model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CircuitBreaker {
-    /// Failures in a row. Default: 5.
+    /// Number of consecutive failures that opens the circuit breaker. Defaults to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: Option<u32>,
-    /// Until it is tried again. Default: 30s.
+    /// How long the circuit breaker stays open before it lets one request through. Defaults to 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_timeout: Option<Duration>,
 }
 
-/// Answers that are kept.
+/// How long answers of the language model are cached.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LlmCache {
-    /// For so long. Default: 24h.
+    /// How long an answer is cached. Defaults to 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
-    /// Ask for categories at start, not when the first caller comes. Default: true.
+    /// Whether the hub categorizes tools when it starts, not when its first caller arrives.
+    /// Defaults to true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prewarm: Option<bool>,
 }

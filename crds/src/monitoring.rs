@@ -7,52 +7,52 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Monitoring {
-    /// ServiceMonitor. Default: Auto.
+    /// Whether the operator creates a ServiceMonitor. Defaults to Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_monitor: Option<Toggle>,
-    /// PrometheusRule with alerts. Default: Auto.
+    /// Whether the operator creates a PrometheusRule with alerts. Defaults to Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus_rule: Option<Toggle>,
-    /// ConfigMap with a dashboard. Default: Auto.
+    /// Whether the operator creates a ConfigMap with a dashboard. Defaults to Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grafana_dashboard: Option<Toggle>,
-    /// Who is told what.
+    /// Notifications about this hub.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub notify: Vec<Notify>,
 }
 
-/// Whether an object is made.
+/// Whether the operator creates an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Toggle {
-    /// Where the cluster knows its kind.
+    /// The object is created if the cluster has its kind.
     Auto,
-    /// Yes.
+    /// The object is created.
     On,
-    /// No.
+    /// The object is not created.
     Off,
 }
 
-/// A notification target and what it is told.
+/// A notification target and the occasions it is notified of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Notify {
-    /// Name that the administrator gave it.
+    /// Name of the target in the operator's configuration.
     #[schemars(length(min = 1, max = 63))]
     pub target: String,
-    /// What it is told. Empty: all.
+    /// Occasions that the target is notified of. If empty, all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub on: Vec<Occasion>,
 }
 
-/// What can be told.
+/// What a target can be notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Occasion {
-    /// A rollout began.
+    /// A rollout has started.
     Started,
-    /// The share of traffic changed.
+    /// The share of traffic has changed.
     WeightChanged,
-    /// A revision is the stable one now.
+    /// A revision has become stable.
     Promoted,
     /// A rollout waits by itself.
     Held,
@@ -60,8 +60,8 @@ pub enum Occasion {
     Paused,
     /// A revision was rolled back.
     RolledBack,
-    /// Feature flags were set back.
+    /// Feature flags were rolled back.
     FlagsRolledBack,
-    /// A first deployment never worked.
+    /// A first deployment has failed.
     Failed,
 }

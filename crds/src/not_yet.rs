@@ -1,18 +1,19 @@
-//! What is typed but does not work yet. Each line becomes a CEL rule; who builds it deletes the line.
+//! Fields and values that have a type but are not implemented yet. Each line becomes a CEL rule. Whoever implements
+//! the field deletes the line.
 //!
-//! Nothing is ignored in silence: a field that was accepted and had no effect would be trusted (`auth`, `access`).
+//! A field that is accepted without an effect would be trusted, for example `auth` or `access`.
 
-use crate::rules::Rule;
+use crate::rules::ValidationRule;
 
-/// A field, or some of its values, and what to write until it works.
+/// A field or some of its values, and what to write until it is implemented.
 enum NotYet {
-    /// `path`; what else to write.
+    /// The path of the field, and what to write instead.
     Field(&'static str, &'static str),
-    /// `path`, a value, what else to write.
+    /// The path of the field, the value, and what to write instead.
     Value(&'static str, &'static str, &'static str),
-    /// `path` of a switch that may not be on; what else to write.
+    /// The path of a boolean that must not be true, and what to write instead.
     On(&'static str, &'static str),
-    /// `path` of a number that may not be over 1; what else to write.
+    /// The path of a number that must not be over 1, and what to write instead.
     OverOne(&'static str, &'static str),
 }
 
@@ -70,20 +71,28 @@ const NOT_YET: &[NotYet] = &[
     Field("spec.monitoring", "write the objects yourself"),
 ];
 
-/// The rules that refuse it.
-pub fn rules() -> Vec<Rule> {
+/// The rules that reject these fields and values.
+pub fn rules() -> Vec<ValidationRule> {
     NOT_YET.iter().map(rule).collect()
 }
 
-fn rule(thing: &NotYet) -> Rule {
-    let (path, what, instead) = match thing {
+/// The paths of the fields that are not implemented at all.
+pub(crate) fn fields() -> impl Iterator<Item = &'static str> {
+    NOT_YET.iter().filter_map(|entry| match entry {
+        Field(path, _) => Some(*path),
+        Value(..) | On(..) | OverOne(..) => None,
+    })
+}
+
+fn rule(entry: &NotYet) -> ValidationRule {
+    let (path, what, instead) = match entry {
         Field(path, instead) => (path, String::new(), instead),
         Value(path, value, instead) => (path, format!(" {value}"), instead),
         On(path, instead) => (path, " true".into(), instead),
         OverOne(path, instead) => (path, " over 1".into(), instead),
     };
     let (at, field) = path.rsplit_once('.').unwrap_or(("", path));
-    let cel = match thing {
+    let cel = match entry {
         Field(..) => format!("!has(self.{field})"),
         Value(_, value, _) => format!("!has(self.{field}) || self.{field} != '{value}'"),
         On(..) => format!("!has(self.{field}) || !self.{field}"),
@@ -91,5 +100,5 @@ fn rule(thing: &NotYet) -> Rule {
     };
     let name = path.strip_prefix("spec.").unwrap_or(path);
     let message = format!("{name}{what} is not supported yet; {instead}");
-    Rule { at: at.into(), field: field.into(), cel, message }
+    ValidationRule { at: at.into(), field: field.into(), cel, message }
 }

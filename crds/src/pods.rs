@@ -1,4 +1,4 @@
-//! How the hub and router pods look.
+//! Hub and router pods.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::shaped::{PodShaped, Shape};
 
-/// Requests and limits of a container.
+/// Resource requests and limits of a container.
 pub type Resources = PodShaped<ResourceRequirements>;
 
 impl Shape for Affinity {
@@ -50,7 +50,7 @@ impl Shape for VolumeMount {
 impl Shape for ResourceRequirements {
     const NAME: &'static str = "ResourceRequirements";
 
-    // `cpu: 1` is a number in YAML; Kubernetes takes it, the typed quantity is text.
+    // Kubernetes accepts `cpu: 1`, which is a number in YAML, but the type Quantity only parses strings.
     fn normalize(value: &mut Value) {
         for side in ["limits", "requests"] {
             for quantity in value
@@ -67,28 +67,27 @@ impl Shape for ResourceRequirements {
     }
 }
 
-/// What an operator upgrade does to a running hub.
+/// What an upgrade of the operator does to a running hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum UpgradePolicy {
-    /// Nothing: what the new operator renders differently comes with the next revision.
+    /// Nothing. Changes of the new operator come with the next revision.
     NextRevision,
-    /// A canaried rollout.
+    /// A rollout with a canary.
     Rollout,
 }
 
-/// When an image is pulled.
+/// When the kubelet pulls an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ImagePullPolicy {
-    /// At every start.
+    /// At every start of a container.
     Always,
-    /// Where the node does not have it.
+    /// If the node does not have the image.
     IfNotPresent,
-    /// Never; the node has it.
+    /// Never. The node must have the image.
     Never,
 }
 
 impl ImagePullPolicy {
-    /// As Kubernetes spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Always => "Always",
@@ -98,32 +97,34 @@ impl ImagePullPolicy {
     }
 }
 
-/// A HorizontalPodAutoscaler, aimed at the McpHub.
+/// A HorizontalPodAutoscaler that scales the McpHub.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Autoscaling {
-    /// Fewest hub pods. Default: 2.
+    /// Minimum number of hub pods. Defaults to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: Option<u32>,
-    /// Most hub pods.
+    /// Maximum number of hub pods.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: u32,
-    /// Percent of the requested CPU that is aimed at. Default: 80.
+    /// Target average CPU utilization, in percent of the requested CPU. Defaults to 80.
     #[serde(default, rename = "targetCPUUtilization", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub target_cpu_utilization: Option<u32>,
 }
 
-/// What the hub pods carry besides what the operator puts there.
+/// Labels, annotations and scheduling of the hub pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
-    /// Labels; not under `app.kubernetes.io/` or `mcphub.dev/`.
+    /// Labels of the pods. The prefixes `app.kubernetes.io/` and `mcphub.dev/` are reserved for the
+    /// operator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    /// Annotations of the pods. The prefixes `mcphub.dev/` and `prometheus.io/` are reserved for
+    /// the operator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub annotations: BTreeMap<String, String>,
@@ -131,37 +132,37 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that are tolerated, as in a pod.
+    /// Taints that the pods tolerate, as in a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<PodShaped<Toleration>>,
     /// Affinity, as in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<PodShaped<Affinity>>,
-    /// Spread over nodes and zones, as in a pod. Unset: over nodes, as far as possible.
+    /// How the pods spread over nodes and zones, as in a pod. If empty, over nodes where possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<PodShaped<TopologySpreadConstraint>>,
-    /// PriorityClass of the pods.
+    /// Name of the PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
-    /// ServiceAccount of the pods. Unset: one that the operator makes.
+    /// Name of the ServiceAccount of the pods. If unset, the operator creates one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
 
-/// The router, which splits traffic between revisions and keeps sessions where they are.
+/// The router, which splits traffic between revisions and keeps each session on its pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Router {
-    /// Router pods. Default: 2.
+    /// Number of router pods. Defaults to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<u32>,
-    /// Requests and limits of the router container.
+    /// Resource requests and limits of the router container, as in a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Networks whose `X-Forwarded-For` is believed, as CIDR.
+    /// Networks of proxies whose `X-Forwarded-For` header the router trusts, in CIDR notation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64)))]
     pub trusted_proxies: Vec<String>,

@@ -1,9 +1,9 @@
-//! References to objects in the hub's own namespace.
+//! References to objects in the namespace of the hub.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An object by name.
+/// An object in the namespace of the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LocalRef {
     /// Name of the object.
@@ -19,7 +19,7 @@ pub struct KeyRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Key in it.
+    /// Key in the data of the object.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
 }

@@ -1,4 +1,4 @@
-//! An MCP server that runs elsewhere.
+//! MCP servers that run elsewhere.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,20 +9,20 @@ use crate::refs::KeyRef;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Remote {
-    /// Its MCP endpoint.
+    /// URL of the server's MCP endpoint.
     #[schemars(length(max = 2048))]
     pub url: String,
-    /// How to speak to it. Default: Auto.
+    /// Transport that the hub uses. Defaults to Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<RemoteTransport>,
-    /// How the hub proves who it is. Default: Static.
+    /// How the hub authenticates to the server. Defaults to Static.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<RemoteAuth>,
-    /// Sent with every request.
+    /// Headers that the hub sends with every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
-    /// What is asked of its certificate.
+    /// How the hub verifies the server's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RemoteTls>,
 }
@@ -30,59 +30,60 @@ pub struct Remote {
 /// Transport of a remote server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RemoteTransport {
-    /// Streamable HTTP of any revision, as the server answers.
+    /// Streamable HTTP with the protocol version that the server answers with.
     Auto,
     /// Streamable HTTP.
     StreamableHttp,
-    /// HTTP+SSE of 2024-11-05.
+    /// HTTP+SSE of protocol version 2024-11-05.
     Sse,
 }
 
-/// How the hub proves to a remote server who it is.
+/// How the hub authenticates to a remote server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RemoteAuth {
-    /// By `headers`.
+    /// With the credentials in `headers`.
     Static,
-    /// OAuth 2 client credentials.
+    /// With OAuth 2 client credentials.
     ClientCredentials,
-    /// OAuth 2 token exchange (RFC 8693).
+    /// With OAuth 2 token exchange (RFC 8693).
     TokenExchange,
-    /// Each user by himself.
+    /// With the credentials of each user.
     PerUser,
 }
 
-/// A header: `value` or `valueFrom`.
+/// A header with either `value` or `valueFrom`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
-    /// Header name.
+    /// Name of the header.
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
     pub name: String,
-    /// The value; never a credential.
+    /// Value of the header. It must not be a credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub value: Option<String>,
-    /// Where the value is.
+    /// Source of the header's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFrom>,
 }
 
-/// Where a value is.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ValueFrom {
-    /// A key of a Secret. It is read again when it changes.
+    /// Key of a Secret. The hub reads it again when it changes.
     pub secret_key_ref: KeyRef,
 }
 
-/// What is asked of a remote server's certificate.
+/// How the hub verifies the certificate of a remote server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteTls {
-    /// PEM bundle that it must chain to, instead of the system's.
+    /// Key of a Secret that has a PEM bundle of CA certificates. If unset, the CA certificates of
+    /// the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<KeyRef>,
-    /// Accept any certificate. Default: false.
+    /// Whether the hub accepts any certificate. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
 }

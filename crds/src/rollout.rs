@@ -1,80 +1,82 @@
-//! How a change is tried, judged and taken back.
+//! How a change is rolled out, judged and rolled back.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Decimal, Duration};
 
-/// How a change is tried, judged and taken back.
+/// How a change is rolled out, judged and rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// Shares of traffic, rising to 100. Default: 10 for 30m, 50 for 60m, 100.
+    /// Shares of traffic for the canary, rising to 100. If empty: 10% for 30m, 50% for 60m, 100%.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub steps: Vec<Step>,
-    /// Time after 100 % in which the old revision is kept warm. Default: 30m.
+    /// How long the old revision is kept warm after 100%. Triggers can still roll back during this
+    /// time. Defaults to 30m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Duration>,
-    /// How often rules are judged. Default: 30s.
+    /// How often rules are judged. Defaults to 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// After a canary's first pod is Ready, nothing is judged for so long. Default: 60s.
+    /// How long triggers are not judged after the first canary pod is Ready. Defaults to 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Duration>,
-    /// Metrics that promote and roll back. Empty: the default rules.
+    /// Metrics that promote a revision or roll it back. If empty, the default rules apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rules: Vec<Rule>,
-    /// Prometheus server, by the name that the administrator gave it. Default: main.
+    /// Name of the Prometheus server in the operator's configuration. Defaults to main.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub prometheus: Option<String>,
     /// What a rollback does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    /// What splits the traffic.
+    /// What splits traffic between stable and canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
-    /// Lets named callers reach the canary before it has traffic.
+    /// Lets some callers reach the canary before it gets traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
-    /// Stops a rollout where it is. Default: false.
+    /// Whether rollouts of this hub stop where they are. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// A canary that is not Available by then is rolled back. Default: 10m.
+    /// How long a canary may take to become Available before it is rolled back. Defaults to 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
-    /// A gate that is not met for so long rolls back. Default: 1h.
+    /// How long a step may wait for its gates before the canary is rolled back. Defaults to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate_timeout: Option<Duration>,
-    /// Longest wait for enough samples at one step. Default: 3 times its bake.
+    /// Maximum time that a step waits for enough samples. Defaults to 3 times the bake of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bake: Option<Duration>,
-    /// What happens then. Default: Proceed.
+    /// What happens if a step has too few samples at the end of maxBake. Defaults to Proceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_too_few: Option<OnTooFew>,
-    /// Longest wait for data or for Prometheus. Default: 2h.
+    /// Maximum time that a rollout waits for data or for Prometheus. Defaults to 2h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_timeout: Option<Duration>,
-    /// What happens then. Default: Pause.
+    /// What happens if there is no data at the end of holdTimeout. Defaults to Pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_hold_timeout: Option<OnHoldTimeout>,
-    /// How long a pod that goes keeps its sessions. Part of the revision. Default: 5m.
+    /// How long a pod keeps its sessions before it is removed. It is part of the revision. Defaults
+    /// to 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Duration>,
-    /// Fewest canary pods. Default: 1.
+    /// Minimum number of canary pods. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub min_canary_replicas: Option<u32>,
-    /// Going back to one of so many last promoted revisions takes no steps. Default: 3.
+    /// Rolling back to one of the last N promoted revisions skips the steps. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub fast_rollback: Option<u32>,
-    /// How a change of feature flags alone is made. Default: Canary.
+    /// How a change of only feature flags is rolled out. Defaults to Canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flag_changes: Option<FlagChanges>,
-    /// Revisions that are kept. Default: 10.
+    /// Number of revisions that are kept. Defaults to 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 4, max = 100))]
     pub history_limit: Option<u32>,
@@ -86,103 +88,107 @@ pub struct Step {
     /// Percent of new sessions and principals that the canary gets.
     #[schemars(range(min = 1, max = 100))]
     pub traffic: u8,
-    /// Observed time before the next step. Not at 100: `guard` is that.
+    /// Minimum observed time before the next step. Not allowed at 100, where `guard` is used
+    /// instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Duration>,
-    /// Waits for a person. Default: false.
+    /// Whether the rollout waits for a person after this step. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<bool>,
 }
 
-/// One metric with a promotion gate, a rollback trigger, or both: `metric` or `query`.
+/// One metric with a promotion gate, a rollback trigger, or both. It has either `metric` or
+/// `query`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Name, a DNS label.
+    /// Name of the rule, a DNS label.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// A metric that the operator knows.
+    /// A built-in metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
-    /// PromQL with {{namespace}}, {{hub}}, {{revision}} and {{window}}.
+    /// PromQL query with the placeholders {{namespace}}, {{hub}}, {{revision}} and {{window}}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub query: Option<String>,
-    /// What the next step waits for.
+    /// The gate: a condition that must be met before the next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote_when: Option<PromoteWhen>,
-    /// What rolls back.
+    /// The trigger: a condition that rolls the revision back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_when: Option<RollbackWhen>,
-    /// Below so many samples it says nothing. Default: 50.
+    /// Minimum number of samples for a verdict. With fewer samples, the rule neither promotes nor
+    /// rolls back. Defaults to 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_samples: Option<u32>,
     /// Compares the canary with stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare_to_stable: Option<CompareToStable>,
-    /// Shown, never acted on. Default: false.
+    /// Whether the rule is only shown in the status and never acted on. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    /// Only calls of this server.
+    /// Name of a server. Only calls of this server count. If unset, calls of all servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub server: Option<String>,
-    /// Only calls of this tool, by the server's own name.
+    /// Name of a tool, as its server names it. Only calls of this tool count. If unset, calls of
+    /// all tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub tool: Option<String>,
 }
 
-/// A metric that the operator knows.
+/// A built-in metric.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Metric {
-    /// Share of requests that the hub or the way to it failed, 0 to 1.
+    /// Share of requests that failed in the hub or on the way to it, from 0 to 1.
     HubErrorRate,
-    /// Share of tool calls that the tool failed, 0 to 1.
+    /// Share of tool calls that the tool answered with an error, from 0 to 1.
     ToolErrorRate,
-    /// Share of tool calls that the server failed, 0 to 1.
+    /// Share of tool calls that failed because of the server, from 0 to 1.
     UpstreamErrorRate,
-    /// Share of requests that the router got an answer to, 0 to 1.
+    /// Share of requests that the router got an answer to, from 0 to 1.
     Availability,
-    /// Time that the hub itself took, 95th percentile, in seconds.
+    /// 95th percentile of the time that requests spend in the hub itself, in seconds.
     HubLatencyP95,
-    /// Share of questions that the language model answered, 0 to 1.
+    /// Share of requests that the language model answered, from 0 to 1.
     LlmSuccessRate,
-    /// Time that the language model took, 95th percentile, in seconds.
+    /// 95th percentile of the response time of the language model, in seconds.
     LlmLatencyP95,
-    /// 1 while a circuit breaker is open.
+    /// 1 while a circuit breaker is open, otherwise 0.
     CircuitBreakerOpen,
     /// Growth of memory, as a share per hour.
     MemoryGrowth,
-    /// Share of the golden questions' tools that were found, 0 to 1.
+    /// Share of the golden questions' tools that the selector finds, from 0 to 1.
     SelectionRecall,
 }
 
-/// What the next step waits for: `atLeast` or `atMost`.
+/// A gate, with either `atLeast` or `atMost`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PromoteWhen {
-    /// The value is this or more.
+    /// Met if the value is at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<Decimal>,
-    /// The value is this or less.
+    /// Met if the value is at most this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Decimal>,
 }
 
-/// What rolls back: `below` or `above`.
+/// A trigger, with either `below` or `above`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackWhen {
-    /// The value is less than this.
+    /// Breached if the value is below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Decimal>,
-    /// The value is more than this.
+    /// Breached if the value is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<Decimal>,
-    /// For so long without a good value between.
+    /// How long a breach must last before it rolls back. A good value ends the breach.
     #[serde(rename = "for")]
     pub lasting: Duration,
 }
@@ -191,7 +197,8 @@ pub struct RollbackWhen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CompareToStable {
-    /// Significantly, and at least by so much.
+    /// Minimum difference by which the canary must be worse. The difference must also be
+    /// statistically significant.
     pub worse_by: Decimal,
 }
 
@@ -199,51 +206,55 @@ pub struct CompareToStable {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
-    /// Default: Together while there is a canary, else FlagsFirst.
+    /// Whether flags and traffic are rolled back together. Defaults to Together during a rollout,
+    /// and to FlagsFirst otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<RollbackOrder>,
-    /// Flags that are set back. Empty: those that differ between canary and stable.
+    /// Flags that a rollback sets. If empty, the flags that differ between canary and stable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub flags: Vec<SafeFlag>,
-    /// How long flags alone may help (FlagsFirst). Default: 2m.
+    /// How long flags alone may help before traffic is rolled back too, for order FlagsFirst.
+    /// Defaults to 2m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flag_grace: Option<Duration>,
-    /// Time for calls in flight. Default: 10s.
+    /// How long calls in flight may continue. Defaults to 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_grace: Option<Duration>,
-    /// How long the failed revision's pods are kept to be looked at. Default: 30m.
+    /// How long the pods of a failed revision are kept for inspection. Defaults to 30m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_for: Option<Duration>,
-    /// With no rollout running, go back to the last other promoted revision. Default: false.
+    /// Whether a breach with no rollout in progress rolls back to the last other promoted revision.
+    /// Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<bool>,
 }
 
-/// Order of a rollback.
+/// Whether flags and traffic are rolled back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RollbackOrder {
-    /// Flags and traffic at once.
+    /// Flags and traffic are rolled back at once.
     Together,
-    /// Traffic only if flags did not help.
+    /// Traffic is rolled back only if the flags did not help.
     FlagsFirst,
 }
 
 /// A flag and its safe value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SafeFlag {
-    /// Name as in `featureFlags`.
+    /// Name of the flag, as in `featureFlags`.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Unset: stable's value on a canary, else false.
+    /// The value that a rollback sets. If unset, the value of stable for a canary, and false
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<bool>,
 }
 
-/// What splits the traffic.
+/// What splits traffic between stable and canary.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Traffic {
-    /// Default: Router.
+    /// What splits the traffic. Defaults to Router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<TrafficProvider>,
 }
@@ -253,45 +264,45 @@ pub struct Traffic {
 pub enum TrafficProvider {
     /// The hub's own router, by session.
     Router,
-    /// Weights of an HTTPRoute, by request.
+    /// The weights of an HTTPRoute, by request.
     GatewayApi,
-    /// Numbers of pods, by request.
+    /// The numbers of pods, by request.
     Replicas,
 }
 
-/// Lets named callers reach the canary before it has traffic.
+/// Lets some callers reach the canary before it gets traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
-    /// Header that asks for it. Default: X-Mcp-Hub-Preview.
+    /// Name of the header that requests the canary. Defaults to X-Mcp-Hub-Preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub header: Option<String>,
-    /// Who may.
+    /// Principals that may request the canary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<String>,
 }
 
-/// What happens when there were too few samples for too long.
+/// What happens if a step has too few samples for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnTooFew {
-    /// Next step, if the self-check still passes.
+    /// The rollout continues with the next step if the self-check still passes.
     Proceed,
-    /// Waits for a person.
+    /// The rollout waits for a person.
     Pause,
 }
 
-/// What happens when there was no data for too long.
+/// What happens if there is no data for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnHoldTimeout {
-    /// Waits for a person.
+    /// The rollout waits for a person.
     Pause,
-    /// Back to stable.
+    /// The canary is rolled back.
     Rollback,
-    /// On to 100 %.
+    /// The canary is promoted.
     Promote,
 }
 
-/// How a change of feature flags alone is made.
+/// How a change of only feature flags is rolled out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FlagChanges {
     /// As a revision of its own, in steps.

@@ -1,33 +1,33 @@
-//! What the API server refuses, and the sentence it says: CEL rules of the CRD, by section.
+//! The CEL rules of the CRD and their messages, by section of the spec.
 //!
-//! A rule looks at the spec alone. What needs the cluster (a name that is taken, a Prometheus that nobody
-//! configured) is the operator's condition Accepted. What is typed but not built yet is in [`crate::not_yet`].
+//! A rule sees only the spec. What needs the cluster, for example a name that is already in use, is reported by the
+//! operator in the condition Accepted. Fields that are not implemented yet are in [`crate::not_yet`].
 
 mod filtering;
 mod rollout;
 mod servers;
 
-/// One CEL rule.
+/// One CEL rule, as in `x-kubernetes-validations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// The part of the schema that is `self`: `spec.servers[]`; empty for the whole resource.
+pub struct ValidationRule {
+    /// Path of the schema that is `self`, for example `spec.servers[]`. Empty for the whole resource.
     pub at: String,
-    /// The field under `at` that the error names; empty for `at` itself.
+    /// The field below `at` that the error names. Empty for `at` itself.
     pub field: String,
-    /// True for what is accepted.
+    /// The expression, which is true for an accepted value.
     pub cel: String,
-    /// What to write instead. No two rules have the same.
+    /// What is wrong and what to write instead. No two rules have the same message.
     pub message: String,
 }
 
-impl Rule {
+impl ValidationRule {
     fn new(at: &str, field: &str, cel: &str, message: &str) -> Self {
         Self { at: at.into(), field: field.into(), cel: cel.into(), message: message.into() }
     }
 }
 
-/// All rules but those of [`crate::not_yet`].
-pub fn rules() -> Vec<Rule> {
+/// All rules except those of [`crate::not_yet`].
+pub fn rules() -> Vec<ValidationRule> {
     let servers = [servers::SERVERS, servers::REMOTE, servers::CONTAINER];
     let filtering = [filtering::MODES, filtering::NAMES, filtering::LLM];
     let rollout = [rollout::ROLLOUT, rollout::ROLLOUT_RULES];
@@ -35,51 +35,51 @@ pub fn rules() -> Vec<Rule> {
     let plain = tables
         .concat()
         .into_iter()
-        .map(|(at, field, cel, message)| Rule::new(at, field, cel, message));
-    plain.chain(DURATIONS.iter().map(between)).collect()
+        .map(|(at, field, cel, message)| ValidationRule::new(at, field, cel, message));
+    plain.chain(DURATION_RANGES.iter().map(duration_rule)).collect()
 }
 
-/// Where, which field, what is accepted, and what to write instead: as in [`Rule`].
+/// The fields of a [`ValidationRule`] in their order.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const HUB: &[Row] = &[
-    // Children are called <hub>-s-<server, 24>-<hash, 8>, and a Service's name is a DNS label.
+    // Objects are named <hub>-s-<server, 24>-<hash, 8>, and the name of a Service is a DNS label.
     (
         "",
         "",
         "self.metadata.name.size() <= 24",
-        "metadata.name has at most 24 characters; choose a shorter name",
+        "metadata.name must have at most 24 characters; choose a shorter name",
     ),
     (
         "",
         "",
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name starts with a lowercase letter and has only lowercase letters, digits and '-' after it",
+        "metadata.name must start with a lowercase letter and continue with lowercase letters, digits and '-'",
     ),
     (
         "spec.podTemplate",
         "labels",
         "!has(self.labels) || self.labels.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('mcphub.dev/'))",
-        "labels under app.kubernetes.io/ and mcphub.dev/ are the operator's; use a prefix of your own",
+        "labels under app.kubernetes.io/ and mcphub.dev/ are reserved for the operator; use another prefix",
     ),
     (
         "spec.podTemplate",
         "annotations",
         "!has(self.annotations) || self.annotations.all(k, !k.startsWith('mcphub.dev/') && !k.startsWith('prometheus.io/'))",
-        "annotations under mcphub.dev/ and prometheus.io/ are the operator's; use a prefix of your own",
+        "annotations under mcphub.dev/ and prometheus.io/ are reserved for the operator; use another prefix",
     ),
     (
         "spec.featureFlags",
         "custom",
         "!has(self.custom) || self.custom.all(k, k.matches('^[a-z][A-Za-z0-9]{0,62}$'))",
-        "a flag's name is at most 63 letters and digits and starts with a lowercase letter, as in compactAnswers",
+        "a flag's name must be at most 63 letters and digits and start with a lowercase letter, as in compactAnswers",
     ),
     (
         "spec.featureFlags",
         "custom",
         "!has(self.custom) || !['hierarchicalTools', 'enumDescriptionsValidation', 'autoCorrection', \
          'enhancedErrorMessages', 'performanceMonitoring'].exists(k, k in self.custom)",
-        "this flag is built in; write it beside custom, not in it",
+        "this flag is built in; write it next to custom, not in it",
     ),
 ];
 
@@ -88,18 +88,18 @@ const SAFETY: &[Row] = &[
         "spec.allowedOrigins[]",
         "",
         "self.matches('^https?://[A-Za-z0-9.:\\\\[\\\\]-]+$')",
-        "an origin is a scheme and a host, as in https://app.example.com, without path and without wildcards",
+        "an origin must be a scheme and a host, as in https://app.example.com, without a path or wildcards",
     ),
     (
         "spec.limits",
         "maxRequestBytes",
         "!has(self.maxRequestBytes) || (quantity(self.maxRequestBytes).compareTo(quantity('1Ki')) >= 0 && quantity(self.maxRequestBytes).compareTo(quantity('64Mi')) <= 0)",
-        "maxRequestBytes is between 1Ki and 64Mi",
+        "maxRequestBytes must be between 1Ki and 64Mi",
     ),
 ];
 
-/// Where, which field, least, most.
-const DURATIONS: &[(&str, &str, &str, &str)] = &[
+/// Path, field, minimum and maximum.
+pub(crate) const DURATION_RANGES: &[(&str, &str, &str, &str)] = &[
     ("spec", "startupTimeout", "0s", "10m"),
     ("spec.servers[]", "timeout", "100ms", "1h"),
     ("spec.servers[].container", "maxExecutionTime", "100ms", "1h"),
@@ -125,14 +125,14 @@ const DURATIONS: &[(&str, &str, &str, &str)] = &[
     ("spec.rollout.rollback", "keepFor", "0s", "168h"),
 ];
 
-fn between((at, field, least, most): &(&str, &str, &str, &str)) -> Rule {
-    let name = if *field == "for" { "__for__" } else { field }; // `for` is a word of CEL
+fn duration_rule((at, field, min, max): &(&str, &str, &str, &str)) -> ValidationRule {
+    let name = if *field == "for" { "__for__" } else { field }; // `for` is a reserved word of CEL
     let value = format!("duration(self.{name})");
     let lower =
-        if *least == "0s" { String::new() } else { format!("{value} >= duration('{least}') && ") };
-    let cel = format!("!has(self.{name}) || ({lower}{value} <= duration('{most}'))");
+        if *min == "0s" { String::new() } else { format!("{value} >= duration('{min}') && ") };
+    let cel = format!("!has(self.{name}) || ({lower}{value} <= duration('{max}'))");
     let owner = at.strip_prefix("spec.").unwrap_or_default();
     let dot = if owner.is_empty() { "" } else { "." };
-    let message = format!("{owner}{dot}{field} is between {least} and {most}");
-    Rule { at: (*at).into(), field: (*field).into(), cel, message }
+    let message = format!("{owner}{dot}{field} must be between {min} and {max}");
+    ValidationRule { at: (*at).into(), field: (*field).into(), cel, message }
 }

@@ -1,4 +1,4 @@
-//! One MCP server behind the hub.
+//! The MCP servers behind a hub.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::container::Container;
 use crate::remote::Remote;
 use crate::values::Duration;
 
-/// One MCP server: `remote` or `container`.
+/// One MCP server, either `remote` or `container`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
-    /// Name, a DNS label.
+    /// Name of the server, a DNS label.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// A server that runs elsewhere.
@@ -22,60 +22,65 @@ pub struct Server {
     /// A server that the operator runs in a Deployment of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
-    /// Longest wait for an answer. Default: 60s; for a container, a bit more than maxExecutionTime.
+    /// Maximum time that the hub waits for an answer. Defaults to 60s. For a container, defaults to
+    /// a little more than maxExecutionTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// Neither connected to nor shown. Default: false.
+    /// Whether the hub ignores this server: it does not connect to it and does not show its tools.
+    /// Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Whose calls share a session, and for Stdio a process. Default: PerPrincipal.
+    /// Which calls share a session with the server, and a process for Stdio. Defaults to
+    /// PerPrincipal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
-    /// Most sessions, and for Stdio processes, at a time. Default: 20.
+    /// Maximum number of concurrent sessions with the server, and of processes for Stdio. Defaults
+    /// to 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_processes: Option<u32>,
-    /// Tools are shown as `<toolPrefix>__<tool>`. Unset: the name.
+    /// Prefix of tool names. Clients see a tool as `<toolPrefix>__<tool>`. If unset, the name of
+    /// the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub tool_prefix: Option<String>,
-    /// Which of its tools exist, and how they are shown.
+    /// Which tools of the server exist, and how clients see them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolRules>,
 }
 
-/// Whose calls share an upstream session.
+/// Which calls share a session with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Isolation {
-    /// One per principal and client capability set.
+    /// One session per principal and set of client capabilities.
     PerPrincipal,
-    /// One per hub pod.
+    /// One session per hub pod.
     Shared,
-    /// One per client session (protocol revisions up to 2025-11-25).
+    /// One session per client session (stateful protocol versions only).
     PerSession,
 }
 
-/// Which tools of a server exist, and how they are shown. All names are the server's own.
+/// Which tools of a server exist, and how clients see them. All names here are the server's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolRules {
-    /// Patterns with `*` and `?`. Empty: all.
+    /// Patterns with `*` and `?` for the tools that exist. If empty, all tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 128)))]
     pub allow: Vec<String>,
-    /// Patterns that are taken out again.
+    /// Patterns with `*` and `?` for tools that do not exist, even if `allow` matches them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 128)))]
     pub deny: Vec<String>,
-    /// Tool to the name it is shown under, without prefix.
+    /// Maps a tool to the name that clients see, without the prefix.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "x-value-length" = 64))]
     pub rename: BTreeMap<String, String>,
-    /// Tool to the description shown instead of its own.
+    /// Maps a tool to a description that replaces its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256, "x-value-length" = 2048))]
     pub describe: BTreeMap<String, String>,
-    /// Tool to the longest wait for its answer.
+    /// Maps a tool to the maximum time that the hub waits for its answer, from 100ms to 1h.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub timeout: BTreeMap<String, Duration>,

@@ -1,4 +1,4 @@
-//! Parts of a pod, kept as they were written.
+//! Parts of a pod that are stored as the user wrote them.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A part of a pod, kept as it was written. The schema of `T` is not in the CRD: with the pod's own schemas the CRD
-/// would be too big for a client-side `kubectl apply`. The API server's dry-run of the child judges it.
+/// A part of a pod, stored as the user wrote it.
+///
+/// The CRD does not have the schema of `T`, because the schemas of pods would make it too large for a
+/// client-side `kubectl apply`. A server-side dry run of the object validates the value instead.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PodShaped<T> {
@@ -18,7 +20,7 @@ pub struct PodShaped<T> {
     shape: PhantomData<T>,
 }
 
-/// A pod-shaped value that is not what Kubernetes takes there.
+/// A pod-shaped value that is not valid for its Kubernetes type.
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: not a Kubernetes {shape}: {cause}")]
 pub struct WrongShape {
@@ -31,28 +33,27 @@ pub struct WrongShape {
 pub trait Shape: DeserializeOwned {
     /// Name in the Kubernetes API.
     const NAME: &'static str;
-    /// Texts that every value must have: what list maps and rules of the CRD look at.
+    /// String fields that every value must have, because list maps and rules of the CRD use them.
     const REQUIRED: &'static [&'static str] = &[];
-    /// Texts that rules of the CRD look at, with their greatest length.
+    /// String fields that rules of the CRD use, with their maximum length.
     const OPTIONAL: &'static [(&'static str, u32)] = &[];
-    /// Turns what Kubernetes takes as well into what `Self` reads.
+    /// Converts spellings that Kubernetes also accepts to the one that `Self` parses.
     fn normalize(_: &mut Value) {}
 }
 
 impl<T> PodShaped<T> {
-    /// Takes the value as it is.
     pub fn new(value: Value) -> Self {
         Self { value, shape: PhantomData }
     }
 
-    /// As it was written.
+    /// The value as the user wrote it.
     pub fn as_value(&self) -> &Value {
         &self.value
     }
 }
 
 impl<T: Shape> PodShaped<T> {
-    /// The value with its type. `field` is where it stands, for the error: `spec.podTemplate.tolerations[0]`.
+    /// Parses the value. `field` is its path for the error, for example `spec.podTemplate.tolerations[0]`.
     pub fn typed(&self, field: &str) -> Result<T, WrongShape> {
         let mut value = self.value.clone();
         T::normalize(&mut value);
@@ -78,12 +79,12 @@ impl<T: Shape> JsonSchema for PodShaped<T> {
         let mut schema =
             json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         if !T::REQUIRED.is_empty() {
-            let texts =
+            let fields =
                 T::REQUIRED.iter().map(|key| (*key, 253)).chain(T::OPTIONAL.iter().copied());
-            let text = |length: u32| json!({"type": "string", "maxLength": length});
+            let string = |length: u32| json!({"type": "string", "maxLength": length});
             schema.insert(
                 "properties".into(),
-                texts.map(|(key, length)| (key, text(length))).collect(),
+                fields.map(|(key, length)| (key, string(length))).collect(),
             );
             schema.insert("required".into(), T::REQUIRED.into());
         }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_shaped_value_gets_its_type_or_an_error_that_names_the_field() {
+    fn a_pod_shaped_value_is_parsed_or_fails_with_an_error_that_names_the_field() {
         let resources =
             PodShaped::<ResourceRequirements>::new(json!({"limits": {"cpu": 1, "memory": "1Gi"}}));
         let limits = resources.typed("spec.resources").unwrap().limits.unwrap();

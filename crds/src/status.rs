@@ -1,5 +1,8 @@
-//! What the operator reports. Derived from what the API server acknowledged; deleted by hand, it comes back.
-//! No bounds here: a message that is too long must not keep all of status from being written.
+//! What the operator reports.
+//!
+//! The status is derived from what the API server acknowledged. If somebody deletes it, the operator writes it
+//! again. Its fields have no maximum length, because a long message must not keep the whole status from being
+//! written.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -7,51 +10,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::Duration;
 
-/// What the operator reports.
+/// What the operator reports about the hub.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct McpHubStatus {
-    /// The generation of the spec that all of this describes.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Where the hub is in its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Ready, Reconciling, Stalled, Accepted, Available, RolledBack, ServersReady.
+    /// The conditions Ready, Reconciling, Stalled, Accepted, Available, RolledBack and
+    /// ServersReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The revision that serves what the canary does not.
+    /// The revision that serves all traffic that the canary does not get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<StableStatus>,
-    /// The revision that is being tried, or was rolled back last.
+    /// The revision that is being tried, or that was rolled back last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStatus>,
-    /// Rules while a rollout, guard or hold runs.
+    /// The rules, while a rollout, guard or hold is in progress.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleStatus>,
-    /// Feature flags.
+    /// The feature flags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<FlagStatus>,
-    /// MCP servers.
+    /// The MCP servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerStatus>,
-    /// Ready servers of all enabled ones, as in 3/4.
+    /// Number of ready servers and of enabled servers, for example 3/4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers_ready: Option<String>,
-    /// Tools of all ready servers, before filtering.
+    /// Number of tools of all ready servers, before filtering.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<u32>,
-    /// What became of the last revisions, newest first.
+    /// Results of the last revisions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
-    /// Hub pods that are asked for.
+    /// Number of hub pods that the spec asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// Selects all serving pods, for autoscalers.
+    /// Label selector of all serving pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Address of the MCP endpoint.
+    /// URL of the MCP endpoint inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
@@ -59,32 +63,31 @@ pub struct McpHubStatus {
 /// Where a hub is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// First deployment, nothing serves yet.
+    /// The first deployment is in progress. Nothing serves yet.
     Initializing,
-    /// A canary walks its steps.
+    /// A canary goes through its steps.
     Progressing,
-    /// Promoted; the old revision is kept warm.
+    /// The canary was promoted. The old revision is kept warm.
     Guard,
-    /// A first deployment that never worked.
+    /// The first deployment has failed.
     Failed,
-    /// A rollout that waits by itself.
+    /// A rollout waits by itself.
     Holding,
-    /// A rollout that waits for a person.
+    /// A rollout waits for a person.
     Paused,
-    /// The last revision was rolled back; stable serves.
+    /// The last revision was rolled back. Stable serves.
     RolledBack,
-    /// What the spec asks for serves.
+    /// The revision of the spec serves.
     Healthy,
-    /// The spec cannot be done; the condition Accepted says why.
+    /// The spec is invalid. The condition Accepted has the reason.
     NotAccepted,
-    /// A phase that a newer operator knows.
+    /// A phase of a newer operator.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
 impl Phase {
-    /// As in status.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Initializing => "Initializing",
@@ -101,38 +104,38 @@ impl Phase {
     }
 }
 
-/// The revision that serves what the canary does not.
+/// The stable revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StableStatus {
-    /// Its hash.
+    /// Hash of the revision.
     pub revision: String,
-    /// Its image.
+    /// Image of the revision.
     pub image: String,
-    /// When it became stable.
+    /// When the revision became stable.
     pub since: Time,
 }
 
-/// The revision that is being tried.
+/// The canary revision.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryStatus {
-    /// Its hash.
+    /// Hash of the revision.
     pub revision: String,
-    /// Its image.
+    /// Image of the revision.
     pub image: String,
-    /// How often it was tried, this time included.
+    /// Number of this attempt of the revision, from 1.
     pub attempt: u32,
-    /// Step it is at, from 1; 0 before the first.
+    /// Number of the current step, from 1. 0 before the first step.
     pub step: u32,
-    /// Percent of new sessions and principals it gets.
+    /// Percent of new sessions and principals that the canary gets, from 0 to 100.
     pub weight: u8,
-    /// Observed time at this step.
+    /// Time observed so far at the current step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake_observed: Option<Duration>,
-    /// Time that the step asks for.
+    /// Time that the current step requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake_required: Option<Duration>,
-    /// What it waits for.
+    /// What the rollout waits for. Unset if it does not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holding: Option<Holding>,
 }
@@ -140,9 +143,9 @@ pub struct CanaryStatus {
 /// What a rollout waits for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Holding {
-    /// Why.
+    /// Why the rollout waits.
     pub reason: HoldReason,
-    /// Since when.
+    /// When the wait started.
     pub since: Time,
 }
 
@@ -151,62 +154,62 @@ pub struct Holding {
 pub enum HoldReason {
     /// A promotion gate is not met.
     GateNotMet,
-    /// Too few samples on the canary, or none.
+    /// The canary has too few samples, or none.
     TooFewSamples,
-    /// Prometheus has no usable answer.
+    /// Prometheus has no usable data.
     NoData,
     /// Prometheus cannot be reached or answers with an error.
     ProviderDown,
-    /// A node went away under the canary.
+    /// A node with a canary pod was lost.
     NodeLost,
-    /// A canary pod fits on no node.
+    /// A canary pod cannot be scheduled.
     Unschedulable,
-    /// A reason that a newer operator knows.
+    /// A reason of a newer operator.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// One rule, as it was judged last.
+/// The last verdict on one rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleStatus {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// On the canary.
+    /// Value on the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// On stable.
+    /// Value on stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_value: Option<String>,
-    /// On the canary.
+    /// Number of samples on the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<u64>,
-    /// What follows from it.
+    /// What the rule says about the canary.
     pub verdict: RuleVerdict,
-    /// Start of the breach.
+    /// When the breach started. Unset if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breached_since: Option<Time>,
 }
 
-/// What follows from a rule.
+/// What a rule says about a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RuleVerdict {
-    /// Gate met, no breach.
+    /// The gate is met and there is no breach.
     Good,
-    /// Gate not met, no breach.
+    /// The gate is not met and there is no breach.
     GateNotMet,
-    /// Beyond the rollback threshold.
+    /// The value is beyond the rollback threshold.
     Breach,
-    /// Below minSamples.
+    /// There are fewer samples than minSamples.
     TooFewSamples,
-    /// No usable answer.
+    /// Prometheus has no usable data.
     NoData,
-    /// Prometheus is down.
+    /// Prometheus cannot be reached or answers with an error.
     ProviderDown,
-    /// The rule cannot apply to this hub.
+    /// The rule does not apply to this hub.
     NotApplicable,
-    /// A verdict that a newer operator knows.
+    /// A verdict of a newer operator.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
@@ -216,70 +219,70 @@ pub enum RuleVerdict {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FlagStatus {
-    /// Its name.
+    /// Name of the flag.
     pub name: String,
-    /// As in the spec.
+    /// Value in the spec.
     pub spec: bool,
-    /// As obeyed.
+    /// Value that pods use.
     pub effective: bool,
-    /// Set back by a rollback.
+    /// Whether a rollback has set the flag.
     pub rolled_back: bool,
 }
 
 /// One MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ServerStatus {
-    /// Its name.
+    /// Name of the server.
     pub name: String,
-    /// Connected.
+    /// Whether the hub is connected to the server.
     pub ready: bool,
-    /// Tools that it lists.
+    /// Number of tools that the server lists.
     pub tools: u32,
-    /// What to do next, where it is not ready.
+    /// What to do next if the server is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// What became of a revision.
+/// The result of one revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
-    /// Its hash.
+    /// Hash of the revision.
     pub revision: String,
-    /// Which attempt of it, from 1: what an intent names.
+    /// Number of the attempt, from 1. The `mcphub.dev/intent` annotation refers to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Its image.
+    /// Image of the revision.
     pub image: String,
-    /// What became of it.
+    /// How the attempt ended.
     pub result: RevisionResult,
-    /// Why.
+    /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When.
+    /// When it ended.
     pub at: Time,
 }
 
-/// What became of a revision.
+/// How an attempt of a revision ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RevisionResult {
-    /// Became stable.
+    /// The revision became stable.
     Promoted,
-    /// Lost its traffic to stable.
+    /// The revision was rolled back.
     RolledBack,
-    /// A newer spec came.
+    /// A newer spec replaced the revision.
     Replaced,
-    /// A person ended it.
+    /// A person aborted the rollout.
     Aborted,
-    /// Never worked.
+    /// The first deployment failed.
     Failed,
-    /// A result that a newer operator knows.
+    /// A result of a newer operator.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
 impl RevisionResult {
-    /// As in status and in the ControllerRevision's annotation.
+    /// The text in the status and in the annotation of the ControllerRevision.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Promoted => "Promoted",

@@ -1,60 +1,60 @@
-//! Bounds on requests and connections.
+//! Limits on requests and connections.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{ByteSize, Duration};
 
-/// Bounds on requests. Beyond: 429 with Retry-After.
+/// Limits on requests of clients. A request over a limit gets status 429 with Retry-After.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Of the whole hub. Unset: unlimited.
+    /// Maximum request rate of the whole hub. If unset, unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_second: Option<u32>,
-    /// Requests above the rate at once.
+    /// Number of requests that may exceed the rate at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: Option<u32>,
-    /// Of each caller.
+    /// Limits of each caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_caller: Option<PerCaller>,
-    /// Longest request body. Default: 1Mi.
+    /// Maximum size of a request body, from 1Ki to 64Mi. Defaults to 1Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_request_bytes: Option<ByteSize>,
-    /// Most requests at a time in one pod. Default: 1024.
+    /// Maximum number of concurrent requests in one pod. Defaults to 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_concurrent: Option<u32>,
-    /// Most tokens in one request.
+    /// Maximum number of tokens in one request. If unset, unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_tokens_per_request: Option<u32>,
 }
 
-/// Rate of each caller.
+/// Limits of each caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PerCaller {
-    /// Unset: unlimited.
+    /// Maximum request rate of one caller. If unset, unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_second: Option<u32>,
-    /// Requests above the rate at once.
+    /// Number of requests that may exceed the rate at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: Option<u32>,
 }
 
-/// Connections to the MCP servers.
+/// Connections from hub pods to the MCP servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionPool {
-    /// An idle connection is kept so long. Default: 60s.
+    /// How long an idle connection is kept open. Defaults to 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<Duration>,
-    /// Most idle connections to one host. Default: 50.
+    /// Maximum number of idle connections to one host. Defaults to 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_connections: Option<u32>,

@@ -1,4 +1,4 @@
-//! Values that are written as text in the resource: durations, decimals, sizes.
+//! Durations, decimals and sizes, which are strings in the resource.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::shaped::{PodShaped, Shape, WrongShape};
 
-/// What a text should have been.
+/// A string that does not have the expected format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not {expected}")]
 pub struct Malformed {
@@ -17,9 +17,10 @@ pub struct Malformed {
     expected: &'static str,
 }
 
-/// What they have in common: the text is kept as it was written, and refused where it cannot be read.
-macro_rules! text {
-    ($name:ident, $read:path, $expected:literal, at most $longest:literal) => {
+/// Implements what the types have in common: they keep the string as the user wrote it, and reject one that
+/// cannot be parsed.
+macro_rules! string_value {
+    ($name:ident, $parse:path, $expected:literal, at most $max_length:literal) => {
         impl FromStr for $name {
             type Err = Malformed;
             fn from_str(text: &str) -> Result<Self, Malformed> {
@@ -30,7 +31,7 @@ macro_rules! text {
         impl TryFrom<String> for $name {
             type Error = Malformed;
             fn try_from(text: String) -> Result<Self, Malformed> {
-                match $read(&text) {
+                match $parse(&text) {
                     Some(_) => Ok(Self(text)),
                     None => Err(Malformed { text, expected: $expected }),
                 }
@@ -60,26 +61,25 @@ macro_rules! text {
                 true
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": $longest})
+                json_schema!({"type": "string", "pattern": Self::PATTERN, "maxLength": $max_length})
             }
         }
     };
 }
 
-text!(Duration, milliseconds, "a duration such as 30s, 5m or 1h30m", at most 16);
-text!(Decimal, decimal, "a decimal number such as 0.95", at most 16);
-text!(ByteSize, bytes, "a size in bytes such as 512Ki or 1Mi", at most 12);
+string_value!(Duration, milliseconds, "a duration such as 30s, 5m or 1h30m", at most 16);
+string_value!(Decimal, decimal, "a decimal number such as 0.95", at most 16);
+string_value!(ByteSize, bytes, "a size in bytes such as 512Ki or 1Mi", at most 12);
 
-/// A duration as the user wrote it: `90s`, `1h30m`, `250ms`. Precision is a millisecond.
+/// A duration as the user wrote it, for example `90s`, `1h30m` or `250ms`. Its precision is a millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(String);
 
 impl Duration {
-    /// Pattern in the schema; whatever it lets pass can be read, here and by CEL (which overflows at 292 years).
+    /// Pattern in the schema. Every string that matches can be parsed, here and by CEL, which overflows at 292 years.
     pub const PATTERN: &str = "^([0-9]{1,6}(ms|s|m|h))+$";
 
-    /// Its length.
     pub fn get(&self) -> std::time::Duration {
         std::time::Duration::from_millis(milliseconds(&self.0).unwrap_or_default())
     }
@@ -114,7 +114,7 @@ fn milliseconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-/// In the largest units that are exact: `1h30m`, `2s`, `0s`.
+/// Uses the largest units that are exact, for example `1h30m`, `2s` or `0s`.
 impl From<std::time::Duration> for Duration {
     fn from(length: std::time::Duration) -> Self {
         let mut rest = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -132,16 +132,17 @@ impl From<std::time::Duration> for Duration {
     }
 }
 
-/// A decimal number as the user wrote it, in quotes: `"0.95"`. Text, because YAML and JSON tools round numbers.
+/// A decimal number as the user wrote it, for example `"0.95"`. It is a string, because YAML and JSON tools round
+/// numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Decimal(String);
 
 impl Decimal {
-    /// Pattern in the schema; whatever it lets pass can be read.
+    /// Pattern in the schema. Every string that matches can be parsed.
     pub const PATTERN: &str = "^[0-9]+(\\.[0-9]+)?$";
 
-    /// Its value, never negative, finite.
+    /// The value, which is finite and not negative.
     pub fn get(&self) -> f64 {
         decimal(&self.0).unwrap_or_default()
     }
@@ -149,23 +150,22 @@ impl Decimal {
 
 fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
-    let fine = match text.split_once('.') {
+    let is_valid = match text.split_once('.') {
         Some((whole, fraction)) => digits(whole) && digits(fraction),
         None => digits(text),
     };
-    if fine { text.parse().ok() } else { None }
+    if is_valid { text.parse().ok() } else { None }
 }
 
-/// A number of bytes as the user wrote it: `512Ki`, `1Mi`.
+/// A number of bytes as the user wrote it, for example `512Ki` or `1Mi`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(String);
 
 impl ByteSize {
-    /// Pattern in the schema; whatever it lets pass can be read.
+    /// Pattern in the schema. Every string that matches can be parsed.
     pub const PATTERN: &str = "^[1-9][0-9]*(Ki|Mi)?$";
 
-    /// The number of bytes.
     pub fn get(&self) -> u64 {
         bytes(&self.0).unwrap_or(u64::MAX)
     }
@@ -177,10 +177,10 @@ fn bytes(text: &str) -> Option<u64> {
         (_, Some(number)) => (number, 1 << 20),
         _ => (text, 1),
     };
-    let fine = !number.is_empty()
+    let is_valid = !number.is_empty()
         && !number.starts_with('0')
         && number.bytes().all(|c| c.is_ascii_digit());
-    fine.then(|| number.parse().unwrap_or(u64::MAX).saturating_mul(unit))
+    is_valid.then(|| number.parse().unwrap_or(u64::MAX).saturating_mul(unit))
 }
 
 #[cfg(test)]
@@ -191,33 +191,33 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Length, Malformed> {
+    fn parse(text: &str) -> Result<Length, Malformed> {
         text.parse::<Duration>().map(|duration| duration.get())
     }
 
     #[test]
-    fn durations_are_read_as_go_reads_them() {
-        assert_eq!(read("1h30m"), Ok(Length::from_mins(90)));
-        assert_eq!(read("250ms"), Ok(Length::from_millis(250)));
-        assert_eq!(read("1m250ms"), Ok(Length::from_millis(60_250)));
-        assert_eq!(read("0s"), Ok(Length::ZERO));
+    fn durations_are_parsed_as_go_parses_them() {
+        assert_eq!(parse("1h30m"), Ok(Length::from_mins(90)));
+        assert_eq!(parse("250ms"), Ok(Length::from_millis(250)));
+        assert_eq!(parse("1m250ms"), Ok(Length::from_millis(60_250)));
+        assert_eq!(parse("0s"), Ok(Length::ZERO));
         for text in ["", "5", "s", "1.5s", "-1s", "1d", "1 s", "5m3"] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_duration_is_kept_as_it_was_written_and_a_length_gets_the_largest_units() {
-        let written: Duration = serde_json::from_str("\"90m\"").unwrap();
-        assert_eq!(serde_json::to_string(&written).unwrap(), "\"90m\"");
+    fn a_duration_stays_as_it_was_written_and_a_length_gets_the_largest_units() {
+        let duration: Duration = serde_json::from_str("\"90m\"").unwrap();
+        assert_eq!(serde_json::to_string(&duration).unwrap(), "\"90m\"");
         assert_eq!(Duration::from(Length::from_millis(5_400_250)).to_string(), "1h30m250ms");
         assert_eq!(Duration::from(Length::ZERO).to_string(), "0s");
     }
 
     proptest! {
-        // A resource that the API server took but the operator cannot read stops the operator's watch of all hubs.
+        // The operator ignores a hub that the API server accepted but that it cannot parse itself.
         #[test]
-        fn what_the_schema_lets_pass_can_be_read(
+        fn a_string_that_the_schema_accepts_can_be_parsed(
             duration in "([0-9]{1,6}(ms|s|m|h)){1,2}",
             decimal in "[0-9]{1,8}(\\.[0-9]{1,7})?",
             size in "[1-9][0-9]{0,9}(Ki|Mi)?",
@@ -228,14 +228,14 @@ mod tests {
         }
 
         #[test]
-        fn a_length_survives_its_text(milliseconds in 0_u64..1_000_000_000_000) {
+        fn a_length_survives_its_string(milliseconds in 0_u64..1_000_000_000_000) {
             let length = Length::from_millis(milliseconds);
             prop_assert_eq!(Duration::from(length).get(), length);
         }
     }
 
     #[test]
-    fn sizes_are_bytes() {
+    fn a_size_is_parsed_as_bytes() {
         assert_eq!(ByteSize::try_from("1Mi".to_owned()).unwrap().get(), 1 << 20);
         assert_eq!(ByteSize::try_from("500".to_owned()).unwrap().get(), 500);
         assert!(ByteSize::try_from("1Gi".to_owned()).is_err());

@@ -1,4 +1,4 @@
-//! The generated files are what the types say, and the CRD keeps its promises.
+//! The generated files are up to date, and the CRD has the properties that users rely on.
 
 use mcphub_crds::crd::{all_rules, at, crd, yaml};
 use mcphub_crds::reference::markdown;
@@ -25,7 +25,7 @@ fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
 fn the_committed_crd_is_the_generated_one() {
     assert!(
         include_str!("../mcphubs.yaml") == yaml().unwrap(),
-        "crds/mcphubs.yaml is old; run `make generate`"
+        "crds/mcphubs.yaml is out of date; run `make generate`"
     );
 }
 
@@ -33,18 +33,18 @@ fn the_committed_crd_is_the_generated_one() {
 fn the_committed_reference_is_the_generated_one() {
     assert!(
         include_str!("../../docs/reference.md") == markdown(),
-        "docs/reference.md is old; run `make generate`"
+        "docs/reference.md is out of date; run `make generate`"
     );
 }
 
-// A client-side `kubectl apply` keeps the object in an annotation of at most 256 KiB.
+// A client-side `kubectl apply` stores the object in an annotation of at most 256 KiB.
 #[test]
 fn the_crd_is_smaller_than_200_kb() {
     let size = yaml().unwrap().len();
     assert!(size < 200_000, "{size} bytes");
 }
 
-// With defaults in the schema the hash of what the user wrote moves when a CRD is upgraded.
+// With a default in the schema, an upgrade of the CRD would change the hash of what the user wrote.
 #[test]
 fn replicas_is_the_only_default() {
     let mut defaults = Vec::new();
@@ -56,9 +56,9 @@ fn replicas_is_the_only_default() {
     assert_eq!(defaults, [".spec.replicas=2"]);
 }
 
-// One unbounded text makes the API server refuse the whole CRD for the estimated cost of its rules.
+// One string without a maximum makes the API server reject the whole CRD, because of the estimated cost of its rules.
 #[test]
-fn every_list_map_and_text_of_the_spec_has_a_maximum() {
+fn every_list_map_and_string_of_the_spec_has_a_maximum() {
     let mut unbounded = Vec::new();
     walk("spec", &schema()["properties"]["spec"], &mut |path, part| {
         let key = match part["type"].as_str() {
@@ -74,9 +74,9 @@ fn every_list_map_and_text_of_the_spec_has_a_maximum() {
     assert_eq!(unbounded, [""; 0]);
 }
 
-// The API server warns about formats that it does not know, at every apply.
+// At every apply, the API server warns about formats that it does not know.
 #[test]
-fn formats_are_those_of_kubernetes_and_every_field_is_described() {
+fn every_field_has_a_format_of_kubernetes_and_a_description_in_full_sentences() {
     walk("", &schema(), &mut |path, part| {
         let format = part["format"].as_str().unwrap_or("int32");
         assert!(["int32", "int64", "date-time"].contains(&format), "{path}: {format}");
@@ -88,13 +88,16 @@ fn formats_are_those_of_kubernetes_and_every_field_is_described() {
                 described || (path.is_empty() && name == "spec"),
                 "{path}.{name} has no description"
             );
+            let description = field["description"].as_str().unwrap_or("A sentence.");
+            assert!(description.ends_with('.'), "{path}.{name}: {description}");
+            assert!(!description.contains('\n'), "{path}.{name}: {description}");
         }
     });
 }
 
-// A rule whose place was renamed away would refuse nothing, and nobody would notice.
+// A rule whose path no longer exists would reject nothing, and nobody would notice.
 #[test]
-fn every_rule_has_its_place_and_a_sentence_of_its_own() {
+fn every_rule_has_its_place_and_a_message_of_its_own() {
     let mut schema = schema();
     let mut messages = Vec::new();
     for rule in all_rules() {
@@ -106,7 +109,11 @@ fn every_rule_has_its_place_and_a_sentence_of_its_own() {
             rule.at,
             rule.field
         );
-        assert!(!messages.contains(&rule.message), "said twice: {}", rule.message);
+        assert!(
+            !messages.contains(&rule.message),
+            "two rules have the same message: {}",
+            rule.message
+        );
         messages.push(rule.message);
     }
 }

@@ -9,12 +9,12 @@ pub(super) const MODES: &[Row] = &[
         "self.?mode.orValue('None') != 'Static' || self.?static.?tools.orValue([]).size() > 0",
         "mode Static needs static.tools: the names or patterns of the tools to show",
     ),
-    // Elsewhere it is what is pinned, which says nothing where everything is listed.
+    // In other modes these tools are pinned, which has no effect if everything is listed.
     (
         "spec.filtering",
         "static",
         "!has(self.static) || self.?mode.orValue('None') in ['Static', 'PromptBased'] || has(self.toolBudget)",
-        "static is for mode: Static, and pins tools where not all are listed (mode: PromptBased, or a toolBudget); write one of these, or remove static",
+        "static is for mode: Static, and pins tools with mode: PromptBased or a toolBudget; write one of these, or remove static",
     ),
     (
         "spec.filtering",
@@ -40,7 +40,7 @@ pub(super) const MODES: &[Row] = &[
         "self.?categories.?expose.orValue([]).size() == 0 || self.?mode.orValue('None') in ['Category', 'Hybrid']",
         "categories.expose is for mode: Category or Hybrid; write one of them, or remove expose",
     ),
-    // With one half missing, Any would show everything and All would be the other mode.
+    // If one half is missing, Any would show everything and All would equal the other mode.
     (
         "spec.filtering",
         "hybrid",
@@ -59,7 +59,7 @@ pub(super) const MODES: &[Row] = &[
         "promptBased",
         "!has(self.promptBased) || self.?mode.orValue('None') == 'PromptBased' || ((has(self.toolBudget) || has(self.goldenQuestions)) \
          && !has(self.promptBased.defaultExposure) && !has(self.promptBased.metaTools) && !has(self.promptBased.sessionIsolation))",
-        "promptBased is for mode: PromptBased (beside a toolBudget or goldenQuestions, maxTools, minScore and memory hold in any mode); write that mode, or remove the rest",
+        "promptBased is for mode: PromptBased (with a toolBudget or goldenQuestions, maxTools, minScore and memory apply in any mode); write that mode, or remove the other fields",
     ),
     (
         "spec.filtering",
@@ -71,13 +71,13 @@ pub(super) const MODES: &[Row] = &[
         "spec.filtering.promptBased",
         "metaTools",
         "self.?metaTools.orValue(true) || self.?defaultExposure.orValue('MetaOnly') in ['Minimal', 'All']",
-        "without metaTools a session that begins with nothing never gets a tool; write defaultExposure: Minimal or All, or remove metaTools",
+        "without metaTools a session that starts without tools never gets one; write defaultExposure: Minimal or All, or remove metaTools",
     ),
     (
         "spec.filtering.promptBased",
         "minScore",
         "!has(self.minScore) || double(self.minScore) <= 1.0",
-        "minScore is from 0 to 1, as in \"0.35\"; leave it out to have it calibrated",
+        "minScore must be between 0 and 1, as in \"0.35\"; remove it to use the calibrated value",
     ),
 ];
 
@@ -127,7 +127,7 @@ pub(super) const NAMES: &[Row] = &[
         "spec.filtering.categories",
         "custom",
         "!has(self.custom) || self.custom.all(k, k != '' && self.custom[k].matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
-        "categories.custom is a pattern on shown names and a category of lowercase letters, digits and '-', as in \"gh__*\": version-control",
+        "categories.custom must map a pattern on shown names to a category of lowercase letters, digits and '-', as in \"gh__*\": version-control",
     ),
 ];
 
@@ -143,14 +143,14 @@ pub(super) const LLM: &[Row] = &[
         "llm",
         "!has(self.llm) || self.?selector.?backend.orValue('Embedded') == 'Llm' || self.?mode.orValue('None') in ['Category', 'Hybrid'] \
          || (has(self.views) && self.views.exists(v, has(v.categories)))",
-        "llm is asked to choose tools (selector.backend: Llm) and for categories (mode Category or Hybrid, a view with categories), and nothing here does; write \
-         selector.backend: Llm, or remove llm",
+        "llm selects tools (selector.backend: Llm) and categories (mode Category or Hybrid, a view with categories), but nothing here uses it; \
+         write selector.backend: Llm, or remove llm",
     ),
     (
         "spec.filtering.llm",
         "baseUrl",
         "self.provider != 'OpenAICompatible' || has(self.baseUrl)",
-        "provider OpenAICompatible needs baseUrl: the address of its interface, as in https://llm.example.com/v1",
+        "provider OpenAICompatible needs baseUrl: the URL of its API, as in https://llm.example.com/v1",
     ),
     (
         "spec.filtering.llm",
@@ -162,12 +162,12 @@ pub(super) const LLM: &[Row] = &[
         "spec.filtering.llm",
         "baseUrl",
         "!has(self.baseUrl) || (!self.baseUrl.matches('^[^/]*//[^/?#]*@') && !self.baseUrl.matches('(?i)[?&][^=&]*(key|token|secret|password)='))",
-        "baseUrl has a credential in it; put it into a Secret and write apiKeySecretRef",
+        "baseUrl contains a credential; put it into a Secret and write apiKeySecretRef",
     ),
     (
         "spec.filtering.llm.retry",
         "maxDelay",
         "!has(self.maxDelay) || !has(self.initialDelay) || duration(self.maxDelay) >= duration(self.initialDelay)",
-        "retry.maxDelay is shorter than initialDelay; write at least as much",
+        "retry.maxDelay is shorter than initialDelay; write at least initialDelay",
     ),
 ];

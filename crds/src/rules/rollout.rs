@@ -7,13 +7,13 @@ pub(super) const ROLLOUT: &[Row] = &[
         "spec.rollout",
         "steps",
         "!has(self.steps) || (self.steps.map(s, s.traffic).isSorted() && self.steps.all(s, self.steps.exists_one(t, t.traffic == s.traffic)))",
-        "the traffic of steps rises strictly; give each step more than the one before",
+        "the traffic of steps must rise strictly; give each step more than the one before",
     ),
     (
         "spec.rollout",
         "steps",
         "!has(self.steps) || self.steps.size() == 0 || self.steps[self.steps.size() - 1].traffic == 100",
-        "the last step has traffic: 100; add it",
+        "the last step must have traffic: 100; add it",
     ),
     (
         "spec.rollout.steps[]",
@@ -37,7 +37,7 @@ pub(super) const ROLLOUT: &[Row] = &[
         "spec.rollout",
         "fastRollback",
         "self.?fastRollback.orValue(3) <= self.?historyLimit.orValue(10)",
-        "fastRollback is more than historyLimit; revisions that are not kept cannot be gone back to",
+        "fastRollback is more than historyLimit; write at most historyLimit, because older revisions are deleted",
     ),
     (
         "spec",
@@ -78,7 +78,7 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
         "spec.rollout.rules[]",
         "",
         "!has(self.promoteWhen) || !has(self.rollbackWhen) || has(self.promoteWhen.atLeast) == has(self.rollbackWhen.below)",
-        "atLeast goes with below, and atMost with above: one rule has one good side",
+        "atLeast goes with below, and atMost goes with above; use one of these pairs",
     ),
     (
         "spec.rollout.rules[]",
@@ -107,7 +107,7 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
         "",
         "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', 'Availability', 'LlmSuccessRate', 'SelectionRecall']) \
          || [self.?promoteWhen.?atLeast.orValue('0'), self.?promoteWhen.?atMost.orValue('0'), self.?rollbackWhen.?below.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 1.0)",
-        "this metric is a share from 0 to 1; write \"0.10\" for 10 %",
+        "this metric is a share from 0 to 1; write \"0.10\" for 10%",
     ),
     (
         "spec.rollout.rules[]",
@@ -120,7 +120,7 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
         "spec.rollout.rules[]",
         "tool",
         "!has(self.tool) || has(self.server)",
-        "tool needs server: the one that has the tool",
+        "tool needs server: the name of the server that has the tool",
     ),
     (
         "spec",
@@ -129,12 +129,12 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
          || (has(self.filtering) && has(self.filtering.goldenQuestions) && self.filtering.goldenQuestions.size() > 0)",
         "a rule with metric SelectionRecall needs filtering.goldenQuestions: queries whose tools are known; add some, or remove the rule",
     ),
-    // A hub measures them by itself, with or without requests.
+    // A hub measures these metrics even if it gets no requests.
     (
         "spec.rollout.rules[]",
         "minSamples",
         "!has(self.minSamples) || !(self.?metric.orValue('') in ['SelectionRecall', 'CircuitBreakerOpen'])",
-        "minSamples counts requests, and this metric is taken over none; remove it",
+        "minSamples counts requests, but this metric is not measured on requests; remove it",
     ),
     (
         "spec.rollout.rules[]",

@@ -15,25 +15,25 @@ pub(super) const SERVERS: &[Row] = &[
         "has(self.remote) || has(self.container)",
         "neither remote nor container is set; write remote with the url of a server, or container with the image to run",
     ),
-    // The exposed name has 48 characters, prefix included.
+    // The name that clients see has at most 48 characters, including the prefix.
     (
         "spec.servers[]",
         "toolPrefix",
         "!has(self.toolPrefix) || self.toolPrefix.size() <= 24",
-        "toolPrefix has at most 24 characters; write a shorter one",
+        "toolPrefix must have at most 24 characters; write a shorter one",
     ),
     (
         "spec.servers[]",
         "toolPrefix",
         "!has(self.toolPrefix) || self.toolPrefix != 'hub'",
-        "toolPrefix hub belongs to the hub's own tools; write another one",
+        "toolPrefix hub is reserved for the hub's own tools; write another one",
     ),
-    // `a__b__c` must say where the prefix ends.
+    // It must be clear where the prefix ends in `a__b__c`.
     (
         "spec.servers[]",
         "toolPrefix",
         "!has(self.toolPrefix) || self.toolPrefix.matches('^([A-Za-z0-9]([-_]?[A-Za-z0-9])*)?$')",
-        "toolPrefix is letters and digits, with single '-' or '_' between them",
+        "toolPrefix must be letters and digits, with single '-' or '_' between them",
     ),
     (
         "spec.servers[]",
@@ -45,13 +45,13 @@ pub(super) const SERVERS: &[Row] = &[
         "spec.servers[]",
         "name",
         "has(self.toolPrefix) || self.name != 'hub'",
-        "the prefix hub belongs to the hub's own tools; set toolPrefix to another one",
+        "the prefix hub is reserved for the hub's own tools; set toolPrefix to another one",
     ),
     (
         "spec",
         "servers",
         "self.servers.size() == 1 || self.servers.all(s, !has(s.toolPrefix) || s.toolPrefix != '')",
-        "an empty toolPrefix is for a hub with one server; remove it, or write a prefix",
+        "an empty toolPrefix is only for a hub with one server; remove it, or write a prefix",
     ),
     (
         "spec",
@@ -63,7 +63,7 @@ pub(super) const SERVERS: &[Row] = &[
         "spec.servers[].tools",
         "rename",
         "!has(self.rename) || self.rename.all(k, self.rename[k].matches('^[A-Za-z0-9_-]{1,48}$'))",
-        "a tool can be renamed to 1 to 48 letters, digits, '_' and '-'",
+        "the new name of a tool must be 1 to 48 letters, digits, '_' and '-'",
     ),
     (
         "spec.servers[].tools",
@@ -75,7 +75,7 @@ pub(super) const SERVERS: &[Row] = &[
         "spec.servers[].tools",
         "timeout",
         "!has(self.timeout) || self.timeout.all(k, duration(self.timeout[k]) >= duration('100ms') && duration(self.timeout[k]) <= duration('1h'))",
-        "a tool's timeout is between 100ms and 1h",
+        "a tool's timeout must be between 100ms and 1h",
     ),
 ];
 
@@ -90,13 +90,13 @@ pub(super) const REMOTE: &[Row] = &[
         "spec.servers[].remote",
         "url",
         "!self.url.matches('^[^/]*//[^/?#]*@')",
-        "the url has a user or password in it; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
+        "the url contains a user or password; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
     ),
     (
         "spec.servers[].remote",
         "url",
         "!self.url.matches('(?i)[?&][^=&]*(key|token|secret|password)=')",
-        "the url has a credential in its query; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
+        "the url contains a credential in its query; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
     ),
     (
         "spec.servers[].remote",
@@ -114,7 +114,7 @@ pub(super) const REMOTE: &[Row] = &[
         "spec.servers[].remote.headers[]",
         "value",
         "!has(self.value) || !self.name.matches('(?i)^(proxy-)?authorization$|^cookie$|(^|[-_])(api-?key|key|token|secret|password)$')",
-        "this header carries a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
+        "this header contains a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
     ),
     (
         "spec.servers[].remote.headers[]",
@@ -135,7 +135,7 @@ pub(super) const CONTAINER: &[Row] = &[
         "spec.servers[].container",
         "port",
         "self.?transport.orValue('Stdio') != 'Http' || has(self.port)",
-        "an Http server needs port: the one it listens on",
+        "an Http server needs port: the port that it listens on",
     ),
     (
         "spec.servers[].container",
@@ -171,19 +171,19 @@ pub(super) const CONTAINER: &[Row] = &[
         "spec.servers[].container",
         "volumes",
         "!has(self.volumes) || self.volumes.all(v, !v.name.startsWith('mcphub-'))",
-        "volumes called mcphub-… are the operator's; use another name",
+        "volume names that start with mcphub- are reserved for the operator; use another name",
     ),
-    // What is in the resource is in its revisions as well, for as long as they are kept.
+    // A value in the resource is also in its revisions, for as long as they are kept.
     (
         "spec.servers[].container.env[]",
         "value",
         "!has(self.value) || !self.name.matches('(?i)(^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)$')",
-        "this variable carries a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
+        "this variable contains a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
     ),
     (
         "spec.servers[].container.sandbox",
         "runAsUser",
         "self.?runAsUser.orValue(65532) != 0 || !self.?runAsNonRoot.orValue(true)",
-        "user 0 is root; write another runAsUser, or runAsNonRoot: false where the cluster allows it",
+        "user 0 is root; write another runAsUser, or runAsNonRoot: false if the cluster allows it",
     ),
 ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use kube::Client;
 use mcphub_crds::crd::all_rules;
-use mcphub_crds::rules::Rule;
+use mcphub_crds::rules::ValidationRule;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ impl Row {
     }
 
     /// The one rule whose sentence this row names.
-    pub(crate) fn rule(&self) -> Option<Rule> {
+    pub(crate) fn rule(&self) -> Option<ValidationRule> {
         let mut rules = all_rules().into_iter().filter(|rule| rule.message.contains(self.says()));
         rules.next().filter(|_| self.says.is_some() && rules.next().is_none())
     }
