@@ -1,7 +1,7 @@
 //! `mcp-hub route`: splits traffic between the revisions of a hub, sticky per session.
 //!
 //! A request goes through `listen -> forward -> in_flight`. `forward` chooses a pod with the
-//! `table` and `mcphub_hub_routing::weights`. The table follows the data plane state and `pods`.
+//! `table` and `mcphub_hub_routing::decision`. The table follows the data plane state and `pods`.
 //! The router does not read bodies.
 
 mod drain;

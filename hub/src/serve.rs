@@ -80,7 +80,7 @@ pub async fn start(args: args::Serve) -> anyhow::Result<Serving> {
     };
     let keys = match &args.keys {
         Some(dir) => keys::follow(dir)?,
-        None => watch::channel(Arc::new(KeyRing::of(HubKey::new(1, rand::random())))).1,
+        None => watch::channel(Arc::new(KeyRing::new(HubKey::new(1, rand::random())))).1,
     };
     let watched = match (&identity.hub, &identity.namespace) {
         (Some(hub), Some(namespace)) => dataplane::in_cluster().map(|client| Watched {
@@ -173,7 +173,7 @@ pub fn read(file: &Path, standalone: bool) -> anyhow::Result<HubConfig> {
     })
 }
 
-fn parsed(text: &str, standalone: bool) -> Result<HubConfig, config::Problems> {
+fn parsed(text: &str, standalone: bool) -> Result<HubConfig, config::ConfigErrors> {
     // What the operator compiled must mean the same in every pod, whatever its environment.
     if standalone {
         config::parse(text, &|name| std::env::var(name).ok())

@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use mcphub_hub_catalog::arguments::schema::Schema;
-use mcphub_hub_catalog::arguments::{Rules, Verdict, judge};
+use mcphub_hub_catalog::arguments::{Validation, ValidationOptions, validate};
 
 const SCHEMA: &str = r#"{
     "$schema": "http://json-schema.org/draft-07/schema#",
@@ -23,7 +23,7 @@ const SCHEMA: &str = r#"{
 const VALID: &str = r#"{"owner":"a","repo":"b","state":"open","labels":["x","y"],"perPage":30,"draft":false,"filter":{"since":"2026"}}"#;
 const WRONG: &str =
     r#"{"Owner":"a","repo":"b","state":"Open","labels":"x","per_page":"30","draft":"true"}"#;
-const RULES: Rules = Rules { validate: true, correct: true };
+const RULES: ValidationOptions = ValidationOptions { validate: true, correct: true };
 
 fn main() {
     divan::main();
@@ -42,20 +42,20 @@ fn compiling_a_schema() -> Schema {
 #[divan::bench]
 fn a_valid_call(bencher: Bencher<'_, '_>) {
     let schema = schema();
-    bencher.bench_local(|| judge(&schema, Some(black_box(VALID)), RULES));
+    bencher.bench_local(|| validate(&schema, Some(black_box(VALID)), RULES));
 }
 
 #[divan::bench]
 fn a_call_with_five_mistakes(bencher: Bencher<'_, '_>) {
     let schema = schema();
-    assert!(matches!(judge(&schema, Some(WRONG), RULES), Verdict::Corrected { .. }));
-    bencher.bench_local(|| judge(&schema, Some(black_box(WRONG)), RULES));
+    assert!(matches!(validate(&schema, Some(WRONG), RULES), Validation::Corrected { .. }));
+    bencher.bench_local(|| validate(&schema, Some(black_box(WRONG)), RULES));
 }
 
 #[divan::bench]
 fn a_call_that_is_beyond_correction(bencher: Bencher<'_, '_>) {
     let schema = schema();
     bencher.bench_local(|| {
-        judge(&schema, Some(black_box(r#"{"owner":"a","state":"sideways"}"#)), RULES)
+        validate(&schema, Some(black_box(r#"{"owner":"a","state":"sideways"}"#)), RULES)
     });
 }

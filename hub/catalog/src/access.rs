@@ -1,146 +1,129 @@
-//! Who may know of which tool: the access rules of a config.
+//! The access rules of a config: which principal may see which entry.
 //!
-//! No rules: everybody everything. Any rule: a tool is denied to whom none allows it. An expression that fails at run
-//! time (a claim that the caller does not have) allows nothing.
+//! Without rules, everybody may see everything. With at least one rule, an entry is denied to a principal unless a
+//! rule allows it. An expression that fails at run time, for example on a missing claim, allows nothing.
 
 mod expression;
 
 use mcphub_hub_wire::config::AccessRule;
-use serde_json::{Map, Value};
 
-use self::expression::{Asked, DependsOn};
+use self::expression::{DependsOn, Evaluation};
 pub use self::expression::{Expression, MAX_EXPRESSION_BYTES};
-use crate::catalog::{Catalog, Tool};
+use crate::catalog::{Catalog, Entry};
 use crate::pattern;
+use crate::principal::Principal;
 
-/// Who asks, as far as access rules see it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Caller {
-    /// `caller.sub`; empty for everybody who is not known.
-    pub sub: String,
-    /// `caller.claims`
-    pub claims: Map<String, Value>,
-    /// `caller.groups`
-    pub groups: Vec<String>,
-    /// `caller.keyName`; empty without an API key.
-    pub key_name: String,
-}
-
-impl Caller {
-    /// Everybody, while there is no authentication.
-    pub fn anonymous() -> Self {
-        Self::default()
-    }
-
-    /// The same for callers whom no rule can tell apart.
-    pub fn key(&self) -> String {
-        let Self { sub, claims, groups, key_name } = self;
-        serde_json::json!([sub, claims, groups, key_name]).to_string()
-    }
-}
-
-/// The rules of a config, compiled, with what they can say of each tool of a catalog.
+/// The compiled rules of a config, for one catalog.
 #[derive(Debug, Default)]
 pub struct Access(Vec<Rule>);
 
 #[derive(Debug)]
 struct Rule {
-    /// `None`: everybody.
+    /// `None` applies to everybody.
     when: Option<Expression>,
-    /// Of each tool of the catalog, whether servers and patterns of the rule name it.
-    names: Vec<bool>,
+    /// For each entry of the catalog, whether the rule's servers and patterns select it.
+    selects: Vec<bool>,
 }
 
 impl Access {
-    /// Compiles the rules. One that does not compile (a config with it is refused) allows nothing.
-    pub fn of(rules: &[AccessRule], catalog: &Catalog) -> Self {
-        let rule = |rule: &AccessRule| {
+    /// Compiles the rules. A rule that does not compile allows nothing; a config with such a rule is rejected earlier.
+    pub fn new<D>(rules: &[AccessRule], catalog: &Catalog<D>) -> Self {
+        let compile = |rule: &AccessRule| {
             let when = if rule.when.trim().is_empty() {
                 None
             } else {
                 Some(Expression::compile(&rule.when).ok()?)
             };
-            let names = catalog.tools.iter().map(|tool| names(rule, tool)).collect();
-            Some(Rule { when, names })
+            let selects = catalog.entries.iter().map(|entry| selects(rule, entry)).collect();
+            Some(Rule { when, selects })
         };
-        let compiled: Vec<Option<Rule>> = rules.iter().map(rule).collect();
-        let broken = || Rule { when: None, names: Vec::new() };
-        Self(compiled.into_iter().map(|rule| rule.unwrap_or_else(broken)).collect())
+        let allows_nothing = || Rule { when: None, selects: Vec::new() };
+        Self(rules.iter().map(|rule| compile(rule).unwrap_or_else(allows_nothing)).collect())
     }
 
-    /// Of each tool of the catalog, whether the caller may know of it through this view.
-    pub fn allowed(&self, catalog: &Catalog, caller: &Caller, view: Option<&str>) -> Vec<bool> {
+    /// For each entry of the catalog, whether the principal may see it through this view.
+    pub fn allowed<D>(
+        &self,
+        catalog: &Catalog<D>,
+        principal: &Principal,
+        view: Option<&str>,
+    ) -> Vec<bool> {
         if self.0.is_empty() {
-            return vec![true; catalog.tools.len()];
+            return vec![true; catalog.entries.len()];
         }
-        let mut allowed = vec![false; catalog.tools.len()];
+        let mut allowed = vec![false; catalog.entries.len()];
         for rule in &self.0 {
-            rule.allow(&mut allowed, catalog, caller, view);
+            rule.allow(&mut allowed, catalog, principal, view);
         }
         allowed
     }
 
-    /// The first rule that allows the tool at this place, by its position.
-    pub fn first(
+    /// The position of the first rule that allows the entry at this place.
+    pub fn first_allowing<D>(
         &self,
         place: usize,
-        catalog: &Catalog,
-        caller: &Caller,
+        catalog: &Catalog<D>,
+        principal: &Principal,
         view: Option<&str>,
     ) -> Option<usize> {
-        let tool = catalog.tools.get(place)?;
+        let entry = catalog.entries.get(place)?;
         self.0.iter().position(|rule| {
-            let names = rule.names.get(place).copied().unwrap_or_default();
-            names
-                && rule
-                    .when
-                    .as_ref()
-                    .is_none_or(|when| Asked::of(caller, view).holds(when, Some(tool)))
+            let selects = rule.selects.get(place).copied().unwrap_or_default();
+            selects
+                && rule.when.as_ref().is_none_or(|when| {
+                    Evaluation::new(principal, view).is_true(when, Some(&**entry))
+                })
         })
     }
 
-    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl Rule {
-    fn allow(&self, allowed: &mut [bool], catalog: &Catalog, caller: &Caller, view: Option<&str>) {
+    fn allow<D>(
+        &self,
+        allowed: &mut [bool],
+        catalog: &Catalog<D>,
+        principal: &Principal,
+        view: Option<&str>,
+    ) {
         let mut open = allowed
             .iter_mut()
-            .zip(&self.names)
-            .zip(&catalog.tools)
-            .filter(|((done, named), _)| **named && !**done);
+            .zip(&self.selects)
+            .zip(&catalog.entries)
+            .filter(|((allowed, selects), _)| **selects && !**allowed);
         let Some(when) = &self.when else {
             open.for_each(|((allowed, _), _)| *allowed = true);
             return;
         };
-        // Asking once for each of ten thousand tools takes tens of milliseconds; most rules are not about tools.
-        let asked = Asked::of(caller, view);
+        // Most rules do not depend on the entry. Evaluating one for each of 10,000 entries takes tens of milliseconds.
+        let evaluation = Evaluation::new(principal, view);
         match when.depends_on() {
-            DependsOn::Caller if !asked.holds(when, None) => {}
+            DependsOn::Caller if !evaluation.is_true(when, None::<&Entry<D>>) => {}
             DependsOn::Caller => open.for_each(|((allowed, _), _)| *allowed = true),
             DependsOn::Server => {
                 let mut last: Option<(usize, bool)> = None;
-                for ((allowed, _), tool) in open {
-                    let known = last.filter(|(server, _)| *server == tool.server);
-                    let (_, holds) =
-                        known.unwrap_or_else(|| (tool.server, asked.holds(when, Some(tool))));
-                    last = Some((tool.server, holds));
+                for ((allowed, _), entry) in open {
+                    let known = last.filter(|(server, _)| *server == entry.server);
+                    let (_, holds) = known.unwrap_or_else(|| {
+                        (entry.server, evaluation.is_true(when, Some(&**entry)))
+                    });
+                    last = Some((entry.server, holds));
                     *allowed = holds;
                 }
             }
-            DependsOn::Tool => open
-                .by_ref()
-                .for_each(|((allowed, _), tool)| *allowed = asked.holds(when, Some(tool))),
+            DependsOn::Tool => open.by_ref().for_each(|((allowed, _), entry)| {
+                *allowed = evaluation.is_true(when, Some(&**entry));
+            }),
         }
     }
 }
 
-fn names(rule: &AccessRule, tool: &Tool) -> bool {
-    (rule.servers.is_empty() || rule.servers.iter().any(|name| **name == *tool.server_name))
-        && (rule.tools.is_empty() || pattern::any(&rule.tools, &tool.exposed))
+fn selects<D>(rule: &AccessRule, entry: &Entry<D>) -> bool {
+    (rule.servers.is_empty() || rule.servers.iter().any(|name| **name == *entry.server_name))
+        && (rule.tools.is_empty() || pattern::matches_any(&rule.tools, &entry.exposed))
 }
 
 #[cfg(test)]

@@ -1,59 +1,58 @@
-//! What a tool's schema says of a call's arguments: whether they are valid, what they were meant to be, and what to
-//! tell the model that wrote them.
+//! Validates the arguments of a call against the tool's schema, corrects them, and says what is wrong.
 //!
-//! [`schema`] compiles what a definition has and bounds what it may cost; [`cache`] keeps it. [`correction`] repairs
-//! what is wrong in one way only, in the bytes that came in. [`problem`] says what is wrong in a line each,
-//! [`explain`] with what would be right. [`place`] is what a schema says of one place in the arguments.
+//! [`schema`] compiles a schema and bounds what it may cost; [`schema_cache`] caches it. [`correction`] corrects
+//! arguments that are wrong in only one way, in the bytes that came in. [`error`] says what is wrong, one line each, and
+//! [`advice`] adds what would be right. `subschemas` is what a schema says about one place in the arguments.
 
-pub mod cache;
+pub mod advice;
 pub mod correction;
+pub mod error;
 pub mod example;
-pub mod explain;
+mod fix;
 mod fixes;
-pub mod place;
-pub mod problem;
 pub mod schema;
+pub mod schema_cache;
 mod spelling;
+mod subschemas;
 mod text;
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use self::correction::Correction;
-use self::problem::Problem;
+use self::correction::{Correction, CorrectionResult};
+use self::error::ArgumentError;
 use self::schema::Schema;
-pub(crate) use self::text::members;
+pub(crate) use self::spelling::closest_word;
+pub(crate) use self::text::unique_members;
 
-/// What is done with the arguments of calls.
+/// What is done with the arguments of calls. With neither, all arguments pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Invalid ones are refused.
+pub struct ValidationOptions {
+    /// Reject invalid arguments.
     pub validate: bool,
-    /// Those that are wrong in one way only are corrected.
+    /// Correct arguments that are wrong in only one way.
     pub correct: bool,
 }
 
-/// How arguments stand to a schema.
+/// The result of validating arguments.
 #[derive(Debug)]
-pub enum Verdict {
-    /// They are valid; nothing changes.
+pub enum Validation {
     Valid,
-    /// They were wrong in one way only.
+    /// The arguments were wrong in only one way.
     Corrected {
-        /// Valid arguments; every byte that is not corrected is as it came in.
+        /// Valid arguments. Every byte that was not corrected is as it came in.
         arguments: String,
-        /// What was changed.
         corrections: Vec<Correction>,
     },
-    /// They are wrong.
-    Invalid(Vec<Problem>),
-    /// Nothing can be said: too deep for this schema, or numbers beyond what this process can hold. They pass.
+    Invalid(Vec<ArgumentError>),
+    /// The arguments cannot be validated: they are too deep for this schema, or have numbers that this process cannot
+    /// represent. They pass.
     Unusable,
 }
 
-impl Verdict {
-    /// A bounded word for metrics.
+impl Validation {
+    /// The label value in metrics.
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Valid => "valid",
@@ -64,35 +63,51 @@ impl Verdict {
     }
 }
 
-/// The one of these words that is meant, in another case or with one letter wrong; `None` for none or more than one.
-pub(crate) fn meant<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    spelling::meant(word, words).and_then(spelling::Meant::one)
-}
-
-/// The outcome where a schema cannot be used.
+/// The outcome if the schema or the arguments cannot be used for validation.
 pub const UNUSABLE: &str = "unusable";
 /// Every outcome.
 pub const OUTCOMES: [&str; 4] = ["valid", "corrected", "invalid", UNUSABLE];
 
-/// Judges the arguments of a call, as written; a call without any has `{}`. With no rule on, all that can be parsed is
-/// valid.
-pub fn judge(schema: &Schema, arguments: Option<&str>, rules: Rules) -> Verdict {
+/// Validates the arguments of a call, as JSON text. A call without arguments has `{}`.
+pub fn validate(
+    schema: &Schema,
+    arguments: Option<&str>,
+    options: ValidationOptions,
+) -> Validation {
     let text = arguments.filter(|text| *text != "null").map_or(Cow::Borrowed("{}"), Cow::Borrowed);
-    if !(rules.validate || rules.correct) {
-        return Verdict::Valid;
+    if !(options.validate || options.correct) {
+        return Validation::Valid;
     }
-    let Ok(value) = serde_json::from_str::<Value>(&text) else { return Verdict::Unusable };
-    if !schema.bears(&value) {
-        return Verdict::Unusable;
+    let Ok(value) = serde_json::from_str::<Value>(&text) else { return Validation::Unusable };
+    if !schema.can_validate(&value) {
+        return Validation::Unusable;
     }
     if schema.accepts(&value) {
-        return Verdict::Valid;
+        return Validation::Valid;
     }
-    if rules.correct
-        && let correction::Outcome::Corrected { arguments, corrections } =
+    if options.correct
+        && let CorrectionResult::Corrected { arguments, corrections } =
             correction::correct(schema, &text)
     {
-        return Verdict::Corrected { arguments, corrections };
+        return Validation::Corrected { arguments, corrections };
     }
-    Verdict::Invalid(problem::of(schema, &value))
+    Validation::Invalid(error::find_errors(schema, &value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::correction::CorrectionKind;
+
+    // Dashboards select these label values, and clients read the kinds in `_meta`.
+    #[test]
+    fn labels_are_pinned() {
+        assert_eq!(OUTCOMES, ["valid", "corrected", "invalid", "unusable"]);
+        let expected = ["key", "enum", "number", "boolean", "hoist", "array"];
+        assert_eq!(CorrectionKind::ALL.map(CorrectionKind::label), expected);
+        assert_eq!(
+            CorrectionKind::ALL.map(|kind| serde_json::json!(kind)),
+            expected.map(Value::from)
+        );
+    }
 }

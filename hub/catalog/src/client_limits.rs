@@ -1,16 +1,16 @@
-//! What the big vendors refuse in a tool's name and schema. One tool that breaks a rule takes down the whole request
-//! that lists it, so it is good to know which.
+//! What the big model vendors refuse in a tool's name and schema. One tool that violates a limit makes the vendor reject
+//! the whole request that lists it, so operators must know which one.
 //!
-//! Published rules, as of 2026:
+//! Limits as published in 2026:
 //! * `OpenAI`, function calling and structured outputs ("Supported schemas"): names `[a-zA-Z0-9_-]`, at most 64; the root
 //!   is an object and not `anyOf` (its API refuses `oneOf`, `allOf`, `enum` and `not` there too); at most 5,000 properties,
 //!   10 levels, 1,000 enum values, 120,000 characters of names and values, 15,000 of an enum with over 250 values.
-//!   Arrays need `items`. The limits on size are for strict mode; clients choose it, so they are held for all.
+//!   Arrays need `items`. The limits on size apply in strict mode. Clients choose it, so they are checked for every tool.
 //! * Anthropic, Messages API ("Tool use"): names `[a-zA-Z0-9_-]`, at most 128; `input_schema` is an object without
 //!   `oneOf`, `allOf` or `anyOf` at the top; property keys `[a-zA-Z0-9_.-]`, at most 64.
 //! * Google, Gemini API (`FunctionDeclaration`, `Schema`): names start with a letter or `_`, at most 64; the parameters
 //!   are an object; parameter names start with a letter or `_`; `enum` holds non-empty strings; arrays need `items`.
-//! * All: references lead to somewhere in the schema itself.
+//! * All: each reference points into the schema itself.
 
 mod messages;
 
@@ -18,69 +18,64 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-pub use self::messages::{describe, refuses, summary};
-use crate::arguments::schema::resolved;
+pub use self::messages::{describe, summary};
+use crate::arguments::schema::resolve_ref;
 
-/// Who refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Vendor {
-    /// Every one of them.
     All,
-    /// `OpenAI`.
     OpenAI,
-    /// Anthropic.
     Anthropic,
-    /// Google.
     Gemini,
 }
 
-/// What is refused.
+/// What a limit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
-    /// The name has characters, or a length, that are refused.
+pub enum Limit {
+    /// Length and characters of the name.
     Name,
-    /// The root is no object.
+    /// The root must be an object.
     RootType,
-    /// A composition at the root.
+    /// No composition at the root.
     RootComposition,
-    /// A property's name has characters, or a length, that are refused.
+    /// Length and characters of a property's name.
     PropertyName,
-    /// An array does not say what its items are.
+    /// An array needs `items`.
     Items,
-    /// An enum of other values than strings, or with an empty one.
+    /// An enum may only have non-empty strings.
     EnumValues,
-    /// A reference that leads nowhere.
+    /// A reference must point into the schema.
     Reference,
-    /// More properties than [`Limits::properties`].
+    /// See [`Limits::properties`].
     Properties,
-    /// Deeper than [`Limits::depth`].
+    /// See [`Limits::depth`].
     Depth,
-    /// More values in all enums than [`Limits::enum_values`].
+    /// See [`Limits::enum_values`].
     Enums,
-    /// An enum longer than [`Limits::enum_text`].
+    /// See [`Limits::enum_text`].
     EnumText,
-    /// More text than [`Limits::text`].
+    /// See [`Limits::text`].
     Text,
 }
 
 /// Limits on the size of one schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Properties in all.
+    /// Properties in the whole schema.
     pub properties: usize,
     /// Levels of objects and arrays.
     pub depth: usize,
-    /// Values of all enums.
+    /// Values in all enums.
     pub enum_values: usize,
-    /// Characters of an enum that has more than [`Limits::enum_many`] values.
+    /// Characters of one enum with more than [`Limits::enum_many`] values.
     pub enum_text: usize,
-    /// From so many values on the text of an enum counts.
+    /// With more values, [`Limits::enum_text`] applies.
     pub enum_many: usize,
-    /// Characters of all names of properties and definitions, and values of enums and consts.
+    /// Characters in all names of properties and definitions, and in all values of enums and consts.
     pub text: usize,
 }
 
-/// The tightest that is published.
+/// The tightest published limits.
 pub const LIMITS: Limits = Limits {
     properties: 5_000,
     depth: 10,
@@ -89,20 +84,18 @@ pub const LIMITS: Limits = Limits {
     enum_many: 250,
     text: 120_000,
 };
-/// The longest name that every vendor takes.
+/// The longest name that every vendor accepts.
 pub const MAX_NAME: usize = 64;
 const MAX_PROPERTY_NAME: usize = 64;
-/// Most violations that are told of one tool.
-const MOST: usize = 16;
+/// Most violations that are reported for one tool.
+const MAX_VIOLATIONS: usize = 16;
 
-/// A rule that a tool breaks.
+/// A limit that a tool violates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LimitViolation {
-    /// Who refuses it.
     pub vendor: Vendor,
-    /// What is refused.
-    pub rule: Rule,
-    /// JSON pointer into the schema; empty for its root.
+    pub limit: Limit,
+    /// JSON pointer into the schema; empty for the root.
     pub at: String,
 }
 
@@ -114,104 +107,95 @@ impl fmt::Display for LimitViolation {
             Vendor::Anthropic => "Anthropic refuses",
             Vendor::Gemini => "Gemini refuses",
         };
-        let what = match self.rule {
-            Rule::Name => "its name; at most 64 letters, digits, _ and -, the first a letter or _",
-            Rule::RootType => "a root that is no object; write \"type\": \"object\"",
-            Rule::RootComposition => {
+        let what = match self.limit {
+            Limit::Name => "its name; at most 64 letters, digits, _ and -, the first a letter or _",
+            Limit::RootType => "a root that is not an object; write \"type\": \"object\"",
+            Limit::RootComposition => {
                 "anyOf, oneOf, allOf, enum and not at the root; put them into a property"
             }
-            Rule::PropertyName => {
+            Limit::PropertyName => {
                 "the property's name; at most 64 letters, digits, _, . and -, for Gemini first a letter or _"
             }
-            Rule::Items => "an array without items",
-            Rule::EnumValues => "an enum of anything but non-empty strings",
-            Rule::Reference => "a $ref that leads nowhere in this schema",
-            Rule::Properties => "more than 5000 properties (strict mode)",
-            Rule::Depth => "more than 10 levels (strict mode)",
-            Rule::Enums => "more than 1000 enum values (strict mode)",
-            Rule::EnumText => {
+            Limit::Items => "an array without items",
+            Limit::EnumValues => "an enum of anything but non-empty strings",
+            Limit::Reference => "a $ref that does not point into the schema",
+            Limit::Properties => "more than 5000 properties (strict mode)",
+            Limit::Depth => "more than 10 levels (strict mode)",
+            Limit::Enums => "more than 1000 enum values (strict mode)",
+            Limit::EnumText => {
                 "more than 15000 characters in an enum of over 250 values (strict mode)"
             }
-            Rule::Text => "more than 120000 characters of names and values (strict mode)",
+            Limit::Text => "more than 120000 characters of names and values (strict mode)",
         };
         write!(f, "{who} {what}")?;
         if self.at.is_empty() { Ok(()) } else { write!(f, " (at {})", self.at) }
     }
 }
 
-/// What vendors refuse of a tool; empty where it goes everywhere. The first few.
+/// The limits that a tool violates; empty if every vendor accepts it. At most [`MAX_VIOLATIONS`].
 pub fn violations(name: &str, schema: &Value) -> Vec<LimitViolation> {
-    let mut found = of_name(name);
-    found.extend(of_root(schema));
-    found.extend(of_nodes(schema));
-    found.truncate(MOST);
-    found
+    let mut violations = name_violations(name);
+    violations.extend(root_violations(schema));
+    violations.extend(violations_below_root(schema));
+    violations.truncate(MAX_VIOLATIONS);
+    violations
 }
 
-/// What vendors refuse below the root, as in a schema that is a part of another.
-pub fn breaches_inside(schema: &Value) -> Vec<LimitViolation> {
-    of_nodes(schema)
-}
-
-fn violation(vendor: Vendor, rule: Rule, at: &str) -> LimitViolation {
-    LimitViolation { vendor, rule, at: at.to_owned() }
+fn violation(vendor: Vendor, limit: Limit, at: &str) -> LimitViolation {
+    LimitViolation { vendor, limit, at: at.to_owned() }
 }
 
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-fn starts_well(name: &str) -> bool {
+fn has_valid_start(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-fn of_name(name: &str) -> Vec<LimitViolation> {
+fn name_violations(name: &str) -> Vec<LimitViolation> {
     let fits = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(|c| is_word(c) || c == '-');
     if !fits {
-        vec![violation(Vendor::All, Rule::Name, "")]
-    } else if starts_well(name) {
+        vec![violation(Vendor::All, Limit::Name, "")]
+    } else if has_valid_start(name) {
         vec![]
     } else {
-        vec![violation(Vendor::Gemini, Rule::Name, "")]
+        vec![violation(Vendor::Gemini, Limit::Name, "")]
     }
 }
 
-fn of_root(schema: &Value) -> Vec<LimitViolation> {
+fn root_violations(schema: &Value) -> Vec<LimitViolation> {
     let mut found = Vec::new();
     if schema.get("type").and_then(Value::as_str) != Some("object") {
-        found.push(violation(Vendor::All, Rule::RootType, ""));
+        found.push(violation(Vendor::All, Limit::RootType, ""));
     }
     let has = |keys: &[&str]| keys.iter().any(|key| schema.get(*key).is_some());
     if has(&["anyOf", "oneOf", "allOf"]) {
-        found.push(violation(Vendor::All, Rule::RootComposition, ""));
+        found.push(violation(Vendor::All, Limit::RootComposition, ""));
     } else if has(&["enum", "not"]) {
-        found.push(violation(Vendor::OpenAI, Rule::RootComposition, ""));
+        found.push(violation(Vendor::OpenAI, Limit::RootComposition, ""));
     }
     found
 }
 
-/// What is counted of a whole schema.
+/// The size of a schema, in the terms of [`Limits`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
-    /// See [`Limits`].
-    pub properties: usize,
-    /// See [`Limits`].
-    pub depth: usize,
-    /// See [`Limits`].
-    pub enum_values: usize,
-    /// See [`Limits`].
-    pub text: usize,
+pub(crate) struct SchemaSize {
+    pub(crate) properties: usize,
+    pub(crate) depth: usize,
+    pub(crate) enum_values: usize,
+    pub(crate) text: usize,
 }
 
-impl Size {
-    /// Counts a schema. Its references count as nothing.
-    pub fn of(schema: &Value) -> Self {
+impl SchemaSize {
+    /// References are not followed.
+    pub(crate) fn count(schema: &Value) -> Self {
         let mut size = Self::default();
-        walk(schema, &mut |node, _, depth| size.count(node, depth));
+        walk(schema, &mut |node, _, depth| size.add(node, depth));
         size
     }
 
-    fn count(&mut self, node: &Map<String, Value>, depth: usize) {
+    fn add(&mut self, node: &Map<String, Value>, depth: usize) {
         self.depth = self.depth.max(depth);
         for keyword in ["properties", "$defs", "definitions"] {
             if let Some(named) = node.get(keyword).and_then(Value::as_object) {
@@ -230,41 +214,41 @@ impl Size {
             .sum::<usize>();
     }
 
-    /// The limits that it exceeds.
-    pub fn beyond(self) -> impl Iterator<Item = Rule> {
+    fn exceeded_limits(self) -> impl Iterator<Item = Limit> {
         [
-            (Rule::Properties, self.properties > LIMITS.properties),
-            (Rule::Depth, self.depth > LIMITS.depth),
-            (Rule::Enums, self.enum_values > LIMITS.enum_values),
-            (Rule::Text, self.text > LIMITS.text),
+            (Limit::Properties, self.properties > LIMITS.properties),
+            (Limit::Depth, self.depth > LIMITS.depth),
+            (Limit::Enums, self.enum_values > LIMITS.enum_values),
+            (Limit::Text, self.text > LIMITS.text),
         ]
         .into_iter()
-        .filter_map(|(rule, exceeded)| exceeded.then_some(rule))
+        .filter_map(|(limit, exceeded)| exceeded.then_some(limit))
     }
 }
 
-fn of_nodes(root: &Value) -> Vec<LimitViolation> {
+/// The limits that a schema violates anywhere but by its root. They apply to a schema inside another one too.
+pub(crate) fn violations_below_root(root: &Value) -> Vec<LimitViolation> {
     let mut found = Vec::new();
-    let mut size = Size::default();
+    let mut size = SchemaSize::default();
     walk(root, &mut |node, at, depth| {
-        size.count(node, depth);
-        if found.len() < MOST {
-            of_node(root, node, at, &mut found);
+        size.add(node, depth);
+        if found.len() < MAX_VIOLATIONS {
+            check_node(root, node, at, &mut found);
         }
     });
-    found.extend(size.beyond().map(|rule| violation(Vendor::OpenAI, rule, "")));
+    found.extend(size.exceeded_limits().map(|limit| violation(Vendor::OpenAI, limit, "")));
     found
 }
 
-fn of_node(root: &Value, node: &Map<String, Value>, at: &str, found: &mut Vec<LimitViolation>) {
+fn check_node(root: &Value, node: &Map<String, Value>, at: &str, found: &mut Vec<LimitViolation>) {
     for key in node.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
-        let at = format!("{at}/properties/{}", escaped(key));
+        let at = format!("{at}/properties/{}", escape_pointer(key));
         let fits = (1..=MAX_PROPERTY_NAME).contains(&key.len())
             && key.chars().all(|c| is_word(c) || matches!(c, '.' | '-'));
         if !fits {
-            found.push(violation(Vendor::Anthropic, Rule::PropertyName, &at));
-        } else if !starts_well(key) {
-            found.push(violation(Vendor::Gemini, Rule::PropertyName, &at));
+            found.push(violation(Vendor::Anthropic, Limit::PropertyName, &at));
+        } else if !has_valid_start(key) {
+            found.push(violation(Vendor::Gemini, Limit::PropertyName, &at));
         }
     }
     let is_array = match node.get("type") {
@@ -273,28 +257,28 @@ fn of_node(root: &Value, node: &Map<String, Value>, at: &str, found: &mut Vec<Li
         _ => false,
     };
     if is_array && !node.contains_key("items") && !node.contains_key("prefixItems") {
-        found.push(violation(Vendor::OpenAI, Rule::Items, at));
-        found.push(violation(Vendor::Gemini, Rule::Items, at));
+        found.push(violation(Vendor::OpenAI, Limit::Items, at));
+        found.push(violation(Vendor::Gemini, Limit::Items, at));
     }
     if let Some(values) = node.get("enum").and_then(Value::as_array) {
         if values.iter().any(|value| value.as_str().is_none_or(str::is_empty)) {
-            found.push(violation(Vendor::Gemini, Rule::EnumValues, at));
+            found.push(violation(Vendor::Gemini, Limit::EnumValues, at));
         }
         let text: usize = values.iter().filter_map(Value::as_str).map(str::len).sum();
         if values.len() > LIMITS.enum_many && text > LIMITS.enum_text {
-            found.push(violation(Vendor::OpenAI, Rule::EnumText, at));
+            found.push(violation(Vendor::OpenAI, Limit::EnumText, at));
         }
     }
-    let leads_nowhere = |name: &str| resolved(root, name).is_none();
-    if node.get("$ref").and_then(Value::as_str).is_some_and(leads_nowhere) {
-        found.push(violation(Vendor::All, Rule::Reference, at));
+    let is_broken = |name: &str| resolve_ref(root, name).is_none();
+    if node.get("$ref").and_then(Value::as_str).is_some_and(is_broken) {
+        found.push(violation(Vendor::All, Limit::Reference, at));
     }
 }
 
-/// What is told of a schema: itself, its place and its depth.
+/// Receives a schema, its JSON pointer and its depth.
 type Visit<'v, 'a> = dyn FnMut(&'a Map<String, Value>, &str, usize) + 'v;
 
-/// Every schema in a schema, with its place and depth: of objects and arrays in each other, not of compositions.
+/// Visits every schema inside a schema. The depth counts objects and arrays, not compositions.
 fn walk<'a>(root: &'a Value, visit: &mut Visit<'_, 'a>) {
     let mut open: Vec<(&Value, String, usize)> = vec![(root, String::new(), 0)];
     while let Some((node, at, depth)) = open.pop() {
@@ -306,13 +290,11 @@ fn walk<'a>(root: &'a Value, visit: &mut Visit<'_, 'a>) {
             ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"]
         {
             let named = node.get(keyword).and_then(Value::as_object).into_iter().flatten();
-            // Definitions are as deep as where they are used; alone they are not deep.
+            // The depth of a definition counts where it is used.
             let depth = if matches!(keyword, "$defs" | "definitions") { 0 } else { depth };
-            open.extend(
-                named.map(|(key, schema)| {
-                    (schema, format!("{at}/{keyword}/{}", escaped(key)), depth)
-                }),
-            );
+            open.extend(named.map(|(key, schema)| {
+                (schema, format!("{at}/{keyword}/{}", escape_pointer(key)), depth)
+            }));
         }
         for keyword in ["anyOf", "oneOf", "allOf", "prefixItems", "items"] {
             let listed =
@@ -336,7 +318,7 @@ fn walk<'a>(root: &'a Value, visit: &mut Visit<'_, 'a>) {
     }
 }
 
-fn escaped(key: &str) -> String {
+fn escape_pointer(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -348,47 +330,47 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::fits("files__read-2", json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}]}}}), &[])]
-    #[case::a_dot_in_the_name("files.read", json!({"type": "object"}), &[(Vendor::All, Rule::Name, "")])]
-    #[case::a_digit_first("2read", json!({"type": "object"}), &[(Vendor::Gemini, Rule::Name, "")])]
-    #[case::no_type("t", json!({}), &[(Vendor::All, Rule::RootType, "")])]
-    #[case::composed("t", json!({"type": "object", "oneOf": []}), &[(Vendor::All, Rule::RootComposition, "")])]
-    #[case::root_not("t", json!({"type": "object", "not": {}}), &[(Vendor::OpenAI, Rule::RootComposition, "")])]
-    #[case::dollar("t", json!({"type": "object", "properties": {"$top": {}}}), &[(Vendor::Anthropic, Rule::PropertyName, "/properties/$top")])]
-    #[case::digit_property("t", json!({"type": "object", "properties": {"2d": {}}}), &[(Vendor::Gemini, Rule::PropertyName, "/properties/2d")])]
-    #[case::items("t", json!({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}),
-        &[(Vendor::OpenAI, Rule::Items, "/properties/a"), (Vendor::Gemini, Rule::Items, "/properties/a")])]
-    #[case::numbers("t", json!({"type": "object", "properties": {"a": {"enum": [1, 2]}}}), &[(Vendor::Gemini, Rule::EnumValues, "/properties/a")])]
-    #[case::nowhere("t", json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}), &[(Vendor::All, Rule::Reference, "/properties/a")])]
-    fn every_rule_names_who_refuses_what_and_where(
+    #[case::within_all_limits("files__read-2", json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}]}}}), &[])]
+    #[case::a_dot_in_the_name("files.read", json!({"type": "object"}), &[(Vendor::All, Limit::Name, "")])]
+    #[case::a_digit_first("2read", json!({"type": "object"}), &[(Vendor::Gemini, Limit::Name, "")])]
+    #[case::no_type("t", json!({}), &[(Vendor::All, Limit::RootType, "")])]
+    #[case::a_composition_at_the_root("t", json!({"type": "object", "oneOf": []}), &[(Vendor::All, Limit::RootComposition, "")])]
+    #[case::a_not_at_the_root("t", json!({"type": "object", "not": {}}), &[(Vendor::OpenAI, Limit::RootComposition, "")])]
+    #[case::a_dollar_in_a_property("t", json!({"type": "object", "properties": {"$top": {}}}), &[(Vendor::Anthropic, Limit::PropertyName, "/properties/$top")])]
+    #[case::a_digit_first_in_a_property("t", json!({"type": "object", "properties": {"2d": {}}}), &[(Vendor::Gemini, Limit::PropertyName, "/properties/2d")])]
+    #[case::an_array_without_items("t", json!({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}),
+        &[(Vendor::OpenAI, Limit::Items, "/properties/a"), (Vendor::Gemini, Limit::Items, "/properties/a")])]
+    #[case::an_enum_of_numbers("t", json!({"type": "object", "properties": {"a": {"enum": [1, 2]}}}), &[(Vendor::Gemini, Limit::EnumValues, "/properties/a")])]
+    #[case::a_broken_reference("t", json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}), &[(Vendor::All, Limit::Reference, "/properties/a")])]
+    fn a_violation_names_the_vendor_the_limit_and_the_place(
         #[case] name: &str,
         #[case] schema: Value,
-        #[case] expected: &[(Vendor, Rule, &str)],
+        #[case] expected: &[(Vendor, Limit, &str)],
     ) {
         let expected: Vec<LimitViolation> =
-            expected.iter().map(|(vendor, rule, at)| violation(*vendor, *rule, at)).collect();
+            expected.iter().map(|(vendor, limit, at)| violation(*vendor, *limit, at)).collect();
         assert_eq!(violations(name, &schema), expected);
     }
 
     #[test]
-    fn size_counts_over_the_whole_schema() {
+    fn size_limits_apply_to_the_whole_schema() {
         let deep = (0..11).fold(
             json!({"type": "string"}),
             |inner, _| json!({"type": "object", "properties": {"a": inner}}),
         );
-        assert_eq!(violations("t", &deep), [violation(Vendor::OpenAI, Rule::Depth, "")]);
+        assert_eq!(violations("t", &deep), [violation(Vendor::OpenAI, Limit::Depth, "")]);
         let many: Map<String, Value> = (0..5_001).map(|n| (format!("p{n}"), json!({}))).collect();
         let many = json!({"type": "object", "properties": many});
-        assert_eq!(violations("t", &many), [violation(Vendor::OpenAI, Rule::Properties, "")]);
+        assert_eq!(violations("t", &many), [violation(Vendor::OpenAI, Limit::Properties, "")]);
         let values: Vec<String> = (0..600).map(|n| format!("value-{n:04}")).collect();
         let twice =
             json!({"type": "object", "properties": {"a": {"enum": values}, "b": {"enum": values}}});
-        assert_eq!(violations("t", &twice), [violation(Vendor::OpenAI, Rule::Enums, "")]);
+        assert_eq!(violations("t", &twice), [violation(Vendor::OpenAI, Limit::Enums, "")]);
         let long: Vec<String> = (0..251).map(|n| format!("{n:0>100}")).collect();
         let long = json!({"type": "object", "properties": {"a": {"enum": long}}});
         assert_eq!(
             violations("t", &long),
-            [violation(Vendor::OpenAI, Rule::EnumText, "/properties/a")]
+            [violation(Vendor::OpenAI, Limit::EnumText, "/properties/a")]
         );
     }
 }

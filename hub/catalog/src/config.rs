@@ -1,7 +1,7 @@
 //! Config files: what `serve` reads and `check` checks, by the same code.
 //!
 //! Two forms: the config that the operator compiled ([`HubConfig`]), and the `mcpServers` JSON that people already
-//! have ([`standalone`]). Both end as a [`HubConfig`] or as a list of [`Problem`]s.
+//! have ([`standalone`]). Both end as a [`HubConfig`] or as a list of [`ConfigError`]s.
 
 mod filtering;
 mod placeholder;
@@ -17,7 +17,7 @@ use mcphub_hub_protocol::json_splice;
 
 /// One thing that is wrong, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigError {
     /// Path in the file: `mcpServers.github.headers.Authorization`; empty for the file itself.
     pub at: String,
     /// What is wrong and what to do.
@@ -26,23 +26,24 @@ pub struct Problem {
 
 /// All that is wrong with a file, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Problems(pub Vec<Problem>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
 /// The environment, as far as placeholders may read it.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads a config file of either form.
-pub fn parse(text: &str, environment: Environment<'_>) -> Result<HubConfig, Problems> {
-    let members = json_splice::members(text).ok_or_else(|| Problems(vec![not_an_object(text)]))?;
+pub fn parse(text: &str, environment: Environment<'_>) -> Result<HubConfig, ConfigErrors> {
+    let members =
+        json_splice::members(text).ok_or_else(|| ConfigErrors(vec![not_an_object(text)]))?;
     let schema = members.iter().any(|member| member.key == "schema");
     let config = if schema { compiled(text)? } else { standalone::read(&members, environment)? };
     let problems = problems(&config);
-    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
 }
 
 /// Reads what the operator compiled.
-pub fn compiled(text: &str) -> Result<HubConfig, Problems> {
-    let one = |message: String| Problems(vec![Problem { at: String::new(), message }]);
+pub fn compiled(text: &str) -> Result<HubConfig, ConfigErrors> {
+    let one = |message: String| ConfigErrors(vec![ConfigError { at: String::new(), message }]);
     let config: HubConfig = serde_json::from_str(text)
         .map_err(|error| one(format!("is no compiled config (it has \"schema\"): {error}")))?;
     if config.schema == SCHEMA {
@@ -56,7 +57,7 @@ pub fn compiled(text: &str) -> Result<HubConfig, Problems> {
 }
 
 /// What is wrong in a config whatever it was written as.
-fn problems(config: &HubConfig) -> Vec<Problem> {
+fn problems(config: &HubConfig) -> Vec<ConfigError> {
     let mut found = Vec::new();
     let mut seen_names = HashSet::new();
     let mut seen_prefixes: HashMap<&str, &str> = HashMap::new();
@@ -67,7 +68,7 @@ fn problems(config: &HubConfig) -> Vec<Problem> {
             } else {
                 format!("{}.{what}", server.name)
             };
-            found.push(Problem { at: format!("servers.{at}"), message });
+            found.push(ConfigError { at: format!("servers.{at}"), message });
         };
         if !seen_names.insert(&server.name) {
             wrong("", "is there twice; give the second another name".into());
@@ -97,18 +98,18 @@ fn problems(config: &HubConfig) -> Vec<Problem> {
         server_problems(server, &mut wrong);
     }
     if config.limits.max_concurrent == 0 || config.limits.max_request_bytes == 0 {
-        found.push(Problem {
+        found.push(ConfigError {
             at: "limits".into(),
             message: "0 would refuse every request; leave it out for the default".into(),
         });
     }
     if config.sessions.max == 0 {
-        found.push(Problem {
+        found.push(ConfigError {
             at: "sessions.max".into(),
             message: "0 would refuse every session; leave it out for the default".into(),
         });
     }
-    filtering::problems(config, &mut |at, message| found.push(Problem { at, message }));
+    filtering::problems(config, &mut |at, message| found.push(ConfigError { at, message }));
     found
 }
 
@@ -158,7 +159,7 @@ fn server_problems(server: &Server, wrong: &mut impl FnMut(&str, String)) {
     }
 }
 
-fn not_an_object(text: &str) -> Problem {
+fn not_an_object(text: &str) -> ConfigError {
     let message = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(_) => {
             "is JSON, but no object; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
@@ -169,10 +170,10 @@ fn not_an_object(text: &str) -> Problem {
         }
         Err(error) => format!("is not JSON: {error}"),
     };
-    Problem { at: String::new(), message }
+    ConfigError { at: String::new(), message }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.at.is_empty() {
             write!(f, "the file {}", self.message)
@@ -182,7 +183,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&lines.join("\n"))

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use mcphub_hub_wire::config::{DefaultExposure, FilterMode, Filtering, HybridMatch, Server};
 
-use crate::access::Caller;
 use crate::catalog::{ServerList, Tool};
-use crate::grouping::Dispatcher;
+use crate::grouping::{Dispatcher, GroupCache};
 use crate::meta_tools::{Class, MetaTool};
+use crate::principal::Principal;
 use crate::tool_list::{Additions, ListScope, ToolList};
 use crate::visibility::{Visibility, VisibleTools};
 use crate::{names, pattern};
@@ -24,25 +24,25 @@ pub struct Question<'a> {
     /// The view that it is looked for in.
     pub view: Option<&'a str>,
     /// Who looks.
-    pub caller: &'a Caller,
+    pub principal: &'a Principal,
     /// The tools that a prompt chose in a legacy session, best first.
     pub chosen: Option<&'a [String]>,
 }
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Why {
+pub struct Explanation {
     /// Exposed name of the tool that was meant; the name as asked where there is none.
     pub tool: String,
     /// What came of it.
-    pub verdict: Verdict,
+    pub status: ListStatus,
     /// The rules on its way, up to the one that ended it.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RuleResult>,
 }
 
 /// What a caller has of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ListStatus {
     /// It is in the list.
     Listed,
     /// It is not in the list; it is found by search where that is there, and can be called.
@@ -55,16 +55,16 @@ pub enum Verdict {
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct RuleResult {
     /// Where in the config it is.
     pub rule: String,
     /// It let the tool pass.
     pub passed: bool,
     /// What it said.
-    pub said: String,
+    pub reason: String,
 }
 
-impl Verdict {
+impl ListStatus {
     /// The word for people.
     pub fn name(self) -> &'static str {
         match self {
@@ -76,31 +76,31 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.tool, self.verdict.name())?;
-        for Step { rule, passed, said } in &self.steps {
-            write!(f, "\n  {} {rule}: {said}", if *passed { "+" } else { "-" })?;
+        write!(f, "{}: {}", self.tool, self.status.name())?;
+        for RuleResult { rule, passed, reason } in &self.steps {
+            write!(f, "\n  {} {rule}: {reason}", if *passed { "+" } else { "-" })?;
         }
         Ok(())
     }
 }
 
 /// Answers. `lists` are what the servers list, in the order of the config; `None` where one has not listed.
-pub fn why(
+pub fn explain(
     visibility: &Arc<Visibility>,
     lists: &[Option<Arc<ServerList>>],
     question: Question<'_>,
-) -> Why {
-    let mut way = Way { tool: question.tool.to_owned(), steps: Vec::new() };
+) -> Explanation {
+    let mut way = Trace { tool: question.tool.to_owned(), steps: Vec::new() };
     let Some(place) = place(visibility, question.tool) else {
         return way.absent(visibility, lists);
     };
-    let Some(tool) = visibility.catalog.tools.get(place) else {
-        return way.end(Verdict::Unknown);
+    let Some(tool) = visibility.catalog.entries.get(place) else {
+        return way.end(ListStatus::Unknown);
     };
     way.tool.clone_from(&tool.exposed);
-    let class = Class::of(tool).name();
+    let class = Class::from_hints(tool.hints()).name();
     way.passed(
         format!("servers.{}", tool.server_name),
         format!("lists it as {}; class {class}", tool.own),
@@ -109,42 +109,43 @@ pub fn why(
         || !way.view(visibility, place, question)
         || !way.access(visibility, place, question)
     {
-        return way.end(Verdict::Denied);
+        return way.end(ListStatus::Denied);
     }
-    let Some(visible) = visibility.visible_tools(question.view, question.caller) else {
-        return way.end(Verdict::Denied);
+    let Some(visible) = visibility.visible_tools(question.view, question.principal) else {
+        return way.end(ListStatus::Denied);
     };
-    let Some(position) = visible.find(&tool.exposed) else { return way.end(Verdict::Denied) };
+    let Some(position) = visible.find(&tool.exposed) else { return way.end(ListStatus::Denied) };
     let mut additions = Additions::default();
     if let Some(chosen) = question.chosen {
         additions.add_for_prompt(chosen.iter().map(String::as_str));
     }
+    let cache = GroupCache::default();
     let tool_list = match question.chosen {
-        Some(_) => visible.tool_list(ListScope::Session(&additions)),
-        None => visible.tool_list(ListScope::Stateless),
+        Some(_) => ToolList::new(&visible, ListScope::Session(&additions), &cache),
+        None => ToolList::new(&visible, ListScope::Stateless, &cache),
     };
     way.tool_list(&visible, &tool_list, position, question.chosen);
-    way.end(if tool_list.lists(position) { Verdict::Listed } else { Verdict::Unlisted })
+    way.end(if tool_list.lists(position) { ListStatus::Listed } else { ListStatus::Unlisted })
 }
 
 /// Place in the catalog of the tool that is meant.
 fn place(visibility: &Visibility, name: &str) -> Option<usize> {
     let catalog = &visibility.catalog;
     catalog.place(name).or_else(|| {
-        let mut bare = catalog.places_of_bare(name);
+        let mut bare = catalog.places_of_bare_name(name);
         let first = bare.next()?;
         bare.next().is_none().then_some(first)
     })
 }
 
-struct Way {
+struct Trace {
     tool: String,
-    steps: Vec<Step>,
+    steps: Vec<RuleResult>,
 }
 
-impl Way {
-    fn step(&mut self, rule: String, passed: bool, said: String) -> bool {
-        self.steps.push(Step { rule, passed, said });
+impl Trace {
+    fn step(&mut self, rule: String, passed: bool, reason: String) -> bool {
+        self.steps.push(RuleResult { rule, passed, reason });
         passed
     }
 
@@ -152,13 +153,13 @@ impl Way {
         self.step(rule, true, said);
     }
 
-    fn end(self, verdict: Verdict) -> Why {
-        Why { tool: self.tool, verdict, steps: self.steps }
+    fn end(self, status: ListStatus) -> Explanation {
+        Explanation { tool: self.tool, status, steps: self.steps }
     }
 
     /// Of a tool that is not in the catalog: a server's own rules keep it out, or nobody lists it.
-    fn absent(mut self, visibility: &Visibility, lists: &[Option<Arc<ServerList>>]) -> Why {
-        if let Some(meta) = MetaTool::named(&self.tool) {
+    fn absent(mut self, visibility: &Visibility, lists: &[Option<Arc<ServerList>>]) -> Explanation {
+        if let Some(meta) = MetaTool::from_name(&self.tool) {
             self.step(
                 "meta".into(),
                 true,
@@ -167,7 +168,7 @@ impl Way {
                     meta.name()
                 ),
             );
-            return self.end(Verdict::Unknown);
+            return self.end(ListStatus::Unknown);
         }
         let mut silent = Vec::new();
         for (server, list) in visibility.config.servers.iter().zip(lists) {
@@ -176,7 +177,7 @@ impl Way {
                 continue;
             };
             let Some(own) = list
-                .tools
+                .definitions
                 .iter()
                 .map(|tool| tool.name.as_str())
                 .find(|own| is_called(server, own, &self.tool))
@@ -197,7 +198,7 @@ impl Way {
                 };
                 self.step(rule, false, said);
             }
-            return self.end(Verdict::Denied);
+            return self.end(ListStatus::Denied);
         }
         let mut said = "no server lists a tool of this name".to_owned();
         let near = near(visibility, &self.tool);
@@ -208,7 +209,7 @@ impl Way {
             said = format!("{said}; not listed yet: {}", silent.join(", "));
         }
         self.step("servers".into(), false, said);
-        self.end(Verdict::Unknown)
+        self.end(ListStatus::Unknown)
     }
 
     fn mode(&mut self, visibility: &Visibility, place: usize, tool: &Tool) -> bool {
@@ -240,7 +241,7 @@ impl Way {
                 "no rules, so everybody may know of everything".into(),
             );
         }
-        match visibility.allowed_by(place, question.caller, question.view) {
+        match visibility.allowing_rule(place, question.principal, question.view) {
             Some(position) => {
                 let when = rules
                     .get(position)
@@ -291,13 +292,13 @@ impl Way {
         let tool = visible.tools.get(position);
         let is_in = |dispatcher: &&Dispatcher| {
             dispatcher
-                .entry
+                .group
                 .tools
                 .iter()
                 .any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
         };
         if let Some(dispatcher) = tool_list.dispatchers.iter().find(is_in) {
-            said = format!("{said}; it is an action of {}", dispatcher.entry.name);
+            said = format!("{said}; it is an action of {}", dispatcher.group.name);
         }
         if !listed {
             said = format!(
@@ -334,7 +335,7 @@ fn near<'v>(visibility: &'v Visibility, name: &str) -> Vec<&'v str> {
     };
     let mut found: Vec<(usize, &str)> = visibility
         .catalog
-        .tools
+        .entries
         .iter()
         .map(|tool| (shared(tool), tool.exposed.as_str()))
         .filter(|(n, _)| *n > 0)
@@ -358,9 +359,9 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
         }
     };
     let category = || {
-        let (name, from) = match visibility.categories.find(&tool.exposed) {
+        let (name, from) = match visibility.categories.mapping(&tool.exposed) {
             Some((pattern, name)) => (name, format!("custom \"{pattern}\"")),
-            None => match visibility.categories.given().category(tool) {
+            None => match visibility.categories.llm().category(tool) {
                 Some(name) => (name, "said by the language model".to_owned()),
                 None => (tool.builtin_category().name(), "built in".to_owned()),
             },

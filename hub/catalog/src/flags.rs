@@ -1,19 +1,19 @@
-//! Feature flags in force.
+//! The feature flags in force.
 
 use std::collections::BTreeMap;
 
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::flags::DEFAULTS;
 
-/// What a config says of a known flag, or its default.
+/// The value of a flag in a config, or its default. An unknown flag is off.
 pub fn configured(config: &BTreeMap<String, bool>, flag: &str) -> bool {
     let default = || DEFAULTS.iter().any(|(known, on)| *known == flag && *on);
     config.get(flag).copied().unwrap_or_else(default)
 }
 
-/// The flags of this pod's revision: those of the data plane state over those of the config over the defaults. Known ones
-/// are always there, so that "off" is exported as a number; a flag that nobody knows or sets is off.
-pub fn in_force(
+/// The flags of this pod's revision. Those of `dataplane.json` override those of the config, and these the defaults. All
+/// known flags are in the result, so that a metric exists for those that are off.
+pub fn effective(
     config: &BTreeMap<String, bool>,
     dataplane: &Dataplane,
     revision: Option<&Revision>,
@@ -21,18 +21,17 @@ pub fn in_force(
     let live =
         revision.and_then(|revision| dataplane.revisions.get(revision)).map(|state| &state.flags);
     let known = DEFAULTS.into_iter().map(|(flag, on)| (flag.to_owned(), on));
-    let said =
-        config.iter().chain(live.into_iter().flatten()).map(|(flag, on)| (flag.clone(), *on));
-    known.chain(said).collect()
+    let set = config.iter().chain(live.into_iter().flatten()).map(|(flag, on)| (flag.clone(), *on));
+    known.chain(set).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // A flag rollback is a change of these numbers in a running pod; read from another revision it would not work.
+    // A rollback of flags changes dataplane.json under a running pod; the pod must read its own revision.
     #[test]
-    fn the_live_flags_of_the_own_revision_win_over_the_config() {
+    fn the_flags_of_the_own_revision_in_dataplane_json_override_the_config() {
         let dataplane: Dataplane = serde_json::from_str(
             r#"{"schema":1,"generation":2,"revisions":{
                 "0a1b2c3d":{"role":"canary","weight":10,"flags":{"autoCorrection":false}},
@@ -43,7 +42,7 @@ mod tests {
         let config = set.map(|(flag, on)| (flag.to_owned(), on)).into();
         let on = |revision: Option<&str>| {
             let revision = revision.map(|text| text.parse().unwrap());
-            let flags = in_force(&config, &dataplane, revision.as_ref());
+            let flags = effective(&config, &dataplane, revision.as_ref());
             assert!(DEFAULTS.iter().all(|(flag, _)| flags.contains_key(*flag)));
             flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag).collect::<Vec<_>>()
         };
@@ -56,12 +55,12 @@ mod tests {
         assert_eq!(on(None), ["autoCorrection", "enhancedErrorMessages", "own"]);
     }
 
-    // A hub that is tried standalone and then run by the operator must not answer otherwise.
+    // A hub that runs standalone and one that the operator runs must behave the same.
     #[test]
-    fn what_nobody_sets_is_as_the_resource_says() {
+    fn a_flag_that_nobody_sets_has_the_default_of_the_resource() {
         let dataplane: Dataplane =
             serde_json::from_str(r#"{"schema":1,"generation":0,"revisions":{}}"#).unwrap();
-        let flags = in_force(&BTreeMap::new(), &dataplane, None);
+        let flags = effective(&BTreeMap::new(), &dataplane, None);
         assert_eq!(flags, DEFAULTS.map(|(flag, on)| (flag.to_owned(), on)).into());
         assert!(
             flags["enhancedErrorMessages"]

@@ -73,7 +73,7 @@ struct Text {
 impl Text {
     /// Adds a line if it fits.
     fn push(&mut self, line: &str) -> bool {
-        let tokens = tokens::of_text(line) + 2; // its line feed
+        let tokens = tokens::count(line) + 2; // its line feed
         let fits = self.tokens + tokens + LAST_LINE <= MAX_TOKENS;
         if fits {
             if !self.text.is_empty() {
@@ -89,11 +89,16 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::visible_tools;
+    use crate::grouping::GroupCache;
     use crate::tool_list::ListScope;
-    use crate::visibility::tests::visible_tools;
 
     fn said(visible: &VisibleTools, upstream: &[(&str, &str)]) -> String {
-        instructions(visible, &visible.tool_list(ListScope::Stateless), upstream)
+        instructions(
+            visible,
+            &ToolList::new(visible, ListScope::Stateless, &GroupCache::default()),
+            upstream,
+        )
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
         let visible =
             visible_tools(&names.iter().map(String::as_str).collect::<Vec<_>>(), &["get"]);
         let text = said(&visible, &[("server1", &"word ".repeat(2000))]);
-        assert!(tokens::of_text(&text) <= MAX_TOKENS, "{}", tokens::of_text(&text));
+        assert!(tokens::count(&text) <= MAX_TOKENS, "{}", tokens::count(&text));
         assert!(text.lines().last().unwrap().ends_with("more servers"));
         let few = super::tests::visible_tools(&["a"], &["get"]);
         let text = said(&few, &[("a", &"word ".repeat(2000)), ("a", "short")]);

@@ -74,19 +74,14 @@ mod tests {
     fn long_names_are_pinned() {
         let long =
             exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever");
+        assert_eq!(long, "github__a_tool_with_a_name_that_goes_on_a_6da22c");
         assert_eq!(long.len(), MAX_NAME);
-        assert_eq!(long, "github__a_tool_with_a_name_that_goes_on_a_".to_owned() + &long[42..]);
-        assert_eq!(
-            long,
-            exposed(Some("github"), "a_tool_with_a_name_that_goes_on_and_on_and_on_for_ever")
-        );
     }
 
     #[test]
     fn the_later_of_two_equal_names_gets_a_hash_and_the_first_keeps_its_own() {
         let names = exposed_unique([(Some("a"), "x.y"), (Some("a"), "x_y")].into_iter());
-        assert_eq!(names[0], "a__x_y");
-        assert!(names[1].starts_with("a__x_y_") && names[1].len() == "a__x_y_".len() + HASH_CHARS);
+        assert_eq!(names, ["a__x_y", "a__x_y_8bae7a"]);
     }
 
     proptest! {

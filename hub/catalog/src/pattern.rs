@@ -1,11 +1,11 @@
-//! Patterns on names: `*` is any text, `?` any one character, all else itself.
+//! Patterns on names. `*` matches any text, `?` any one character, and every other character itself.
 
-/// Whether `name` matches `pattern`.
-pub fn matches(pattern: &str, name: &str) -> bool {
+/// Whether the pattern matches the whole name.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None; // after the last star: pattern goes on here, star ends there
+    let mut retry: Option<(usize, usize)> = None; // where to resume after the last star: in pattern and name
     while n < name.len() {
         match pattern.get(p) {
             Some('*') => {
@@ -29,8 +29,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern.iter().skip(p).all(|c| *c == '*')
 }
 
-/// Whether any of the patterns matches.
-pub fn any(patterns: &[String], name: &str) -> bool {
+pub(crate) fn matches_any(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
 }
 
@@ -60,7 +59,7 @@ mod tests {
 
     // A backtracking matcher would take years for this.
     #[test]
-    fn many_stars_take_no_exponential_time() {
+    fn many_stars_do_not_take_exponential_time() {
         assert!(!matches(&"*a".repeat(200), &"a".repeat(199)));
     }
 }

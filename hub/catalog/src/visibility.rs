@@ -1,10 +1,10 @@
-//! What one caller may know of.
+//! What one principal may see.
 //!
-//! A tool's way: static part (a pure function of config and catalog) -> view -> access rules of the caller. What
-//! does not come through is *denied*: for this caller it is as if it did not exist, in every answer and every error.
-//! Which of what comes through is in a list is another question: see [`crate::tool_list`].
+//! A tool passes three stages: the static part (a pure function of config and catalog), the view, and the access rules
+//! for the principal. A tool that fails one of them is *denied*: for this principal it does not exist, in any result
+//! and in any error. Which visible tools are in a list is another question; see [`crate::tool_list`].
 //!
-//! [`Visibility`] is made once for a config and a catalog; a [`VisibleTools`] of it once for a caller and a view.
+//! A [`Visibility`] is built once per config and catalog, and a [`VisibleTools`] once per principal and view.
 
 mod warnings;
 
@@ -14,78 +14,77 @@ use std::sync::{Arc, OnceLock};
 use mcphub_hub_wire::config::{FilterMode, HubConfig, HybridMatch, View};
 use mcphub_hub_wire::flags::HIERARCHICAL_TOOLS;
 
-use crate::access::{Access, Caller};
-use crate::catalog::{Catalog, Tool};
-use crate::category::{LlmCategories, Mappings};
-use crate::tool_list::{ListScope, ToolList};
+use crate::access::Access;
+use crate::catalog::{Tool, ToolCatalog};
+use crate::category::{Categories, LlmCategories};
+use crate::principal::Principal;
 use crate::{flags, pattern};
 
-/// What is decided once for a config and a catalog.
+/// What is decided once per config and catalog.
 #[derive(Debug)]
 pub struct Visibility {
-    /// The config.
     pub config: Arc<HubConfig>,
-    /// Every tool that exists.
-    pub catalog: Catalog,
-    /// Which category a tool has.
-    pub categories: Mappings,
+    pub catalog: ToolCatalog,
+    pub categories: Categories,
+    /// For each tool of the catalog, whether the filter mode shows it.
     shown: Vec<bool>,
+    /// For each tool of the catalog, whether it is pinned.
     pinned: Vec<bool>,
+    /// For each view and each tool of the catalog, whether the view has it.
     views: HashMap<String, Vec<bool>>,
     access: Access,
     hierarchical: bool,
     unfiltered_tokens: OnceLock<u64>,
 }
 
-/// What changes while config and catalog stay as they are.
+/// What changes at run time while config and catalog stay the same.
 #[derive(Clone, Debug, Default)]
-pub struct Shape {
-    /// The flag in force: lists hold many tools as one.
+pub struct RuntimeInputs {
+    /// The feature flag: lists group the tools of a server or category; see [`crate::grouping`].
     pub hierarchical: bool,
-    /// Categories that a language model gave.
-    pub given: Arc<LlmCategories>,
+    pub llm_categories: Arc<LlmCategories>,
 }
 
-/// What one caller may know of, through one view. Positions in `tools` hold for as long as the visible does.
+/// What one principal may see through one view.
 #[derive(Debug)]
 pub struct VisibleTools {
-    /// In the order of the catalog.
+    /// In the order of the catalog. A *position* is an index here; a *place* is an index into the catalog.
     pub tools: Vec<Arc<Tool>>,
-    /// The view that it is seen through.
     pub view: Option<String>,
     visibility: Arc<Visibility>,
-    /// Of each tool of the catalog, its position here.
+    /// For each tool of the catalog, its position here.
     positions: Vec<Option<u32>>,
-    /// Of each tool here, its place in the catalog.
+    /// For each tool here, its place in the catalog.
     places: Vec<u32>,
-    plain: [OnceLock<Arc<ToolList>>; 2],
 }
 
 impl Visibility {
-    /// Decides the static part: lists have the shape that the config's own flags say, categories are by mappings and
-    /// words.
-    pub fn of(config: Arc<HubConfig>, catalog: Catalog) -> Arc<Self> {
+    /// Uses the flags of the config, and no answers of a language model.
+    pub fn new(config: Arc<HubConfig>, catalog: ToolCatalog) -> Arc<Self> {
         let hierarchical = flags::configured(&config.flags, HIERARCHICAL_TOOLS);
-        Self::with(config, catalog, Shape { hierarchical, given: Arc::default() })
+        let inputs = RuntimeInputs { hierarchical, llm_categories: Arc::default() };
+        Self::with(config, catalog, inputs)
     }
 
-    /// The same, with what came to be while the hub runs.
-    pub fn with(config: Arc<HubConfig>, catalog: Catalog, shape: Shape) -> Arc<Self> {
-        let Shape { hierarchical, given } = shape;
-        let categories = Mappings::of(&config.filtering.categories.custom).with(given);
+    /// Uses what is in force at run time.
+    pub fn with(config: Arc<HubConfig>, catalog: ToolCatalog, inputs: RuntimeInputs) -> Arc<Self> {
+        let RuntimeInputs { hierarchical, llm_categories } = inputs;
+        let categories = Categories::new(&config.filtering.categories.custom, llm_categories);
         let each = |rule: &dyn Fn(&Tool) -> bool| {
-            catalog.tools.iter().map(|tool| rule(tool)).collect::<Vec<bool>>()
+            catalog.entries.iter().map(|tool| rule(tool)).collect::<Vec<bool>>()
         };
         let shown = each(&|tool| shown(&config, &categories, tool));
-        // In mode Static the patterns say what is shown at all: pinned besides, they would leave no room for additions.
+        // In mode Static the patterns select what is shown. If they also pinned it, no budget would be left for
+        // additions.
         let pins = config.filtering.mode != FilterMode::Static;
-        let pinned =
-            each(&|tool| pins && pattern::any(&config.filtering.static_tools, &tool.exposed));
+        let pinned = each(&|tool| {
+            pins && pattern::matches_any(&config.filtering.static_tools, &tool.exposed)
+        });
         let views = config.filtering.views.iter();
         let views = views
             .map(|view| (view.name.clone(), each(&|tool| in_view(view, &categories, tool))))
             .collect();
-        let access = Access::of(&config.access, &catalog);
+        let access = Access::new(&config.access, &catalog);
         Arc::new(Self {
             categories,
             shown,
@@ -99,37 +98,41 @@ impl Visibility {
         })
     }
 
-    /// What the caller may know of through a view. `None`: there is no such view.
+    /// What the principal may see through a view. `None` if there is no such view.
     pub fn visible_tools(
         self: &Arc<Self>,
         view: Option<&str>,
-        caller: &Caller,
+        principal: &Principal,
     ) -> Option<VisibleTools> {
-        let Some(name) = view else { return Some(self.whole(caller)) };
+        let Some(name) = view else { return Some(self.whole(principal)) };
         let in_view = self.views.get(name)?;
-        let allowed = self.access.allowed(&self.catalog, caller, view);
-        Some(self.visible_tools_of(view, |place| holds(in_view, place) && holds(&allowed, place)))
+        let allowed = self.access.allowed(&self.catalog, principal, view);
+        Some(self.select(view, |place| is_set(in_view, place) && is_set(&allowed, place)))
     }
 
-    /// The same, without a view.
-    pub fn whole(self: &Arc<Self>, caller: &Caller) -> VisibleTools {
-        let allowed = self.access.allowed(&self.catalog, caller, None);
-        self.visible_tools_of(None, |place| holds(&allowed, place))
+    /// What the principal may see without a view.
+    pub fn whole(self: &Arc<Self>, principal: &Principal) -> VisibleTools {
+        let allowed = self.access.allowed(&self.catalog, principal, None);
+        self.select(None, |place| is_set(&allowed, place))
     }
 
-    fn visible_tools_of(
+    /// Everything that somebody may see. Views and access rules only narrow it.
+    pub(crate) fn everything(self: &Arc<Self>) -> VisibleTools {
+        self.select(None, |_| true)
+    }
+
+    fn select(
         self: &Arc<Self>,
         view: Option<&str>,
         allowed: impl Fn(usize) -> bool,
     ) -> VisibleTools {
-        let all = &self.catalog.tools;
+        let all = &self.catalog.entries;
         let mut visible = VisibleTools {
             tools: Vec::with_capacity(all.len()),
             view: view.map(str::to_owned),
             visibility: Arc::clone(self),
             positions: vec![None; all.len()],
             places: Vec::with_capacity(all.len()),
-            plain: [OnceLock::new(), OnceLock::new()],
         };
         for ((place, tool), position) in (0..).zip(all).zip(&mut visible.positions) {
             if self.shows(place as usize) && allowed(place as usize) {
@@ -141,116 +144,100 @@ impl Visibility {
         visible
     }
 
-    /// Whether search is reachable for anybody: then, and only then, its models are worth their memory. Views and
-    /// access rules only narrow, so who sees everything decides.
-    pub fn search_is_reachable(self: &Arc<Self>) -> bool {
-        self.visible_tools_of(None, |_| true).tool_list(ListScope::Stateless).search
-    }
-
-    /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted when first asked: that may take
-    /// a second for ten thousand new tools, and nothing for those that were counted before.
+    /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted on first use: that takes about
+    /// a second for 10,000 new tools, and no time for tools that were counted before.
     pub fn unfiltered_tokens(&self) -> u64 {
         *self
             .unfiltered_tokens
-            .get_or_init(|| self.catalog.tools.iter().map(|tool| u64::from(tool.tokens())).sum())
+            .get_or_init(|| self.catalog.entries.iter().map(|tool| u64::from(tool.tokens())).sum())
     }
 
-    /// What came to be while the hub runs, as this was made with.
-    pub fn shape(&self) -> Shape {
-        Shape { hierarchical: self.hierarchical, given: Arc::clone(self.categories.given()) }
+    /// The run-time inputs that this was built with.
+    pub fn runtime_inputs(&self) -> RuntimeInputs {
+        RuntimeInputs {
+            hierarchical: self.hierarchical,
+            llm_categories: Arc::clone(self.categories.llm()),
+        }
     }
 
-    /// Whether lists hold many tools as one; see [`crate::grouping`].
+    /// Whether lists group the tools of a server or category; see [`crate::grouping`].
     pub fn is_hierarchical(&self) -> bool {
         self.hierarchical
     }
 
-    /// Tools of which it depends on their category whether somebody sees them, and which no mapping decides: a language
-    /// model is asked about these, and hears of no others.
-    pub fn undecided(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        let tools = self.catalog.tools.iter().enumerate();
+    /// The tools whose category decides whether somebody sees them, and whose category no mapping sets. A language
+    /// model is asked about these and about no others.
+    pub fn tools_for_llm(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        let tools = self.catalog.entries.iter().enumerate();
         let undecided = |(place, tool): &(usize, &Arc<Tool>)| {
-            let decides =
-                in_mode(&self.config, tool) || (self.shows(*place) && in_views(&self.config, tool));
-            decides && self.categories.find(&tool.exposed).is_none()
+            let category_matters = mode_depends_on_category(&self.config, tool)
+                || (self.shows(*place) && a_view_depends_on_category(&self.config, tool));
+            category_matters && self.categories.mapping(&tool.exposed).is_none()
         };
         tools.filter(undecided).map(|(_, tool)| tool)
     }
 
-    /// Whether the static part shows the tool at this place of the catalog to anybody.
+    /// Whether the filter mode shows the tool at this place.
     pub fn shows(&self, place: usize) -> bool {
-        holds(&self.shown, place)
+        is_set(&self.shown, place)
     }
 
-    /// The view's part: whether it has the tool at this place. `None`: there is no such view.
+    /// Whether the view has the tool at this place. `None` if there is no such view.
     pub fn view_has(&self, view: &str, place: usize) -> Option<bool> {
-        self.views.get(view).map(|verdicts| holds(verdicts, place))
+        self.views.get(view).map(|has| is_set(has, place))
     }
 
-    /// The access rule that allows the tool at this place to the caller, by its position in the config.
-    pub fn allowed_by(&self, place: usize, caller: &Caller, view: Option<&str>) -> Option<usize> {
-        self.access.first(place, &self.catalog, caller, view)
+    /// The position in the config of the access rule that allows the principal the tool at this place.
+    pub fn allowing_rule(
+        &self,
+        place: usize,
+        principal: &Principal,
+        view: Option<&str>,
+    ) -> Option<usize> {
+        self.access.first_allowing(place, &self.catalog, principal, view)
     }
 
-    /// What in the config can have no effect on this catalog, and what to look at. For people: lists that are not
-    /// complete yet make it longer.
+    /// What in the config has no effect on this catalog, for a person. While lists are incomplete there are more.
     pub fn warnings(&self) -> Vec<String> {
-        warnings::of(&self.config, &self.catalog, &self.categories)
+        warnings::warnings(&self.config, &self.catalog, &self.categories)
     }
 }
 
 impl VisibleTools {
-    /// Position of the tool of this name, or of this name without prefix where only one here has it.
-    /// A denied tool and one that was never there are the same here, and so to every caller.
+    /// The position of the tool with this exposed name, or of the only visible tool with this bare name.
+    /// A denied tool and one that does not exist give the same result, so no caller can tell them apart.
     pub fn find(&self, name: &str) -> Option<usize> {
         let catalog = &self.visibility.catalog;
         let position = |place: usize| {
             self.positions.get(place).copied().flatten().map(|position| position as usize)
         };
-        if let Some(found) = catalog.place(name).and_then(position) {
-            return Some(found);
+        if let Some(position) = catalog.place(name).and_then(position) {
+            return Some(position);
         }
-        let mut found = catalog.places_of_bare(name).filter_map(position);
-        let first = found.next()?;
-        found.next().is_none().then_some(first)
+        let mut positions = catalog.places_of_bare_name(name).filter_map(position);
+        let first = positions.next()?;
+        positions.next().is_none().then_some(first)
     }
 
-    /// What a caller's list holds. Kept where it depends on nothing of the caller.
-    pub fn tool_list(&self, asker: ListScope<'_>) -> Arc<ToolList> {
-        let (kept, varies) = match asker {
-            ListScope::Stateless => (&self.plain[0], false),
-            ListScope::Session(additions) => (&self.plain[1], !additions.is_empty()),
-        };
-        if varies {
-            return Arc::new(ToolList::of(self, asker));
-        }
-        Arc::clone(kept.get_or_init(|| Arc::new(ToolList::of(self, asker))))
-    }
-
-    /// The config in force.
     pub fn config(&self) -> &HubConfig {
         &self.visibility.config
     }
 
-    /// What it was made of.
     pub fn visibility(&self) -> &Arc<Visibility> {
         &self.visibility
     }
 
-    /// Place in the catalog of a tool here.
+    /// The place in the catalog of the tool at this position.
     pub fn place(&self, position: usize) -> Option<usize> {
         self.places.get(position).map(|&place| place as usize)
     }
 
-    /// Whether the config pins the tool at this position; see `static_tools`.
+    /// Whether `static_tools` of the config pins the tool at this position.
     pub fn is_pinned(&self, position: usize) -> bool {
-        self.place(position)
-            .and_then(|place| self.visibility.pinned.get(place))
-            .copied()
-            .unwrap_or_default()
+        self.place(position).is_some_and(|place| is_set(&self.visibility.pinned, place))
     }
 
-    /// Names of the servers that have a tool here, in the order of the config, with how many.
+    /// The servers that have a visible tool, in the order of the config, and how many tools each has.
     pub fn servers(&self) -> Vec<(&str, usize)> {
         let mut servers: Vec<(&str, usize)> = Vec::new();
         for tool in &self.tools {
@@ -262,23 +249,23 @@ impl VisibleTools {
         servers
     }
 
-    /// See [`Catalog::ttl_ms`].
+    /// See [`crate::catalog::Catalog::ttl_ms`].
     pub fn ttl_ms(&self) -> Option<u64> {
         self.visibility.catalog.ttl_ms
     }
 
-    /// Whether lists made of this must not be shared between callers.
+    /// Whether lists of these tools must not be shared between callers.
     pub fn private(&self) -> bool {
         self.visibility.catalog.private || !self.visibility.config.access.is_empty()
     }
 }
 
-fn holds(verdicts: &[bool], place: usize) -> bool {
-    verdicts.get(place).copied().unwrap_or_default()
+fn is_set(mask: &[bool], place: usize) -> bool {
+    mask.get(place).copied().unwrap_or_default()
 }
 
 /// Whether the filter mode shows the tool.
-fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
+fn shown(config: &HubConfig, categories: &Categories, tool: &Tool) -> bool {
     let filtering = &config.filtering;
     let names_it = |names: &[String]| names.iter().any(|name| **name == *tool.server_name);
     let (allow, expose) = (&filtering.servers.allow, &filtering.categories.expose);
@@ -286,10 +273,10 @@ fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
     let in_category = || expose.iter().any(|exposed| exposed == categories.category(tool));
     match filtering.mode {
         FilterMode::None | FilterMode::PromptBased => true,
-        FilterMode::Static => pattern::any(&filtering.static_tools, &tool.exposed),
+        FilterMode::Static => pattern::matches_any(&filtering.static_tools, &tool.exposed),
         FilterMode::ServerAllowlist => !denied() && (allow.is_empty() || names_it(allow)),
         FilterMode::Category => in_category(),
-        // An empty half says nothing: it must neither let everything through nor nothing.
+        // An empty half must neither admit everything nor deny everything.
         FilterMode::Hybrid => match filtering.hybrid {
             HybridMatch::Any => !denied() && (names_it(allow) || in_category()),
             HybridMatch::All => {
@@ -301,20 +288,20 @@ fn shown(config: &HubConfig, categories: &Mappings, tool: &Tool) -> bool {
     }
 }
 
-fn in_view(view: &View, categories: &Mappings, tool: &Tool) -> bool {
+fn in_view(view: &View, categories: &Categories, tool: &Tool) -> bool {
     may_be_in_view(view, tool)
         && (view.categories.is_empty()
             || view.categories.iter().any(|name| name == categories.category(tool)))
 }
 
-/// Whether the view has the tool if its category is the right one.
+/// Whether the view has the tool if its category matches.
 fn may_be_in_view(view: &View, tool: &Tool) -> bool {
     (view.servers.is_empty() || view.servers.iter().any(|name| **name == *tool.server_name))
-        && (view.tools.is_empty() || pattern::any(&view.tools, &tool.exposed))
+        && (view.tools.is_empty() || pattern::matches_any(&view.tools, &tool.exposed))
 }
 
 /// Whether the mode shows the tool in some categories and not in others.
-fn in_mode(config: &HubConfig, tool: &Tool) -> bool {
+fn mode_depends_on_category(config: &HubConfig, tool: &Tool) -> bool {
     let filtering = &config.filtering;
     let names_it = |names: &[String]| names.iter().any(|name| **name == *tool.server_name);
     let (allow, deny) = (&filtering.servers.allow, &filtering.servers.deny);
@@ -338,7 +325,7 @@ fn in_mode(config: &HubConfig, tool: &Tool) -> bool {
 }
 
 /// Whether a view has the tool in some categories and not in others.
-fn in_views(config: &HubConfig, tool: &Tool) -> bool {
+fn a_view_depends_on_category(config: &HubConfig, tool: &Tool) -> bool {
     config
         .filtering
         .views
@@ -347,4 +334,4 @@ fn in_views(config: &HubConfig, tool: &Tool) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

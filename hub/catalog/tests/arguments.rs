@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use mcphub_hub_catalog::arguments::correction::{Correction, Kind, Outcome, correct};
-use mcphub_hub_catalog::arguments::problem;
-use mcphub_hub_catalog::arguments::schema::{Schema, Unusable};
-use mcphub_hub_catalog::arguments::{Rules, Verdict, example, explain, judge};
+use mcphub_hub_catalog::arguments::correction::{
+    Correction, CorrectionKind, CorrectionResult, correct,
+};
+use mcphub_hub_catalog::arguments::schema::{Schema, SchemaError};
+use mcphub_hub_catalog::arguments::{
+    Validation, ValidationOptions, advice, error, example, validate,
+};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -39,11 +42,11 @@ fn compiled(schema: &Value) -> Schema {
     Schema::compile(&schema.to_string()).unwrap()
 }
 
-const BOTH: Rules = Rules { validate: true, correct: true };
+const BOTH: ValidationOptions = ValidationOptions { validate: true, correct: true };
 
 fn corrected(schema: &Schema, text: &str) -> (String, Vec<Correction>) {
-    match judge(schema, Some(text), BOTH) {
-        Verdict::Corrected { arguments, corrections } => (arguments, corrections),
+    match validate(schema, Some(text), BOTH) {
+        Validation::Corrected { arguments, corrections } => (arguments, corrections),
         other => panic!("{text} is {other:?}"),
     }
 }
@@ -53,58 +56,82 @@ fn corrected(schema: &Schema, text: &str) -> (String, Vec<Correction>) {
 #[case::key_in_another_case(
     r#"{ "Path":"\u0061" , "mode":"text"}"#,
     r#"{ "path":"\u0061" , "mode":"text"}"#,
-    Kind::Key
+    CorrectionKind::Key
 )]
-#[case::key_in_snake(r#"{"path":"a","max_bytes":5}"#, r#"{"path":"a","maxBytes":5}"#, Kind::Key)]
+#[case::key_in_snake(
+    r#"{"path":"a","max_bytes":5}"#,
+    r#"{"path":"a","maxBytes":5}"#,
+    CorrectionKind::Key
+)]
 #[case::key_in_kebab(
     r#"{"path":"a","max-bytes" : 5}"#,
     r#"{"path":"a","maxBytes" : 5}"#,
-    Kind::Key
+    CorrectionKind::Key
 )]
 #[case::key_below(
     r#"{"path":"a","options":{"dry_run":true}}"#,
     r#"{"path":"a","options":{"dryRun":true}}"#,
-    Kind::Key
+    CorrectionKind::Key
 )]
 #[case::option_in_another_case(
     r#"{"path":"a","mode":"TEXT"}"#,
     r#"{"path":"a","mode":"text"}"#,
-    Kind::Enum
+    CorrectionKind::Enum
 )]
 #[case::option_with_a_typo(
     r#"{"path":"a","mode":"binari"}"#,
     r#"{"path":"a","mode":"binary"}"#,
-    Kind::Enum
+    CorrectionKind::Enum
 )]
 #[case::one_of_constants(
     r#"{"path":"a","kind":"Folder"}"#,
     r#"{"path":"a","kind":"folder"}"#,
-    Kind::Enum
+    CorrectionKind::Enum
 )]
-#[case::integer(r#"{"path":"a","maxBytes":"12"}"#, r#"{"path":"a","maxBytes":12}"#, Kind::Number)]
-#[case::number(r#"{"path":"a","ratio":"-0.50"}"#, r#"{"path":"a","ratio":-0.50}"#, Kind::Number)]
-#[case::boolean(r#"{"path":"a","follow":"True"}"#, r#"{"path":"a","follow":true}"#, Kind::Boolean)]
-#[case::single_item(r#"{"path":"a","tags": "b" }"#, r#"{"path":"a","tags": ["b"] }"#, Kind::Array)]
-#[case::item_of_a_branch(r#"{"path":"a","lines":3}"#, r#"{"path":"a","lines":[3]}"#, Kind::Array)]
+#[case::integer(
+    r#"{"path":"a","maxBytes":"12"}"#,
+    r#"{"path":"a","maxBytes":12}"#,
+    CorrectionKind::Number
+)]
+#[case::number(
+    r#"{"path":"a","ratio":"-0.50"}"#,
+    r#"{"path":"a","ratio":-0.50}"#,
+    CorrectionKind::Number
+)]
+#[case::boolean(
+    r#"{"path":"a","follow":"True"}"#,
+    r#"{"path":"a","follow":true}"#,
+    CorrectionKind::Boolean
+)]
+#[case::single_item(
+    r#"{"path":"a","tags": "b" }"#,
+    r#"{"path":"a","tags": ["b"] }"#,
+    CorrectionKind::Array
+)]
+#[case::item_of_a_branch(
+    r#"{"path":"a","lines":3}"#,
+    r#"{"path":"a","lines":[3]}"#,
+    CorrectionKind::Array
+)]
 #[case::in_a_wrapper(
     r#"{"arguments": {"path":"a", "mode":"text"} }"#,
     r#"{"path":"a", "mode":"text" }"#,
-    Kind::Hoist
+    CorrectionKind::Hoist
 )]
 #[case::required_below(
     r#"{"options":{"dryRun":true, "path":"a"},"mode":"text"}"#,
     r#"{"path":"a","options":{"dryRun":true},"mode":"text"}"#,
-    Kind::Hoist
+    CorrectionKind::Hoist
 )]
 #[case::unknown_below(
     r#"{"path":"a","options":{"follow":true,"dryRun":true}}"#,
     r#"{"follow":true,"path":"a","options":{"dryRun":true}}"#,
-    Kind::Hoist
+    CorrectionKind::Hoist
 )]
 fn what_is_wrong_in_one_way_is_made_right_and_nothing_else_changes(
     #[case] text: &str,
     #[case] expected: &str,
-    #[case] kind: Kind,
+    #[case] kind: CorrectionKind,
 ) {
     let (arguments, corrections) = corrected(&files(), text);
     assert_eq!(arguments, expected);
@@ -119,17 +146,17 @@ fn several_things_are_corrected_together_and_each_is_told() {
     let text = r#"{"Path":"a","max_bytes":"7","tags":"x","mode":"Text"}"#;
     let (arguments, corrections) = corrected(&files(), text);
     assert_eq!(arguments, r#"{"path":"a","maxBytes":7,"tags":["x"],"mode":"text"}"#);
-    let mut told: Vec<(Kind, &str)> =
+    let mut told: Vec<(CorrectionKind, &str)> =
         corrections.iter().map(|c| (c.kind, c.path.as_str())).collect();
     told.sort_unstable();
     assert_eq!(
         told,
         [
-            (Kind::Key, "maxBytes"),
-            (Kind::Key, "path"),
-            (Kind::Enum, "mode"),
-            (Kind::Number, "maxBytes"),
-            (Kind::Array, "tags")
+            (CorrectionKind::Key, "maxBytes"),
+            (CorrectionKind::Key, "path"),
+            (CorrectionKind::Enum, "mode"),
+            (CorrectionKind::Number, "maxBytes"),
+            (CorrectionKind::Array, "tags")
         ]
     );
 }
@@ -162,8 +189,8 @@ fn what_could_mean_two_things_is_refused(#[case] text: &str) {
         },
         "required": ["path"]
     }));
-    assert!(matches!(judge(&schema, Some(text), BOTH), Verdict::Invalid(_)));
-    assert!(!matches!(correct(&schema, text), Outcome::Corrected { .. }));
+    assert!(matches!(validate(&schema, Some(text), BOTH), Validation::Invalid(_)));
+    assert!(!matches!(correct(&schema, text), CorrectionResult::Corrected { .. }));
 }
 
 // A server may read keys that its schema does not name: a call that it accepts is not ours to improve.
@@ -171,7 +198,7 @@ fn what_could_mean_two_things_is_refused(#[case] text: &str) {
 fn a_valid_call_is_not_touched_even_where_it_looks_wrong() {
     let schema =
         compiled(&json!({"type": "object", "properties": {"maxBytes": {"type": "integer"}}}));
-    assert!(matches!(judge(&schema, Some(r#"{"max_bytes":"5"}"#), BOTH), Verdict::Valid));
+    assert!(matches!(validate(&schema, Some(r#"{"max_bytes":"5"}"#), BOTH), Validation::Valid));
 }
 
 #[test]
@@ -190,35 +217,36 @@ fn an_optional_key_is_respelled_along_in_a_call_that_is_wrong_anyway() {
 #[test]
 fn rules_say_what_is_done() {
     let schema = files();
-    let with = |validate, correct| {
-        judge(&schema, Some(r#"{"Path":"a"}"#), Rules { validate, correct }).outcome()
+    let with = |check, correct| {
+        validate(&schema, Some(r#"{"Path":"a"}"#), ValidationOptions { validate: check, correct })
+            .outcome()
     };
     assert_eq!(
         [with(false, false), with(true, false), with(false, true), with(true, true)],
         ["valid", "invalid", "corrected", "corrected"]
     );
-    assert_eq!(judge(&schema, None, BOTH).outcome(), "invalid");
-    assert_eq!(judge(&compiled(&json!({"type": "object"})), None, BOTH).outcome(), "valid");
+    assert_eq!(validate(&schema, None, BOTH).outcome(), "invalid");
+    assert_eq!(validate(&compiled(&json!({"type": "object"})), None, BOTH).outcome(), "valid");
 }
 
 #[test]
 fn what_cannot_be_judged_passes() {
     let schema = compiled(&json!({"type": "object", "properties": {"n": {"type": "integer"}}}));
-    assert_eq!(judge(&schema, Some(r#"{"n":1e400}"#), BOTH).outcome(), "unusable");
+    assert_eq!(validate(&schema, Some(r#"{"n":1e400}"#), BOTH).outcome(), "unusable");
     let deep = format!(r#"{{"n":{}{}}}"#, "[".repeat(500), "]".repeat(500));
-    assert_eq!(judge(&schema, Some(&deep), BOTH).outcome(), "unusable");
+    assert_eq!(validate(&schema, Some(&deep), BOTH).outcome(), "unusable");
 }
 
 #[test]
 fn a_short_message_names_the_arguments_and_no_values() {
     let schema = files();
     let text = r#"{"maxBytes":"s3cret","mode":"s3cret","options":{"dry":1},"Follow":"s3cret"}"#;
-    let Verdict::Invalid(problems) =
-        judge(&schema, Some(text), Rules { validate: true, correct: false })
+    let Validation::Invalid(problems) =
+        validate(&schema, Some(text), ValidationOptions { validate: true, correct: false })
     else {
         panic!("invalid")
     };
-    let message = problem::message("files__read", &problems);
+    let message = error::message("files__read", &problems);
     insta_like(
         &message,
         &[
@@ -226,8 +254,8 @@ fn a_short_message_names_the_arguments_and_no_values() {
             "\"path\" is missing",
             "\"maxBytes\" must be integer, not string",
             "\"mode\" is none of the allowed values",
-            "\"options.dry\" is not known",
-            "\"Follow\" is not known; write \"follow\"",
+            "\"options.dry\" is unknown",
+            "\"Follow\" is unknown; write \"follow\"",
         ],
     );
     assert!(!message.contains("s3cret"), "{message}");
@@ -237,12 +265,12 @@ fn a_short_message_names_the_arguments_and_no_values() {
 fn an_enhanced_message_says_what_is_allowed_and_gives_a_valid_example() {
     let schema = files();
     let text = r#"{"mode":"txet","lines":"x","kind":"file "}"#;
-    let Verdict::Invalid(problems) =
-        judge(&schema, Some(text), Rules { validate: true, correct: false })
+    let Validation::Invalid(problems) =
+        validate(&schema, Some(text), ValidationOptions { validate: true, correct: false })
     else {
         panic!("invalid")
     };
-    let message = explain::message("files__read", &schema, Some(text), &problems);
+    let message = advice::message("files__read", &schema, Some(text), &problems);
     insta_like(
         &message,
         &[
@@ -274,7 +302,7 @@ fn an_example_follows_bounds_references_and_required_branches() {
         "required": ["n", "list", "when", "word"],
         "$defs": {"item": {"type": "object", "properties": {"mode": {"const": "x"}}, "required": ["mode"]}}
     }));
-    let example = example::of(&schema).unwrap();
+    let example = example::generate(&schema).unwrap();
     assert_eq!(
         example,
         json!({"n": 4, "list": [{"mode": "x"}, {"mode": "x"}], "when": "2026-01-31", "word": "…xxx"})
@@ -291,8 +319,8 @@ fn an_example_follows_bounds_references_and_required_branches() {
 #[case::no_object(r#"{"inputSchema":true}"#)]
 #[case::bad_pattern(r#"{"inputSchema":{"properties":{"a":{"pattern":"("}}}}"#)]
 fn a_schema_that_cannot_be_used_says_why(#[case] definition: &str) {
-    let error = Schema::of_definition(definition).unwrap_err();
-    assert!(matches!(error, Unusable::Missing | Unusable::Malformed(_)), "{error}");
+    let error = Schema::from_definition(definition).unwrap_err();
+    assert!(matches!(error, SchemaError::Missing | SchemaError::Malformed(_)), "{error}");
 }
 
 #[test]
@@ -304,7 +332,7 @@ fn a_schema_that_doubles_with_every_reference_is_refused() {
     }
     definitions.insert("d40".into(), json!({"type": "string"}));
     let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": definitions});
-    assert_eq!(Schema::compile(&schema.to_string()).unwrap_err(), Unusable::TooLarge);
+    assert_eq!(Schema::compile(&schema.to_string()).unwrap_err(), SchemaError::TooLarge);
 }
 
 #[test]
@@ -318,7 +346,7 @@ fn a_schema_that_is_deep_only_through_its_references_is_refused_before_the_stack
     }
     definitions.insert("d900".into(), json!({}));
     let schema = json!({"allOf": [{"$ref": "#/$defs/d0"}], "$defs": definitions});
-    assert_eq!(Schema::compile(&schema.to_string()).unwrap_err(), Unusable::TooLarge);
+    assert_eq!(Schema::compile(&schema.to_string()).unwrap_err(), SchemaError::TooLarge);
 }
 
 #[rstest]
@@ -330,8 +358,8 @@ fn a_schema_that_contains_itself_ends(#[case] schema: Value) {
     let schema = compiled(&schema);
     let deep = (0..100).fold("{}".to_owned(), |inner, _| format!(r#"{{"c":{inner},"Left":{{}}}}"#));
     for text in [r#"{"left":{"Right":{}}}"#, &deep, "{}"] {
-        judge(&schema, Some(text), BOTH);
-        example::of(&schema);
+        validate(&schema, Some(text), BOTH);
+        example::generate(&schema);
     }
 }
 
@@ -390,15 +418,15 @@ proptest! {
     #[test]
     fn a_valid_call_never_changes((schema, arguments) in tools()) {
         let schema = compiled(&schema);
-        prop_assert!(matches!(judge(&schema, Some(&arguments.to_string()), BOTH), Verdict::Valid));
-        prop_assert_eq!(correct(&schema, &arguments.to_string()), Outcome::Beyond);
+        prop_assert!(matches!(validate(&schema, Some(&arguments.to_string()), BOTH), Validation::Valid));
+        prop_assert_eq!(correct(&schema, &arguments.to_string()), CorrectionResult::NotCorrectable);
     }
 
     #[test]
     fn a_corrected_call_is_valid_and_what_was_corrected_is_told((schema, _) in tools(), written in anything()) {
         let schema = compiled(&schema);
         let text = written.to_string();
-        if let Outcome::Corrected { arguments, corrections } = correct(&schema, &text) {
+        if let CorrectionResult::Corrected { arguments, corrections } = correct(&schema, &text) {
             let value: Value = serde_json::from_str(&arguments).unwrap();
             prop_assert!(schema.accepts(&value));
             prop_assert!(!corrections.is_empty());
@@ -410,11 +438,11 @@ proptest! {
     #[test]
     fn a_correction_keeps_every_leaf((schema, _) in tools(), written in anything()) {
         let schema = compiled(&schema);
-        if let Outcome::Corrected { arguments, corrections } = correct(&schema, &written.to_string()) {
+        if let CorrectionResult::Corrected { arguments, corrections } = correct(&schema, &written.to_string()) {
             let after: Value = serde_json::from_str(&arguments).unwrap();
             let (before, after) = (leaves(&written), leaves(&after));
             prop_assert_eq!(before.len(), after.len());
-            let respelled = corrections.iter().filter(|c| c.kind == Kind::Enum).count();
+            let respelled = corrections.iter().filter(|c| c.kind == CorrectionKind::Enum).count();
             let kept = after.iter().filter(|leaf| before.contains(leaf)).count();
             prop_assert!(kept + respelled >= after.len(), "{:?} {:?}", before, after);
         }
@@ -426,7 +454,7 @@ proptest! {
             "type": "object", "properties": {&key: {}}, "required": [&key], "additionalProperties": false
         }));
         let twice = json!({key.to_uppercase(): 1, key.replace('_', "-"): 1}).to_string();
-        prop_assert_eq!(correct(&schema, &twice), Outcome::Ambiguous);
+        prop_assert_eq!(correct(&schema, &twice), CorrectionResult::Ambiguous);
     }
 
     #[test]
@@ -435,7 +463,7 @@ proptest! {
             "type": "object", "properties": {"o": {"enum": [format!("{word}x"), format!("{word}y")]}}
         }));
         for meant in [word.clone(), format!("{word}z")] {
-            prop_assert_eq!(correct(&schema, &json!({"o": meant}).to_string()), Outcome::Ambiguous);
+            prop_assert_eq!(correct(&schema, &json!({"o": meant}).to_string()), CorrectionResult::Ambiguous);
         }
     }
 }

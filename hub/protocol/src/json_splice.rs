@@ -86,7 +86,7 @@ pub struct Edits<'a> {
 
 impl<'a> Edits<'a> {
     /// None yet.
-    pub fn of(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Self { text, edits: Vec::new() }
     }
 
@@ -188,9 +188,12 @@ mod tests {
 
     #[test]
     fn inserts_go_first_and_know_an_empty_object() {
-        assert_eq!(Edits::of("{ }").insert("a", "1").finish(), "{\"a\":1 }");
-        assert_eq!(Edits::of("{\"b\":2}").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
-        assert_eq!(Edits::of("{}").insert("b", "2").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
+        assert_eq!(Edits::new("{ }").insert("a", "1").finish(), "{\"a\":1 }");
+        assert_eq!(Edits::new("{\"b\":2}").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
+        assert_eq!(
+            Edits::new("{}").insert("b", "2").insert("a", "1").finish(),
+            "{\"a\":1,\"b\":2}"
+        );
     }
 
     #[test]
@@ -213,7 +216,7 @@ mod tests {
         fn an_edit_changes_its_part_and_nothing_else(before in "[a-z{},:\"]{0,20}", part in "[a-z]{1,9}", after in "[a-z{}]{0,20}") {
             let text = format!("{before}{part}{after}");
             let range = before.len()..before.len() + part.len();
-            let edited = Edits::of(&text).replace(&text[range], "NEW").finish();
+            let edited = Edits::new(&text).replace(&text[range], "NEW").finish();
             prop_assert_eq!(edited, format!("{before}NEW{after}"));
         }
 

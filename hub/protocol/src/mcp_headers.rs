@@ -19,7 +19,7 @@ pub struct ParamHeader {
 }
 
 /// Mirrored arguments of a tool definition: `x-mcp-header` at properties that are reached through `properties` only.
-pub fn of_definition(definition: &str) -> Vec<ParamHeader> {
+pub fn param_headers(definition: &str) -> Vec<ParamHeader> {
     let mut found = Vec::new();
     // Most tools have none, and reading a schema whole is dear.
     if definition.contains("x-mcp-header") {
@@ -59,7 +59,7 @@ fn collect(
 }
 
 /// The value that is mirrored, as text; `None` where the arguments have none.
-pub fn value_of(mirrored: &ParamHeader, arguments: Option<&str>) -> Option<String> {
+pub fn argument_value(mirrored: &ParamHeader, arguments: Option<&str>) -> Option<String> {
     let found = mirrored.path.iter().try_fold(arguments?, |text, name| {
         json_splice::members(text)?
             .into_iter()
@@ -122,14 +122,14 @@ mod tests {
 
     #[test]
     fn mirrored_arguments_are_found_through_properties_only() {
-        let found = of_definition(TOOL);
+        let found = param_headers(TOOL);
         let headers: Vec<&str> = found.iter().map(|mirrored| mirrored.header.as_str()).collect();
         assert_eq!(headers, ["mcp-param-region", "mcp-param-shard"]);
         let arguments = Some(r#"{"where":{"shard": 9007199254740991},"region":"eu-\u00fc"}"#);
-        assert_eq!(value_of(&found[0], arguments).as_deref(), Some("eu-ü"));
-        assert_eq!(value_of(&found[1], arguments).as_deref(), Some("9007199254740991"));
-        assert_eq!(value_of(&found[1], Some(r#"{"where":{"shard":null}}"#)), None);
-        assert_eq!(value_of(&found[0], None), None);
+        assert_eq!(argument_value(&found[0], arguments).as_deref(), Some("eu-ü"));
+        assert_eq!(argument_value(&found[1], arguments).as_deref(), Some("9007199254740991"));
+        assert_eq!(argument_value(&found[1], Some(r#"{"where":{"shard":null}}"#)), None);
+        assert_eq!(argument_value(&found[0], None), None);
     }
 
     // The examples of the specification.

@@ -115,8 +115,7 @@ impl Error {
     reason = "one lives on the stack for each request; a box would cost an allocation"
 )]
 pub enum Body<'a> {
-    /// The usual.
-    One(Message<'a>),
+    Single(Message<'a>),
     /// A batch (2025-03-26 only); each may be malformed on its own.
     Batch(Vec<&'a str>),
 }
@@ -131,7 +130,7 @@ pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
         }
         return Ok(Body::Batch(batch.into_iter().map(RawValue::get).collect()));
     }
-    parse(text).map(Body::One)
+    parse(text).map(Body::Single)
 }
 
 /// Reads one message.
@@ -220,7 +219,7 @@ fn parse_meta(text: &str) -> Result<Meta<'_>, &'static str> {
 
 /// One message of an upstream server.
 #[derive(Debug, Clone)]
-pub enum Upstream<'a> {
+pub enum UpstreamMessage<'a> {
     /// The result of our request with this id, as written.
     Result {
         /// The request's id as written.
@@ -254,13 +253,13 @@ pub enum Upstream<'a> {
 }
 
 /// Reads a message of an upstream server; `None` where it is none.
-pub fn parse_upstream(text: &str) -> Option<Upstream<'_>> {
+pub fn parse_upstream(text: &str) -> Option<UpstreamMessage<'_>> {
     let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
     let id = envelope.id.map(RawValue::get).filter(|id| is_id(id));
     if let Some(method) = envelope.method {
         return Some(match id {
-            Some(id) => Upstream::Request { id, method: method.0 },
-            None => Upstream::Notification {
+            Some(id) => UpstreamMessage::Request { id, method: method.0 },
+            None => UpstreamMessage::Notification {
                 method: method.0,
                 params: envelope.params.map(RawValue::get),
             },
@@ -268,9 +267,9 @@ pub fn parse_upstream(text: &str) -> Option<Upstream<'_>> {
     }
     if let Some(error) = envelope.error.map(RawValue::get) {
         let Code { code } = serde_json::from_str(error).ok()?;
-        return Some(Upstream::Error { id, error, code });
+        return Some(UpstreamMessage::Error { id, error, code });
     }
-    Some(Upstream::Result { id: id?, result: envelope.result?.get() })
+    Some(UpstreamMessage::Result { id: id?, result: envelope.result?.get() })
 }
 
 #[derive(Deserialize)]
@@ -382,19 +381,19 @@ mod tests {
     fn upstream_messages_are_told_apart() {
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1}}"#),
-            Some(Upstream::Result { id: "1", .. })
+            Some(UpstreamMessage::Result { id: "1", .. })
         ));
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":""}}"#),
-            Some(Upstream::Error { id: None, code: -1, .. })
+            Some(UpstreamMessage::Error { id: None, code: -1, .. })
         ));
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","method":"n"}"#),
-            Some(Upstream::Notification { .. })
+            Some(UpstreamMessage::Notification { .. })
         ));
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#),
-            Some(Upstream::Request { .. })
+            Some(UpstreamMessage::Request { .. })
         ));
         assert!(parse_upstream("{}").is_none());
         assert!(parse_upstream("<html>").is_none());

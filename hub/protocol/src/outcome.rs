@@ -1,26 +1,24 @@
-//! How a request counts. Rollback rules are judged by these, so the mapping is in one place and in no other.
+//! How a request counts. Rollback rules query these outcomes, so the mapping is only here.
 
-/// How a request counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Answered.
     Ok,
-    /// The caller's doing.
+    /// The caller's fault.
     CallerError,
-    /// The tool said so.
+    /// The tool returned an error.
     ToolError,
-    /// The upstream server could not be asked or did not answer.
+    /// The upstream server could not be reached, or gave no valid response.
     UpstreamError,
-    /// Ours.
+    /// The hub's fault.
     HubError,
 }
 
 impl Outcome {
-    /// All of them: each is exported as 0 from the start.
+    /// All of them; each is exported as 0 from the start.
     pub const ALL: [Self; 5] =
         [Self::Ok, Self::CallerError, Self::ToolError, Self::UpstreamError, Self::HubError];
 
-    /// Label value.
+    /// The label value in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -31,7 +29,7 @@ impl Outcome {
         }
     }
 
-    /// Position in [`Self::ALL`].
+    /// The position in [`Self::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -39,48 +37,47 @@ impl Outcome {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// With a result, by the hub itself or from upstream.
+pub enum RequestEnd {
+    /// With a result, of the hub itself or of the upstream server.
     Result,
-    /// With a result that says `isError`.
-    ToolSaidError,
-    /// With this JSON-RPC error from upstream.
-    UpstreamRefused {
-        /// JSON-RPC error code.
+    /// With a result that has `isError`.
+    ToolError,
+    /// With this JSON-RPC error of the upstream server.
+    UpstreamError {
         code: i64,
     },
-    /// Refused before any upstream was asked: malformed, unknown tool or method, over a limit.
-    Refused,
-    /// The client cancelled it or went away.
+    /// Rejected before the upstream server was asked: malformed, unknown tool or method, or over a limit.
+    Rejected,
+    /// The client canceled it or disconnected.
     Cancelled,
-    /// No connection to upstream, or none allowed.
+    /// There was no connection to the upstream server, and none could be opened.
     NotConnected,
-    /// Upstream took too long.
     TimedOut,
-    /// The answer broke off.
-    Cut,
-    /// Upstream answered with an HTTP error.
+    /// The connection broke before the response was complete.
+    ConnectionLost,
+    /// The upstream server responded with an HTTP error.
     HttpError,
-    /// Upstream's answer is not what the protocol says.
-    Unparsable,
-    /// A bug of ours.
+    /// The response violates the protocol.
+    InvalidResponse,
+    /// A bug in the hub.
     Bug,
 }
 
-/// How that counts.
-pub fn of(ending: Ending) -> Outcome {
-    match ending {
-        Ending::Result => Outcome::Ok,
-        Ending::Refused | Ending::Cancelled | Ending::UpstreamRefused { code: -32602..=-32600 } => {
-            Outcome::CallerError
+impl RequestEnd {
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Result => Outcome::Ok,
+            Self::Rejected | Self::Cancelled | Self::UpstreamError { code: -32602..=-32600 } => {
+                Outcome::CallerError
+            }
+            Self::ToolError | Self::UpstreamError { .. } => Outcome::ToolError,
+            Self::NotConnected
+            | Self::TimedOut
+            | Self::ConnectionLost
+            | Self::HttpError
+            | Self::InvalidResponse => Outcome::UpstreamError,
+            Self::Bug => Outcome::HubError,
         }
-        Ending::ToolSaidError | Ending::UpstreamRefused { .. } => Outcome::ToolError,
-        Ending::NotConnected
-        | Ending::TimedOut
-        | Ending::Cut
-        | Ending::HttpError
-        | Ending::Unparsable => Outcome::UpstreamError,
-        Ending::Bug => Outcome::HubError,
     }
 }
 
@@ -90,33 +87,40 @@ mod tests {
 
     use super::*;
 
-    // A tool that errs, or an upstream outage, must not roll back a healthy canary: only hub_error does by default.
+    // A failing tool or upstream server must not roll back a healthy canary. By default only hub_error does.
     #[rstest]
-    #[case(Ending::Result, Outcome::Ok)]
-    #[case(Ending::Refused, Outcome::CallerError)]
-    #[case(Ending::Cancelled, Outcome::CallerError)]
-    #[case(Ending::UpstreamRefused { code: -32600 }, Outcome::CallerError)]
-    #[case(Ending::UpstreamRefused { code: -32601 }, Outcome::CallerError)]
-    #[case(Ending::UpstreamRefused { code: -32602 }, Outcome::CallerError)]
-    #[case(Ending::UpstreamRefused { code: -32603 }, Outcome::ToolError)]
-    #[case(Ending::UpstreamRefused { code: -32599 }, Outcome::ToolError)]
-    #[case(Ending::UpstreamRefused { code: 1 }, Outcome::ToolError)]
-    #[case(Ending::ToolSaidError, Outcome::ToolError)]
-    #[case(Ending::NotConnected, Outcome::UpstreamError)]
-    #[case(Ending::TimedOut, Outcome::UpstreamError)]
-    #[case(Ending::Cut, Outcome::UpstreamError)]
-    #[case(Ending::HttpError, Outcome::UpstreamError)]
-    #[case(Ending::Unparsable, Outcome::UpstreamError)]
-    #[case(Ending::Bug, Outcome::HubError)]
-    fn every_ending_counts_as_the_rollout_rules_say(
-        #[case] ending: Ending,
+    #[case(RequestEnd::Result, Outcome::Ok)]
+    #[case(RequestEnd::Rejected, Outcome::CallerError)]
+    #[case(RequestEnd::Cancelled, Outcome::CallerError)]
+    #[case(RequestEnd::UpstreamError { code: -32600 }, Outcome::CallerError)]
+    #[case(RequestEnd::UpstreamError { code: -32601 }, Outcome::CallerError)]
+    #[case(RequestEnd::UpstreamError { code: -32602 }, Outcome::CallerError)]
+    #[case(RequestEnd::UpstreamError { code: -32603 }, Outcome::ToolError)]
+    #[case(RequestEnd::UpstreamError { code: -32599 }, Outcome::ToolError)]
+    #[case(RequestEnd::UpstreamError { code: 1 }, Outcome::ToolError)]
+    #[case(RequestEnd::ToolError, Outcome::ToolError)]
+    #[case(RequestEnd::NotConnected, Outcome::UpstreamError)]
+    #[case(RequestEnd::TimedOut, Outcome::UpstreamError)]
+    #[case(RequestEnd::ConnectionLost, Outcome::UpstreamError)]
+    #[case(RequestEnd::HttpError, Outcome::UpstreamError)]
+    #[case(RequestEnd::InvalidResponse, Outcome::UpstreamError)]
+    #[case(RequestEnd::Bug, Outcome::HubError)]
+    fn every_end_of_a_request_counts_as_the_rollback_rules_expect(
+        #[case] end: RequestEnd,
         #[case] outcome: Outcome,
     ) {
-        assert_eq!(of(ending), outcome);
+        assert_eq!(end.outcome(), outcome);
+    }
+
+    // Alerts, dashboards and rollback rules select these label values.
+    #[test]
+    fn labels_are_pinned() {
+        let labels = Outcome::ALL.map(Outcome::label);
+        assert_eq!(labels, ["ok", "caller_error", "tool_error", "upstream_error", "hub_error"]);
     }
 
     #[test]
-    fn positions_and_labels_agree() {
+    fn an_index_is_the_position_of_its_outcome() {
         for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome.index(), position);
         }

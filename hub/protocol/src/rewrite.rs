@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::json_splice::{self, Edits};
 use crate::message::{Meta, Params};
-use crate::version::{ProtocolVersion, STATELESS};
+use crate::version::{ProtocolVersion, STATELESS_VERSION};
 
 /// `_meta` keys that belong to one hop, and so never travel on.
 const HOP_KEYS: [&str; 5] = [
@@ -24,7 +24,7 @@ const PROGRESS_TOKEN: &str = "progressToken";
 #[derive(Debug, Clone, Copy)]
 pub struct Hop<'a> {
     /// The upstream server speaks the modern protocol: requests say who we are.
-    pub modern: bool,
+    pub stateless: bool,
     /// `clientInfo` of the hub as JSON.
     pub client_info: &'a str,
     /// Asks for progress under this token.
@@ -34,7 +34,7 @@ pub struct Hop<'a> {
 /// The parameters of a call under the server's own name of the tool.
 pub fn call_params(params: &Params<'_>, own_name: &str, hop: Hop<'_>) -> String {
     let text = params.text.unwrap_or("{}");
-    let edits = Edits::of(text);
+    let edits = Edits::new(text);
     let edits = match params.name {
         Some(name) => edits.replace(name, json_splice::quoted(own_name)),
         None => edits.insert("name", &json_splice::quoted(own_name)),
@@ -48,7 +48,7 @@ pub fn call_params(params: &Params<'_>, own_name: &str, hop: Hop<'_>) -> String 
 }
 
 /// `params` of a request of the hub's own to a server: only what the hop needs.
-pub fn own_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
+pub fn hub_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
     let with_meta = meta(None, hop).into_iter().map(|meta| ("_meta", meta));
     let all: Vec<String> = members
         .iter()
@@ -63,15 +63,17 @@ pub fn own_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
 fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
     let members = old.and_then(|old| json_splice::members(old.text)).unwrap_or_default();
     let belongs_to_hop = |key: &str| HOP_KEYS.contains(&key);
-    if !hop.modern
+    if !hop.stateless
         && hop.progress_token.is_none()
         && !members.iter().any(|member| belongs_to_hop(&member.key))
     {
         return None;
     }
     let mut all: Vec<Cow<'_, str>> = Vec::new();
-    if hop.modern {
-        all.push(format!("\"io.modelcontextprotocol/protocolVersion\":\"{STATELESS}\"").into());
+    if hop.stateless {
+        all.push(
+            format!("\"io.modelcontextprotocol/protocolVersion\":\"{STATELESS_VERSION}\"").into(),
+        );
         all.push(format!("\"io.modelcontextprotocol/clientInfo\":{}", hop.client_info).into());
         all.push("\"io.modelcontextprotocol/clientCapabilities\":{}".into());
     }
@@ -95,7 +97,7 @@ pub fn progress_params(params: &str, ours: u64, callers: &str) -> Option<String>
     }
     let read: Progress<'_> = serde_json::from_str(params).ok()?;
     let token = read.progress_token.get();
-    (token == ours.to_string()).then(|| Edits::of(params).replace(token, callers).finish())
+    (token == ours.to_string()).then(|| Edits::new(params).replace(token, callers).finish())
 }
 
 /// What the hub reads of a result.
@@ -120,7 +122,7 @@ pub fn result_for<'a>(
     head: &ResultHead,
 ) -> Cow<'a, str> {
     if version == ProtocolVersion::Stateless && head.result_type.is_none() {
-        Cow::Owned(Edits::of(result).insert("resultType", "\"complete\"").finish())
+        Cow::Owned(Edits::new(result).insert("resultType", "\"complete\"").finish())
     } else {
         Cow::Borrowed(result)
     }
@@ -154,9 +156,9 @@ mod tests {
     use super::*;
     use crate::message::{Message, parse};
 
-    const LEGACY_HOP: Hop<'_> = Hop { modern: false, client_info: "{}", progress_token: None };
+    const LEGACY_HOP: Hop<'_> = Hop { stateless: false, client_info: "{}", progress_token: None };
     const MODERN_HOP: Hop<'_> =
-        Hop { modern: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
+        Hop { stateless: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
 
     fn rewritten(params: &str, hop: Hop<'_>) -> String {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);

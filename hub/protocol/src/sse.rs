@@ -46,7 +46,7 @@ impl Decoder {
     }
 
     /// Bytes that are held because their event is not complete.
-    pub fn held(&self) -> usize {
+    pub fn buffered_bytes(&self) -> usize {
         self.line.len() + self.event.data.len()
     }
 

@@ -54,10 +54,10 @@ pub struct SessionClaims {
     pub protocol_version: String,
     /// `clientInfo` of `initialize`, bounded by [`MAX_CLIENT_INFO_BYTES`].
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
-    pub client_info: Option<Json>,
+    pub client_info: Option<RawJson>,
     /// `capabilities` of `initialize`, bounded by [`MAX_CAPABILITIES_BYTES`].
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Json>,
+    pub capabilities: Option<RawJson>,
     /// Hash of who made it; another principal's request with this id is refused.
     #[serde(rename = "h", with = "base64_bytes")]
     pub principal: [u8; 32],
@@ -69,7 +69,7 @@ pub struct SessionClaims {
 /// JSON kept byte for byte.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Json(Box<RawValue>);
+pub struct RawJson(Box<RawValue>);
 
 /// Why a text is not a session id of this hub. To a client all of these are an unknown session (404).
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -165,7 +165,7 @@ fn encoded(claims: &SessionClaims) -> Vec<u8> {
 }
 
 /// A client must not be able to make an id that no proxy's header limit lets through.
-fn bounded_client_info(info: &Json) -> Json {
+fn bounded_client_info(info: &RawJson) -> RawJson {
     #[derive(Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Known {
@@ -180,11 +180,11 @@ fn bounded_client_info(info: &Json) -> Json {
         |text: &str| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect();
     serde_json::to_string(&Known { name: cut(&known.name), version: cut(&known.version) })
         .ok()
-        .and_then(|text| Json::parse(text).ok())
+        .and_then(|text| RawJson::parse(text).ok())
         .unwrap_or_else(|| info.clone())
 }
 
-impl Json {
+impl RawJson {
     /// Takes a text that is one JSON value.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(Self)
@@ -196,21 +196,21 @@ impl Json {
     }
 }
 
-impl From<Box<RawValue>> for Json {
+impl From<Box<RawValue>> for RawJson {
     fn from(raw: Box<RawValue>) -> Self {
         Self(raw)
     }
 }
 
-impl PartialEq for Json {
+impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()
     }
 }
 
-impl Eq for Json {}
+impl Eq for RawJson {}
 
-impl fmt::Debug for Json {
+impl fmt::Debug for RawJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.get())
     }
@@ -249,8 +249,8 @@ mod tests {
         MasterKey::new([7; KEY_BYTES]).ring("0d9f6a52-0000-0000-0000-000000000000", serial)
     }
 
-    fn json(text: &str) -> Json {
-        Json::parse(text.into()).unwrap()
+    fn json(text: &str) -> RawJson {
+        RawJson::parse(text.into()).unwrap()
     }
 
     fn claims() -> SessionClaims {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mcphub_hub_protocol::message::{Upstream, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
@@ -184,7 +184,7 @@ impl Session {
         }
         let response = self.start().await?;
         let text = String::from_utf8_lossy(&response).into_owned();
-        if !matches!(parse_upstream(&text), Some(Upstream::Result { .. })) {
+        if !matches!(parse_upstream(&text), Some(UpstreamMessage::Result { .. })) {
             tracing::warn!(
                 number = self.number,
                 "server failed to initialize after a restart, ending its session"
@@ -357,18 +357,18 @@ impl SessionState {
             return tracing::warn!(number, "server wrote a line to stdout that is not UTF-8");
         };
         match parse_upstream(text) {
-            Some(Upstream::Result { id, result }) => self.complete(id, Some(result), line),
-            Some(Upstream::Error { id: Some(id), .. }) => self.complete(id, None, line),
-            Some(Upstream::Error { id: None, .. }) => {
+            Some(UpstreamMessage::Result { id, result }) => self.complete(id, Some(result), line),
+            Some(UpstreamMessage::Error { id: Some(id), .. }) => self.complete(id, None, line),
+            Some(UpstreamMessage::Error { id: None, .. }) => {
                 tracing::warn!(number, "server sent an error response without an id");
             }
-            Some(Upstream::Notification { ref method, params }) => {
+            Some(UpstreamMessage::Notification { ref method, params }) => {
                 self.idle_responses.invalidate(method);
                 let token =
                     (method == "notifications/progress").then(|| progress_token(params)).flatten();
                 self.forward(line.clone(), token.as_deref(), metrics);
             }
-            Some(Upstream::Request { id, .. }) => {
+            Some(UpstreamMessage::Request { id, .. }) => {
                 let refusal = messages::no_listener_error(id);
                 if !self.forward(line.clone(), None, metrics)
                     && let Some(process) = &self.process

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use mcphub_hub_protocol::message::{Upstream, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 
 use super::error::{Error, MAX_SESSIONS};
 use super::launcher::Launcher;
@@ -45,7 +45,7 @@ impl Sessions {
         let session = Session::new(number, initialize, id, Arc::clone(&self.launcher));
         let response = session.start().await?;
         let text = String::from_utf8_lossy(&response);
-        if !matches!(parse_upstream(&text), Some(Upstream::Result { .. })) {
+        if !matches!(parse_upstream(&text), Some(UpstreamMessage::Result { .. })) {
             session.end("it did not initialize");
             return Ok((response, None));
         }

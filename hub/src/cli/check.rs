@@ -31,8 +31,8 @@ pub async fn run(args: &args::Check) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout)]
 fn tools(file: &Path, config: &HubConfig, listed: &Listed) -> anyhow::Result<()> {
-    for tool in &listed.visibility.catalog.tools {
-        let refused = client_limits::describe(tool);
+    for tool in &listed.visibility.catalog.entries {
+        let refused = client_limits::describe(tool.violations());
         if !refused.is_empty() {
             println!("servers.{}: {}: {refused}", tool.server_name, tool.exposed);
         }

@@ -264,7 +264,7 @@ fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
 /// Tokens of a tool's definition in a list.
 fn cost(tool: &ToolRecord) -> u32 {
     let doc = tool.doc();
-    tokens::of_definition(doc.name, doc.description, doc.schema)
+    tokens::count_definition(doc.name, doc.description, doc.schema)
 }
 
 /// Memory of this process, where the system says.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::catalog::Tool;
-use mcphub_hub_catalog::explain::{Question, why};
+use mcphub_hub_catalog::explain::{Question, explain};
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Query, Vector};
 use serde::Deserialize;
@@ -45,11 +45,11 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         "{}",
         text(
             &listed,
-            Question { tool: &args.tool, view, caller: &caller, chosen: chosen.as_deref() }
+            Question { tool: &args.tool, view, principal: &caller, chosen: chosen.as_deref() }
         )
     );
     if listed.visibility.config.filtering.llm.is_some()
-        && listed.visibility.undecided().next().is_some()
+        && listed.visibility.tools_for_llm().next().is_some()
     {
         println!(
             "  ! categories are those of words here; in a running hub the language model decides them"
@@ -78,7 +78,7 @@ async fn of_running(args: &args::Why) -> anyhow::Result<String> {
 
 /// The answer, and what else explains a surprise: patterns without effect, servers that could not be asked.
 pub fn text(listed: &Listed, question: Question<'_>) -> String {
-    let answer = why(&listed.visibility, &listed.lists, question);
+    let answer = explain(&listed.visibility, &listed.lists, question);
     let silent = listed.silent(&listed.visibility.config);
     let silent =
         silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
@@ -91,7 +91,7 @@ pub fn text(listed: &Listed, question: Question<'_>) -> String {
 fn chosen(
     visibility: &Arc<Visibility>,
     view: Option<&str>,
-    caller: &Caller,
+    caller: &Principal,
     prompt: &str,
 ) -> anyhow::Result<Vec<String>> {
     let Some(visible) = visibility.visible_tools(view, caller) else { return Ok(Vec::new()) };
@@ -131,7 +131,7 @@ fn chosen(
 }
 
 /// The caller that `--as` describes.
-pub fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
+pub fn caller(text: Option<&str>) -> anyhow::Result<Principal> {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
     struct Described {
@@ -148,5 +148,5 @@ pub fn caller(text: Option<&str>) -> anyhow::Result<Caller> {
         )?
         .unwrap_or_default();
     let Described { sub, claims, groups, key_name } = described;
-    Ok(Caller { sub, claims, groups, key_name })
+    Ok(Principal { sub, claims, groups, key_name })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mcphub_hub_catalog::catalog::{Catalog, Page, ServerList};
+use mcphub_hub_catalog::catalog::{Page, ServerList, ToolCatalog, ToolDetails};
 use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_wire::config::HubConfig;
 
@@ -52,7 +52,8 @@ pub async fn asked(config: &Path) -> anyhow::Result<Listed> {
     let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
     let lists: Vec<_> = live.servers.iter().map(listed).collect();
     // From these lists: the hub's own catalog may be older, and what is not in it would be called good unseen.
-    let visibility = Visibility::of(Arc::clone(&live.config), Catalog::of(&live.config, &lists));
+    let visibility =
+        Visibility::new(Arc::clone(&live.config), ToolCatalog::new(&live.config, &lists));
     serving.stop().await?;
     Ok(Listed { visibility, lists })
 }
@@ -71,16 +72,16 @@ pub fn read(config: &HubConfig, file: &Path) -> anyhow::Result<Listed> {
     }
     let list = |name: &String| {
         let Some(answer) = answers.get(name) else { return Ok(None) };
-        let page = Page::parse(answer.get()).with_context(|| {
+        let page = Page::parse::<ToolDetails>(answer.get()).with_context(|| {
             format!("{}: \"{name}\" is no answer to tools/list; {shape}", file.display())
         })?;
-        anyhow::Ok(Some(Arc::new(ServerList::of_pages(vec![page.list]))))
+        anyhow::Ok(Some(Arc::new(ServerList::from_pages(vec![page.list]))))
     };
     let lists = config
         .servers
         .iter()
         .map(|server| list(&server.name))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let catalog = Catalog::of(config, &lists);
-    Ok(Listed { visibility: Visibility::of(Arc::new(config.clone()), catalog), lists })
+    let catalog = ToolCatalog::new(config, &lists);
+    Ok(Listed { visibility: Visibility::new(Arc::new(config.clone()), catalog), lists })
 }

@@ -17,8 +17,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use mcphub_hub_routing::decision::{self, Decision, Draw, GoneReason, UnavailableReason};
 use mcphub_hub_routing::session_id::{self, SessionClaims};
-use mcphub_hub_routing::weights::{self, Decision, Draw, Gone, Unavailable};
 use mcphub_hub_wire::dataplane::Revision;
 use mcphub_hub_wire::keys::KeyRing;
 use tokio::sync::{Semaphore, watch};
@@ -170,10 +170,10 @@ impl Forwarder {
         for attempt in 1..=MAX_ATTEMPTS {
             let table = self.table.load_full();
             let decision_input = match &request.session {
-                Some(claims) => weights::Request::Session(claims),
-                None => weights::Request::Fresh { affinity: request.affinity.as_deref() },
+                Some(claims) => decision::Request::Session(claims),
+                None => decision::Request::New { affinity: request.affinity.as_deref() },
             };
-            let reason = match weights::decide(
+            let reason = match decision::decide(
                 &table.dataplane,
                 &table.pods,
                 decision_input,
@@ -337,7 +337,7 @@ fn is_stateless(headers: &HeaderMap) -> bool {
 fn affinity(head: &Parts) -> Option<Vec<u8>> {
     let stateless = is_stateless(&head.headers) || head.uri.path().starts_with("/api/");
     let credential = head.headers.get(header::AUTHORIZATION).or_else(|| head.headers.get(API_KEY));
-    credential.filter(|_| stateless).map(|value| weights::principal(value.as_bytes()))
+    credential.filter(|_| stateless).map(|value| decision::principal(value.as_bytes()))
 }
 
 impl From<RejectReason> for Rejection {
@@ -346,20 +346,20 @@ impl From<RejectReason> for Rejection {
     }
 }
 
-impl From<Gone<'_>> for RejectReason {
-    fn from(gone: Gone<'_>) -> Self {
+impl From<GoneReason<'_>> for RejectReason {
+    fn from(gone: GoneReason<'_>) -> Self {
         match gone {
-            Gone::Failed(_) => Self::RevisionFailed,
-            Gone::NotLive | Gone::Pod(_) => Self::PodGone,
+            GoneReason::Failed(_) => Self::RevisionFailed,
+            GoneReason::NotLive | GoneReason::Pod(_) => Self::PodGone,
         }
     }
 }
 
-impl From<Unavailable> for RejectReason {
-    fn from(why: Unavailable) -> Self {
+impl From<UnavailableReason> for RejectReason {
+    fn from(why: UnavailableReason) -> Self {
         match why {
-            Unavailable::NoWeight => Self::NoWeight,
-            Unavailable::NoPod => Self::NoPod,
+            UnavailableReason::NoWeight => Self::NoWeight,
+            UnavailableReason::NoPod => Self::NoPod,
         }
     }
 }

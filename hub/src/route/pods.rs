@@ -12,7 +12,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
 use kube::{Api, Client, ResourceExt as _};
-use mcphub_hub_routing::weights::{Endpoints, Pod, Pods};
+use mcphub_hub_routing::decision::{Endpoints, Pod, Pods};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::paths;
 use tokio::sync::watch;

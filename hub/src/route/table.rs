@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mcphub_hub_routing::weights::{Endpoints, Pods};
+use mcphub_hub_routing::decision::{Endpoints, Pods};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcphub_hub_catalog::category::offered;
+use mcphub_hub_catalog::category::llm_choices;
 use mcphub_hub_catalog::visibility::VisibleTools;
 use mcphub_hub_select::llm::MAX_CANDIDATES;
 use mcphub_hub_wire::config::{self, Filtering};
@@ -34,7 +34,7 @@ impl Backend {
     /// Follows the config. A model whose config is as before keeps what it knows.
     pub(super) fn obey(&self, filtering: &Filtering) {
         let ranks = filtering.selector == config::Backend::Llm;
-        let wanted = filtering.llm.as_ref().filter(|_| ranks || !offered(filtering).is_empty());
+        let wanted = filtering.llm.as_ref().filter(|_| ranks || !llm_choices(filtering).is_empty());
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(running), Some(wanted)) = (now.as_mut(), wanted)
             && running.config == *wanted

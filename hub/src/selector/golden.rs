@@ -76,7 +76,7 @@ pub(super) async fn keep(hub: Arc<Hub>) {
 
 /// `None`: a question could not be asked, so what was known stays unknown.
 async fn ask_all(hub: &Hub, live: &Live) -> Option<Golden> {
-    let visible = live.anonymous();
+    let visible = live.lists.anonymous().visible.clone();
     let questions = &live.config.filtering.golden_questions;
     let mut sum = 0.0;
     let mut missed = Vec::new();

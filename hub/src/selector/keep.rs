@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::VisibleTools;
 
 use super::{Selector, index};
@@ -36,7 +36,7 @@ pub async fn keep(hub: Arc<Hub>) {
 /// Makes models and indexes what this state wants.
 async fn obey(selector: &Selector, live: &Live) {
     let filtering = &live.config.filtering;
-    let wanted = live.visibility.search_is_reachable() || !filtering.golden_questions.is_empty();
+    let wanted = live.lists.search_is_reachable() || !filtering.golden_questions.is_empty();
     selector.models.want(wanted);
     if !wanted {
         selector.indexes.keep(&[], &selector.vectors);
@@ -65,7 +65,8 @@ fn visible_tools(live: &Live) -> Vec<Arc<VisibleTools>> {
     let views = live.config.filtering.views.iter().map(|view| Some(view.name.as_str()));
     std::iter::once(None)
         .chain(views)
-        .filter_map(|view| live.visible_tools(view, &Caller::anonymous()))
+        .filter_map(|view| live.lists.caller(view, &Principal::anonymous()))
+        .map(|lists| Arc::clone(&lists.visible))
         .collect()
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use mcphub_hub_catalog::instructions;
 use mcphub_hub_protocol::message::{Notification, Request};
-use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::version::{self, ProtocolVersion};
 use mcphub_hub_protocol::{json_splice, rewrite};
 
@@ -40,19 +40,19 @@ pub async fn answer(
         ("tools/call", _) => tools_call::answer(hub, ctx, headers, &request, measured).await,
         ("tools/list", _) => list(hub, ctx, &request, measured).await,
         ("initialize", _) => {
-            measured.end(Ending::Result);
+            measured.end(RequestEnd::Result);
             initialize(hub, ctx, &request).await
         }
         ("server/discover", _) => {
-            measured.end(Ending::Result);
+            measured.end(RequestEnd::Result);
             discover(hub, ctx, &request).await
         }
         ("ping", ProtocolVersion::Stateful(_)) => {
-            measured.end(Ending::Result);
+            measured.end(RequestEnd::Result);
             Answer::result(request.id, "{}")
         }
         (method, version) => {
-            measured.end(Ending::Refused);
+            measured.end(RequestEnd::Rejected);
             let error = rewrite::error(-32601, &format!("Method not found: {method}"));
             Answer::error(version, request.id, &error, -32601)
         }
@@ -61,7 +61,7 @@ pub async fn answer(
 
 /// Takes note of a notification.
 pub fn note(hub: &Arc<Hub>, ctx: &Ctx, notification: &Notification<'_>) {
-    Measured::begin(hub, &notification.method, ctx).end(Ending::Result);
+    Measured::begin(hub, &notification.method, ctx).end(RequestEnd::Result);
     if notification.method == "notifications/cancelled"
         && let (Some(session), Some(id)) = (&ctx.session, notification.params.request_id)
     {
@@ -120,14 +120,14 @@ async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measur
     let first = ctx.session.as_ref().is_none_or(|session| !session.has_listed());
     let live = if first { hub.live_after_start().await } else { hub.live() };
     let Some(seen) = Seen::of(hub, live, ctx.view.as_deref(), ctx.session.as_deref()) else {
-        measured.end(Ending::Refused);
+        measured.end(RequestEnd::Rejected);
         let error = rewrite::error(-32600, "this view is not there any more");
         return Answer::error(ctx.version, request.id, &error, -32600);
     };
     let cursor = request.params.cursor.filter(|cursor| *cursor != "null");
     let cursor = cursor.map(|cursor| json_splice::unquoted(cursor).unwrap_or_default());
     let Some((page, next)) = seen.tool_list.page(cursor.as_deref()) else {
-        measured.end(Ending::Refused);
+        measured.end(RequestEnd::Rejected);
         let error = rewrite::error(
             -32602,
             "Invalid params: this cursor is not of the current list; begin again without",
@@ -151,6 +151,6 @@ async fn list(hub: &Arc<Hub>, ctx: &Ctx, request: &Request<'_>, measured: Measur
             )
         }
     };
-    measured.end(Ending::Result);
+    measured.end(RequestEnd::Result);
     Answer::result(request.id, &result)
 }

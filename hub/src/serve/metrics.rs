@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::flags;
+use mcphub_hub_catalog::list_cache::CallerLists;
 use mcphub_hub_catalog::tool_list::ListScope;
-use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_protocol::outcome::Outcome;
 use mcphub_hub_wire::config::HubConfig;
 use mcphub_hub_wire::flags::PERFORMANCE_MONITORING;
@@ -228,12 +227,13 @@ impl Metrics {
     /// servers that are gone are removed. `listing` is how many tools each server lists.
     pub fn tools(
         &self,
-        visibility: &Arc<Visibility>,
+        lists: &CallerLists,
         up: &[bool],
         listing: &[usize],
     ) -> Vec<Option<ToolMetrics>> {
-        let visible = visibility.whole(&Caller::anonymous());
-        let tool_list = visible.tool_list(ListScope::Stateless);
+        let visible = &lists.visible;
+        let visibility = visible.visibility();
+        let tool_list = lists.tool_list(ListScope::Stateless);
         let config = &visibility.config;
         let listed =
             visible.tools.iter().enumerate().filter(|(position, _)| tool_list.lists(*position));
@@ -262,7 +262,7 @@ impl Metrics {
             servers.insert(name.to_owned());
             tools.insert((name.to_owned(), String::new()));
         }
-        let metrics = visibility.catalog.tools.iter().enumerate().map(|(place, tool)| {
+        let metrics = visibility.catalog.entries.iter().enumerate().map(|(place, tool)| {
             if !visibility.shows(place) {
                 return None;
             }

@@ -195,9 +195,11 @@ impl Upstream {
         );
         let mut headers = link.request_headers("tools/call", Some(&call.tool.own));
         if link.modern {
-            headers.extend(call.tool.param_headers.iter().filter_map(|mirrored| {
-                let value =
-                    mcp_headers::encode(&mcp_headers::value_of(mirrored, call.params.arguments)?);
+            headers.extend(call.tool.param_headers().iter().filter_map(|mirrored| {
+                let value = mcp_headers::encode(&mcp_headers::argument_value(
+                    mirrored,
+                    call.params.arguments,
+                )?);
                 Some((
                     mirrored.header.parse::<HeaderName>().ok()?,
                     HeaderValue::from_str(&value).ok()?,

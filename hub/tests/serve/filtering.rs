@@ -117,7 +117,7 @@ fn cost(server: usize, tool: &Value) -> u64 {
         tool["name"].as_str().unwrap(),
     );
     let description = tool["description"].as_str().unwrap_or_default();
-    tokens::of_definition(&name, description, &tool["inputSchema"].to_string()).into()
+    tokens::count_definition(&name, description, &tool["inputSchema"].to_string()).into()
 }
 
 // Whoever tunes a filter looks at these numbers; a wrong one makes a worse filter look better.
@@ -190,7 +190,7 @@ async fn what_matches_nothing_is_named_and_the_list_is_empty_not_an_error() {
     for (rules, warning) in [
         (
             json!({"mode": "Static", "staticTools": ["file__*"]}),
-            "filtering.staticTools: \"file__*\" matches no tool; patterns are on whole names such as server__tool",
+            "filtering.staticTools: \"file__*\" matches no tool; patterns match whole names such as server__tool",
         ),
         (
             json!({"mode": "Category", "categories": {"expose": ["docker"]}}),

@@ -18,7 +18,7 @@ pub struct Revision(String);
 /// A text that is not eight lowercase hex digits.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("\"{0}\" is not a revision: eight lowercase hex digits are")]
-pub struct NotARevision(String);
+pub struct InvalidRevision(String);
 
 impl Revision {
     /// The revision as text, eight characters.
@@ -28,20 +28,20 @@ impl Revision {
 }
 
 impl FromStr for Revision {
-    type Err = NotARevision;
-    fn from_str(text: &str) -> Result<Self, NotARevision> {
+    type Err = InvalidRevision;
+    fn from_str(text: &str) -> Result<Self, InvalidRevision> {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if text.len() == 8 && text.bytes().all(hex) {
             Ok(Self(text.into()))
         } else {
-            Err(NotARevision(text.into()))
+            Err(InvalidRevision(text.into()))
         }
     }
 }
 
 impl TryFrom<String> for Revision {
-    type Error = NotARevision;
-    fn try_from(text: String) -> Result<Self, NotARevision> {
+    type Error = InvalidRevision;
+    fn try_from(text: String) -> Result<Self, InvalidRevision> {
         text.parse()
     }
 }
@@ -74,7 +74,7 @@ pub struct Weight(u8);
 /// A number over 100.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0} is not a weight: 0 to 100 are")]
-pub struct NotAWeight(u8);
+pub struct InvalidWeight(u8);
 
 impl Weight {
     /// No new traffic.
@@ -95,9 +95,9 @@ impl Weight {
 }
 
 impl TryFrom<u8> for Weight {
-    type Error = NotAWeight;
-    fn try_from(percent: u8) -> Result<Self, NotAWeight> {
-        if percent <= 100 { Ok(Self(percent)) } else { Err(NotAWeight(percent)) }
+    type Error = InvalidWeight;
+    fn try_from(percent: u8) -> Result<Self, InvalidWeight> {
+        if percent <= 100 { Ok(Self(percent)) } else { Err(InvalidWeight(percent)) }
     }
 }
 
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_weight_over_100_and_a_malformed_revision_are_refused() {
-        assert_eq!(Weight::try_from(101), Err(NotAWeight(101)));
-        assert_eq!("0A1B2C3D".parse::<Revision>(), Err(NotARevision("0A1B2C3D".into())));
-        assert_eq!("0a1b2c3".parse::<Revision>(), Err(NotARevision("0a1b2c3".into())));
+        assert_eq!(Weight::try_from(101), Err(InvalidWeight(101)));
+        assert_eq!("0A1B2C3D".parse::<Revision>(), Err(InvalidRevision("0A1B2C3D".into())));
+        assert_eq!("0a1b2c3".parse::<Revision>(), Err(InvalidRevision("0a1b2c3".into())));
     }
 }

@@ -97,7 +97,7 @@ impl HubKey {
 
 impl KeyRing {
     /// A ring of one key.
-    pub fn of(key: HubKey) -> Self {
+    pub fn new(key: HubKey) -> Self {
         Self(vec![key])
     }
 

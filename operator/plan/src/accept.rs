@@ -239,7 +239,7 @@ pub fn refused_by_hubs(config: &str) -> Vec<Problem> {
     let Err(found) = mcphub_hub_catalog::config::parse(config, &|_| None) else {
         return Vec::new();
     };
-    let word = |problem: &mcphub_hub_catalog::config::Problem| {
+    let word = |problem: &mcphub_hub_catalog::config::ConfigError| {
         // The one list that is spelled otherwise in the resource.
         let field = problem.at.replace("filtering.staticTools", "filtering.static.tools");
         Problem::invalid(format!("{field}: {}", problem.message))

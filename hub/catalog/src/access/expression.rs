@@ -1,5 +1,5 @@
-//! The CEL expressions of access rules: over `caller.{sub, claims, groups, keyName}`, `tool.{server, name,
-//! annotations}` and `view`; nothing else, no clock, and bounded.
+//! The CEL expressions of access rules. They use `caller.{sub, claims, groups, keyName}`, `tool.{server, name,
+//! annotations}` and `view`, and nothing else. There is no clock, and their cost is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -8,20 +8,18 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use cel::{Context, Env, Program, Value as Cel};
 use serde_json::Value;
 
-use super::Caller;
-use crate::catalog::Tool;
+use crate::catalog::Entry;
+use crate::principal::Principal;
 
-/// Longest expression.
 pub const MAX_EXPRESSION_BYTES: usize = 1024;
-/// Brackets in brackets, and conditions in conditions. The parser takes stack for each, and stack that is out takes the
-/// process down.
+/// Depth of nested brackets and conditions. The parser recurses for each, and a stack overflow aborts the process.
 const MAX_NESTED: usize = 16;
-/// Operations in operations. Answering takes stack for each, on the thread of a request.
+/// Depth of nested operations. The evaluation recurses for each, on the thread of a request.
 const MAX_DEPTH: usize = 100;
 const COMPILER_STACK: usize = 64 << 20;
-/// A macro in a macro is a product of two lists; more would let one rule stop a hub.
+/// Depth of nested macros. Two are a product of two lists; with more, one rule could stop a hub.
 const MAX_NESTED_MACROS: usize = 2;
-/// Callers with more in their claims are not asked about: what a caller sends must not cost a second.
+/// No expression is true for a caller with larger claims. Otherwise one caller's token could cost seconds.
 const MAX_CLAIMS_BYTES: usize = 32 << 10;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -30,30 +28,29 @@ const VARIABLES: [&str; 3] = ["caller", "tool", "view"];
 const CALLER_FIELDS: [&str; 4] = ["sub", "claims", "groups", "keyName"];
 const TOOL_FIELDS: [&str; 3] = ["server", "name", "annotations"];
 
-/// A compiled expression.
 #[derive(Debug)]
 pub struct Expression {
     program: Program,
     depends_on: DependsOn,
 }
 
-/// What an answer may differ by, for one caller and view. In the order of how often it must be asked.
+/// What the value of an expression depends on beside caller and view. A later variant needs more evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependsOn {
-    /// Nothing else.
+    /// On nothing else: one evaluation.
     Caller,
-    /// The tool's server.
+    /// On the server: one evaluation per server.
     Server,
-    /// The tool.
+    /// On the tool: one evaluation per tool.
     Tool,
 }
 
 impl Expression {
-    /// Compiles it; `Err` says what is wrong and what to write instead.
+    /// `Err` says what is wrong and what to write instead.
     pub fn compile(text: &str) -> Result<Self, String> {
         if text.len() > MAX_EXPRESSION_BYTES {
             return Err(format!(
-                "has {} bytes, at most {MAX_EXPRESSION_BYTES} are taken; split it into several rules",
+                "has {} bytes, but at most {MAX_EXPRESSION_BYTES} are allowed; split it into several rules",
                 text.len()
             ));
         }
@@ -62,10 +59,10 @@ impl Expression {
                 "nests brackets or conditions more than {MAX_NESTED} deep; split it into several rules"
             ));
         }
-        // The parser takes more stack for one bracket than a thread of a server has for ten of them.
+        // The parser needs so much stack per bracket that a server thread overflows at about ten of them.
         let thread = std::thread::Builder::new().stack_size(COMPILER_STACK);
         std::thread::scope(|scope| {
-            let compiler = thread.spawn_scoped(scope, || Self::compiled(text));
+            let compiler = thread.spawn_scoped(scope, || Self::compile_here(text));
             compiler
                 .map_err(|error| format!("cannot be compiled: {error}"))?
                 .join()
@@ -73,9 +70,9 @@ impl Expression {
         })
     }
 
-    fn compiled(text: &str) -> Result<Self, String> {
+    fn compile_here(text: &str) -> Result<Self, String> {
         let program = ENVIRONMENT.compile(text).map_err(|errors| {
-            // Of several errors the first is the cause; its first line has the place.
+            // The first of several errors is the cause, and its first line has the position.
             let all = errors.to_string();
             let first = all
                 .lines()
@@ -85,9 +82,9 @@ impl Expression {
                 .to_owned();
             format!("is not CEL: {first}; write an expression such as \"admins\" in caller.groups")
         })?;
-        let mut walk = Walk { depends_on: DependsOn::Caller, locals: Vec::new(), depth: 0 };
-        walk.part(program.expression())?;
-        Ok(Self { depends_on: walk.depends_on, program })
+        let mut check = Check { depends_on: DependsOn::Caller, locals: Vec::new(), depth: 0 };
+        check.part(program.expression())?;
+        Ok(Self { depends_on: check.depends_on, program })
     }
 
     pub(super) fn depends_on(&self) -> DependsOn {
@@ -95,7 +92,7 @@ impl Expression {
     }
 }
 
-/// At least how deep the text nests; signs in strings count too.
+/// The nesting depth of a text, or more: brackets inside strings count too.
 fn nesting(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for c in text.chars() {
@@ -109,26 +106,26 @@ fn nesting(text: &str) -> usize {
     deepest.max(text.matches('?').count())
 }
 
-/// One caller's questions.
-pub(super) struct Asked<'a> {
-    /// `None`: the caller has more claims than are looked at.
+/// Evaluates expressions for one principal and view.
+pub(super) struct Evaluation<'a> {
+    /// `None` if the claims are larger than [`MAX_CLAIMS_BYTES`].
     context: Option<Context<'a, 'a>>,
 }
 
-impl Asked<'_> {
-    pub(super) fn of(caller: &Caller, view: Option<&str>) -> Self {
-        let claims = Value::Object(caller.claims.clone());
+impl Evaluation<'_> {
+    pub(super) fn new(principal: &Principal, view: Option<&str>) -> Self {
+        let claims = Value::Object(principal.claims.clone());
         if claims.to_string().len() > MAX_CLAIMS_BYTES {
             return Self { context: None };
         }
         let fields: HashMap<String, Cel> = HashMap::from([
-            ("sub".to_owned(), caller.sub.clone().into()),
+            ("sub".to_owned(), principal.sub.clone().into()),
             ("claims".to_owned(), value(&claims)),
             (
                 "groups".to_owned(),
-                Cel::from(caller.groups.iter().cloned().map(Cel::from).collect::<Vec<_>>()),
+                Cel::from(principal.groups.iter().cloned().map(Cel::from).collect::<Vec<_>>()),
             ),
-            ("keyName".to_owned(), caller.key_name.clone().into()),
+            ("keyName".to_owned(), principal.key_name.clone().into()),
         ]);
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("caller", fields);
@@ -136,22 +133,22 @@ impl Asked<'_> {
         Self { context: Some(context) }
     }
 
-    /// Whether the expression says so; an error and what is no boolean do not.
-    pub(super) fn holds(&self, expression: &Expression, tool: Option<&Tool>) -> bool {
+    /// Whether the value is `true`. An error is not, and neither is another type.
+    pub(super) fn is_true<D>(&self, expression: &Expression, entry: Option<&Entry<D>>) -> bool {
         let Some(context) = &self.context else { return false };
-        let answer = match tool {
+        let result = match entry {
             None => expression.program.execute(context),
-            Some(tool) => {
+            Some(entry) => {
                 let annotations: Value =
-                    serde_json::from_str(tool.annotations()).unwrap_or_default();
+                    serde_json::from_str(entry.annotations()).unwrap_or_default();
                 let annotations = if annotations.is_object() {
                     annotations
                 } else {
                     Value::Object(serde_json::Map::new())
                 };
                 let fields: HashMap<String, Cel> = HashMap::from([
-                    ("server".to_owned(), tool.server_name.to_string().into()),
-                    ("name".to_owned(), tool.exposed.clone().into()),
+                    ("server".to_owned(), entry.server_name.to_string().into()),
+                    ("name".to_owned(), entry.exposed.clone().into()),
                     ("annotations".to_owned(), value(&annotations)),
                 ]);
                 let mut scope = context.new_inner_scope();
@@ -159,11 +156,11 @@ impl Asked<'_> {
                 expression.program.execute(&scope)
             }
         };
-        answer == Ok(Cel::Bool(true))
+        result == Ok(Cel::Bool(true))
     }
 }
 
-/// Whole numbers are CEL's int whatever their sign: `claims.level == 3` must hold for a 3.
+/// The CEL value of a JSON value. All whole numbers become `int`, so that `claims.level == 3` is true for 3.
 fn value(json: &Value) -> Cel {
     match json {
         Value::Null => Cel::Null,
@@ -182,19 +179,19 @@ fn value(json: &Value) -> Cel {
     }
 }
 
-/// Looks at every part of an expression before any caller is asked about.
-struct Walk {
+/// Checks every part of an expression when it is compiled, and finds out what its value depends on.
+struct Check {
     depends_on: DependsOn,
-    /// Variables of the macros around this part.
+    /// Variables of the macros that enclose this part.
     locals: Vec<String>,
     depth: usize,
 }
 
-impl Walk {
+impl Check {
     fn part(&mut self, part: &IdedExpr) -> Result<(), String> {
         if self.depth == MAX_DEPTH {
             return Err(format!(
-                "has more than {MAX_DEPTH} operations in each other; split it into several rules"
+                "nests more than {MAX_DEPTH} operations; split it into several rules"
             ));
         }
         self.depth += 1;
@@ -257,18 +254,18 @@ impl Walk {
             "view" => &[],
             _ => {
                 return Err(format!(
-                    "uses \"{name}\", which is not there; there are {}",
+                    "uses \"{name}\", which does not exist; use {}",
                     VARIABLES.join(", ")
                 ));
             }
         };
         if let Some(field) = field.filter(|field| !fields.contains(field)) {
-            let there = if fields.is_empty() {
-                "it is a text".to_owned()
+            let hint = if fields.is_empty() {
+                "it is a string".to_owned()
             } else {
-                format!("there are {}", fields.join(", "))
+                format!("use {}", fields.join(", "))
             };
-            return Err(format!("uses {name}.{field}, which is not there; {there}"));
+            return Err(format!("uses {name}.{field}, which does not exist; {hint}"));
         }
         let depends_on = match (name, field) {
             ("tool", Some("server")) => DependsOn::Server,

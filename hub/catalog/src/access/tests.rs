@@ -4,9 +4,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::visibility::tests::{config, visibility};
+use crate::catalog::ToolCatalog;
+use crate::fixtures::{config, visibility};
 
-fn caller(json: &Value) -> Caller {
+fn caller(json: &Value) -> Principal {
     let texts = |value: &Value| {
         value
             .as_array()
@@ -15,7 +16,7 @@ fn caller(json: &Value) -> Caller {
             .filter_map(|v| Some(v.as_str()?.to_owned()))
             .collect()
     };
-    Caller {
+    Principal {
         sub: json["sub"].as_str().unwrap_or_default().to_owned(),
         claims: json["claims"].as_object().cloned().unwrap_or_default(),
         groups: texts(&json["groups"]),
@@ -24,7 +25,7 @@ fn caller(json: &Value) -> Caller {
 }
 
 /// What the caller sees of files__{get,put} and mail__{get,put} under these rules.
-fn seen(rules: &Value, caller: &Caller, view: Option<&str>) -> Vec<String> {
+fn seen(rules: &Value, caller: &Principal, view: Option<&str>) -> Vec<String> {
     let visibility = visibility(&["files", "mail"], &["get", "put"], |config| {
         config.access = serde_json::from_value(rules.clone()).unwrap();
         config.filtering.views =
@@ -64,18 +65,19 @@ fn rules_for_a_known_caller(#[case] rules: Value, #[case] expected: &[&str]) {
 fn the_anonymous_caller_has_empty_fields_and_is_no_error() {
     let rules =
         json!([{"when": "caller.sub == '' && caller.groups.size() == 0 && caller.keyName == ''"}]);
-    assert_eq!(seen(&rules, &Caller::anonymous(), None), ALL);
+    assert_eq!(seen(&rules, &Principal::anonymous(), None), ALL);
     assert!(
-        seen(&json!([{"when": "'dev' in caller.groups"}]), &Caller::anonymous(), None).is_empty()
+        seen(&json!([{"when": "'dev' in caller.groups"}]), &Principal::anonymous(), None)
+            .is_empty()
     );
 }
 
 #[test]
 fn a_rule_can_be_of_one_view() {
     let rules = json!([{"when": "view == 'all'"}]);
-    assert_eq!(seen(&rules, &Caller::anonymous(), Some("all")), ALL);
-    assert!(seen(&rules, &Caller::anonymous(), Some("other")).is_empty());
-    assert!(seen(&rules, &Caller::anonymous(), None).is_empty());
+    assert_eq!(seen(&rules, &Principal::anonymous(), Some("all")), ALL);
+    assert!(seen(&rules, &Principal::anonymous(), Some("other")).is_empty());
+    assert!(seen(&rules, &Principal::anonymous(), None).is_empty());
 }
 
 #[test]
@@ -90,11 +92,12 @@ fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() 
         r#"{"name":"c"}"#,
         r#"{"name":"d","annotations":7}"#,
     ];
-    let list = crate::catalog::ServerList { tools: texts.map(define).into(), ..Default::default() };
-    let catalog = Catalog::of(&config(&["s"]), &[Some(Arc::new(list))]);
+    let list =
+        crate::catalog::ServerList { definitions: texts.map(define).into(), ..Default::default() };
+    let catalog = ToolCatalog::new(&config(&["s"]), &[Some(Arc::new(list))]);
     let rule = |when: &str| [AccessRule { when: when.into(), ..AccessRule::default() }];
     let allowed = |when: &str| {
-        Access::of(&rule(when), &catalog).allowed(&catalog, &Caller::anonymous(), None)
+        Access::new(&rule(when), &catalog).allowed(&catalog, &Principal::anonymous(), None)
     };
     assert_eq!(
         allowed("has(tool.annotations.readOnlyHint) && tool.annotations.readOnlyHint"),
@@ -160,7 +163,7 @@ fn a_huge_expression_a_deep_one_and_huge_claims_are_refused() {
 #[case::indexes(format!("caller.claims{} || true", "['a']".repeat(190)))]
 fn the_deepest_expressions_that_are_taken_end(#[case] text: String) {
     let rules = json!([{"when": text}]);
-    let allowed = seen(&rules, &Caller::anonymous(), None).len();
+    let allowed = seen(&rules, &Principal::anonymous(), None).len();
     assert!(Expression::compile(&text).is_err() || allowed <= 4, "it ends");
 }
 
@@ -180,11 +183,16 @@ fn an_expression_is_asked_as_often_as_its_answer_can_differ(
 
 #[test]
 fn a_rule_that_does_not_compile_allows_nothing_and_the_first_that_allows_is_named() {
-    let catalog = Catalog::of(&config(&["s"]), &[Some(crate::visibility::tests::list(&["a"]))]);
+    let catalog = ToolCatalog::new(&config(&["s"]), &[Some(crate::fixtures::list(&["a"]))]);
     let rule = |when: &str| AccessRule { when: when.into(), ..AccessRule::default() };
-    let access = Access::of(&[rule("("), rule("caller.sub == 'x'"), rule("true")], &catalog);
+    let access = Access::new(&[rule("("), rule("caller.sub == 'x'"), rule("true")], &catalog);
     let first = |sub: &str| {
-        access.first(0, &catalog, &Caller { sub: sub.into(), ..Caller::default() }, None)
+        access.first_allowing(
+            0,
+            &catalog,
+            &Principal { sub: sub.into(), ..Principal::default() },
+            None,
+        )
     };
     assert_eq!((first("x"), first("y")), (Some(1), Some(2)));
 }

@@ -1,16 +1,16 @@
-//! Arguments that a schema allows, for a model to follow.
+//! Generates an example of valid arguments, for a model to follow.
 
 use serde_json::{Map, Value, json};
 
-use super::place::Place;
-use super::schema::{Schema, resolved};
+use super::schema::{Schema, resolve_ref};
+use super::subschemas::Subschemas;
 
 const MAX_DEPTH: usize = 12;
-/// A longer example teaches nothing.
+/// A longer example does not help a model.
 const MAX_BYTES: usize = 2_000;
 
-/// The shortest valid arguments that the schema suggests; `None` where those found are not valid.
-pub fn of(schema: &Schema) -> Option<Value> {
+/// Short arguments that follow the schema's own examples, defaults and bounds. `None` if they are not valid.
+pub fn generate(schema: &Schema) -> Option<Value> {
     let root = schema.root();
     let example = value(root, root, MAX_DEPTH)?;
     (example.is_object() && schema.accepts(&example) && example.to_string().len() <= MAX_BYTES)
@@ -22,27 +22,27 @@ fn value(root: &Value, schema: &Value, depth: usize) -> Option<Value> {
     let Some(keywords) = schema.as_object() else {
         return (schema != &Value::Bool(false)).then(|| json!({}));
     };
-    let given =
+    let suggested =
         keywords.get("examples").and_then(|all| all.get(0)).or_else(|| keywords.get("default"));
     let first =
         || keywords.get("const").or_else(|| keywords.get("enum").and_then(|all| all.get(0)));
-    if let Some(given) = given.filter(|given| !given.is_null()).or_else(first) {
-        return Some(given.clone());
+    if let Some(value) = suggested.filter(|value| !value.is_null()).or_else(first) {
+        return Some(value.clone());
     }
     if let Some(named) = keywords.get("$ref").and_then(Value::as_str) {
-        return value(root, resolved(root, named)?, deeper);
+        return value(root, resolve_ref(root, named)?, deeper);
     }
     for composition in ["anyOf", "oneOf"] {
         if let Some(branches) = keywords.get(composition).and_then(Value::as_array) {
             return branches.iter().find_map(|branch| match value(root, branch, deeper)? {
                 Value::Object(members) => {
-                    object(root, keywords, deeper).map(|own| merged(own, members))
+                    object(root, keywords, deeper).map(|own| merge(own, members))
                 }
                 other => Some(other),
             });
         }
     }
-    let types = Place::root(schema).types();
+    let types = Subschemas::root(schema).types();
     let named = types.iter().find(|name| **name != "null").copied();
     match named.unwrap_or(if keywords.contains_key("properties") { "object" } else { "string" }) {
         "object" => object(root, keywords, deeper).map(Value::Object),
@@ -58,7 +58,7 @@ fn object(root: &Value, keywords: &Map<String, Value>, depth: usize) -> Option<M
     let mut members = Map::new();
     for branch in keywords.get("allOf").and_then(Value::as_array).into_iter().flatten() {
         if let Value::Object(more) = value(root, branch, depth)? {
-            members = match merged(members, more) {
+            members = match merge(members, more) {
                 Value::Object(all) => all,
                 _ => return None,
             };
@@ -80,7 +80,7 @@ fn object(root: &Value, keywords: &Map<String, Value>, depth: usize) -> Option<M
     Some(members)
 }
 
-fn merged(mut own: Map<String, Value>, more: Map<String, Value>) -> Value {
+fn merge(mut own: Map<String, Value>, more: Map<String, Value>) -> Value {
     for (key, value) in more {
         own.entry(key).or_insert(value);
     }
@@ -116,7 +116,7 @@ fn string(keywords: &Map<String, Value>) -> Value {
     json!(bound("maxLength").map_or(text.clone(), |most| text.chars().take(most).collect()))
 }
 
-/// Within the bounds, whole where it may be.
+/// A number within the bounds, an integer if possible.
 fn number(keywords: &Map<String, Value>) -> Value {
     let bound = |key: &str| keywords.get(key).and_then(Value::as_f64);
     let least =

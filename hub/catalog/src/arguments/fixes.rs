@@ -1,106 +1,74 @@
-//! For each thing that is wrong, the one lossless way to make it right.
+//! Finds the possible fixes of an error.
 
 mod keys;
 mod values;
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::paths::LocationSegment;
 use serde_json::Value;
 
 pub(super) use self::keys::other_spellings;
-use super::correction::Correction;
-use super::text::{Edit, Path, Step};
+use super::fix::PossibleFixes;
+use super::text::error_path;
 
-/// Edits that belong together.
-#[derive(Debug, Clone)]
-pub(super) struct Fix {
-    pub(super) edits: Vec<Edit>,
-    pub(super) made: Vec<Correction>,
-}
-
-/// What can be done about one error.
-pub(super) enum Found {
-    /// This.
-    One(Vec<Fix>),
-    /// One of these, whichever ends in valid arguments.
-    Ways(Vec<Vec<Fix>>),
-    /// Too many things.
-    Ambiguous,
-    /// Nothing.
-    None,
-}
-
-impl Found {
-    fn only(mut fixes: Vec<Fix>) -> Self {
-        match fixes.len() {
-            0 => Self::None,
-            1 => Self::One(fixes.split_off(0)),
-            _ => Self::Ambiguous,
-        }
-    }
-}
-
-/// What can be done about an error of these arguments.
-pub(super) fn of(root: &Value, text: &str, error: &ValidationError<'_>) -> Found {
-    let path = path_of(error);
+/// The possible fixes of an error in these arguments. `root` is the schema.
+pub(super) fn possible_fixes(
+    root: &Value,
+    text: &str,
+    error: &ValidationError<'_>,
+) -> PossibleFixes {
+    let path = error_path(error);
     match error.kind() {
         ValidationErrorKind::Type { kind } => {
             let types = match kind {
                 TypeKind::Single(only) => vec![*only],
                 TypeKind::Multiple(several) => several.iter().collect(),
             };
-            values::of_type(root, text, &path, &types)
+            values::fix_type(root, text, &path, &types)
         }
         ValidationErrorKind::Enum { options } => match options.as_array() {
-            Some(options) => values::of_choice(text, &path, options),
-            None => Found::None,
+            Some(options) => values::fix_enum(text, &path, options),
+            None => PossibleFixes::None,
         },
         ValidationErrorKind::Constant { expected_value } => {
-            values::of_choice(text, &path, std::slice::from_ref(expected_value))
+            values::fix_enum(text, &path, std::slice::from_ref(expected_value))
         }
         ValidationErrorKind::Required { property } => match property.as_str() {
-            Some(key) => keys::missing(root, text, &path, key),
-            None => Found::None,
+            Some(key) => keys::fix_missing(root, text, &path, key),
+            None => PossibleFixes::None,
         },
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            keys::unexpected(root, text, &path, unexpected)
+            keys::fix_unexpected(root, text, &path, unexpected)
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            branches(root, text, context)
+            fix_branches(root, text, context)
         }
-        _ => Found::None,
+        _ => PossibleFixes::None,
     }
 }
 
-/// Where in the arguments the error is.
-pub(super) fn path_of(error: &ValidationError<'_>) -> Path {
-    error
-        .instance_path()
-        .iter()
-        .map(|segment| match segment {
-            LocationSegment::Property(key) => Step::Key(key.into_owned()),
-            LocationSegment::Index(index) => Step::Index(index),
-        })
-        .collect()
-}
-
-/// The branches of a composition in which every error has a remedy.
-fn branches(root: &Value, text: &str, context: &[Vec<ValidationError<'static>>]) -> Found {
+/// The branches of a composition in which every error can be fixed.
+fn fix_branches(
+    root: &Value,
+    text: &str,
+    context: &[Vec<ValidationError<'static>>],
+) -> PossibleFixes {
     let mut ways = Vec::new();
     'branches: for errors in context {
         let mut fixes = Vec::new();
         for error in errors {
-            match of(root, text, error) {
-                Found::One(found) => fixes.extend(found),
-                Found::Ways(_) | Found::Ambiguous => return Found::Ambiguous,
-                Found::None => continue 'branches,
+            match possible_fixes(root, text, error) {
+                PossibleFixes::One(one) => fixes.extend(one),
+                PossibleFixes::Several(_) | PossibleFixes::Ambiguous => {
+                    return PossibleFixes::Ambiguous;
+                }
+                PossibleFixes::None => continue 'branches,
             }
         }
         if !fixes.is_empty() {
             ways.push(fixes);
         }
     }
-    if ways.is_empty() { Found::None } else { Found::Ways(ways) }
+    if ways.is_empty() { PossibleFixes::None } else { PossibleFixes::Several(ways) }
 }

@@ -1,4 +1,4 @@
-//! Schemas of tools, compiled. They come from servers that nobody here vouches for, so what they may cost is bounded.
+//! Compiled input schemas. They come from servers that are not trusted, so their cost is bounded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,85 +7,85 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Longest schema that is compiled; the longest of the real ones is a fifth of it.
+/// Longest schema in bytes. The longest known real one has a fifth of it.
 pub const MAX_BYTES: usize = 256 << 10;
-/// Most schema nodes with every `$ref` written out: twenty definitions that each name the next one twice are a million.
+/// Most nodes after every `$ref` is expanded. Twenty definitions that each refer to the next one twice are a million.
 const MAX_NODES: u64 = 100_000;
-/// Deepest with every `$ref` written out: compiling and validating recurse, and an overflowing stack ends the process.
+/// Greatest depth after every `$ref` is expanded. Compiling and validating recurse, and a stack overflow aborts the
+/// process.
 const MAX_DEPTH: u64 = 200;
 const MAX_REFERENCES: usize = 1_000;
-/// Most steps that one validation may take through a schema that contains itself.
+/// Most steps of one validation through a recursive schema.
 const MAX_STEPS: f64 = 1_000_000.0;
-/// A pattern that backtracks longer does not match.
+/// A pattern that needs more backtracking does not match.
 const MAX_BACKTRACKING: usize = 100_000;
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
-/// Why arguments are not validated against a schema.
+/// Why a schema cannot be used to validate arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// There is none.
+pub enum SchemaError {
     #[error("the tool has no inputSchema")]
     Missing,
-    /// Longer than [`MAX_BYTES`].
-    #[error("it has {0} bytes; at most {MAX_BYTES} are compiled")]
+    #[error("inputSchema has {0} bytes, but at most {MAX_BYTES} are supported")]
     TooLong(usize),
-    /// It grows beyond bounds when its references are written out.
+    /// It exceeds a bound after its references are expanded.
     #[error(
-        "with its references written out it has more than {MAX_NODES} nodes, or is more than {MAX_DEPTH} deep"
+        "inputSchema has more than {MAX_NODES} nodes or {MAX_DEPTH} levels after its references are \
+         expanded"
     )]
     TooLarge,
-    /// It is no JSON Schema, or names one that is elsewhere.
-    #[error("it is no schema that stands alone: {0}")]
+    /// It is not a JSON Schema, or refers to another document.
+    #[error("inputSchema is not a self-contained JSON Schema: {0}")]
     Malformed(String),
 }
 
-/// A compiled schema.
 #[derive(Debug)]
 pub struct Schema {
     root: Value,
     validator: Validator,
-    /// Deepest arguments that it is tried on.
-    depth: usize,
+    /// Greatest depth of arguments that it validates.
+    max_depth: usize,
 }
 
-/// `inputSchema` of a definition, as written.
-pub fn of_definition(definition: &str) -> Option<&str> {
+/// The `inputSchema` of a definition, byte for byte.
+pub fn input_schema(definition: &str) -> Option<&str> {
     #[derive(Deserialize)]
-    struct Defined<'a> {
+    struct Definition<'a> {
         #[serde(borrow, rename = "inputSchema", default)]
         schema: Option<&'a RawValue>,
     }
-    serde_json::from_str::<Defined<'_>>(definition).ok()?.schema.map(RawValue::get)
+    serde_json::from_str::<Definition<'_>>(definition).ok()?.schema.map(RawValue::get)
 }
 
 impl Schema {
     /// Compiles the `inputSchema` of a definition.
-    pub fn of_definition(definition: &str) -> Result<Self, Unusable> {
-        Self::compile(of_definition(definition).ok_or(Unusable::Missing)?)
+    pub fn from_definition(definition: &str) -> Result<Self, SchemaError> {
+        Self::compile(input_schema(definition).ok_or(SchemaError::Missing)?)
     }
 
-    /// Compiles a schema: JSON Schema 2020-12, or the draft that it names. Nothing is fetched.
-    pub fn compile(text: &str) -> Result<Self, Unusable> {
+    /// Compiles a schema of JSON Schema 2020-12, or of the draft that it names. Nothing is fetched.
+    pub fn compile(text: &str) -> Result<Self, SchemaError> {
         if text.len() > MAX_BYTES {
-            return Err(Unusable::TooLong(text.len()));
+            return Err(SchemaError::TooLong(text.len()));
         }
         let malformed =
-            |error: &dyn std::fmt::Display| Unusable::Malformed(shortened(&error.to_string()));
+            |error: &dyn std::fmt::Display| SchemaError::Malformed(shorten(&error.to_string()));
         let root: Value = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         if !root.is_object() {
-            return Err(Unusable::Malformed("it is not an object".into()));
+            return Err(SchemaError::Malformed("it is not an object".into()));
         }
-        let references = References::of(&root).ok_or(Unusable::TooLarge)?;
-        let expanded = references.expanded();
+        let references = References::collect(&root).ok_or(SchemaError::TooLarge)?;
+        let expanded = references.expanded_size();
         if expanded.nodes > MAX_NODES || expanded.depth > MAX_DEPTH {
-            return Err(Unusable::TooLarge);
+            return Err(SchemaError::TooLarge);
         }
-        let depth = depth_for(references.recursive());
+        let max_depth = max_depth(references.count_recursive());
         let draft = Draft::default().detect(&root);
         let validator = jsonschema::options()
             .with_draft(if draft == Draft::Unknown { Draft::Draft202012 } else { draft })
             .offline()
-            // Formats are notes in 2020-12, and a hub that is stricter than the server refuses good calls.
+            // Since draft 2020-12 formats are only annotations. A hub that checks them rejects calls that the server
+            // accepts.
             .should_validate_formats(false)
             .with_pattern_options(
                 PatternOptions::fancy_regex()
@@ -94,32 +94,31 @@ impl Schema {
             )
             .build(&root)
             .map_err(|error| malformed(&error.masked()))?;
-        Ok(Self { root, validator, depth })
+        Ok(Self { root, validator, max_depth })
     }
 
-    /// The schema itself.
     pub fn root(&self) -> &Value {
         &self.root
     }
 
-    /// Whether arguments of this depth can be validated in reasonable time.
-    pub fn bears(&self, arguments: &Value) -> bool {
-        depth_within(arguments, self.depth)
+    /// Whether these arguments are shallow enough to be validated in reasonable time.
+    pub fn can_validate(&self, arguments: &Value) -> bool {
+        depth_within(arguments, self.max_depth)
     }
 
-    /// Whether they are valid.
+    /// Whether the arguments are valid.
     pub fn accepts(&self, arguments: &Value) -> bool {
         self.validator.is_valid(arguments)
     }
 
-    /// All that is wrong with them.
+    /// All errors in the arguments.
     pub fn errors<'a>(&'a self, arguments: &'a Value) -> impl Iterator<Item = ValidationError<'a>> {
         self.validator.iter_errors(arguments)
     }
 }
 
-/// The value at a local reference (`#`, `#/a/b`).
-pub fn resolved<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+/// The schema at a local reference (`#`, `#/a/b`).
+pub(crate) fn resolve_ref<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     let pointer = reference.strip_prefix('#')?;
     if pointer.is_empty() {
         return Some(root);
@@ -127,7 +126,7 @@ pub fn resolved<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     root.pointer(&pointer.replace("%25", "%"))
 }
 
-fn shortened(text: &str) -> String {
+fn shorten(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -135,21 +134,22 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// With so many references that lead back to themselves, each level of the arguments may multiply the work by as much.
+/// The depth of arguments up to which a schema with this many recursive references needs at most [`MAX_STEPS`]. Each
+/// level of the arguments may multiply the steps by the number of these references.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn depth_for(recursive: usize) -> usize {
+fn max_depth(recursive: usize) -> usize {
     match recursive {
-        // serde_json parses no deeper.
+        // serde_json parses no deeper values.
         0 => 128,
         count => (MAX_STEPS.ln() / (count.max(2) as f64).ln()) as usize,
     }
 }
 
-fn depth_within(value: &Value, most: usize) -> bool {
+fn depth_within(value: &Value, max: usize) -> bool {
     match value {
-        Value::Array(items) => most > 0 && items.iter().all(|item| depth_within(item, most - 1)),
+        Value::Array(items) => max > 0 && items.iter().all(|item| depth_within(item, max - 1)),
         Value::Object(members) => {
-            most > 0 && members.values().all(|member| depth_within(member, most - 1))
+            max > 0 && members.values().all(|member| depth_within(member, max - 1))
         }
         _ => true,
     }
@@ -157,63 +157,63 @@ fn depth_within(value: &Value, most: usize) -> bool {
 
 /// The local references of a schema.
 struct References<'a> {
-    /// What each of them names directly; the root is `""`.
-    named: HashMap<&'a str, Below<'a>>,
+    /// The subtree at each reference; the root is `""`.
+    by_name: HashMap<&'a str, Subtree<'a>>,
 }
 
-/// What is below one node, up to the next references.
-struct Below<'a> {
-    size: Size,
-    /// With how deep they are.
+/// The nodes below one node, up to the next references.
+struct Subtree<'a> {
+    size: TreeSize,
+    /// The references in it, and their depths.
     references: Vec<(&'a str, u64)>,
 }
 
 #[derive(Clone, Copy)]
-struct Size {
+struct TreeSize {
     nodes: u64,
     depth: u64,
 }
 
 impl<'a> References<'a> {
-    /// `None`: there are too many to look at.
-    fn of(root: &'a Value) -> Option<Self> {
-        let mut named = HashMap::new();
+    /// `None` if there are more than [`MAX_REFERENCES`].
+    fn collect(root: &'a Value) -> Option<Self> {
+        let mut by_name = HashMap::new();
         let mut open = vec![("", root)];
         while let Some((name, node)) = open.pop() {
-            if named.contains_key(name) {
+            if by_name.contains_key(name) {
                 continue;
             }
-            if named.len() > MAX_REFERENCES {
+            if by_name.len() > MAX_REFERENCES {
                 return None;
             }
-            let below = Below::of(node);
+            let subtree = Subtree::read(node);
             open.extend(
-                below
+                subtree
                     .references
                     .iter()
-                    .filter_map(|&(name, _)| Some((name, resolved(root, name)?))),
+                    .filter_map(|&(name, _)| Some((name, resolve_ref(root, name)?))),
             );
-            named.insert(name, below);
+            by_name.insert(name, subtree);
         }
-        Some(Self { named })
+        Some(Self { by_name })
     }
 
-    /// With every reference written out once; those that lead back to themselves end there.
-    fn expanded(&self) -> Size {
+    /// The size after every reference is expanded. A reference to itself is not expanded again.
+    fn expanded_size(&self) -> TreeSize {
         fn size<'a>(
             all: &References<'a>,
             name: &'a str,
-            known: &mut HashMap<&'a str, Size>,
-        ) -> Size {
-            const END: Size = Size { nodes: 1, depth: 1 };
+            known: &mut HashMap<&'a str, TreeSize>,
+        ) -> TreeSize {
+            const END: TreeSize = TreeSize { nodes: 1, depth: 1 };
             if let Some(size) = known.get(name) {
                 return *size;
             }
             known.insert(name, END);
-            let Some(below) = all.named.get(name) else { return END };
-            let whole = below.references.iter().fold(below.size, |whole, (name, at)| {
+            let Some(subtree) = all.by_name.get(name) else { return END };
+            let whole = subtree.references.iter().fold(subtree.size, |whole, (name, at)| {
                 let part = size(all, name, known);
-                Size {
+                TreeSize {
                     nodes: whole.nodes.saturating_add(part.nodes),
                     depth: whole.depth.max(at.saturating_add(part.depth)),
                 }
@@ -224,51 +224,54 @@ impl<'a> References<'a> {
         size(self, "", &mut HashMap::new())
     }
 
-    /// How many references are on a way back to themselves.
-    fn recursive(&self) -> usize {
-        let next =
-            |name: &str| self.named.get(name).into_iter().flat_map(|below| below.references.iter());
+    /// How many references are part of a cycle.
+    fn count_recursive(&self) -> usize {
+        let next = |name: &str| {
+            self.by_name.get(name).into_iter().flat_map(|subtree| subtree.references.iter())
+        };
         let reaches_itself = |name: &&str| {
-            let mut seen = HashSet::new();
+            let mut visited = HashSet::new();
             let mut open: Vec<&str> = next(name).map(|(next, _)| *next).collect();
-            while let Some(found) = open.pop() {
-                if found == *name {
+            while let Some(reached) = open.pop() {
+                if reached == *name {
                     return true;
                 }
-                if seen.insert(found) {
-                    open.extend(next(found).map(|(next, _)| *next));
+                if visited.insert(reached) {
+                    open.extend(next(reached).map(|(next, _)| *next));
                 }
             }
             false
         };
-        let looping: HashSet<&str> = self.named.keys().copied().filter(reaches_itself).collect();
-        looping
+        let recursive: HashSet<&str> =
+            self.by_name.keys().copied().filter(reaches_itself).collect();
+        recursive
             .iter()
             .flat_map(|name| next(name))
-            .filter(|(next, _)| looping.contains(next))
+            .filter(|(next, _)| recursive.contains(next))
             .count()
     }
 }
 
-impl<'a> Below<'a> {
-    fn of(node: &'a Value) -> Self {
-        let mut below = Self { size: Size { nodes: 0, depth: 0 }, references: Vec::new() };
+impl<'a> Subtree<'a> {
+    fn read(node: &'a Value) -> Self {
+        let mut subtree = Self { size: TreeSize { nodes: 0, depth: 0 }, references: Vec::new() };
         let mut open = vec![(node, 1)];
         while let Some((node, depth)) = open.pop() {
-            below.size = Size { nodes: below.size.nodes + 1, depth: below.size.depth.max(depth) };
+            subtree.size.nodes += 1;
+            subtree.size.depth = subtree.size.depth.max(depth);
             match node {
                 Value::Array(items) => open.extend(items.iter().map(|item| (item, depth + 1))),
                 Value::Object(members) => {
-                    let named = ["$ref", "$dynamicRef", "$recursiveRef"].iter();
-                    let named = named.filter_map(|key| members.get(*key)?.as_str());
-                    below
+                    let names = ["$ref", "$dynamicRef", "$recursiveRef"].iter();
+                    let names = names.filter_map(|key| members.get(*key)?.as_str());
+                    subtree
                         .references
-                        .extend(named.map(|name| (if name == "#" { "" } else { name }, depth)));
+                        .extend(names.map(|name| (if name == "#" { "" } else { name }, depth)));
                     open.extend(members.values().map(|member| (member, depth + 1)));
                 }
                 _ => {}
             }
         }
-        below
+        subtree
     }
 }

@@ -1,27 +1,24 @@
-//! When two words are the same one, written differently.
+//! Whether two words are the same word, written differently.
 
 use std::borrow::Cow;
 
-/// Shorter options are never taken for a typo: in `ms` and `s`, `up` and `us`, a letter is the meaning.
-const SHORTEST_WITH_TYPO: usize = 3;
+/// In shorter options one letter changes the meaning, as in `ms` and `s`, or `up` and `us`. They are never a typo.
+const MIN_TYPO_LENGTH: usize = 3;
 
-/// The word without what cases, kebabs and snakes differ in. Empty where nothing is left.
+/// The letters and digits of a word in lower case, which are the same in camel, kebab and snake case.
 pub(super) fn normalized(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Which of the options a word means.
+/// Which of several options a word means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meant<'a> {
-    /// This one and no other.
+pub(super) enum WordMatch<'a> {
     One(&'a str),
-    /// More than one fits.
     Ambiguous,
 }
 
-impl<'a> Meant<'a> {
-    /// The one option.
-    pub(super) fn one(self) -> Option<&'a str> {
+impl<'a> WordMatch<'a> {
+    pub(super) fn unambiguous(self) -> Option<&'a str> {
         match self {
             Self::One(option) => Some(option),
             Self::Ambiguous => None,
@@ -29,14 +26,14 @@ impl<'a> Meant<'a> {
     }
 }
 
-/// The option that is meant; `None` where none fits.
-pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<Meant<'a>> {
+/// The option that equals the word except for case or one letter; `None` if there is none.
+pub(super) fn best_match<'a>(word: &str, options: &[&'a str]) -> Option<WordMatch<'a>> {
     let one_of = |fits: &dyn Fn(&str) -> bool| {
         let mut found = options.iter().copied().filter(|option| fits(option));
         match (found.next(), found.next()) {
             (None, _) => None,
-            (Some(one), None) => Some(Meant::One(one)),
-            (Some(_), Some(_)) => Some(Meant::Ambiguous),
+            (Some(one), None) => Some(WordMatch::One(one)),
+            (Some(_), Some(_)) => Some(WordMatch::Ambiguous),
         }
     };
     let folded = word.to_lowercase();
@@ -44,10 +41,15 @@ pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<Meant<'a>> {
         .or_else(|| one_of(&|option| is_typo(word, option)))
 }
 
-/// Whether one letter was added, lost or mistaken. Digits are no letters: `v1` is not a typo of `v2`.
+/// The only option that a word can mean; see [`best_match`].
+pub(crate) fn closest_word<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
+    best_match(word, options).and_then(WordMatch::unambiguous)
+}
+
+/// Whether one letter was added, removed or replaced. A digit is not a letter: `v1` is not a typo of `v2`.
 fn is_typo(word: &str, option: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (word.chars().collect(), option.chars().collect());
-    if b.len() < SHORTEST_WITH_TYPO || a.len().abs_diff(b.len()) > 1 {
+    if b.len() < MIN_TYPO_LENGTH || a.len().abs_diff(b.len()) > 1 {
         return false;
     }
     let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
@@ -59,8 +61,8 @@ fn is_typo(word: &str, option: &str) -> bool {
     a.len() <= 1 && b.len() <= 1 && a != b && !a.iter().chain(&b).any(char::is_ascii_digit)
 }
 
-/// The number that a string holds, for a schema that wants one. Nothing is lost: what a double cannot hold exactly, and
-/// what is written as no number is (`007`), stays a string.
+/// The number in a string, if the conversion loses nothing. A number that a double cannot represent exactly stays a
+/// string, and so does one in an unusual notation (`007`).
 pub(super) fn number(content: &str, integer: bool) -> Option<&str> {
     const SAFE: i64 = 1 << 53;
     const DIGITS: usize = 15;
@@ -82,7 +84,7 @@ pub(super) fn number(content: &str, integer: bool) -> Option<&str> {
     (!integer && digits <= DIGITS && is_json).then_some(content)
 }
 
-/// The boolean that a string holds.
+/// The boolean in a string.
 pub(super) fn boolean(content: &str) -> Option<&'static str> {
     match content {
         "true" | "True" | "TRUE" => Some("true"),
@@ -91,7 +93,7 @@ pub(super) fn boolean(content: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether the content of a string may itself stand for a list or an object: then nobody knows if it is one item.
+/// Whether a string may itself stand for a list or an object. Then it is unclear whether it is one item.
 pub(super) fn may_be_many(content: &str) -> bool {
     let content: Cow<'_, str> = content.trim().into();
     content.is_empty() || content.starts_with(['[', '{']) || content.contains([',', ';', '|', '\n'])
@@ -104,19 +106,20 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::case("READ", Some(Meant::One("read")))]
-    #[case::a_letter_lost("wrte", Some(Meant::One("write")))]
-    #[case::a_letter_more("writee", Some(Meant::One("write")))]
-    #[case::a_letter_mistaken("wribe", Some(Meant::One("write")))]
-    #[case::two_fit("ree", Some(Meant::Ambiguous))]
+    #[case::case("READ", Some(WordMatch::One("read")))]
+    #[case::a_letter_removed("wrte", Some(WordMatch::One("write")))]
+    #[case::a_letter_added("writee", Some(WordMatch::One("write")))]
+    #[case::a_letter_replaced("wribe", Some(WordMatch::One("write")))]
+    #[case::two_fit("ree", Some(WordMatch::Ambiguous))]
     #[case::two_letters("wrt", None)]
     #[case::a_digit("v3", None)]
     #[case::short("x", None)]
-    fn one_letter_or_case_is_forgiven_where_one_option_fits(
+    fn a_word_with_another_case_or_one_wrong_letter_matches_the_only_option_like_it(
         #[case] word: &str,
-        #[case] meant: Option<Meant<'_>>,
+        #[case] expected: Option<WordMatch<'_>>,
     ) {
-        assert_eq!(super::meant(word, &["read", "reed", "reel", "write", "v1", "v2", "ms"]), meant);
+        let options = ["read", "reed", "reel", "write", "v1", "v2", "ms"];
+        assert_eq!(best_match(word, &options), expected);
     }
 
     #[rstest]
@@ -136,7 +139,7 @@ mod tests {
     #[case(".5", false, false)]
     #[case("12345678901234567890", true, false)]
     #[case("0.12345678901234567", false, false)]
-    fn a_string_is_a_number_only_where_nothing_is_lost(
+    fn a_string_is_converted_to_a_number_only_if_nothing_is_lost(
         #[case] content: &str,
         #[case] integer: bool,
         #[case] is: bool,
@@ -148,7 +151,7 @@ mod tests {
     #[case("maxResults", "max_results")]
     #[case("MaxResults", "max-results")]
     #[case("max results", "MAX_RESULTS")]
-    fn cases_kebabs_and_snakes_of_a_word_are_one(#[case] a: &str, #[case] b: &str) {
+    fn camel_kebab_and_snake_case_of_a_word_are_equal(#[case] a: &str, #[case] b: &str) {
         assert_eq!(normalized(a), normalized(b));
     }
 }

@@ -1,15 +1,19 @@
-//! What people are told of tools that vendors refuse.
+//! Messages about tools that vendors refuse.
 
 use super::{LimitViolation, Vendor};
-use crate::catalog::Tool;
 
-/// Most violations of one tool that a text names.
-const NAMED: usize = 3;
+/// Most violations of one tool that a message names.
+const MAX_NAMED: usize = 3;
 
 impl Vendor {
-    /// Each of them, with its label in metrics.
+    /// Every single vendor, with its label value in metrics.
     pub const EACH: [(Self, &'static str); 3] =
         [(Self::OpenAI, "openai"), (Self::Anthropic, "anthropic"), (Self::Gemini, "gemini")];
+
+    /// Whether this vendor refuses a tool with these violations.
+    pub fn refuses(self, violations: &[LimitViolation]) -> bool {
+        violations.iter().any(|violation| violation.vendor == self || violation.vendor == Self::All)
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -21,83 +25,74 @@ impl Vendor {
     }
 }
 
-impl LimitViolation {
-    /// Whether this vendor refuses it.
-    pub fn is_of(&self, vendor: Vendor) -> bool {
-        self.vendor == vendor || self.vendor == Vendor::All
-    }
-}
-
-/// Whether this vendor refuses the tool.
-pub fn refuses(vendor: Vendor, tool: &Tool) -> bool {
-    tool.violations().iter().any(|violation| violation.is_of(vendor))
-}
-
-/// What is refused of a tool, and by whom; empty where it goes everywhere.
-pub fn describe(tool: &Tool) -> String {
-    let violations = tool.violations();
-    let named = violations.iter().take(NAMED).map(ToString::to_string);
-    let more = violations.len().saturating_sub(NAMED);
+/// What is refused in a tool with these violations, and by whom; empty if there are none.
+pub fn describe(violations: &[LimitViolation]) -> String {
+    let named = violations.iter().take(MAX_NAMED).map(ToString::to_string);
+    let more = violations.len().saturating_sub(MAX_NAMED);
     let more = (more > 0).then(|| format!("and {more} more"));
     named.chain(more).collect::<Vec<_>>().join("; ")
 }
 
-/// What is refused of a server's tools, in a sentence; `None` where all of them go everywhere.
-pub fn summary<'t>(tools: impl Iterator<Item = &'t Tool>) -> Option<String> {
-    let tools: Vec<&Tool> = tools.collect();
-    let refused: Vec<&Tool> =
-        tools.iter().copied().filter(|tool| !tool.violations().is_empty()).collect();
-    let first = refused.first()?;
-    let by = Vendor::EACH.into_iter().map(|(vendor, _)| vendor);
-    let by: Vec<&str> = by
-        .filter(|vendor| refused.iter().any(|tool| refuses(*vendor, tool)))
+/// One sentence about the tools of a server, given as exposed names with violations. `None` if every vendor accepts all
+/// of them.
+pub fn summary<'t>(tools: impl Iterator<Item = (&'t str, &'t [LimitViolation])>) -> Option<String> {
+    let tools: Vec<(&str, &[LimitViolation])> = tools.collect();
+    let refused: Vec<_> = tools.iter().filter(|(_, violations)| !violations.is_empty()).collect();
+    let (name, violations) = refused.first()?;
+    let vendors = Vendor::EACH.into_iter().map(|(vendor, _)| vendor);
+    let vendors: Vec<&str> = vendors
+        .filter(|vendor| refused.iter().any(|(_, violations)| vendor.refuses(violations)))
         .map(Vendor::name)
         .collect();
     let (are, example) =
         if refused.len() == 1 { ("tools is", "") } else { ("tools are", "for example ") };
     Some(format!(
-        "{} of {} {are} refused by {}, and with them every request that lists them: {example}{}: {}",
+        "{} of {} {are} refused by {}, and with them every request that lists them: {example}{name}: {}",
         refused.len(),
         tools.len(),
-        by.join(", "),
-        first.exposed,
-        describe(first)
+        vendors.join(", "),
+        describe(violations)
     ))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::visibility::tests::tool;
+    use crate::client_limits::violations;
 
     #[test]
-    fn a_server_s_tools_are_summed_up_with_an_example() {
-        let good = tool(r#"{"name":"good","inputSchema":{"type":"object"}}"#);
-        let composed = tool(r#"{"name":"composed","inputSchema":{"type":"object","oneOf":[]}}"#);
+    fn the_tools_of_a_server_are_summed_up_with_an_example() {
+        let good = violations("a__good", &json!({"type": "object"}));
+        let composed = violations("a__composed", &json!({"type": "object", "oneOf": []}));
         let numbers =
-            tool(r#"{"name":"n","inputSchema":{"type":"object","properties":{"a":{"enum":[1]}}}}"#);
-        assert_eq!(summary([&*good].into_iter()), None);
-        assert_eq!(describe(&good), "");
+            violations("a__n", &json!({"type": "object", "properties": {"a": {"enum": [1]}}}));
+        let (good, composed, numbers) =
+            (("a__good", &*good), ("a__composed", &*composed), ("a__n", &*numbers));
+        assert_eq!(summary([good].into_iter()), None);
+        assert_eq!(describe(good.1), "");
         assert_eq!(
-            summary([&*good, &*numbers].into_iter()).unwrap(),
-            "1 of 2 tools is refused by Gemini, and with them every request that lists them: a__n: Gemini refuses an enum \
-             of anything but non-empty strings (at /properties/a)"
+            summary([good, numbers].into_iter()).unwrap(),
+            "1 of 2 tools is refused by Gemini, and with them every request that lists them: \
+             a__n: Gemini refuses an enum of anything but non-empty strings (at /properties/a)"
         );
-        let both = summary([&*numbers, &*composed, &*good].into_iter()).unwrap();
+        let both = summary([numbers, composed, good].into_iter()).unwrap();
         assert!(
             both.starts_with("2 of 3 tools are refused by OpenAI, Anthropic, Gemini, and"),
             "{both}"
         );
         assert!(both.contains(": for example a__n: Gemini refuses"), "{both}");
-        assert!(refuses(Vendor::Anthropic, &composed) && !refuses(Vendor::Anthropic, &numbers));
+        assert!(Vendor::Anthropic.refuses(composed.1) && !Vendor::Anthropic.refuses(numbers.1));
     }
 
     #[test]
-    fn a_tool_that_breaks_many_rules_is_told_in_short() {
-        let odd = tool(
-            r#"{"name":"odd","inputSchema":{"properties":{"$a":{},"$b":{"type":"array"},"$c":{}},"anyOf":[{"$ref":"x"}]}}"#,
-        );
-        let text = describe(&odd);
+    fn a_tool_with_many_violations_is_described_by_the_first_ones() {
+        let schema = json!({
+            "properties": {"$a": {}, "$b": {"type": "array"}, "$c": {}},
+            "anyOf": [{"$ref": "x"}]
+        });
+        let text = describe(&violations("a__odd", &schema));
         assert!(text.ends_with("; and 5 more") && text.matches("refuse").count() == 3, "{text}");
     }
 }

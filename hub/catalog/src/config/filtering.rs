@@ -1,11 +1,12 @@
 //! What is wrong in the filtering and access rules of a config.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use mcphub_hub_wire::config::{Backend, FilterMode, Filtering, HubConfig, Llm, Provider, View};
 
 use crate::access::Expression;
-use crate::category::Mappings;
+use crate::category::Categories;
 use crate::meta_tools::MetaTool;
 
 /// Reports a problem: its place, and what is wrong and what to write instead.
@@ -89,8 +90,8 @@ impl<'c> Known<'c> {
     }
 
     fn categories(&self, at: &str, names: &[String], report: Report<'_>) {
-        let mappings = Mappings::of(self.custom);
-        let known: Vec<&str> = mappings.known().collect();
+        let categories = Categories::new(self.custom, Arc::default());
+        let known: Vec<&str> = categories.names().collect();
         for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
             let there = known.join(", ");
             let message = format!(
@@ -117,7 +118,7 @@ fn budget(config: &HubConfig, report: Report<'_>) {
     let Some(budget) = &config.filtering.tool_budget else { return };
     let prompts = config.filtering.mode == FilterMode::PromptBased;
     let meta = MetaTool::ALL.into_iter().filter(|tool| prompts || *tool != MetaTool::AnalyzePrompt);
-    let tokens: Vec<u32> = meta.map(MetaTool::least_tokens).collect();
+    let tokens: Vec<u32> = meta.map(MetaTool::min_tokens).collect();
     let (count, tokens) = (tokens.len(), tokens.iter().sum::<u32>());
     if (budget.max_tools as usize) <= count {
         let message = format!(

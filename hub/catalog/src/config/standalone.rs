@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::placeholder::expanded;
-use super::{Environment, Problem, Problems};
+use super::{ConfigError, ConfigErrors, Environment};
 use crate::names;
 use mcphub_hub_protocol::json_splice::{self, Member};
 
@@ -74,22 +74,22 @@ impl Default for Entry {
 
 struct Reader<'e> {
     environment: Environment<'e>,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigError>,
 }
 
 /// Reads the members of such a file.
 pub(super) fn read(
     members: &[Member<'_>],
     environment: Environment<'_>,
-) -> Result<HubConfig, Problems> {
+) -> Result<HubConfig, ConfigErrors> {
     let mut reader = Reader { environment, problems: Vec::new() };
     let config = reader.config(members);
-    if reader.problems.is_empty() { Ok(config) } else { Err(Problems(reader.problems)) }
+    if reader.problems.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.problems)) }
 }
 
 impl Reader<'_> {
     fn wrong(&mut self, at: &str, message: impl Into<String>) {
-        self.problems.push(Problem { at: at.to_owned(), message: message.into() });
+        self.problems.push(ConfigError { at: at.to_owned(), message: message.into() });
     }
 
     fn config(&mut self, members: &[Member<'_>]) -> HubConfig {

@@ -48,7 +48,7 @@ fn vs_code_s_form_and_settings_of_the_hub_are_read_too() {
 
 #[test]
 fn a_compiled_config_is_read_as_it_is() {
-    let config = crate::visibility::tests::config(&["a", "b"]);
+    let config = crate::fixtures::config(&["a", "b"]);
     assert_eq!(parse(&serde_json::to_string(&config).unwrap(), &environment), Ok(config));
 }
 
@@ -175,7 +175,7 @@ fn renamed_and_described_tools_have_any_name() {
     );
 }
 
-/// Problems of a config of servers a and b with these members beside.
+/// ConfigErrors of a config of servers a and b with these members beside.
 fn beside(members: &str) -> String {
     let text = format!(
         r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#

@@ -2,19 +2,28 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::visibility::tests::{config, list};
+use crate::fixtures::{config, list};
 
 /// Of files and mail, each with `read_file` and `send_mail`.
-fn answer(config_of: &Value, tool: &str, view: Option<&str>, chosen: Option<&[String]>) -> Why {
+fn answer(
+    config_of: &Value,
+    tool: &str,
+    view: Option<&str>,
+    chosen: Option<&[String]>,
+) -> Explanation {
     let mut config = config(&["files", "mail"]);
     config.filtering = serde_json::from_value(config_of["filtering"].clone()).unwrap_or_default();
     config.access = serde_json::from_value(config_of["access"].clone()).unwrap_or_default();
     config.flags = serde_json::from_value(config_of["flags"].clone()).unwrap_or_default();
     config.servers[1].tools = serde_json::from_value(config_of["mail"].clone()).unwrap_or_default();
     let lists = [Some(list(&["read_file", "send_mail"])), Some(list(&["read_file", "send_mail"]))];
-    let catalog = crate::catalog::Catalog::of(&config, &lists);
-    let visibility = Visibility::of(Arc::new(config), catalog);
-    why(&visibility, &lists, Question { tool, view, caller: &Caller::anonymous(), chosen })
+    let catalog = crate::catalog::ToolCatalog::new(&config, &lists);
+    let visibility = Visibility::new(Arc::new(config), catalog);
+    explain(
+        &visibility,
+        &lists,
+        Question { tool, view, principal: &Principal::anonymous(), chosen },
+    )
 }
 
 #[rstest]
@@ -58,19 +67,21 @@ fn a_category_that_a_language_model_gave_is_told_as_its() {
         serde_json::from_value(json!({"mode": "Category", "categories": {"expose": ["cloud"]}}))
             .unwrap();
     let lists = [Some(list(&["read_file"]))];
-    let catalog = crate::catalog::Catalog::of(&config, &lists);
+    let catalog = crate::catalog::ToolCatalog::new(&config, &lists);
     let mut given = crate::category::LlmCategories::default();
-    given.note(&catalog.tools[0], Some("cloud"));
-    let shape =
-        crate::visibility::Shape { given: Arc::new(given), ..crate::visibility::Shape::default() };
+    given.insert(&catalog.entries[0], Some("cloud"));
+    let shape = crate::visibility::RuntimeInputs {
+        llm_categories: Arc::new(given),
+        ..crate::visibility::RuntimeInputs::default()
+    };
     let visibility = Visibility::with(Arc::new(config), catalog, shape);
     let question = Question {
         tool: "files__read_file",
         view: None,
-        caller: &Caller::anonymous(),
+        principal: &Principal::anonymous(),
         chosen: None,
     };
-    let said = why(&visibility, &lists, question).to_string();
+    let said = explain(&visibility, &lists, question).to_string();
     assert!(
         said.contains(
             "category cloud (said by the language model) is in filtering.categories.expose"
@@ -83,8 +94,8 @@ fn a_category_that_a_language_model_gave_is_told_as_its() {
 fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
     let budget = json!({"filtering": {"toolBudget": {"maxTools": 3, "maxTokens": 5000}}});
     let answer = answer(&budget, "files__read_file", None, None);
-    assert_eq!(answer.verdict, Verdict::Unlisted);
-    let last = &answer.steps.last().unwrap().said;
+    assert_eq!(answer.status, ListStatus::Unlisted);
+    let last = &answer.steps.last().unwrap().reason;
     assert!(
         last.contains("the list has 4 tools of at most 3")
             && last.ends_with("hub__find_tools finds it, and it can be called"),
@@ -96,18 +107,24 @@ fn a_tool_that_the_budget_unlists_says_so_with_its_numbers() {
 fn a_tool_that_is_listed_as_an_action_says_of_which_tool() {
     let rules = json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
     let answer = answer(&rules, "files__read_file", None, None);
-    assert_eq!(answer.steps.last().unwrap().said, "everything fits; it is an action of files__do");
+    assert_eq!(
+        answer.steps.last().unwrap().reason,
+        "everything fits; it is an action of files__do"
+    );
 }
 
 #[test]
 fn a_prompt_that_chose_a_tool_says_so() {
     let rules = json!({"filtering": {"mode": "PromptBased"}});
     let chosen = ["mail__send_mail".to_owned()];
-    assert_eq!(answer(&rules, "mail__send_mail", None, None).verdict, Verdict::Unlisted);
+    assert_eq!(answer(&rules, "mail__send_mail", None, None).status, ListStatus::Unlisted);
     let with = answer(&rules, "mail__send_mail", None, Some(&chosen));
     assert_eq!(
-        (with.verdict, with.steps[3].said.as_str()),
-        (Verdict::Listed, "chose it as number 1 of 1")
+        (with.status, with.steps[3].reason.as_str()),
+        (ListStatus::Listed, "chose it as number 1 of 1")
     );
-    assert_eq!(answer(&rules, "files__read_file", None, Some(&chosen)).verdict, Verdict::Unlisted);
+    assert_eq!(
+        answer(&rules, "files__read_file", None, Some(&chosen)).status,
+        ListStatus::Unlisted
+    );
 }

@@ -1,4 +1,4 @@
-//! Entries that were made before. Writing those of ten thousand tools takes half a second, and most callers see the same
+//! Groups that were built before. Rendering those of 10,000 tools takes half a second, and most callers see the same
 //! tools of a server.
 
 use std::collections::HashSet;
@@ -8,85 +8,83 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
-use super::Placed;
-use super::entry::Entry;
+use super::VisibleTool;
+use super::group::ToolGroup;
 use crate::catalog::Tool;
 
-/// Bytes of definitions there is room for in a small catalog: budgets and sessions ask for many parts of it.
-const LEAST_BYTES: u64 = 4 << 20;
-/// Entries that are thought of at first; more of them are no harm.
-const ENTRIES: usize = 64;
+/// The least capacity, in bytes of definitions: budgets and sessions ask for many parts of even a small catalog.
+const MIN_BYTES: u64 = 4 << 20;
+/// Initial capacity; the cache may grow past it.
+const INITIAL_GROUPS: usize = 64;
 
-/// What an entry follows from.
+/// What a group is built from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key<'a> {
     pub name: &'a str,
     /// `None` for the tools of a server.
     pub category: Option<&'a str>,
-    pub tools: &'a [Placed<'a>],
+    pub tools: &'a [VisibleTool<'a>],
 }
 
-/// Entries of one catalog, shared by all visible_tools of it. Bounded: access rules, budgets and sessions give many parts of a
-/// server's tools.
+/// The groups of one catalog, shared by everything that is visible of it. It is bounded, because access rules, budgets
+/// and sessions ask for many parts of a server's tools.
 #[derive(Debug)]
-pub(crate) struct Kept(Mutex<Cache<u64, Arc<Entry>, Bytes>>);
+pub struct GroupCache(Mutex<Cache<u64, Arc<ToolGroup>, DefinitionBytes>>);
 
-/// An entry weighs what its tools' definitions do.
+/// A group weighs what the definitions of its tools weigh.
 #[derive(Debug, Clone)]
-struct Bytes;
+struct DefinitionBytes;
 
-impl Weighter<u64, Arc<Entry>> for Bytes {
-    fn weight(&self, _: &u64, entry: &Arc<Entry>) -> u64 {
-        definitions(&entry.tools)
+impl Weighter<u64, Arc<ToolGroup>> for DefinitionBytes {
+    fn weight(&self, _: &u64, group: &Arc<ToolGroup>) -> u64 {
+        definition_bytes(&group.tools)
     }
 }
 
-impl Default for Kept {
+impl Default for GroupCache {
     fn default() -> Self {
-        Self::of(&[], None)
+        Self::new(&[], None)
     }
 }
 
-impl Kept {
-    /// For a catalog of these tools, with what is of use of those that were kept `before`. There is room for every list
-    /// of all of them, twice.
-    pub(crate) fn of(tools: &[Arc<Tool>], before: Option<&Self>) -> Self {
-        let room = definitions(tools).saturating_mul(2).max(LEAST_BYTES);
-        let mut entries = Cache::with_weighter(ENTRIES, room, Bytes);
-        let same: HashSet<*const Tool> = tools.iter().map(Arc::as_ptr).collect();
-        for (digest, entry) in
-            before.iter().flat_map(|before| before.lock().iter().map(owned).collect::<Vec<_>>())
-        {
-            if entry.tools.iter().all(|tool| same.contains(&Arc::as_ptr(tool))) {
-                entries.insert(digest, entry);
+impl GroupCache {
+    /// A cache for a catalog of these tools, with the groups of `before` that still consist of them. Its capacity is
+    /// every list of all tools, twice.
+    pub fn new(tools: &[Arc<Tool>], before: Option<&Self>) -> Self {
+        let capacity = definition_bytes(tools).saturating_mul(2).max(MIN_BYTES);
+        let mut groups = Cache::with_weighter(INITIAL_GROUPS, capacity, DefinitionBytes);
+        let existing: HashSet<*const Tool> = tools.iter().map(Arc::as_ptr).collect();
+        for (digest, group) in before.map(Self::groups).unwrap_or_default() {
+            if group.tools.iter().all(|tool| existing.contains(&Arc::as_ptr(tool))) {
+                groups.insert(digest, group);
             }
         }
-        Self(Mutex::new(entries))
+        Self(Mutex::new(groups))
     }
 
-    /// The entry of this key, the same for all who ask.
-    pub(super) fn entry(&self, key: Key<'_>) -> Arc<Entry> {
+    /// The group of this key, the same for every caller.
+    pub(super) fn get(&self, key: Key<'_>) -> Arc<ToolGroup> {
         let digest = key.digest();
-        let mut entries = self.lock();
-        if let Some(entry) = entries.get(&digest).filter(|entry| key.is_of(entry)) {
-            return Arc::clone(entry);
+        let mut groups = self.lock();
+        if let Some(group) = groups.get(&digest).filter(|group| key.is_of(group)) {
+            return Arc::clone(group);
         }
-        let entry = Arc::new(key.entry());
-        entries.insert(digest, Arc::clone(&entry));
-        entry
+        let group = Arc::new(key.build());
+        groups.insert(digest, Arc::clone(&group));
+        group
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cache<u64, Arc<Entry>, Bytes>> {
+    fn groups(&self) -> Vec<(u64, Arc<ToolGroup>)> {
+        self.lock().iter().map(|(digest, group)| (*digest, Arc::clone(group))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache<u64, Arc<ToolGroup>, DefinitionBytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn owned((digest, entry): (&u64, &Arc<Entry>)) -> (u64, Arc<Entry>) {
-    (*digest, Arc::clone(entry))
-}
-
 impl Key<'_> {
-    /// Tools are the same where they are the same object, which an entry keeps alive.
+    /// Two tools are the same if they are the same object. A group keeps its tools alive, so a pointer is not reused.
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.name, self.category).hash(&mut hasher);
@@ -96,21 +94,21 @@ impl Key<'_> {
         hasher.finish()
     }
 
-    fn is_of(&self, entry: &Entry) -> bool {
+    fn is_of(&self, group: &ToolGroup) -> bool {
         let Self { name, category, tools } = self;
-        let same = |((_, tool), of): (&Placed<'_>, &Arc<Tool>)| Arc::ptr_eq(tool, of);
-        entry.name == *name
-            && entry.category.as_deref() == *category
-            && entry.tools.len() == tools.len()
-            && tools.iter().zip(&entry.tools).all(same)
+        let same = |((_, tool), other): (&VisibleTool<'_>, &Arc<Tool>)| Arc::ptr_eq(tool, other);
+        group.name == *name
+            && group.category.as_deref() == *category
+            && group.tools.len() == tools.len()
+            && tools.iter().zip(&group.tools).all(same)
     }
 
-    fn entry(&self) -> Entry {
+    fn build(&self) -> ToolGroup {
         let tools = self.tools.iter().map(|(_, tool)| Arc::clone(tool)).collect();
-        Entry::of(self.name.to_owned(), self.category.map(str::to_owned), tools)
+        ToolGroup::new(self.name.to_owned(), self.category.map(str::to_owned), tools)
     }
 }
 
-fn definitions(tools: &[Arc<Tool>]) -> u64 {
+fn definition_bytes(tools: &[Arc<Tool>]) -> u64 {
     tools.iter().map(|tool| tool.definition.len() as u64).sum()
 }

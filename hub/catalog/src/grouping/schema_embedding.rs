@@ -1,81 +1,83 @@
-//! Schemas as a dispatching tool shows them: each stands inside another schema, so its references are written out, and
-//! what some vendor would refuse is said in another way. Calls are validated against the real ones.
+//! The schemas of tools inside the schema of a dispatching tool. References are expanded, and what some vendor would
+//! refuse is written in another way. Calls are validated against the original schemas.
 
 use serde_json::{Map, Value, json};
 
-use crate::arguments::schema::resolved;
-use crate::client_limits::{self, LIMITS, Size};
+use crate::arguments::schema::resolve_ref;
+use crate::client_limits::{self, LIMITS, SchemaSize};
 
-/// Levels that a schema keeps; two more are the dispatching tool's own.
+/// Levels that an embedded schema may have. The dispatching tool adds two.
 const DEPTH: usize = LIMITS.depth - 3;
-/// Longest that all schemas of one dispatching tool may be: more is not a saving any more.
+/// Most bytes of all schemas of one dispatching tool. With more, grouping saves nothing.
 const MAX_BYTES: usize = 48 << 10;
-/// Most nodes that one schema may grow to when its references are written out.
+/// Most nodes of one schema after its references are expanded.
 const MAX_NODES: usize = 4_000;
-/// What the dispatching tool adds to any of its limits.
+/// What the dispatching tool itself counts toward each limit, at most.
 const MARGIN: usize = 200;
 
-/// The schemas of these actions, in their order.
-pub(super) fn all<'a>(actions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
-    let mut shown: Vec<Measured> = actions
+/// The schemas to embed for these actions, in their order. While they exceed a limit, the largest becomes a placeholder.
+pub(super) fn embed_all<'a>(actions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
+    let mut forms: Vec<Form> = actions
         .map(|(action, schema)| {
-            let schema = of(action, schema).unwrap_or_else(|| bare(action));
-            Measured { length: schema.to_string().len(), size: Size::of(&schema), schema }
+            let schema = embed(action, schema).unwrap_or_else(|| placeholder(action));
+            Form { length: schema.to_string().len(), size: SchemaSize::count(&schema), schema }
         })
         .collect();
-    while !fits(&shown) {
+    while !fits(&forms) {
         let largest =
-            shown.iter_mut().max_by_key(|shown| shown.length).filter(|shown| shown.length > 0);
+            forms.iter_mut().max_by_key(|form| form.length).filter(|form| form.length > 0);
         let Some(largest) = largest else { break };
-        let schema = bare(largest.schema.get("title").and_then(Value::as_str).unwrap_or_default());
-        // Its length is not counted again: it cannot become shorter.
-        *largest = Measured { length: 0, size: Size::of(&schema), schema };
+        let schema =
+            placeholder(largest.schema.get("title").and_then(Value::as_str).unwrap_or_default());
+        // Length 0, so that it is not chosen again: it cannot become shorter.
+        *largest = Form { length: 0, size: SchemaSize::count(&schema), schema };
     }
-    shown.into_iter().map(|shown| shown.schema).collect()
+    forms.into_iter().map(|form| form.schema).collect()
 }
 
-/// Measured once: a limit that is not met is asked about again and again.
-struct Measured {
+/// An embedded schema. It is measured once, because the limits are checked many times.
+struct Form {
     length: usize,
-    size: Size,
+    size: SchemaSize,
     schema: Value,
 }
 
-fn fits(shown: &[Measured]) -> bool {
-    let bytes: usize = shown.iter().map(|shown| shown.length).sum();
-    let within = |limit: usize, count: fn(Size) -> usize| {
-        shown.iter().map(|shown| count(shown.size)).sum::<usize>() + MARGIN <= limit
+fn fits(forms: &[Form]) -> bool {
+    let bytes: usize = forms.iter().map(|form| form.length).sum();
+    let within = |limit: usize, count: fn(SchemaSize) -> usize| {
+        forms.iter().map(|form| count(form.size)).sum::<usize>() + MARGIN <= limit
     };
-    // Names of actions count as values of the enum, and as text; there are at most a hundred of 48.
+    // The names of the actions count as enum values and as text: at most 100 names of 48 characters.
     bytes <= MAX_BYTES
         && within(LIMITS.properties, |size| size.properties)
         && within(LIMITS.enum_values, |size| size.enum_values)
         && within(LIMITS.text - 10_000, |size| size.text)
 }
 
-/// Any object; help shows what it holds.
-fn bare(action: &str) -> Value {
+/// A schema that allows any object, for an action whose schema is not embedded.
+fn placeholder(action: &str) -> Value {
     json!({"title": action, "type": "object", "description": "Ask help for what this action takes."})
 }
 
-/// One schema; `None` where it cannot be shown to every vendor.
-fn of(action: &str, schema: &str) -> Option<Value> {
+/// One schema; `None` if some vendor would refuse it.
+fn embed(action: &str, schema: &str) -> Option<Value> {
     let root: Value = serde_json::from_str(schema).ok()?;
     let mut left = MAX_NODES;
-    let mut shown = written_out(&root, &root, DEPTH, &mut Vec::new(), &mut left)?;
-    let keywords = shown.as_object_mut()?;
+    let mut embedded = expand(&root, &root, DEPTH, &mut Vec::new(), &mut left)?;
+    let keywords = embedded.as_object_mut()?;
     if keywords.get("type").is_some_and(|name| name != "object") {
         return None;
     }
     keywords.insert("type".to_owned(), json!("object"));
     keywords.insert("title".to_owned(), json!(action));
-    // Real servers write what is no JSON Schema; inside another schema it would spoil the whole.
-    (client_limits::breaches_inside(&shown).is_empty() && jsonschema::meta::is_valid(&shown))
-        .then_some(shown)
+    // Some real servers have invalid schemas. Embedded, one would make the whole schema invalid.
+    (client_limits::violations_below_root(&embedded).is_empty()
+        && jsonschema::meta::is_valid(&embedded))
+    .then_some(embedded)
 }
 
-/// A schema without references; `None`: it is too large.
-fn written_out<'a>(
+/// A schema without references. `None` if it is too large.
+fn expand<'a>(
     root: &'a Value,
     node: &'a Value,
     depth: usize,
@@ -85,12 +87,12 @@ fn written_out<'a>(
     *left = left.checked_sub(1)?;
     let Some(keywords) = node.as_object() else { return Some(json!({})) };
     if let Some(name) = keywords.get("$ref").and_then(Value::as_str) {
-        // One that contains itself ends here.
-        let (Some(target), false) = (resolved(root, name), within.contains(&name)) else {
+        // A reference that contains itself is expanded only once.
+        let (Some(target), false) = (resolve_ref(root, name), within.contains(&name)) else {
             return Some(json!({}));
         };
         within.push(name);
-        let target = written_out(root, target, depth, within, left);
+        let target = expand(root, target, depth, within, left);
         within.pop();
         let mut target = target?;
         if let (Some(own), Some(target)) = (keywords.get("description"), target.as_object_mut()) {
@@ -101,11 +103,11 @@ fn written_out<'a>(
     let nests = keywords.contains_key("properties") || keywords.contains_key("items");
     let Some(deeper) = depth.checked_sub(usize::from(nests)) else {
         return Some(keywords.get("type").map_or(json!({}), |name| json!({"type": name})))
-            .map(|shown| with_items(shown.as_object().cloned().unwrap_or_default()));
+            .map(|cut| with_items(cut.as_object().cloned().unwrap_or_default()));
     };
-    let mut shown = Map::new();
+    let mut expanded = Map::new();
     for (keyword, value) in keywords {
-        let mut below = |value: &'a Value| written_out(root, value, deeper, within, left);
+        let mut below = |value: &'a Value| expand(root, value, deeper, within, left);
         let mut name = keyword.as_str();
         let value = match (name, value) {
             ("$schema" | "$id" | "$anchor" | "$defs" | "definitions" | "$comment", _) => continue,
@@ -131,42 +133,41 @@ fn written_out<'a>(
             _ => value.clone(),
         };
         if name == "items" && value.is_array() {
-            name = "prefixItems"; // what it was called before 2020-12
+            name = "prefixItems"; // `items` with a list, before draft 2020-12
         }
-        shown.insert(name.to_owned(), value);
+        expanded.insert(name.to_owned(), value);
     }
-    Some(with_items(with_words(shown)))
+    Some(with_items(with_string_enum(expanded)))
 }
 
-/// An enum of anything but words, said in the description.
-fn with_words(mut shown: Map<String, Value>) -> Map<String, Value> {
-    let Some(values) = shown.get("enum").and_then(Value::as_array) else { return shown };
+/// Moves an enum of anything but non-empty strings into the description.
+fn with_string_enum(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let Some(values) = schema.get("enum").and_then(Value::as_array) else { return schema };
     if values.iter().all(|value| value.as_str().is_some_and(|word| !word.is_empty())) {
-        return shown;
+        return schema;
     }
     let listed: Vec<String> = values.iter().map(Value::to_string).collect();
-    let before = shown
+    let before = schema
         .get("description")
         .and_then(Value::as_str)
         .map(|text| format!("{text} "))
         .unwrap_or_default();
     let description = format!("{before}One of: {}.", listed.join(", "));
-    shown.remove("enum");
-    shown.remove("enumDescriptions");
-    shown.insert("description".to_owned(), json!(description));
-    shown
+    schema.remove("enum");
+    schema.remove("enumDescriptions");
+    schema.insert("description".to_owned(), json!(description));
+    schema
 }
 
-/// An array that does not say what it holds may hold anything.
-fn with_items(shown: Map<String, Value>) -> Value {
-    let mut shown = shown;
-    let is_array = match shown.get("type") {
+/// Adds `items` to an array without it: any item is allowed.
+fn with_items(mut schema: Map<String, Value>) -> Value {
+    let is_array = match schema.get("type") {
         Some(Value::String(name)) => name == "array",
         Some(Value::Array(names)) => names.iter().any(|name| name == "array"),
         _ => false,
     };
-    if is_array && !shown.contains_key("items") {
-        shown.insert("items".to_owned(), json!({}));
+    if is_array && !schema.contains_key("items") {
+        schema.insert("items".to_owned(), json!({}));
     }
-    Value::Object(shown)
+    Value::Object(schema)
 }

@@ -3,17 +3,17 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::Caller;
-use crate::catalog::{Catalog, Definition, ServerList};
+use crate::catalog::{Definition, ServerList, ToolCatalog};
 use crate::client_limits;
+use crate::principal::Principal;
 use crate::visibility::Visibility;
 
-/// A visible of servers with these definitions; each server's name is its prefix.
+/// The visible tools of servers with these definitions. The name of each server is its prefix.
 fn visible_tools(servers: &[(&str, Vec<Value>)]) -> VisibleTools {
     filtered(servers, &json!({}))
 }
 
-/// The same with this filter.
+/// The same with this filtering.
 fn filtered(servers: &[(&str, Vec<Value>)], filtering: &Value) -> VisibleTools {
     let config: Vec<Value> = servers
         .iter()
@@ -27,15 +27,15 @@ fn filtered(servers: &[(&str, Vec<Value>)], filtering: &Value) -> VisibleTools {
             name: tool["name"].as_str().unwrap().into(),
             text: tool.to_string(),
         });
-        Some(Arc::new(ServerList { tools: tools.collect(), ..Default::default() }))
+        Some(Arc::new(ServerList { definitions: tools.collect(), ..Default::default() }))
     };
     let lists: Vec<_> = servers.iter().map(|(_, tools)| list(tools)).collect();
-    let catalog = Catalog::of(&config, &lists);
-    Visibility::of(Arc::new(config), catalog).whole(&Caller::anonymous())
+    let catalog = ToolCatalog::new(&config, &lists);
+    Visibility::new(Arc::new(config), catalog).whole(&Principal::anonymous())
 }
 
 fn whole(visible: &VisibleTools) -> Grouping {
-    Grouping::of(visible, 0..visible.tools.len())
+    Grouping::new(visible, 0..visible.tools.len(), &GroupCache::default())
 }
 
 fn tool(name: &str) -> Value {
@@ -50,16 +50,16 @@ fn files() -> VisibleTools {
     visible_tools(&[("files", vec![read, tool("write")]), ("one", vec![tool("only")])])
 }
 
-fn definition(hierarchy: &Grouping, position: usize) -> Value {
-    serde_json::from_str(hierarchy.dispatchers[position].entry.definition()).unwrap()
+fn definition(grouping: &Grouping, position: usize) -> Value {
+    serde_json::from_str(grouping.dispatchers[position].group.definition()).unwrap()
 }
 
 #[test]
-fn the_tools_of_a_server_become_one_and_a_single_tool_stays() {
-    let hierarchy = whole(&files());
-    assert_eq!(hierarchy.dispatchers.len(), 1);
-    assert_eq!(hierarchy.tools[0].exposed, "one__only");
-    let definition = definition(&hierarchy, 0);
+fn the_tools_of_a_server_become_one_entry_and_a_single_tool_stays() {
+    let grouping = whole(&files());
+    assert_eq!(grouping.dispatchers.len(), 1);
+    assert_eq!(grouping.tools[0].exposed, "one__only");
+    let definition = definition(&grouping, 0);
     assert_eq!(definition["name"], "files__do");
     let schema = &definition["inputSchema"];
     assert_eq!(schema["properties"]["action"]["enum"], json!(["read", "write", "help"]));
@@ -77,7 +77,7 @@ fn the_tools_of_a_server_become_one_and_a_single_tool_stays() {
     assert_eq!(client_limits::violations("files__do", schema), []);
 }
 
-/// Of two servers, by what tools are for.
+/// The tools of two servers, filtered by category.
 fn by_category() -> VisibleTools {
     let servers = [
         ("disk", vec![tool("read_file"), tool("write_file"), tool("send_mail")]),
@@ -90,20 +90,20 @@ fn by_category() -> VisibleTools {
 }
 
 #[test]
-fn by_category_the_tools_of_several_servers_become_one() {
-    let hierarchy = whole(&by_category());
+fn in_mode_category_the_tools_of_several_servers_become_one_entry() {
+    let grouping = whole(&by_category());
     let names: Vec<&str> =
-        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+        grouping.dispatchers.iter().map(|dispatcher| dispatcher.group.name.as_str()).collect();
     assert_eq!(names, ["filesystem__do"]);
-    assert_eq!(hierarchy.tools[0].exposed, "disk__send_mail");
-    let definition = definition(&hierarchy, 0);
+    assert_eq!(grouping.tools[0].exposed, "disk__send_mail");
+    let definition = definition(&grouping, 0);
     let description = definition["description"].as_str().unwrap();
     assert!(
         description.starts_with("Calls one of 4 tools for filesystem (servers: disk, nas): "),
         "{description}"
     );
     let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
-    // What both servers have goes by its whole name.
+    // A tool that both servers have is an action with its exposed name.
     assert_eq!(
         *actions,
         json!(["disk__read_file", "write_file", "nas__read_file", "delete_file", "help"])
@@ -112,50 +112,50 @@ fn by_category_the_tools_of_several_servers_become_one() {
 }
 
 #[test]
-fn in_hybrid_the_servers_that_are_named_stay_together() {
+fn in_mode_hybrid_the_tools_of_an_allowed_server_stay_together() {
     let servers = [
         ("disk", vec![tool("read_file"), tool("send_mail")]),
         ("nas", vec![tool("read_file"), tool("delete_file"), tool("send_mail")]),
     ];
     let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]}, "categories": {"expose": ["filesystem"]}});
-    let hierarchy = whole(&filtered(&servers, &rules));
+    let grouping = whole(&filtered(&servers, &rules));
     let names: Vec<&str> =
-        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+        grouping.dispatchers.iter().map(|dispatcher| dispatcher.group.name.as_str()).collect();
     assert_eq!(names, ["disk__do", "filesystem__do"]);
-    assert!(hierarchy.tools.is_empty());
+    assert!(grouping.tools.is_empty());
 }
 
-// A category's name is whatever somebody writes; `hub__` is that of the hub's own tools.
+// A custom category may have any name, and `hub__` is the prefix of the hub's own tools.
 #[test]
-fn a_category_of_any_name_gives_a_name_that_clients_take() {
+fn a_category_with_any_name_gives_a_valid_tool_name() {
     for (category, expected) in
         [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")]
     {
         let servers = [("disk", vec![tool("do"), tool("b")])];
         let rules = json!({"mode": "Category", "categories": {"expose": [category], "custom": {"*": category}}});
-        assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].entry.name, expected);
+        assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].group.name, expected);
     }
 }
 
-// Two actions of one name are a schema that vendors refuse, and a call that may go to the wrong tool.
+// Vendors refuse a schema with two equal actions, and a call might go to the wrong tool.
 #[test]
-fn a_name_that_looks_like_that_of_another_server_s_tool_is_no_action_twice() {
+fn two_tools_never_give_the_same_action() {
     let servers = [
         ("x", vec![tool("disk__read_file"), tool("write_file")]),
         ("disk", vec![tool("read_file"), tool("write_file")]),
     ];
     let rules = json!({"mode": "Category", "categories": {"expose": ["filesystem"], "custom": {"*": "filesystem"}}});
     let visible = filtered(&servers, &rules);
-    let hierarchy = whole(&visible);
-    let dispatcher = &hierarchy.dispatchers[0];
+    let grouping = whole(&visible);
+    let dispatcher = &grouping.dispatchers[0];
     for tool in &visible.tools {
         let call = json!({"action": tool.exposed}).to_string();
-        let Asked::Call { name, .. } = dispatcher.asked(Some(&call), false) else {
+        let DispatchCall::Tool { name, .. } = dispatcher.parse(Some(&call), false) else {
             panic!("{call} is a call")
         };
         assert_eq!(name, tool.exposed);
     }
-    let definition = definition(&hierarchy, 0);
+    let definition = definition(&grouping, 0);
     let actions = &definition["inputSchema"]["properties"]["action"]["enum"];
     assert_eq!(
         *actions,
@@ -163,14 +163,14 @@ fn a_name_that_looks_like_that_of_another_server_s_tool_is_no_action_twice() {
     );
 }
 
-// A client's "always allow" for the dispatcher would else be one for every tool that destroys.
+// Otherwise a user who always allows the dispatching tool would always allow destructive tools too.
 #[test]
-fn a_dispatching_tool_is_as_dangerous_as_the_worst_of_its_tools() {
+fn a_dispatching_tool_has_the_hints_of_its_most_harmful_tool() {
     let said = |annotations: &[Value]| {
         let with = |(position, annotations): (usize, &Value)| json!({"name": format!("t{position}"), "inputSchema": {"type": "object"}, "annotations": annotations});
-        let hierarchy =
+        let grouping =
             whole(&visible_tools(&[("s", annotations.iter().enumerate().map(with).collect())]));
-        let said = definition(&hierarchy, 0)["annotations"].clone();
+        let said = definition(&grouping, 0)["annotations"].clone();
         (said["readOnlyHint"].clone(), said["destructiveHint"].clone())
     };
     let (reads, writes, says_nothing) =
@@ -181,65 +181,68 @@ fn a_dispatching_tool_is_as_dangerous_as_the_worst_of_its_tools() {
 }
 
 #[test]
-fn a_name_that_a_tool_has_is_not_taken_and_a_tool_called_help_keeps_its_name() {
+fn the_dispatching_tool_avoids_the_names_of_tools_and_help_avoids_the_names_of_actions() {
     let visible = visible_tools(&[("s", vec![tool("do"), tool("help")])]);
-    let hierarchy = whole(&visible);
-    let dispatcher = &hierarchy.dispatchers[0];
-    assert_eq!(dispatcher.entry.name, "s__do_2");
+    let grouping = whole(&visible);
+    let dispatcher = &grouping.dispatchers[0];
+    assert_eq!(dispatcher.group.name, "s__do_2");
     assert!(matches!(
-        dispatcher.asked(Some(r#"{"action":"help"}"#), false),
-        Asked::Call { name: "s__help", .. }
+        dispatcher.parse(Some(r#"{"action":"help"}"#), false),
+        DispatchCall::Tool { name: "s__help", .. }
     ));
-    assert!(matches!(dispatcher.asked(Some(r#"{"action":"hub_help"}"#), false), Asked::Help(_)));
+    assert!(matches!(
+        dispatcher.parse(Some(r#"{"action":"hub_help"}"#), false),
+        DispatchCall::Help(_)
+    ));
 }
 
 #[test]
-fn a_server_with_many_tools_gets_several() {
+fn a_server_with_many_tools_gets_several_dispatching_tools() {
     let many = (0..250).map(|number| tool(&format!("t{number:03}"))).collect();
-    let hierarchy = whole(&visible_tools(&[("s", many)]));
+    let grouping = whole(&visible_tools(&[("s", many)]));
     let names: Vec<&str> =
-        hierarchy.dispatchers.iter().map(|dispatcher| dispatcher.entry.name.as_str()).collect();
+        grouping.dispatchers.iter().map(|dispatcher| dispatcher.group.name.as_str()).collect();
     assert_eq!(names, ["s__do", "s__do_2", "s__do_3"]);
-    assert_eq!(hierarchy.dispatchers[2].entry.tools.len(), 50);
+    assert_eq!(grouping.dispatchers[2].group.tools.len(), 50);
 }
 
 #[test]
-fn what_is_asked_wrongly_says_what_to_write() {
-    let (visible, refused) = (files(), |asked: Asked<'_>| match asked {
-        Asked::Refused(message) => message,
-        other => panic!("refused, not {other:?}"),
+fn the_error_for_an_invalid_call_says_what_to_write() {
+    let (visible, error) = (files(), |call: DispatchCall<'_>| match call {
+        DispatchCall::Invalid(message) => message,
+        other => panic!("invalid, not {other:?}"),
     });
-    let hierarchy = whole(&visible);
-    let dispatcher = &hierarchy.dispatchers[0];
+    let grouping = whole(&visible);
+    let dispatcher = &grouping.dispatchers[0];
     assert_eq!(
-        refused(dispatcher.asked(None, false)),
-        "action is missing; it is one of read, write, help"
+        error(dispatcher.parse(None, false)),
+        "action is missing; choose one of read, write, help"
     );
     assert_eq!(
-        refused(dispatcher.asked(Some(r#"{"action":"erase"}"#), true)),
-        "there is no action \"erase\"; there are read, write, help"
+        error(dispatcher.parse(Some(r#"{"action":"erase"}"#), true)),
+        "there is no action \"erase\"; the actions are read, write, help"
     );
     assert_eq!(
-        refused(dispatcher.asked(Some(r#"{"action":"read","path":"x"}"#), false)),
-        "\"path\" is not known here; put it into arguments"
+        error(dispatcher.parse(Some(r#"{"action":"read","path":"x"}"#), false)),
+        "\"path\" is unknown here; put it into arguments"
     );
     assert_eq!(
-        refused(dispatcher.asked(Some(r#"{"action":"read","arguments":[]}"#), false)),
+        error(dispatcher.parse(Some(r#"{"action":"read","arguments":[]}"#), false)),
         "arguments must be an object"
     );
     assert!(
-        refused(dispatcher.asked(Some(r#"{"action":"read","action":"write"}"#), false))
-            .contains("twice")
+        error(dispatcher.parse(Some(r#"{"action":"read","action":"write"}"#), false))
+            .contains("only once")
     );
 }
 
 #[test]
-fn an_action_with_a_typo_is_found_only_where_correction_is_on() {
+fn an_action_with_a_typo_is_found_only_with_correction() {
     let visible = files();
-    let hierarchy = whole(&visible);
-    let asked = |correct| hierarchy.dispatchers[0].asked(Some(r#"{"action":"Write"}"#), correct);
-    assert!(matches!(asked(false), Asked::Refused(_)));
-    let Asked::Call { name, correction: Some(correction), .. } = asked(true) else {
+    let grouping = whole(&visible);
+    let parse = |correct| grouping.dispatchers[0].parse(Some(r#"{"action":"Write"}"#), correct);
+    assert!(matches!(parse(false), DispatchCall::Invalid(_)));
+    let DispatchCall::Tool { name, correction: Some(correction), .. } = parse(true) else {
         panic!("corrected")
     };
     assert_eq!(
@@ -249,16 +252,16 @@ fn an_action_with_a_typo_is_found_only_where_correction_is_on() {
 }
 
 #[test]
-fn help_shows_a_definition_as_it_is() {
+fn help_returns_the_definition_byte_for_byte() {
     let visible = files();
-    let hierarchy = whole(&visible);
-    let asked = hierarchy.dispatchers[0]
-        .asked(Some(r#"{"action":"help","arguments":{"action":"read"}}"#), false);
-    assert_eq!(asked, Asked::Help(visible.tools[0].definition.clone()));
+    let grouping = whole(&visible);
+    let call = grouping.dispatchers[0]
+        .parse(Some(r#"{"action":"help","arguments":{"action":"read"}}"#), false);
+    assert_eq!(call, DispatchCall::Help(visible.tools[0].definition.clone()));
 }
 
 #[test]
-fn a_schema_that_contains_itself_or_is_huge_is_shown_short() {
+fn a_recursive_or_huge_schema_is_embedded_in_short() {
     let recursive = json!({"name": "tree", "inputSchema": {"type": "object", "properties": {"left": {"$ref": "#"}}}});
     let properties: serde_json::Map<String, Value> = (0..4_000)
         .map(|number| (format!("property_{number}"), json!({"type": "string"})))
@@ -276,24 +279,24 @@ fn a_schema_that_contains_itself_or_is_huge_is_shown_short() {
     assert_eq!(client_limits::violations("s__do", &definition["inputSchema"]), []);
 }
 
-/// A call of an action of the first dispatching tool; its arguments as they go on.
-fn dispatched(
+/// Checks that a call of an action of the first dispatching tool keeps these arguments.
+fn assert_dispatched(
     visible: &VisibleTools,
     action: &str,
     exposed: &str,
     inner: &str,
     first: bool,
 ) -> Result<(), TestCaseError> {
-    let hierarchy = whole(visible);
+    let grouping = whole(visible);
     let action = format!("\"action\" : \"{action}\"");
     let text = if first {
         format!("{{{action},\"arguments\":{inner}}}")
     } else {
         format!("{{\"arguments\": {inner} ,{action}}}")
     };
-    let asked = hierarchy.dispatchers[0].asked(Some(&text), true);
-    let Asked::Call { position, name, arguments, correction } = asked else {
-        panic!("{text}: {asked:?}")
+    let call = grouping.dispatchers[0].parse(Some(&text), true);
+    let DispatchCall::Tool { position, name, arguments, correction } = call else {
+        panic!("{text}: {call:?}")
     };
     prop_assert_eq!((visible.tools[position].exposed.as_str(), name), (exposed, exposed));
     prop_assert_eq!(arguments, inner);
@@ -301,58 +304,65 @@ fn dispatched(
     Ok(())
 }
 
-// A new caller of a large catalog would else wait until schemas that others have seen are written again.
+// Otherwise a new caller of a large catalog waits until schemas that others have seen are rendered again.
 #[test]
-fn callers_who_see_the_same_tools_share_what_lists_say_of_them() {
-    let rules = json!([{"when": "tool.server == 'a'"}, {"when": "'dev' in caller.groups"}, {"when": "tool.name == 'b__x'"}]);
+fn callers_who_see_the_same_tools_share_their_groups() {
+    let rules = json!([
+        {"when": "tool.server == 'a'"},
+        {"when": "'dev' in caller.groups"},
+        {"when": "tool.name == 'b__x'"}
+    ]);
     let servers = ["a", "b"]
         .map(|name| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"}));
     let config: HubConfig =
         serde_json::from_value(json!({"schema": 1, "servers": servers, "access": rules})).unwrap();
-    let list = |names: &[&str]| Some(crate::visibility::tests::list(names));
-    let caller = |groups: &[&str]| Caller {
-        groups: groups.iter().map(|&name| name.into()).collect(),
-        ..Caller::default()
+    let list = |names: &[&str]| Some(crate::fixtures::list(names));
+    let catalog = ToolCatalog::new(&config, &[list(&["x", "y"]), list(&["x", "y", "z"])]);
+    let cache = GroupCache::new(&catalog.entries, None);
+    let groups_of = |catalog: &ToolCatalog, groups: &[&str], cache: &GroupCache| {
+        let groups = groups.iter().map(|&name| name.into()).collect();
+        let visibility = Visibility::new(Arc::new(config.clone()), catalog.clone());
+        let visible = visibility.whole(&Principal { groups, ..Principal::default() });
+        Grouping::new(&visible, 0..visible.tools.len(), cache).dispatchers
     };
-    let seen = |catalog: &Catalog, groups: &[&str]| {
-        whole(&Visibility::of(Arc::new(config.clone()), catalog.clone()).whole(&caller(groups)))
-    };
-    let catalog = Catalog::of(&config, &[list(&["x", "y"]), list(&["x", "y", "z"])]);
-    let (nobody, dev) = (seen(&catalog, &[]), seen(&catalog, &["dev"]));
-    assert_eq!((nobody.dispatchers.len(), dev.dispatchers.len()), (1, 2));
-    assert!(Arc::ptr_eq(&nobody.dispatchers[0].entry, &dev.dispatchers[0].entry));
-    // When one server lists anew, the other's is kept, and the new list is what is shown.
-    let next = Catalog::of(&config, &[list(&["x", "y"]), list(&["x", "y", "w"])]).keeping(&catalog);
-    let later = seen(&next, &["dev"]);
-    assert!(Arc::ptr_eq(&later.dispatchers[0].entry, &dev.dispatchers[0].entry));
-    assert!(later.dispatchers[1].entry.definition().contains("\"w\""));
-    assert!(!later.dispatchers[1].entry.definition().contains("\"z\""));
+    let (nobody, dev) = (groups_of(&catalog, &[], &cache), groups_of(&catalog, &["dev"], &cache));
+    assert_eq!((nobody.len(), dev.len()), (1, 2));
+    assert!(Arc::ptr_eq(&nobody[0].group, &dev[0].group));
+    // When server b lists again, the group of server a is reused, and that of b is rendered again.
+    let next = ToolCatalog::new(&config, &[list(&["x", "y"]), list(&["x", "y", "w"])]);
+    let next = next.reuse(&catalog);
+    let cache = GroupCache::new(&next.entries, Some(&cache));
+    let later = groups_of(&next, &["dev"], &cache);
+    assert!(Arc::ptr_eq(&later[0].group, &dev[0].group));
+    assert!(later[1].group.definition().contains("\"w\""));
+    assert!(!later[1].group.definition().contains("\"z\""));
 }
 
-// Entries of one name are of different tools: what somebody else was shown must not be what this caller is.
+// Groups of different tools may have one name. A caller must not get the group of another caller.
 #[test]
-fn who_sees_a_part_of_a_server_is_shown_that_part_whoever_came_before() {
+fn a_cached_group_is_used_only_for_the_same_tools() {
     let tools: Vec<Value> = (0..30).map(|number| tool(&format!("t{number}"))).collect();
-    let shared = visible_tools(&[("s", tools.clone())]);
+    let visible = visible_tools(&[("s", tools)]);
+    let cache = GroupCache::default();
     for step in 1..10 {
         let part = || (0..30).step_by(step);
-        let alone = visible_tools(&[("s", tools.clone())]);
-        let (alone, kept) = (Grouping::of(&alone, part()), Grouping::of(&shared, part()));
-        let (alone, kept) = (&alone.dispatchers[0].entry, &kept.dispatchers[0].entry);
-        assert_eq!((alone.definition(), alone.tokens()), (kept.definition(), kept.tokens()));
-        assert_eq!(kept.tools.len(), part().count());
+        let fresh = Grouping::new(&visible, part(), &GroupCache::default());
+        let cached = Grouping::new(&visible, part(), &cache);
+        let (fresh, cached) = (&fresh.dispatchers[0].group, &cached.dispatchers[0].group);
+        assert_eq!((fresh.definition(), fresh.tokens()), (cached.definition(), cached.tokens()));
+        assert_eq!(cached.tools.len(), part().count());
     }
 }
 
 proptest! {
-    // What is dispatched is the call that the model would have made itself.
+    // A dispatched call must be the same as a direct call.
     #[test]
-    fn arguments_go_on_byte_for_byte(
+    fn arguments_are_passed_on_byte_for_byte(
         inner in "\\{ ?(\"[a-z\\u00e9]{0,3}\" ?: ?(1e400|1\\.0|\"\\\\\\\\u0061\"|\\[ ?null\\]) ?)?\\}",
         first in any::<bool>(),
     ) {
-        dispatched(&files(), r"wr\u0069te", "files__write", &inner, first)?;
-        dispatched(&by_category(), r"delet\u0065_file", "nas__delete_file", &inner, first)?;
-        dispatched(&by_category(), "nas__read_file", "nas__read_file", &inner, first)?;
+        assert_dispatched(&files(), r"wr\u0069te", "files__write", &inner, first)?;
+        assert_dispatched(&by_category(), r"delet\u0065_file", "nas__delete_file", &inner, first)?;
+        assert_dispatched(&by_category(), "nas__read_file", "nas__read_file", &inner, first)?;
     }
 }

@@ -1,106 +1,112 @@
-//! Arguments of the meta-tools. Errors say what to write instead: a model reads them and tries again.
+//! The arguments of the meta-tools. Errors say what to write instead, because a model reads them and tries again.
 
 use std::borrow::Cow;
 
 use mcphub_hub_protocol::json_splice::{self, Member, unquoted};
 
-/// Longest prompt or query. What is longer is refused: ranking reads far less of it anyway.
+/// Longest prompt or query. A longer one is rejected; ranking reads far less of it.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Most tools of one answer of `hub__find_tools`.
+/// Most tools that one call of `hub__find_tools` returns.
 pub const MAX_LIMIT: usize = 50;
 const DEFAULT_LIMIT: usize = 10;
 
 /// Arguments of `hub__analyze_prompt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalyzePrompt<'a> {
-    /// The task; not blank.
+    /// Not blank.
     pub prompt: Cow<'a, str>,
-    /// What else matters.
     pub context: Option<Cow<'a, str>>,
 }
 
 /// Arguments of `hub__find_tools`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindTools<'a> {
-    /// What the tool should do; not blank.
+    /// Not blank.
     pub query: Cow<'a, str>,
     /// 1 to [`MAX_LIMIT`].
     pub limit: usize,
-    /// Only tools of this server.
+    /// Restricts the result to tools of this server.
     pub server: Option<Cow<'a, str>>,
 }
 
-/// Arguments of `hub__call_read` and its like.
+/// Arguments of `hub__call_read`, `hub__call_write` and `hub__call_destructive`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch<'a> {
-    /// Name of the tool.
     pub name: Cow<'a, str>,
-    /// Arguments as written, an object.
+    /// An object, byte for byte.
     pub arguments: Cow<'a, str>,
-    /// Which answer named the tool.
+    /// The id of the selection that named the tool.
     pub selection_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> AnalyzePrompt<'a> {
-    /// Reads `params.arguments` as written; `Err` is for the model.
+    /// Reads `params.arguments`; the error is for the model.
     pub fn parse(arguments: Option<&'a str>) -> Result<Self, String> {
-        let given = Arguments::of(
+        let members = Arguments::parse(
             arguments,
             r#"{"prompt": "what the user wants"}"#,
             &["prompt", "context"],
         )?;
-        let context = given.text("context")?;
+        let context = members.text("context")?;
         if let Some(context) = &context {
-            bounded("context", context)?;
+            check_length("context", context)?;
         }
-        Ok(Self { prompt: given.said("prompt", "say what the user wants")?, context })
+        Ok(Self { prompt: members.required_text("prompt", "say what the user wants")?, context })
     }
 }
 
 impl<'a> FindTools<'a> {
-    /// Reads `params.arguments` as written; `Err` is for the model.
+    /// Reads `params.arguments`; the error is for the model.
     pub fn parse(arguments: Option<&'a str>) -> Result<Self, String> {
-        let given = Arguments::of(
+        let members = Arguments::parse(
             arguments,
             r#"{"query": "what the tool should do"}"#,
             &["query", "limit", "server"],
         )?;
         Ok(Self {
-            query: given.said("query", "say what the tool should do")?,
-            limit: given.limit()?,
-            server: given.text("server")?.filter(|server| !server.is_empty()),
+            query: members.required_text("query", "say what the tool should do")?,
+            limit: members.limit()?,
+            server: members.text("server")?.filter(|server| !server.is_empty()),
         })
     }
 }
 
 impl<'a> Dispatch<'a> {
-    /// Reads `params.arguments` as written; `Err` is for the model.
+    /// Reads `params.arguments`; the error is for the model.
     pub fn parse(arguments: Option<&'a str>) -> Result<Self, String> {
         let shape = r#"{"name": "server__tool", "arguments": {…}}"#;
-        let given = Arguments::of(arguments, shape, &["name", "arguments", "selectionId"])?;
-        let name = given.said("name", "hub__find_tools says the names of tools")?;
+        let members = Arguments::parse(arguments, shape, &["name", "arguments", "selectionId"])?;
+        let name = members.required_text("name", "hub__find_tools says the names of tools")?;
         Ok(Self {
             name,
-            arguments: given.object("arguments")?,
-            selection_id: given.text("selectionId")?,
+            arguments: members.object("arguments")?,
+            selection_id: members.text("selectionId")?,
         })
     }
 }
 
-/// The members that a caller gave.
+/// The members of the arguments.
 struct Arguments<'a> {
     members: Vec<Member<'a>>,
+    /// An example, for errors.
     shape: &'static str,
 }
 
 impl<'a> Arguments<'a> {
-    fn of(arguments: Option<&'a str>, shape: &'static str, known: &[&str]) -> Result<Self, String> {
+    fn parse(
+        arguments: Option<&'a str>,
+        shape: &'static str,
+        known: &[&str],
+    ) -> Result<Self, String> {
         let text = arguments.filter(|text| *text != "null").unwrap_or("{}");
         let members = json_splice::members(text)
             .ok_or_else(|| format!("arguments must be an object: {shape}"))?;
         if let Some(unknown) = members.iter().find(|member| !known.contains(&member.key.as_ref())) {
             let key: String = unknown.key.chars().take(60).collect();
-            return Err(format!("there is no argument \"{key}\"; there are {}", known.join(", ")));
+            return Err(format!(
+                "there is no argument \"{key}\"; the arguments are {}",
+                known.join(", ")
+            ));
         }
         Ok(Self { members, shape })
     }
@@ -118,21 +124,21 @@ impl<'a> Arguments<'a> {
             .transpose()
     }
 
-    /// A text that must be there and say something.
-    fn said(&self, key: &str, advice: &str) -> Result<Cow<'a, str>, String> {
+    /// A text that must be present and not blank.
+    fn required_text(&self, key: &str, advice: &str) -> Result<Cow<'a, str>, String> {
         let Some(text) = self.text(key)? else {
             return Err(format!("{key} is missing; {advice}: {}", self.shape));
         };
         if text.trim().is_empty() {
             return Err(format!("{key} is empty; {advice}: {}", self.shape));
         }
-        bounded(key, &text)?;
+        check_length(key, &text)?;
         Ok(text)
     }
 
     fn limit(&self) -> Result<usize, String> {
         let Some(value) = self.value("limit") else { return Ok(DEFAULT_LIMIT) };
-        // Models write numbers as strings, and clients write them as 10.0.
+        // Some models write numbers as strings, and some clients write them as 10.0.
         let text = unquoted(value).unwrap_or(Cow::Borrowed(value));
         let whole = text.strip_suffix(".0").unwrap_or(&text);
         whole
@@ -142,7 +148,7 @@ impl<'a> Arguments<'a> {
             .ok_or_else(|| format!("limit must be a whole number from 1 to {MAX_LIMIT}"))
     }
 
-    /// An object as written. Some clients send it as a string with JSON in it.
+    /// An object, byte for byte. Some clients send it as a JSON string.
     fn object(&self, key: &str) -> Result<Cow<'a, str>, String> {
         let Some(value) = self.value(key) else { return Ok(Cow::Borrowed("{}")) };
         let text = unquoted(value).unwrap_or(Cow::Borrowed(value));
@@ -154,12 +160,12 @@ impl<'a> Arguments<'a> {
     }
 }
 
-fn bounded(key: &str, text: &str) -> Result<(), String> {
+fn check_length(key: &str, text: &str) -> Result<(), String> {
     if text.len() <= MAX_TEXT_BYTES {
         return Ok(());
     }
     Err(format!(
-        "{key} has {} bytes; at most {MAX_TEXT_BYTES} are read, so say what matters in fewer words",
+        "{key} has {} bytes, but at most {MAX_TEXT_BYTES} are allowed; use fewer words",
         text.len()
     ))
 }

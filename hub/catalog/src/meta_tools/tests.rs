@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::visibility::tests::{tool, visible_tools};
+use crate::fixtures::{tool, visible_tools};
 
 #[rstest]
 #[case::says_that_it_reads(r#"{"readOnlyHint":true,"destructiveHint":true}"#, Class::Read)]
@@ -16,7 +16,7 @@ use crate::visibility::tests::{tool, visible_tools};
 #[case::is_no_object("7", Class::Destructive)]
 fn the_class_of_a_tool_that(#[case] annotations: &str, #[case] expected: Class) {
     let tool = tool(&format!(r#"{{"name":"t","annotations":{annotations}}}"#));
-    assert_eq!(Class::of(&tool), expected);
+    assert_eq!(Class::from_hints(tool.hints()), expected);
 }
 
 // A user who always allows hub__call_read must not have allowed a deletion by it.
@@ -38,7 +38,7 @@ fn a_dispatcher_calls_nothing_that_may_do_more_harm_than_its_name_says() {
 fn what_is_written_down_as_the_least_cost_is_what_an_empty_hub_counts() {
     let empty = visible_tools(&[], &[]);
     let counted = MetaTool::ALL.map(|meta| (meta.name(), meta.definition(&empty).tokens));
-    assert_eq!(MetaTool::ALL.map(|meta| (meta.name(), meta.least_tokens())), counted);
+    assert_eq!(MetaTool::ALL.map(|meta| (meta.name(), meta.min_tokens())), counted);
 }
 
 #[test]
@@ -47,12 +47,12 @@ fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_too
     for meta in MetaTool::ALL {
         let definition: serde_json::Value =
             serde_json::from_str(&meta.definition(&visible).text).unwrap();
-        assert_eq!(MetaTool::named(definition["name"].as_str().unwrap()), Some(meta));
+        assert_eq!(MetaTool::from_name(definition["name"].as_str().unwrap()), Some(meta));
         assert_eq!(definition["inputSchema"]["type"], "object");
         assert!(definition["description"].as_str().unwrap().len() < 300);
     }
     assert!(MetaTool::FindTools.definition(&visible).text.contains("Servers: files, web."));
-    assert_eq!(MetaTool::named("hub__nothing"), None);
+    assert_eq!(MetaTool::from_name("hub__nothing"), None);
 }
 
 #[rstest]

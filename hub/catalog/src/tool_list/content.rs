@@ -1,4 +1,4 @@
-//! The part of a list that is not the hub's own: as much of what is wanted as a budget holds.
+//! The tools in a list: as many of the candidates as the budget allows.
 
 use std::sync::Arc;
 
@@ -6,138 +6,150 @@ use mcphub_hub_wire::config::{DefaultExposure, ToolBudget};
 
 use super::Additions;
 use crate::catalog::Tool;
-use crate::grouping::Grouping;
-use crate::meta_tools::{Definition, MetaTool};
+use crate::grouping::{GroupCache, Grouping};
+use crate::meta_tools::{MetaTool, MetaToolDefinition};
 use crate::visibility::VisibleTools;
 
-/// After so many that did not fit into a list of dispatching tools the rest is not tried: each try writes schemas.
-const MAX_REFUSED: usize = 8;
+/// After this many candidates did not fit into a grouped list, the rest is not tried: each try renders schemas.
+const MAX_MISFITS: usize = 8;
 
-/// Tools, and what a list holds for them.
+/// The tools in a list, and the entries that stand for them.
 pub(super) struct Content {
-    /// Positions in the visible.
+    /// Positions among the visible tools.
     pub positions: Vec<usize>,
-    /// In a flat list, the tools alone.
-    pub hierarchy: Grouping,
+    pub grouping: Grouping,
 }
 
-/// What is left of a budget.
-pub(super) struct Room {
+/// What is left of the tool budget.
+pub(super) struct RemainingBudget {
     tools: usize,
     tokens: u32,
 }
 
-/// A tool that a list might hold.
+/// A tool that may go into the list.
 #[derive(Clone, Copy)]
-struct Wanted {
-    /// Position in the visible.
+struct Candidate {
+    /// Position among the visible tools.
     position: usize,
-    /// What comes later in the list has more: pinned tools, then additions in their order.
+    /// Where it goes in the list: pinned tools first, then additions in their order.
     order: (bool, usize),
 }
 
 impl Content {
-    /// All that there is. `None`: it does not fit.
-    pub(super) fn everything(visible: &VisibleTools, room: &Room) -> Option<Self> {
+    /// Every visible tool. `None` if they do not fit.
+    pub(super) fn all(
+        visible: &VisibleTools,
+        budget: &RemainingBudget,
+        cache: &GroupCache,
+    ) -> Option<Self> {
         let positions = 0..visible.tools.len();
-        let hierarchy = if visible.visibility().is_hierarchical() {
-            Grouping::within(visible, positions.clone(), room.tools, room.tokens)?
+        let grouping = if visible.visibility().is_hierarchical() {
+            let (tools, tokens) = (budget.tools, budget.tokens);
+            Grouping::within_budget(visible, positions.clone(), tools, tokens, cache)?
         } else {
-            room.holds(&visible.tools).then(|| Grouping::flat(visible, positions.clone()))?
+            budget.fits_all(&visible.tools).then(|| Grouping::flat(visible, positions.clone()))?
         };
-        Some(Self { positions: positions.collect(), hierarchy })
+        Some(Self { positions: positions.collect(), grouping })
     }
 
-    /// What is listed where not everything is: pinned tools first, in the order of the visible, then what the session
-    /// added, in the order in which it did: what is added later must not move what a prompt cache holds.
-    pub(super) fn chosen(
+    /// The tools of a list that does not hold all: pinned tools first, in the order of the catalog, then the
+    /// session's additions in the order in which they were added. A later addition must not move an earlier one,
+    /// because that would invalidate prompt caches.
+    pub(super) fn selected(
         visible: &VisibleTools,
         exposure: DefaultExposure,
         additions: Option<&Additions>,
-        mut room: Room,
+        mut budget: RemainingBudget,
+        cache: &GroupCache,
     ) -> Self {
-        let mut wanted = wanted(visible, exposure, additions);
+        let mut candidates = candidates(visible, exposure, additions);
         if visible.visibility().is_hierarchical() {
-            return Self::grouped(visible, &wanted, &room);
+            return Self::grouped(visible, &candidates, &budget, cache);
         }
-        wanted.retain(|wanted| room.take(visible.tools.get(wanted.position)));
-        let positions = in_order(&mut wanted);
-        Self { hierarchy: Grouping::flat(visible, positions.iter().copied()), positions }
+        candidates.retain(|candidate| budget.take(visible.tools.get(candidate.position)));
+        let positions = in_list_order(&mut candidates);
+        Self { grouping: Grouping::flat(visible, positions.iter().copied()), positions }
     }
 
-    fn grouped(visible: &VisibleTools, wanted: &[Wanted], room: &Room) -> Self {
-        let nothing = Self { positions: Vec::new(), hierarchy: Grouping::default() };
-        let mut grouping =
-            BudgetFit { visible, room, kept: Vec::new(), content: nothing, refused: 0 };
-        grouping.add(wanted);
-        grouping.content
+    fn grouped(
+        visible: &VisibleTools,
+        candidates: &[Candidate],
+        budget: &RemainingBudget,
+        cache: &GroupCache,
+    ) -> Self {
+        let content = Self { positions: Vec::new(), grouping: Grouping::default() };
+        let mut fit = BudgetFit { visible, budget, cache, chosen: Vec::new(), content, misfits: 0 };
+        fit.add(candidates);
+        fit.content
     }
 }
 
-/// What is wanted in a list, the most wanted first; each tool once.
-fn wanted(
+/// The candidates, most important first; each tool once.
+fn candidates(
     visible: &VisibleTools,
     exposure: DefaultExposure,
     additions: Option<&Additions>,
-) -> Vec<Wanted> {
+) -> Vec<Candidate> {
     let pinned = (0..visible.tools.len()).filter(|&position| visible.is_pinned(position));
     let pinned =
         pinned.filter(|_| matches!(exposure, DefaultExposure::Minimal | DefaultExposure::All));
-    let mut wanted: Vec<Wanted> =
-        pinned.map(|position| Wanted { position, order: (false, position) }).collect();
-    let Some(additions) = additions else { return wanted };
+    let mut candidates: Vec<Candidate> =
+        pinned.map(|position| Candidate { position, order: (false, position) }).collect();
+    let Some(additions) = additions else { return candidates };
     let mut taken = vec![false; visible.tools.len()];
-    for Wanted { position, .. } in &wanted {
+    for Candidate { position, .. } in &candidates {
         if let Some(taken) = taken.get_mut(*position) {
             *taken = true;
         }
     }
-    // Whoever was used last is asked first whether it fits.
-    for (order, name) in additions.by_use() {
+    // The most recently used addition comes first, so it is the last to be dropped by the budget.
+    for (index, name) in additions.by_last_use() {
         if let Some(position) = visible.find(name)
             && let Some(taken) = taken.get_mut(position).filter(|taken| !**taken)
         {
             *taken = true;
-            wanted.push(Wanted { position, order: (true, order) });
+            candidates.push(Candidate { position, order: (true, index) });
         }
     }
-    wanted
+    candidates
 }
 
-fn in_order(wanted: &mut [Wanted]) -> Vec<usize> {
-    wanted.sort_unstable_by_key(|wanted| wanted.order);
-    wanted.iter().map(|wanted| wanted.position).collect()
+fn in_list_order(candidates: &mut [Candidate]) -> Vec<usize> {
+    candidates.sort_unstable_by_key(|candidate| candidate.order);
+    candidates.iter().map(|candidate| candidate.position).collect()
 }
 
-/// Finds out how much fits once it is grouped. What a tool costs depends on those beside it, so the list is made anew for
-/// each question; halves are asked for, and not single tools.
+/// Finds how many candidates fit once they are grouped. The cost of a tool depends on the others in its group, so
+/// each try groups all again. It tries halves, not single tools.
 struct BudgetFit<'a> {
     visible: &'a VisibleTools,
-    room: &'a Room,
-    kept: Vec<Wanted>,
-    /// Of what is kept.
+    budget: &'a RemainingBudget,
+    cache: &'a GroupCache,
+    chosen: Vec<Candidate>,
+    /// The content for the chosen candidates.
     content: Content,
-    refused: usize,
+    misfits: usize,
 }
 
 impl BudgetFit<'_> {
-    fn add(&mut self, wanted: &[Wanted]) {
-        if wanted.is_empty() || self.refused >= MAX_REFUSED {
+    fn add(&mut self, candidates: &[Candidate]) {
+        if candidates.is_empty() || self.misfits >= MAX_MISFITS {
             return;
         }
-        let more = [&*self.kept, wanted].concat();
-        let positions = in_order(&mut more.clone());
+        let more = [&*self.chosen, candidates].concat();
+        let positions = in_list_order(&mut more.clone());
+        let RemainingBudget { tools, tokens } = *self.budget;
         let all = positions.iter().copied();
-        if let Some(hierarchy) =
-            Grouping::within(self.visible, all, self.room.tools, self.room.tokens)
+        if let Some(grouping) =
+            Grouping::within_budget(self.visible, all, tools, tokens, self.cache)
         {
-            self.kept = more;
-            self.content = Content { positions, hierarchy };
+            self.chosen = more;
+            self.content = Content { positions, grouping };
             return;
         }
-        let (first, rest) = wanted.split_at(wanted.len() / 2);
+        let (first, rest) = candidates.split_at(candidates.len() / 2);
         if first.is_empty() {
-            self.refused += 1; // a single tool
+            self.misfits += 1; // a single tool
         } else {
             self.add(first);
             self.add(rest);
@@ -145,10 +157,14 @@ impl BudgetFit<'_> {
     }
 }
 
-impl Room {
-    pub(super) fn of(budget: Option<&ToolBudget>, meta: &[(MetaTool, Definition)]) -> Self {
+impl RemainingBudget {
+    /// What the meta-tools leave of the budget. If they exceed it, nothing is left; they are listed anyway, because
+    /// without them nothing could be found.
+    pub(super) fn new(
+        budget: Option<&ToolBudget>,
+        meta: &[(MetaTool, MetaToolDefinition)],
+    ) -> Self {
         let Some(budget) = budget else { return Self { tools: usize::MAX, tokens: u32::MAX } };
-        // A budget below the meta-tools leaves nothing beside them; without them nothing could be found at all.
         let tokens: u32 = meta.iter().map(|(_, definition)| definition.tokens).sum();
         Self {
             tools: (budget.max_tools as usize).saturating_sub(meta.len()),
@@ -156,8 +172,8 @@ impl Room {
         }
     }
 
-    /// Whether all fit. Counts no token that it need not.
-    fn holds(&self, tools: &[Arc<Tool>]) -> bool {
+    /// Whether all tools fit. Counts tokens only if there is a limit on them.
+    fn fits_all(&self, tools: &[Arc<Tool>]) -> bool {
         if tools.len() > self.tools {
             return false;
         }
@@ -172,7 +188,7 @@ impl Room {
             })
     }
 
-    /// Takes a place for the tool, if there is one.
+    /// Takes what the tool costs, if there is enough left.
     fn take(&mut self, tool: Option<&Arc<Tool>>) -> bool {
         let (Some(tool), Some(tools)) = (tool, self.tools.checked_sub(1)) else { return false };
         let tokens = if self.tokens == u32::MAX {

@@ -2,10 +2,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::visibility::tests::{filtering, visible_tools, visible_tools_of};
+use crate::fixtures::{filtering, visible_tools, visible_tools_with};
 
 fn of(rules: Value) -> VisibleTools {
-    visible_tools_of(&["a", "b"], &["get", "put"], |config| filtering(config, rules))
+    visible_tools_with(&["a", "b"], &["get", "put"], |config| filtering(config, rules))
+}
+
+fn list_of(visible: &VisibleTools, scope: ListScope<'_>) -> ToolList {
+    ToolList::new(visible, scope, &GroupCache::default())
 }
 
 fn listed(tool_list: &ToolList) -> Vec<String> {
@@ -14,7 +18,7 @@ fn listed(tool_list: &ToolList) -> Vec<String> {
 }
 
 fn stateless(visible: &VisibleTools) -> Vec<String> {
-    listed(&visible.tool_list(ListScope::Stateless))
+    listed(&list_of(visible, ListScope::Stateless))
 }
 
 fn added(prompted: bool, names: &[&str]) -> Additions {
@@ -41,7 +45,7 @@ fn with_all_meta(tools: &[&str]) -> Vec<String> {
 #[test]
 fn what_fits_is_listed_and_there_is_nothing_to_search() {
     let visible = of(json!({"toolBudget": {"maxTools": 4, "maxTokens": 100_000}}));
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = list_of(&visible, ListScope::Stateless);
     assert_eq!(listed(&tool_list), ["a__get", "a__put", "b__get", "b__put"]);
     assert_eq!((tool_list.search, tool_list.unlisted()), (false, 0));
     assert!(MetaTool::ALL.iter().all(|meta| !tool_list.has(*meta)));
@@ -52,11 +56,11 @@ fn what_fits_is_listed_and_there_is_nothing_to_search() {
 fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted() {
     let visible =
         of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = list_of(&visible, ListScope::Stateless);
     assert_eq!(listed(&tool_list), SEARCH, "meta-tools stay however small the budget is");
     assert_eq!((tool_list.search, tool_list.unlisted()), (true, 4));
 
-    let visible = visible_tools_of(&["a", "b", "c"], &["get", "put"], |config| {
+    let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
         filtering(
             config,
             json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 5, "maxTokens": 100_000}}),
@@ -69,7 +73,7 @@ fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted()
 fn a_budget_in_tokens_holds_as_one_in_tools_does() {
     let meta: u32 = SEARCH
         .iter()
-        .map(|name| MetaTool::named(name).unwrap().definition(&of(json!({}))).tokens)
+        .map(|name| MetaTool::from_name(name).unwrap().definition(&of(json!({}))).tokens)
         .sum();
     let one = of(json!({})).tools[0].tokens();
     let rules =
@@ -77,7 +81,7 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
     assert_eq!(stateless(&of(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
     assert_eq!(stateless(&of(rules(4 * one - 1))), SEARCH);
     // More tools, so that a budget above the meta-tools is still below all.
-    let many = visible_tools_of(
+    let many = visible_tools_with(
         &["a"],
         &(0..200)
             .map(|n| format!("t{n:03}"))
@@ -89,7 +93,7 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
             filtering(config, rules(meta + 100));
         },
     );
-    let tool_list = many.tool_list(ListScope::Stateless);
+    let tool_list = list_of(&many, ListScope::Stateless);
     assert!(
         tool_list.tools.len() > 1 && tool_list.tokens() <= meta + 100,
         "{}",
@@ -99,7 +103,7 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
 
 /// The same servers and tools, listed by server.
 fn grouped(rules: Value) -> VisibleTools {
-    visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+    visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         filtering(config, rules);
         config.flags.insert("hierarchicalTools".into(), true);
     })
@@ -109,7 +113,7 @@ fn grouped(rules: Value) -> VisibleTools {
 #[test]
 fn a_budget_that_holds_the_grouped_list_shows_everything() {
     let visible = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = list_of(&visible, ListScope::Stateless);
     assert_eq!(listed(&tool_list), ["a__do", "b__do"]);
     assert_eq!(
         (tool_list.listed(), tool_list.unlisted(), tool_list.entries(), tool_list.search),
@@ -126,7 +130,7 @@ fn a_budget_that_holds_the_grouped_list_shows_everything() {
 #[test]
 fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
     let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
-    let tool_list = grouped(rules(1)).tool_list(ListScope::Stateless);
+    let tool_list = list_of(&grouped(rules(1)), ListScope::Stateless);
     assert_eq!((listed(&tool_list), tool_list.unlisted()), (with_search(&[]), 4));
     let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
     assert_eq!(of_seven_servers(4), (with_search(&[]), 0), "meta-tools count too");
@@ -137,19 +141,19 @@ fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
 /// List and number of listed tools; more servers than any of these budgets has places.
 fn of_seven_servers(max: u32) -> (Vec<String>, usize) {
     let visible =
-        visible_tools_of(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
+        visible_tools_with(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
             let budget = json!({"maxTools": max, "maxTokens": 100_000});
             filtering(config, json!({"staticTools": ["a__*", "b__put"], "toolBudget": budget}));
             config.flags.insert("hierarchicalTools".into(), true);
         });
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = list_of(&visible, ListScope::Stateless);
     (listed(&tool_list), tool_list.listed())
 }
 
 // One pinned tool that no budget holds would else hide all that are pinned after it.
 #[test]
 fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
-    let visible = visible_tools_of(&["a", "b", "c"], &["get", "put"], |config| {
+    let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
         config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
         let budget = json!({"maxTools": 20, "maxTokens": 8_000});
         filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
@@ -157,7 +161,7 @@ fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
     });
     // In an action's line only the beginning of a description is said, so all fit; alone the tool does not.
     assert_eq!(stateless(&visible), ["a__do", "b__do", "c__do"]);
-    let visible = visible_tools_of(&["a", "b", "c"], &["get"], |config| {
+    let visible = visible_tools_with(&["a", "b", "c"], &["get"], |config| {
         config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
         let budget = json!({"maxTools": 20, "maxTokens": 8_000});
         filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
@@ -171,7 +175,7 @@ fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
     let visible = grouped(
         json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}),
     );
-    let list = |additions: &Additions| listed(&visible.tool_list(ListScope::Session(additions)));
+    let list = |additions: &Additions| listed(&list_of(&visible, ListScope::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put"]);
     assert_eq!(list(&additions), with_all_meta(&["a__do"]));
     additions.add(["b__put"].into_iter());
@@ -180,8 +184,8 @@ fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
         with_all_meta(&["b__put"]),
         "one place is left, and b__put was used last"
     );
-    additions.used("a__get");
-    additions.used("a__put");
+    additions.mark_used("a__get");
+    additions.mark_used("a__put");
     assert_eq!(list(&additions), with_all_meta(&["a__do"]));
 }
 
@@ -194,16 +198,16 @@ proptest! {
     ) {
         let names: Vec<String> = (0..tools).map(|n| format!("t{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let visible = visible_tools_of(&["a", "b", "c"][..servers], &names, |config| {
+        let visible = visible_tools_with(&["a", "b", "c"][..servers], &names, |config| {
             let budget = json!({"maxTools": max_tools, "maxTokens": max_tokens});
             filtering(config, json!({"staticTools": [pinned], "toolBudget": budget}));
             config.flags.insert("hierarchicalTools".into(), true);
         });
-        let tool_list = visible.tool_list(ListScope::Stateless);
+        let tool_list = list_of(&visible, ListScope::Stateless);
         let alone = tool_list.tools.is_empty() && tool_list.dispatchers.is_empty();
         prop_assert!(alone || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
         prop_assert_eq!(tool_list.search, tool_list.unlisted() > 0);
-        let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.entry.tools.len()).sum();
+        let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.group.tools.len()).sum();
         prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped), (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
     }
 }
@@ -213,7 +217,7 @@ fn by_prompt_a_list_begins_with_the_default_exposure() {
     let rules = |tool_list: &str| json!({"mode": "PromptBased", "staticTools": ["b__*"], "promptBased": {"defaultExposure": tool_list}});
     let lists = |tool_list: &str| {
         let visible = of(rules(tool_list));
-        let session = visible.tool_list(ListScope::Session(&Additions::default()));
+        let session = list_of(&visible, ListScope::Session(&Additions::default()));
         (listed(&session), stateless(&visible))
     };
     assert_eq!(lists("Zero"), (vec![], vec![]));
@@ -222,7 +226,7 @@ fn by_prompt_a_list_begins_with_the_default_exposure() {
     assert_eq!(lists("Minimal"), (with_all_meta(&pinned), with_search(&pinned)));
     let all = ["a__get", "a__put", "b__get", "b__put"];
     assert_eq!(lists("All"), (with_all_meta(&all), with_search(&all)));
-    let zero = of(rules("Zero")).tool_list(ListScope::Stateless);
+    let zero = list_of(&of(rules("Zero")), ListScope::Stateless);
     assert!(
         zero.search && !zero.has(MetaTool::AnalyzePrompt),
         "what is not listed can be called by who knows of it"
@@ -232,7 +236,7 @@ fn by_prompt_a_list_begins_with_the_default_exposure() {
 #[test]
 fn without_meta_tools_there_is_no_search() {
     let visible = of(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}}));
-    let tool_list = visible.tool_list(ListScope::Session(&Additions::default()));
+    let tool_list = list_of(&visible, ListScope::Session(&Additions::default()));
     assert_eq!((listed(&tool_list), tool_list.search), (vec![], false));
 }
 
@@ -241,7 +245,7 @@ fn after_the_first_prompt_what_it_chose_takes_the_place_of_everything() {
     let visible = of(json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}));
     let additions = added(true, &["b__put"]);
     assert_eq!(
-        listed(&visible.tool_list(ListScope::Session(&additions))),
+        listed(&list_of(&visible, ListScope::Session(&additions))),
         with_all_meta(&["b__put"])
     );
 }
@@ -253,8 +257,8 @@ fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
     );
     let mut additions = added(true, &["b__put", "gone", "a__put"]);
     additions.add(["a__get"].into_iter());
-    additions.used("b__put");
-    let tool_list = visible.tool_list(ListScope::Session(&additions));
+    additions.mark_used("b__put");
+    let tool_list = list_of(&visible, ListScope::Session(&additions));
     assert_eq!(listed(&tool_list), with_all_meta(&["a__put", "b__put", "a__get"]));
     let lists: Vec<bool> = (0..4).map(|position| tool_list.lists(position)).collect();
     assert_eq!(lists, [true, true, false, true]);
@@ -264,15 +268,15 @@ fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
 fn over_the_budget_the_least_recently_used_additions_go_first() {
     let visible =
         of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
-    let list = |additions: &Additions| listed(&visible.tool_list(ListScope::Session(additions)));
+    let list = |additions: &Additions| listed(&list_of(&visible, ListScope::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put", "b__get"]);
     assert_eq!(
         list(&additions),
         with_all_meta(&["a__get", "a__put"]),
         "of one prompt the worst goes"
     );
-    additions.used("b__get");
-    additions.used("a__put");
+    additions.mark_used("b__get");
+    additions.mark_used("a__put");
     assert_eq!(list(&additions), with_all_meta(&["a__put", "b__get"]));
     additions.add(["b__put"].into_iter());
     assert_eq!(list(&additions), with_all_meta(&["a__put", "b__put"]));
@@ -291,27 +295,9 @@ fn a_thousand_additions_are_remembered_and_no_more() {
 }
 
 #[test]
-fn a_list_that_depends_on_nothing_of_its_caller_is_made_once() {
-    let visible = of(json!({"mode": "PromptBased"}));
-    assert!(Arc::ptr_eq(
-        &visible.tool_list(ListScope::Stateless),
-        &visible.tool_list(ListScope::Stateless)
-    ));
-    let none = Additions::default();
-    assert!(Arc::ptr_eq(
-        &visible.tool_list(ListScope::Session(&none)),
-        &visible.tool_list(ListScope::Session(&none))
-    ));
-    let (mine, other) = (added(true, &["a__get"]), added(true, &["a__put"]));
-    let digest = |additions: &Additions| visible.tool_list(ListScope::Session(additions)).digest;
-    assert_ne!(digest(&mine), digest(&other));
-    assert_eq!(digest(&mine), digest(&mine.clone()));
-}
-
-#[test]
 fn the_digest_changes_with_any_byte_of_the_list_and_with_nothing_else() {
-    let digest = |visible: &VisibleTools| visible.tool_list(ListScope::Stateless).digest;
-    let described = visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+    let digest = |visible: &VisibleTools| list_of(visible, ListScope::Stateless).digest;
+    let described = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         config.servers[0].tools.describe.insert("get".into(), "new".into());
     });
     assert_ne!(digest(&of(json!({}))), digest(&described));
@@ -321,9 +307,9 @@ fn the_digest_changes_with_any_byte_of_the_list_and_with_nothing_else() {
 #[test]
 fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
     let visible = of(json!({}));
-    let mut tool_list = ToolList::of(&visible, ListScope::Stateless);
+    let mut tool_list = list_of(&visible, ListScope::Stateless);
     let lengths: Vec<usize> = visible.tools.iter().map(|tool| tool.definition.len()).collect();
-    tool_list.pages = Pages::bounded(lengths.iter().copied(), lengths[0] + lengths[1] + 4);
+    tool_list.pages = ListPages::with_limit(lengths.iter().copied(), lengths[0] + lengths[1] + 4);
     assert_eq!(tool_list.pages.len(), 2);
     let (first, cursor) = tool_list.page(None).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Value>>(first).unwrap().len(), 2);
@@ -337,7 +323,7 @@ fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
 #[test]
 fn no_tools_are_an_empty_list() {
     assert_eq!(
-        visible_tools(&[], &[]).tool_list(ListScope::Stateless).page(None),
+        list_of(&visible_tools(&[], &[]), ListScope::Stateless).page(None),
         Some(("[]", None))
     );
 }

@@ -2,66 +2,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::{Definition, ServerList};
-
-/// A config of servers with these names, which are their prefixes too.
-pub(crate) fn config(servers: &[&str]) -> HubConfig {
-    let server =
-        |name: &&str| json!({"name": name, "prefix": name, "url": "http://localhost:1/mcp"});
-    let servers: Vec<_> = servers.iter().map(server).collect();
-    serde_json::from_value(json!({"schema": 1, "servers": servers})).unwrap()
-}
-
-/// A list of tools with these names.
-pub(crate) fn list(names: &[&str]) -> Arc<ServerList> {
-    let define = |name: &&str| {
-        let text = json!({"name": name, "inputSchema": {"type": "object"}}).to_string();
-        Definition { name: (*name).to_owned(), text }
-    };
-    Arc::new(ServerList { tools: names.iter().map(define).collect(), ..Default::default() })
-}
-
-/// The tool of this definition, of a server "a".
-pub(crate) fn tool(definition: &str) -> Arc<Tool> {
-    let name =
-        serde_json::from_str::<Value>(definition).unwrap()["name"].as_str().unwrap().to_owned();
-    let list = ServerList {
-        tools: vec![Definition { name, text: definition.to_owned() }],
-        ..Default::default()
-    };
-    Arc::clone(&Catalog::of(&config(&["a"]), &[Some(Arc::new(list))]).tools[0])
-}
-
-/// Of servers with these names, each with these tools.
-pub(crate) fn visibility(
-    servers: &[&str],
-    tools: &[&str],
-    change: impl FnOnce(&mut HubConfig),
-) -> Arc<Visibility> {
-    let mut config = config(servers);
-    change(&mut config);
-    let catalog = Catalog::of(&config, &vec![Some(list(tools)); servers.len()]);
-    Visibility::of(Arc::new(config), catalog)
-}
-
-/// Everybody's, without a view.
-pub(crate) fn visible_tools(servers: &[&str], tools: &[&str]) -> VisibleTools {
-    visible_tools_of(servers, tools, |_| {})
-}
-
-/// The same, of a changed config.
-pub(crate) fn visible_tools_of(
-    servers: &[&str],
-    tools: &[&str],
-    change: impl FnOnce(&mut HubConfig),
-) -> VisibleTools {
-    visibility(servers, tools, change).visible_tools(None, &Caller::anonymous()).unwrap()
-}
-
-/// Config from JSON, as the operator writes it.
-pub(crate) fn filtering(config: &mut HubConfig, filtering: Value) {
-    config.filtering = serde_json::from_value(filtering).unwrap();
-}
+use crate::catalog::{ServerList, ToolDetails};
+use crate::fixtures::{config, filtering, visibility, visible_tools, visible_tools_with};
+use crate::grouping::GroupCache;
+use crate::tool_list::{ListScope, ToolList};
 
 fn names(visible: &VisibleTools) -> Vec<&str> {
     visible.tools.iter().map(|tool| tool.exposed.as_str()).collect()
@@ -102,7 +46,7 @@ const ALL: [&str; 4] =
     &[ALL[1]]
 )]
 fn the_mode(#[case] rules: Value, #[case] expected: &[&str]) {
-    let visible = visible_tools_of(&["files", "mail"], &["read_file", "send_mail"], |config| {
+    let visible = visible_tools_with(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
     assert_eq!(names(&visible), expected);
@@ -122,7 +66,7 @@ fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
         );
     });
     let seen = |view: &str| {
-        let visible = visibility.visible_tools(Some(view), &Caller::anonymous());
+        let visible = visibility.visible_tools(Some(view), &Principal::anonymous());
         visible.map(|visible| {
             visible.tools.iter().map(|tool| tool.exposed.clone()).collect::<Vec<_>>()
         })
@@ -163,7 +107,8 @@ fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[
     let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
-    let undecided: Vec<&str> = visibility.undecided().map(|tool| tool.exposed.as_str()).collect();
+    let undecided: Vec<&str> =
+        visibility.tools_for_llm().map(|tool| tool.exposed.as_str()).collect();
     assert_eq!(undecided, expected);
 }
 
@@ -173,18 +118,18 @@ fn what_a_language_model_said_decides_in_modes_and_views() {
     let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
-    assert_eq!(names(&before.whole(&Caller::anonymous())), [""; 0]);
+    assert_eq!(names(&before.whole(&Principal::anonymous())), [""; 0]);
     let mut given = LlmCategories::default();
-    before.catalog.tools.iter().take(1).for_each(|tool| given.note(tool, Some("web")));
-    let shape = Shape { given: Arc::new(given), ..Shape::default() };
-    let after = Visibility::with(Arc::clone(&before.config), before.catalog.clone(), shape);
-    assert_eq!(names(&after.whole(&Caller::anonymous())), [ALL[0]]);
-    assert_eq!(names(&after.visible_tools(Some("v"), &Caller::anonymous()).unwrap()), [ALL[0]]);
+    before.catalog.entries.iter().take(1).for_each(|tool| given.insert(tool, Some("web")));
+    let inputs = RuntimeInputs { llm_categories: Arc::new(given), ..RuntimeInputs::default() };
+    let after = Visibility::with(Arc::clone(&before.config), before.catalog.clone(), inputs);
+    assert_eq!(names(&after.whole(&Principal::anonymous())), [ALL[0]]);
+    assert_eq!(names(&after.visible_tools(Some("v"), &Principal::anonymous()).unwrap()), [ALL[0]]);
 }
 
 #[test]
 fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
-    let visible = visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+    let visible = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         config.servers[0].tools.deny = vec!["p*".into()]
     });
     assert_eq!(names(&visible), ["a__get", "b__get", "b__put"]);
@@ -197,7 +142,7 @@ fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
 fn a_bare_name_resolves_only_while_it_is_unique_in_this_sight() {
     let both = visible_tools(&["a", "b"], &["get", "put"]);
     assert_eq!((both.find("get"), both.find("b__put"), both.find("c__put")), (None, Some(3), None));
-    let one = visible_tools_of(&["a", "b"], &["get", "put"], |config| {
+    let one = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         filtering(config, json!({"mode": "ServerAllowlist", "servers": {"deny": ["a"]}}));
     });
     assert_eq!((one.find("get"), one.find("a__get")), (Some(0), None));
@@ -229,27 +174,9 @@ fn what_can_have_no_effect_on_the_catalog_is_said() {
     );
 }
 
-// A model in memory that nobody can reach costs every pod 60 MB.
-#[test]
-fn search_is_reachable_where_something_can_be_unlisted() {
-    let reachable = |rules: Value| {
-        visibility(&["a"], &["x", "y"], |config| filtering(config, rules)).search_is_reachable()
-    };
-    assert!(!reachable(json!({"mode": "None"})));
-    assert!(!reachable(json!({"toolBudget": {"maxTools": 2, "maxTokens": 9000}})));
-    assert!(reachable(json!({"toolBudget": {"maxTools": 1, "maxTokens": 9000}})));
-    assert!(reachable(json!({"mode": "PromptBased"})));
-    assert!(!reachable(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}})));
-    let denied = visibility(&["a"], &["x", "y"], |config| {
-        filtering(config, json!({"toolBudget": {"maxTools": 1, "maxTokens": 9000}}));
-        config.access = serde_json::from_value(json!([{"when": "caller.sub == 'ann'"}])).unwrap();
-    });
-    assert!(denied.search_is_reachable(), "somebody may see it all");
-}
-
 #[test]
 fn servers_are_those_with_a_tool_in_sight() {
-    let visible = visible_tools_of(&["a", "b", "c"], &["get", "put"], |config| {
+    let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
         filtering(config, json!({"mode": "Static", "staticTools": ["a__*", "c__put"]}));
     });
     assert_eq!(visible.servers(), [("a", 2), ("c", 1)]);
@@ -276,20 +203,23 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
         r#"{"name":"读取","description":null,"annotations":[]}"#,
     ];
     let page = format!(r#"{{"tools":[{}]}}"#, texts.join(","));
-    let list = crate::catalog::Page::parse(&page).unwrap().list;
+    let list = crate::catalog::Page::parse::<ToolDetails>(&page).unwrap().list;
     let mut config = config(&["s"]);
     filtering(
         &mut config,
         json!({"mode": "PromptBased", "views": [{"name": "v", "categories": ["other"]}]}),
     );
-    let catalog = Catalog::of(&config, &[Some(Arc::new(ServerList::of_pages(vec![list])))]);
-    let visibility = Visibility::of(Arc::new(config), catalog);
-    let visible = visibility.whole(&Caller::anonymous());
+    let catalog = ToolCatalog::new(&config, &[Some(Arc::new(ServerList::from_pages(vec![list])))]);
+    let visibility = Visibility::new(Arc::new(config), catalog);
+    let visible = visibility.whole(&Principal::anonymous());
     let mut bare: Vec<&str> = visible.tools.iter().map(|tool| tool.bare.as_str()).collect();
     bare.sort_unstable();
     assert_eq!(bare, ["__", "bare", "cyclic", "deep", "huge"]);
     assert!(visibility.unfiltered_tokens() > 100_000);
-    assert_eq!(visibility.visible_tools(Some("v"), &Caller::anonymous()).unwrap().tools.len(), 5);
+    assert_eq!(
+        visibility.visible_tools(Some("v"), &Principal::anonymous()).unwrap().tools.len(),
+        5
+    );
     let refused: Vec<bool> =
         visible.tools.iter().map(|tool| !tool.violations().is_empty()).collect();
     assert_eq!(
@@ -305,13 +235,13 @@ fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
     let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
     let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-    let visible = visible_tools_of(&servers, &tools, |config| {
+    let visible = visible_tools_with(&servers, &tools, |config| {
         filtering(
             config,
             json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}),
         );
     });
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = ToolList::new(&visible, ListScope::Stateless, &GroupCache::default());
     assert_eq!(tool_list.tools.len() + tool_list.unlisted(), 50_000);
     assert!(tool_list.tools.len() > 10 && tool_list.tokens() <= 8000);
     assert!(tool_list.tools.iter().all(|tool| &*tool.server_name == "s7"));
@@ -324,17 +254,17 @@ fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost(
     let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
     let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-    let visible = visible_tools_of(&servers, &tools, |config| {
+    let visible = visible_tools_with(&servers, &tools, |config| {
         config.flags.insert(HIERARCHICAL_TOOLS.to_owned(), true);
         filtering(
             config,
             json!({"staticTools": ["s7__*"], "toolBudget": {"maxTools": 100, "maxTokens": 8000}}),
         );
     });
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let tool_list = ToolList::new(&visible, ListScope::Stateless, &GroupCache::default());
     assert_eq!(tool_list.listed() + tool_list.unlisted(), 50_000);
     assert!(tool_list.listed() > 10 && tool_list.tokens() <= 8000 && tool_list.search);
     assert!(
-        tool_list.dispatchers.iter().all(|dispatcher| dispatcher.entry.name.starts_with("s7__do"))
+        tool_list.dispatchers.iter().all(|dispatcher| dispatcher.group.name.starts_with("s7__do"))
     );
 }

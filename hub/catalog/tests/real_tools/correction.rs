@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use mcphub_hub_catalog::arguments::schema::Schema;
-use mcphub_hub_catalog::arguments::{Rules, Verdict, judge};
+use mcphub_hub_catalog::arguments::{Validation, ValidationOptions, validate};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::data;
 use crate::mutations::{self, KINDS};
 
 const SEED: u64 = 4;
-const RULES: Rules = Rules { validate: true, correct: true };
+const RULES: ValidationOptions = ValidationOptions { validate: true, correct: true };
 
 #[derive(Default, Clone, Copy)]
 struct Count {
@@ -79,7 +79,7 @@ fn measure(rng: &mut StdRng, definition: &Value, report: &mut Report, examples: 
     };
     report.calls += 1;
     let text = original.value.to_string();
-    assert!(matches!(judge(&schema, Some(&text), RULES), Verdict::Valid), "{text}");
+    assert!(matches!(validate(&schema, Some(&text), RULES), Validation::Valid), "{text}");
     for (kind, count) in report.kinds.iter_mut().enumerate() {
         let Some(mutated) = mutations::mutated(kind, rng, &original) else { continue };
         let name = definition["title"].as_str().unwrap_or_default();
@@ -99,14 +99,14 @@ impl Count {
     ) -> Option<String> {
         self.made += 1;
         let text = mutated.value.to_string();
-        let verdict = judge(schema, Some(&text), RULES);
+        let verdict = validate(schema, Some(&text), RULES);
         if schema.accepts(&mutated.value) {
             self.valid += 1;
-            assert!(matches!(verdict, Verdict::Valid), "a valid call was touched: {text}");
+            assert!(matches!(verdict, Validation::Valid), "a valid call was touched: {text}");
             return None;
         }
         let repaired = match &verdict {
-            Verdict::Corrected { arguments, .. } => {
+            Validation::Corrected { arguments, .. } => {
                 Some(serde_json::from_str::<Value>(arguments).unwrap())
             }
             _ => None,

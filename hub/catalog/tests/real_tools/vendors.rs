@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::arguments::schema::Schema;
-use mcphub_hub_catalog::catalog::{Catalog, Definition, ServerList};
+use mcphub_hub_catalog::catalog::{Definition, ServerList, ToolCatalog};
 use mcphub_hub_catalog::client_limits;
-use mcphub_hub_catalog::grouping::{Asked, Grouping};
+use mcphub_hub_catalog::grouping::{DispatchCall, GroupCache, Grouping};
 use mcphub_hub_catalog::meta_tools::MetaTool;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::{Visibility, VisibleTools};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -24,9 +24,9 @@ fn visible_tools(server: &Server) -> VisibleTools {
         name: tool["name"].as_str().unwrap().into(),
         text: tool.to_string(),
     });
-    let list = ServerList { tools: tools.collect(), ..Default::default() };
-    let catalog = Catalog::of(&config, &[Some(Arc::new(list))]);
-    Visibility::of(Arc::new(config), catalog).whole(&Caller::anonymous())
+    let list = ServerList { definitions: tools.collect(), ..Default::default() };
+    let catalog = ToolCatalog::new(&config, &[Some(Arc::new(list))]);
+    Visibility::new(Arc::new(config), catalog).whole(&Principal::anonymous())
 }
 
 fn assert_taken(definition: &str) {
@@ -42,7 +42,7 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
     let (mut dispatchers, mut calls, mut refused, mut tools) = (0, 0, 0, 0);
     for server in data::servers(&folder) {
         let visible = visible_tools(&server);
-        let hierarchy = Grouping::of(&visible, 0..visible.tools.len());
+        let hierarchy = Grouping::new(&visible, 0..visible.tools.len(), &GroupCache::default());
         for tool in &visible.tools {
             tools += 1;
             let schema = serde_json::from_str(tool.input_schema()).unwrap_or_default();
@@ -53,9 +53,9 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
         }
         for dispatcher in &hierarchy.dispatchers {
             dispatchers += 1;
-            assert_taken(dispatcher.entry.definition());
-            let shown = Schema::of_definition(dispatcher.entry.definition()).unwrap();
-            for tool in &dispatcher.entry.tools {
+            assert_taken(dispatcher.group.definition());
+            let shown = Schema::from_definition(dispatcher.group.definition()).unwrap();
+            for tool in &dispatcher.group.tools {
                 let real: Value = serde_json::from_str(tool.input_schema()).unwrap_or_default();
                 let Ok(schema) = Schema::compile(tool.input_schema()) else { continue };
                 let Some(direct) = call(&mut rng, &real).filter(|call| schema.accepts(&call.value))
@@ -64,7 +64,8 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
                 };
                 calls += 1;
                 let asked = json!({"action": tool.exposed, "arguments": direct.value}).to_string();
-                let Asked::Call { position, arguments, .. } = dispatcher.asked(Some(&asked), false)
+                let DispatchCall::Tool { position, arguments, .. } =
+                    dispatcher.parse(Some(&asked), false)
                 else {
                     panic!("{asked} is a call")
                 };
@@ -74,7 +75,7 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
                 assert!(
                     shown.accepts(&shown_action),
                     "{shown_action} is not what {} shows",
-                    dispatcher.entry.definition()
+                    dispatcher.group.definition()
                 );
             }
         }

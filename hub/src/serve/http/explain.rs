@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use mcphub_hub_catalog::access::Caller;
 use mcphub_hub_catalog::explain::Question;
+use mcphub_hub_catalog::principal::Principal;
 use serde::Deserialize;
 
 use crate::cli::explain::{self, WHY_PATH};
@@ -46,7 +46,8 @@ async fn answer(
     let listed = |slot: &Slot| slot.upstream().and_then(|upstream| upstream.state().list.clone());
     let lists = live.servers.iter().map(listed).collect();
     let listed = Listed { visibility: Arc::clone(&live.visibility), lists };
-    let question = Question { tool: &asked.tool, view, caller: &caller, chosen: picked.as_deref() };
+    let question =
+        Question { tool: &asked.tool, view, principal: &caller, chosen: picked.as_deref() };
     Ok(explain::text(&listed, question))
 }
 
@@ -55,19 +56,19 @@ async fn picked(
     hub: &Hub,
     live: &Live,
     view: Option<&str>,
-    caller: &Caller,
+    caller: &Principal,
     prompt: &str,
 ) -> Result<Vec<String>, (StatusCode, String)> {
-    let Some(visible) = live.visible_tools(view, caller) else { return Ok(Vec::new()) };
-    if !live.visibility.search_is_reachable() {
+    let Some(lists) = live.lists.caller(view, caller) else { return Ok(Vec::new()) };
+    let visible = &lists.visible;
+    if !live.lists.search_is_reachable() {
         let message = "this hub lists everything that there is, so it has no search, and a prompt chooses nothing";
         return Err((StatusCode::BAD_REQUEST, message.into()));
     }
     let rules = &live.config.filtering.prompt_based;
     let limit = rules.max_tools as usize;
     let (memory, principal) = (rules.memory, anonymous());
-    let ask =
-        Ask { prompt, visible: &visible, server: None, limit, memory, principal, counted: false };
+    let ask = Ask { prompt, visible, server: None, limit, memory, principal, counted: false };
     let ranking = hub.selector.rank(ask).await;
     let ranking = ranking
         .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("the search {error}")))?;

@@ -59,8 +59,9 @@ pub async fn fixed(State(hub): State<Arc<Hub>>, method: Method) -> Response {
 fn of(hub: &Hub, live: &Live, llm: &llm::Stats) -> Value {
     let filtering = &live.config.filtering;
     let total: usize = live.listed.iter().sum();
-    let visible = live.anonymous();
-    let exposed = visible.tool_list(ListScope::Stateless).listed();
+    let lists = live.lists.anonymous();
+    let visible = &lists.visible;
+    let exposed = lists.tool_list(ListScope::Stateless).listed();
     let filtered = total.saturating_sub(exposed);
     json!({
         "enabled": filters(&live.config.access, filtering),

@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{BoxStream, StreamExt as _};
 use mcphub_hub_protocol::message::{self, Body as Parsed, Message};
-use mcphub_hub_protocol::outcome::{self, Ending};
+use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::version::{self, ProtocolVersion, VersionHints};
 use mcphub_hub_protocol::{rewrite, sse};
 use tokio::sync::watch;
@@ -94,7 +94,7 @@ pub struct Measured {
     /// Time that upstream took of it.
     pub upstream: Duration,
     /// How it ended.
-    pub ending: Option<Ending>,
+    pub ending: Option<RequestEnd>,
 }
 
 impl Measured {
@@ -106,17 +106,16 @@ impl Measured {
     }
 
     /// Ends so.
-    pub fn end(mut self, ending: Ending) {
+    pub fn end(mut self, ending: RequestEnd) {
         self.ending = Some(ending);
     }
 }
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        let unsaid = if std::thread::panicking() { Ending::Bug } else { Ending::Cancelled };
+        let unsaid = if std::thread::panicking() { RequestEnd::Bug } else { RequestEnd::Cancelled };
         if self.counted {
-            let (outcome, took) =
-                (outcome::of(self.ending.unwrap_or(unsaid)), self.began.elapsed());
+            let (outcome, took) = (self.ending.unwrap_or(unsaid).outcome(), self.began.elapsed());
             self.hub.metrics.request(self.method, outcome, took, self.upstream);
             let (took, upstream) = (took.as_secs_f64(), self.upstream.as_secs_f64());
             tracing::debug!(method = ?self.method, outcome = outcome.label(), took, upstream, "request");
@@ -170,7 +169,7 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
         }
     };
     match message::parse_body(&text) {
-        Ok(Parsed::One(message)) => {
+        Ok(Parsed::Single(message)) => {
             respond(one(hub, view, &parts.headers, message).await, accepts(&parts.headers), place)
         }
         Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => {
@@ -205,7 +204,7 @@ async fn one(
         && let Message::Request(request) = &message
         && let Err(refusal) = stateless::check(headers, request)
     {
-        Measured::begin(hub, &request.method, &ctx).end(Ending::Refused);
+        Measured::begin(hub, &request.method, &ctx).end(RequestEnd::Rejected);
         return refusal;
     }
     match message {
@@ -245,8 +244,8 @@ fn context(
         meta: meta_version,
         header: header(headers, PROTOCOL_VERSION),
     };
-    let version = version::of_request(signs)
-        .map_err(|unsupported| stateless::unsupported(id, &unsupported))?;
+    let version =
+        version::resolve(signs).map_err(|unsupported| stateless::unsupported(id, &unsupported))?;
     let refuse = |status, message: &str| {
         Err(Answer::One {
             status,
@@ -286,7 +285,7 @@ async fn batch(
                 let error =
                     rewrite::error(-32600, "Invalid request: initialize must not be in a batch");
                 Answer::error(
-                    ProtocolVersion::Stateful(version::ASSUMED),
+                    ProtocolVersion::Stateful(version::DEFAULT_VERSION),
                     request.id,
                     &error,
                     -32600,
@@ -331,7 +330,7 @@ fn malformed(error: &message::Error) -> String {
 fn refused(hub: &Arc<Hub>) {
     hub.metrics.request(
         metrics::Method::Other,
-        outcome::of(Ending::Refused),
+        RequestEnd::Rejected.outcome(),
         Duration::ZERO,
         Duration::ZERO,
     );

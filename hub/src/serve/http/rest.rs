@@ -60,7 +60,9 @@ async fn servers(State(hub): State<Arc<Hub>>) -> Json<Value> {
 async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
     let live = hub.live_after_start().await;
     let tools: Vec<Value> = live
+        .lists
         .anonymous()
+        .visible
         .tools
         .iter()
         .map(|tool| {
@@ -73,8 +75,9 @@ async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 fn states(live: &Live) -> Vec<Value> {
-    let visible = live.anonymous();
-    let tool_list = visible.tool_list(ListScope::Stateless);
+    let lists = live.lists.anonymous();
+    let visible = &lists.visible;
+    let tool_list = lists.tool_list(ListScope::Stateless);
     let exposed = |server: usize| {
         let tools = visible.tools.iter().enumerate();
         tools.filter(|(position, tool)| tool.server == server && tool_list.lists(*position)).count()

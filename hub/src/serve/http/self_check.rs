@@ -9,14 +9,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
-use mcphub_hub_catalog::access::Caller;
-use mcphub_hub_catalog::catalog::{Catalog, Tool};
+use mcphub_hub_catalog::catalog::{Tool, ToolCatalog};
+use mcphub_hub_catalog::list_cache::ListCache;
 use mcphub_hub_catalog::meta_tools::MetaTool;
 use mcphub_hub_catalog::tool_list::ListScope;
 use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_protocol::json_splice;
 use mcphub_hub_protocol::message::{Message, parse};
-use mcphub_hub_protocol::version::{ProtocolVersion, STATEFUL, STATELESS};
+use mcphub_hub_protocol::version::{ProtocolVersion, STATEFUL_VERSIONS, STATELESS_VERSION};
 use mcphub_hub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
 use serde_json::Value;
 
@@ -91,18 +91,18 @@ async fn initialize(hub: &Arc<Hub>) -> Result<String, String> {
 async fn open(hub: &Arc<Hub>) -> Result<(Value, Option<String>), String> {
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"self-check","version":"1"}}}}"#,
-        STATEFUL[0]
+        STATEFUL_VERSIONS[0]
     );
-    ask(hub, ProtocolVersion::Stateful(STATEFUL[0]), "initialize", &params).await
+    ask(hub, ProtocolVersion::Stateful(STATEFUL_VERSIONS[0]), "initialize", &params).await
 }
 
 async fn discover(hub: &Arc<Hub>) -> Result<String, String> {
     let (result, _) = ask(hub, ProtocolVersion::Stateless, "server/discover", "{}").await?;
     let versions = result["supportedVersions"].as_array().ok_or("no supportedVersions")?;
-    if versions.iter().any(|version| version == STATELESS) {
+    if versions.iter().any(|version| version == STATELESS_VERSION) {
         Ok(format!("{} versions", versions.len()))
     } else {
-        Err(format!("{STATELESS} is not among them"))
+        Err(format!("{STATELESS_VERSION} is not among them"))
     }
 }
 
@@ -126,16 +126,17 @@ fn filtering(live: &Live) -> Result<String, String> {
         .iter()
         .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
         .collect();
-    let catalog = Catalog::of(&live.config, &lists).keeping(&live.visibility.catalog);
-    let expected = Visibility::with(Arc::clone(&live.config), catalog, live.visibility.shape());
-    let expected = expected.whole(&Caller::anonymous());
-    let visible = live.anonymous();
+    let catalog = ToolCatalog::new(&live.config, &lists).reuse(&live.visibility.catalog);
+    let inputs = live.visibility.runtime_inputs();
+    let expected = Visibility::with(Arc::clone(&live.config), catalog, inputs);
+    let expected = ListCache::new(expected, Some(&live.lists)).anonymous();
+    let lists = live.lists.anonymous();
     let mode = live.config.filtering.mode;
     if expected.tool_list(ListScope::Stateless).digest
-        == visible.tool_list(ListScope::Stateless).digest
+        == lists.tool_list(ListScope::Stateless).digest
     {
         let existing = live.listed.iter().sum::<usize>();
-        Ok(format!("mode {mode:?}, {} of {existing} tools visible", visible.tools.len()))
+        Ok(format!("mode {mode:?}, {} of {existing} tools visible", lists.visible.tools.len()))
     } else {
         Err("a newer list of a server is not in force yet".into())
     }
@@ -172,7 +173,7 @@ async fn workflow(hub: &Arc<Hub>, live: &Arc<Live>, session: &str) -> Result<Str
     };
     let ctx = Ctx {
         session: Some(Arc::clone(&session)),
-        ..internal(ProtocolVersion::Stateful(STATEFUL[0]))
+        ..internal(ProtocolVersion::Stateful(STATEFUL_VERSIONS[0]))
     };
     let prompt = json_splice::quoted(&prompt);
     let (tool, arguments) = if before.tool_list.has(MetaTool::AnalyzePrompt) {

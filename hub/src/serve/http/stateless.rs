@@ -64,8 +64,8 @@ pub fn check(headers: &HeaderMap, request: &Request<'_>) -> Result<(), Answer> {
 
 /// Whether the headers mirror the arguments that this tool wants mirrored.
 pub fn check_mirrored(headers: &HeaderMap, tool: &Tool, params: &Params<'_>) -> Result<(), String> {
-    for mirrored in &tool.param_headers {
-        let body = mcp_headers::value_of(mirrored, params.arguments);
+    for mirrored in tool.param_headers() {
+        let body = mcp_headers::argument_value(mirrored, params.arguments);
         if !mcp_headers::agrees(header(headers, &mirrored.header), body.as_deref()) {
             return Err(mismatch(&mirrored.header));
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use mcphub_hub_catalog::grouping::Asked;
+use mcphub_hub_catalog::grouping::DispatchCall;
 use mcphub_hub_protocol::message::{Message, Request, parse};
-use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_wire::flags::AUTO_CORRECTION;
 
 use crate::serve::http::mcp::{Answer, Ctx, Measured};
@@ -29,23 +29,23 @@ pub(in crate::serve) async fn answer(
         return tools_call::unknown(ctx, request, measured, name);
     };
     let (position, tool, arguments, correction) =
-        match dispatcher.asked(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
-            Asked::Call { position, name, arguments, correction } => {
+        match dispatcher.parse(request.params.arguments, hub.flag(AUTO_CORRECTION)) {
+            DispatchCall::Tool { position, name, arguments, correction } => {
                 (position, name, arguments, correction)
             }
-            Asked::Help(text) => {
-                measured.end(Ending::Result);
+            DispatchCall::Help(text) => {
+                measured.end(RequestEnd::Result);
                 return result(ctx.version, request.id, &text);
             }
-            Asked::Refused(message) => {
-                measured.end(Ending::Refused);
+            DispatchCall::Invalid(message) => {
+                measured.end(RequestEnd::Rejected);
                 return tool_error(ctx.version, request.id, &message);
             }
         };
     // From here on it is as if the tool had been called by its own name.
     let text = resolved(request, tool, arguments);
     let Ok(Message::Request(direct)) = parse(&text) else {
-        measured.end(Ending::Refused);
+        measured.end(RequestEnd::Rejected);
         return tool_error(ctx.version, request.id, "arguments must be an object");
     };
     if let Some(session) = &ctx.session {

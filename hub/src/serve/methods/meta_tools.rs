@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt as _};
 use mcphub_hub_catalog::meta_tools::MetaTool;
 use mcphub_hub_protocol::json_splice::{Edits, quoted};
 use mcphub_hub_protocol::message::{Params, Request};
-use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::rewrite;
 use mcphub_hub_protocol::version::ProtocolVersion;
 
@@ -39,7 +39,7 @@ pub async fn answer(
     };
     match text {
         Ok(text) => {
-            measured.end(Ending::Result);
+            measured.end(RequestEnd::Result);
             telling(hub, ctx, result(ctx.version, request.id, &text))
         }
         Err(Failed { ending, message }) => {
@@ -51,7 +51,7 @@ pub async fn answer(
 
 /// Why a meta-tool has no answer.
 struct Failed {
-    ending: Ending,
+    ending: RequestEnd,
     /// For the model that called.
     message: String,
 }
@@ -59,15 +59,15 @@ struct Failed {
 impl Failed {
     /// The caller's doing.
     fn refused(message: String) -> Self {
-        Self { ending: Ending::Refused, message }
+        Self { ending: RequestEnd::Rejected, message }
     }
 }
 
 impl From<crate::selector::Error> for Failed {
     fn from(error: crate::selector::Error) -> Self {
         let ending = match error {
-            crate::selector::Error::Busy => Ending::Refused, // as requests over any other bound count
-            _ => Ending::Bug,
+            crate::selector::Error::Busy => RequestEnd::Rejected, // as requests over any other bound count
+            _ => RequestEnd::Bug,
         };
         Self { ending, message: format!("The search of this hub {error}.") }
     }
@@ -78,7 +78,7 @@ pub(super) fn resolved(request: &Request<'_>, tool: &str, arguments: &str) -> St
     let Params { text, name, arguments: given, .. } = &request.params;
     let params = match (text, name, given) {
         (Some(text), Some(name), Some(given)) => {
-            Edits::of(text).replace(name, quoted(tool)).replace(given, arguments).finish()
+            Edits::new(text).replace(name, quoted(tool)).replace(given, arguments).finish()
         }
         // A call that stands for another has both.
         _ => format!(r#"{{"name":{},"arguments":{arguments}}}"#, quoted(tool)),

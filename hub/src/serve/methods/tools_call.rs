@@ -9,7 +9,7 @@ use mcphub_hub_catalog::arguments::correction::{self, Correction};
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::meta_tools::MetaTool;
 use mcphub_hub_protocol::message::{Message, Request, parse};
-use mcphub_hub_protocol::outcome::{self, Ending};
+use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::version::ProtocolVersion;
 use mcphub_hub_protocol::{json_splice, rewrite};
 
@@ -63,7 +63,7 @@ pub async fn answer(
     if ctx.counted {
         hub.metrics.list_cost.called(&seen.visible, &seen.tool_list, &name);
     }
-    if let Some(tool) = MetaTool::named(&name).filter(|tool| seen.tool_list.has(*tool)) {
+    if let Some(tool) = MetaTool::from_name(&name).filter(|tool| seen.tool_list.has(*tool)) {
         return meta_tools::answer(tool, hub, ctx, headers, request, seen, measured).await;
     }
     if seen.tool_list.dispatcher(&name).is_some() {
@@ -132,13 +132,13 @@ pub async fn direct(
         && !dispatched
         && let Err(error) = stateless::check_mirrored(headers, tool, &request.params)
     {
-        calling.end(Ending::Refused);
+        calling.end(RequestEnd::Rejected);
         return Answer::error(ctx.version, request.id, &error, -32020);
     }
     match hub.judge(tool, request.params.arguments) {
         Judged::Passed => send(&seen, position, ctx, request, calling).await,
         Judged::Refused(message) => {
-            calling.end(Ending::Refused);
+            calling.end(RequestEnd::Rejected);
             calling.tool_error(&message)
         }
         Judged::Corrected { arguments, corrections } => {
@@ -188,7 +188,7 @@ async fn send(
 }
 
 fn refused(ctx: &Ctx, request: &Request<'_>, measured: Measured, message: &str) -> Answer {
-    measured.end(Ending::Refused);
+    measured.end(RequestEnd::Rejected);
     Answer::error(ctx.version, request.id, &rewrite::error(-32602, message), -32602)
 }
 
@@ -233,7 +233,7 @@ impl Calling {
                 }
                 Ok(Event::Result(result)) => return Next::Last(self.result(&result)),
                 Ok(Event::Error(error, code)) => {
-                    self.end(Ending::UpstreamRefused { code });
+                    self.end(RequestEnd::UpstreamError { code });
                     return Next::Last(Answer::error(self.version, &self.id, &error, code));
                 }
                 Err(error) => return Next::Last(self.failed(&error)),
@@ -250,12 +250,12 @@ impl Calling {
                 "it wants input from the caller, which mcp-hub does not pass on yet".into(),
             ));
         }
-        self.end(if head.is_error { Ending::ToolSaidError } else { Ending::Result });
+        self.end(if head.is_error { RequestEnd::ToolError } else { RequestEnd::Result });
         if let Some(Teaches { hub, id, tool }) = self.teaches.take().filter(|_| !head.is_error) {
             hub.selector.learn(&id, anonymous(), tool);
         }
-        let told =
-            (!self.corrections.is_empty()).then(|| correction::told(result, &self.corrections));
+        let told = (!self.corrections.is_empty())
+            .then(|| correction::add_to_result(result, &self.corrections));
         Answer::result(
             &self.id,
             &rewrite::result_for(self.version, told.as_deref().unwrap_or(result), &head),
@@ -271,12 +271,12 @@ impl Calling {
 
     fn bug(&mut self) -> Answer {
         tracing::error!("a visible tool has no server");
-        self.end(Ending::Bug);
+        self.end(RequestEnd::Bug);
         Answer::error(self.version, &self.id, &rewrite::error(-32603, "Internal error"), -32603)
     }
 
     fn cancelled(&mut self) -> Answer {
-        self.end(Ending::Cancelled);
+        self.end(RequestEnd::Cancelled);
         self.tool_error("The call was cancelled.")
     }
 
@@ -292,12 +292,12 @@ impl Calling {
         }
     }
 
-    fn end(&mut self, ending: Ending) {
+    fn end(&mut self, ending: RequestEnd) {
         if let Some(measured) = self.measured.take() {
             measured.end(ending);
         }
         if let Some(tool) = self.tool.take() {
-            tool.called(outcome::of(ending), self.began.elapsed().max(Duration::ZERO));
+            tool.called(ending.outcome(), self.began.elapsed().max(Duration::ZERO));
         }
     }
 }
@@ -305,7 +305,7 @@ impl Calling {
 impl Drop for Calling {
     fn drop(&mut self) {
         // Dropped before its end: the client went away.
-        self.end(Ending::Cancelled);
+        self.end(RequestEnd::Cancelled);
     }
 }
 

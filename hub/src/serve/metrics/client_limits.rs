@@ -50,8 +50,7 @@ impl Vendors {
             let tools: Vec<&Tool> =
                 shown(live, position).filter(|tool| !tool.violations().is_empty()).collect();
             for (vendor, label) in Vendor::EACH {
-                let count =
-                    tools.iter().filter(|tool| client_limits::refuses(vendor, tool)).count();
+                let count = tools.iter().filter(|tool| vendor.refuses(tool.violations())).count();
                 self.refused
                     .with_label_values(&[server.name.as_str(), label])
                     .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -60,7 +59,7 @@ impl Vendors {
             let new: Vec<&Tool> =
                 tools.iter().copied().filter(|tool| !before.tools.contains(&key(tool))).collect();
             for tool in new.iter().take(NAMED) {
-                tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %client_limits::describe(tool), "vendors refuse this tool, and requests that list it");
+                tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %client_limits::describe(tool.violations()), "vendors refuse this tool, and requests that list it");
             }
             if new.len() > NAMED {
                 let more = new.len() - NAMED;
@@ -79,7 +78,7 @@ impl Vendors {
 
 /// The tools of the server at this position that somebody may know of.
 fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
-    let tools = live.visibility.catalog.tools.iter().enumerate();
+    let tools = live.visibility.catalog.entries.iter().enumerate();
     tools
         .filter(move |(place, tool)| tool.server == server && live.visibility.shows(*place))
         .map(|(_, tool)| &**tool)
@@ -87,14 +86,16 @@ fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
 
 /// What is refused of the tools of a server, in a sentence. For whoever operates the hub.
 pub fn summary(live: &Live, server: usize) -> Option<String> {
-    client_limits::summary(shown(live, server))
+    client_limits::summary(
+        shown(live, server).map(|tool| (tool.exposed.as_str(), tool.violations())),
+    )
 }
 
 /// The refused ones among these tools, and why.
 pub fn refused<'t>(tools: impl Iterator<Item = &'t Tool>) -> Vec<Value> {
     let refused = tools.filter(|tool| !tool.violations().is_empty()).take(NAMED);
     refused
-        .map(|tool| json!({ "tool": tool.exposed, "reason": client_limits::describe(tool) }))
+        .map(|tool| json!({ "tool": tool.exposed, "reason": client_limits::describe(tool.violations()) }))
         .collect()
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use mcphub_hub_catalog::list_cache::CallerLists;
 use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
 use mcphub_hub_catalog::visibility::{Visibility, VisibleTools};
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
@@ -68,12 +69,13 @@ impl ListCost {
         }
     }
 
-    fn count(&self, visible: &VisibleTools) {
-        let tool_list = visible.tool_list(ListScope::Stateless);
-        let saved = saved(visible.visibility(), &tool_list);
+    fn count(&self, lists: &CallerLists) {
+        let visibility = lists.visible.visibility();
+        let tool_list = lists.tool_list(ListScope::Stateless);
+        let saved = saved(visibility, &tool_list);
         self.tokens.set(tool_list.tokens().into());
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        counting.counted = Arc::downgrade(visible.visibility());
+        counting.counted = Arc::downgrade(visibility);
         self.saved.inc_by(saved * std::mem::take(&mut counting.waiting));
     }
 }
@@ -86,8 +88,8 @@ fn saved(visibility: &Visibility, tool_list: &ToolList) -> u64 {
 pub async fn keep(hub: Arc<Hub>) {
     let mut live = hub.subscribe();
     loop {
-        let (visible, counter) = (live.borrow_and_update().anonymous(), Arc::clone(&hub));
-        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&visible))
+        let (lists, counter) = (live.borrow_and_update().lists.anonymous(), Arc::clone(&hub));
+        if tokio::task::spawn_blocking(move || counter.metrics.list_cost.count(&lists))
             .await
             .is_err()
         {

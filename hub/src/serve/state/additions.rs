@@ -38,7 +38,7 @@ impl Additions {
 
     /// Notes that a tool was called: it stays while others go.
     pub fn used(&self, name: &str) {
-        self.lock().used(name);
+        self.lock().mark_used(name);
     }
 
     /// Changes when something was added.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcphub_hub_catalog::access::Caller;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
 use mcphub_hub_catalog::visibility::VisibleTools;
 
@@ -30,11 +30,12 @@ impl Seen {
         view: Option<&str>,
         session: Option<&Session>,
     ) -> Option<Self> {
-        let visible = live.visible_tools(view, &Caller::anonymous())?;
+        let lists = live.lists.caller(view, &Principal::anonymous())?;
         let tool_list = match session {
-            None => visible.tool_list(ListScope::Stateless),
-            Some(session) => visible.tool_list(ListScope::Session(&hub.additions(session).now())),
+            None => lists.tool_list(ListScope::Stateless),
+            Some(session) => lists.tool_list(ListScope::Session(&hub.additions(session).now())),
         };
+        let visible = Arc::clone(&lists.visible);
         Some(Self { live, visible, tool_list })
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use mcphub_hub_catalog::flags;
-use mcphub_hub_catalog::visibility::Shape;
+use mcphub_hub_catalog::visibility::RuntimeInputs;
 use mcphub_hub_protocol::message::Params;
-use mcphub_hub_routing::session_id::{self, Json, SessionClaims};
+use mcphub_hub_routing::session_id::{self, RawJson, SessionClaims};
 use mcphub_hub_wire::config::{HubConfig, Server};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::flags::HIERARCHICAL_TOOLS;
@@ -96,12 +96,13 @@ impl Hub {
         let changed = Arc::new(Notify::new());
         let slots = slots(&config, &[], &changed);
         let startup = Duration::from_millis(config.startup_timeout_ms);
-        let flags = flags::in_force(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
+        let flags =
+            flags::effective(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
         selector.obey(&config.filtering);
-        let shape = Shape { hierarchical, ..Shape::default() };
-        let live = Live::of(Arc::new(config), slots, shape, None, &metrics);
+        let inputs = RuntimeInputs { hierarchical, ..RuntimeInputs::default() };
+        let live = Live::of(Arc::new(config), slots, inputs, None, &metrics);
         let judging = Judging::new(&metrics.registry)?;
         let hub = Arc::new(Self {
             identity,
@@ -174,8 +175,9 @@ impl Hub {
         let flags = self.flags_of(&config);
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
         self.selector.obey(&config.filtering);
-        let shape = Shape { hierarchical, given: self.categories.given(&config.filtering) };
-        let live = Live::of(Arc::new(config), slots, shape, Some(&old), &self.metrics);
+        let llm_categories = self.categories.given(&config.filtering);
+        let inputs = RuntimeInputs { hierarchical, llm_categories };
+        let live = Live::of(Arc::new(config), slots, inputs, Some(&old), &self.metrics);
         self.live.send_replace(Arc::new(live));
         self.obey_dataplane();
     }
@@ -192,7 +194,7 @@ impl Hub {
         version: &'static str,
         params: &Params<'_>,
     ) -> Arc<Session> {
-        let json = |text: Option<&str>| text.and_then(|text| Json::parse(text.to_owned()).ok());
+        let json = |text: Option<&str>| text.and_then(|text| RawJson::parse(text.to_owned()).ok());
         let claims = SessionClaims {
             unique: rand::random(),
             revision: self.identity.revision.clone(),
@@ -274,7 +276,7 @@ impl Hub {
     }
 
     fn flags_of(&self, config: &HubConfig) -> BTreeMap<String, bool> {
-        flags::in_force(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
+        flags::effective(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
     }
 
     #[allow(clippy::cast_precision_loss)] // generations stay far below 2^53
@@ -308,9 +310,12 @@ impl Hub {
                 () = self.changed.notified() => {
                     let old = self.live();
                     let config = Arc::clone(&old.config);
-                    let given = self.categories.given(&config.filtering);
-                    let shape = Shape { hierarchical: self.flag(HIERARCHICAL_TOOLS), given };
-                    let new = Live::of(config, old.servers.clone(), shape, Some(&old), &self.metrics);
+                    let inputs = RuntimeInputs {
+                        hierarchical: self.flag(HIERARCHICAL_TOOLS),
+                        llm_categories: self.categories.given(&config.filtering),
+                    };
+                    let servers = old.servers.clone();
+                    let new = Live::of(config, servers, inputs, Some(&old), &self.metrics);
                     // A config that was put in force meanwhile wins; its servers tell their changes anew.
                     self.live.send_if_modified(|live| {
                         let current = Arc::ptr_eq(live, &old);

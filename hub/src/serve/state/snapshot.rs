@@ -1,19 +1,15 @@
 //! What is in force: one immutable snapshot of config, servers and visibility, swapped as a whole.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use mcphub_hub_catalog::access::Caller;
-use mcphub_hub_catalog::catalog::Catalog;
+use mcphub_hub_catalog::catalog::ToolCatalog;
 use mcphub_hub_catalog::category::LlmCategories;
-use mcphub_hub_catalog::visibility::{Shape, Visibility, VisibleTools};
+use mcphub_hub_catalog::list_cache::ListCache;
+use mcphub_hub_catalog::visibility::{RuntimeInputs, Visibility, VisibleTools};
 use mcphub_hub_wire::config::HubConfig;
 
 use crate::serve::metrics::{Metrics, ToolMetrics};
 use crate::serve::upstream::{Status, Upstream};
-
-/// Sights that are kept; each has a few bytes for every tool. Beyond, all are made anew.
-const MOST_SIGHTS: usize = 256;
 
 /// What is in force.
 pub struct Live {
@@ -28,11 +24,9 @@ pub struct Live {
     pub visibility: Arc<Visibility>,
     /// The counters of each tool of the catalog; `None` for those that nobody may know of.
     pub tool_metrics: Vec<Option<ToolMetrics>>,
-    visible_tools: Mutex<Sights>,
+    /// What each caller may see, and its lists.
+    pub lists: ListCache,
 }
-
-/// Sights by view and caller.
-type Sights = HashMap<(Option<String>, String), Arc<VisibleTools>>;
 
 /// A server of the config.
 #[derive(Clone)]
@@ -66,11 +60,11 @@ impl Slot {
 
 impl Live {
     /// The snapshot of these servers as they are now; what was found out about tools that are as in `before` is kept.
-    /// `shape` is what the flags and a language model say now.
+    /// `inputs` are the flags and the answers of a language model now.
     pub fn of(
         config: Arc<HubConfig>,
         servers: Vec<Slot>,
-        shape: Shape,
+        inputs: RuntimeInputs,
         before: Option<&Self>,
         metrics: &Metrics,
     ) -> Self {
@@ -78,49 +72,29 @@ impl Live {
             .iter()
             .map(|slot| slot.upstream().and_then(|upstream| upstream.state().list.clone()))
             .collect();
-        let mut catalog = Catalog::of(&config, &lists);
+        let mut catalog = ToolCatalog::new(&config, &lists);
         if let Some(before) = before {
-            catalog = catalog.keeping(&before.visibility.catalog);
+            catalog = catalog.reuse(&before.visibility.catalog);
         }
-        for tool in catalog.renamed(&config) {
+        for tool in catalog.name_collisions(&config) {
             let server = config.servers.get(tool.server).map(|server| server.name.as_str());
             tracing::warn!(server, tool = %tool.own, exposed = %tool.exposed, "another tool has this name; the later is renamed");
         }
         let known =
-            before.map_or(0, |before| categorized(&catalog, before.visibility.categories.given()));
-        let visibility = Visibility::with(Arc::clone(&config), catalog, shape);
+            before.map_or(0, |before| categorized(&catalog, before.visibility.categories.llm()));
+        let visibility = Visibility::with(Arc::clone(&config), catalog, inputs);
         metrics
             .category_cache
-            .wanted(known, categorized(&visibility.catalog, visibility.categories.given()));
+            .wanted(known, categorized(&visibility.catalog, visibility.categories.llm()));
         let up: Vec<bool> =
             servers.iter().map(|slot| slot.status() == Some(Status::Connected)).collect();
-        let listed: Vec<usize> =
-            lists.iter().map(|list| list.as_ref().map_or(0, |list| list.tools.len())).collect();
-        let tool_metrics = metrics.tools(&visibility, &up, &listed);
-        Self { config, servers, listed, visibility, tool_metrics, visible_tools: Mutex::default() }
-    }
-
-    /// What a caller may know of through a view. `None`: there is no such view.
-    pub fn visible_tools(&self, view: Option<&str>, caller: &Caller) -> Option<Arc<VisibleTools>> {
-        let key = (view.map(str::to_owned), caller.key());
-        let kept = || self.visible_tools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(visible) = kept().get(&key) {
-            return Some(Arc::clone(visible));
-        }
-        // Made without the lock: it may take a millisecond, and others have theirs already.
-        let visible = Arc::new(self.visibility.visible_tools(view, caller)?);
-        let mut visible_tools = kept();
-        if visible_tools.len() >= MOST_SIGHTS {
-            visible_tools.clear();
-        }
-        Some(Arc::clone(visible_tools.entry(key).or_insert(visible)))
-    }
-
-    /// What everybody may know of without a view.
-    pub fn anonymous(&self) -> Arc<VisibleTools> {
-        let caller = Caller::anonymous();
-        self.visible_tools(None, &caller)
-            .unwrap_or_else(|| Arc::new(self.visibility.whole(&caller)))
+        let listed: Vec<usize> = lists
+            .iter()
+            .map(|list| list.as_ref().map_or(0, |list| list.definitions.len()))
+            .collect();
+        let lists = ListCache::new(Arc::clone(&visibility), before.map(|before| &before.lists));
+        let tool_metrics = metrics.tools(&lists.anonymous(), &up, &listed);
+        Self { config, servers, listed, visibility, tool_metrics, lists }
     }
 
     /// The counters of the tool at this position of a visible.
@@ -130,7 +104,7 @@ impl Live {
 
     /// How many tools have a category that was found by words or by a language model.
     pub fn categorized(&self) -> usize {
-        categorized(&self.visibility.catalog, self.visibility.categories.given())
+        categorized(&self.visibility.catalog, self.visibility.categories.llm())
     }
 
     /// Whether a server that is not disabled has not been reached yet.
@@ -139,6 +113,6 @@ impl Live {
     }
 }
 
-fn categorized(catalog: &Catalog, given: &LlmCategories) -> usize {
-    catalog.tools.iter().filter(|tool| tool.is_categorized() || given.knows(tool)).count()
+fn categorized(catalog: &ToolCatalog, llm: &LlmCategories) -> usize {
+    catalog.entries.iter().filter(|tool| tool.is_categorized() || llm.contains(tool)).count()
 }

@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use mcphub_hub_catalog::arguments::cache::{self, Compiled, Schemas};
-use mcphub_hub_catalog::arguments::correction::{Correction, Kind};
+use mcphub_hub_catalog::arguments::correction::{Correction, CorrectionKind};
 use mcphub_hub_catalog::arguments::schema::Schema;
-use mcphub_hub_catalog::arguments::{self, OUTCOMES, Rules, UNUSABLE, Verdict, explain, problem};
+use mcphub_hub_catalog::arguments::schema_cache::{self, CompiledSchema, SchemaCache};
+use mcphub_hub_catalog::arguments::{
+    self, OUTCOMES, UNUSABLE, Validation, ValidationOptions, advice, error,
+};
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_protocol::json_splice::Edits;
 use mcphub_hub_protocol::message::{Params, Request};
@@ -23,7 +25,7 @@ const MAX_SCHEMAS: usize = 1_000;
 
 /// Judges the arguments of calls.
 pub struct Judging {
-    schemas: Mutex<Schemas>,
+    schemas: Mutex<SchemaCache>,
     outcomes: HashMap<&'static str, IntCounter>,
     corrections: HashMap<&'static str, IntCounter>,
 }
@@ -54,9 +56,9 @@ impl Judging {
                 values.iter().map(|value| (*value, all.with_label_values(&[value]))).collect(),
             )
         };
-        let kinds = Kind::ALL.map(Kind::label);
+        let kinds = CorrectionKind::ALL.map(CorrectionKind::label);
         Ok(Self {
-            schemas: Mutex::new(Schemas::of(MAX_SCHEMAS)),
+            schemas: Mutex::new(SchemaCache::new(MAX_SCHEMAS)),
             outcomes: counters(
                 "validation_total",
                 "Calls validated against the tool's schema",
@@ -72,22 +74,22 @@ impl Judging {
         count(&self.corrections, correction.kind.label());
     }
 
-    fn schema(&self, tool: &Tool) -> Compiled {
+    fn schema(&self, tool: &Tool) -> CompiledSchema {
         let text = tool.input_schema();
-        let digest = cache::digest(text);
+        let digest = schema_cache::digest(text);
         if let Some(known) = self.lock().get(&digest) {
             return known;
         }
         // Outside the lock: compiling a large schema takes milliseconds, and every call waits for the lock.
-        let compiled = Compiled::new(Schema::compile(text));
+        let compiled = CompiledSchema::new(Schema::compile(text));
         if let Err(error) = &*compiled {
             tracing::warn!(server = %tool.server_name, tool = %tool.own, %error, "calls are not validated: its inputSchema cannot be used");
         }
-        self.lock().put(digest, Compiled::clone(&compiled));
+        self.lock().insert(digest, CompiledSchema::clone(&compiled));
         compiled
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Schemas> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, SchemaCache> {
         self.schemas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,11 +97,11 @@ impl Judging {
 impl Hub {
     /// Judges the arguments of a call of this tool, as the flags say.
     pub fn judge(&self, tool: &Tool, given: Option<&str>) -> Judged {
-        let rules = Rules {
+        let options = ValidationOptions {
             validate: self.flag(ENUM_DESCRIPTIONS_VALIDATION),
             correct: self.flag(AUTO_CORRECTION),
         };
-        if rules == Rules::default() {
+        if options == ValidationOptions::default() {
             return Judged::Passed;
         }
         let compiled = self.judging.schema(tool);
@@ -107,23 +109,23 @@ impl Hub {
             count(&self.judging.outcomes, UNUSABLE);
             return Judged::Passed;
         };
-        let verdict = arguments::judge(schema, given, rules);
-        count(&self.judging.outcomes, verdict.outcome());
-        match verdict {
-            Verdict::Corrected { arguments, corrections } => {
+        let validation = arguments::validate(schema, given, options);
+        count(&self.judging.outcomes, validation.outcome());
+        match validation {
+            Validation::Corrected { arguments, corrections } => {
                 for correction in &corrections {
                     self.judging.corrected(correction);
                 }
                 Judged::Corrected { arguments, corrections }
             }
-            Verdict::Invalid(problems) if rules.validate => {
+            Validation::Invalid(errors) if options.validate => {
                 Judged::Refused(if self.flag(ENHANCED_ERROR_MESSAGES) {
-                    explain::message(&tool.exposed, schema, given, &problems)
+                    advice::message(&tool.exposed, schema, given, &errors)
                 } else {
-                    problem::message(&tool.exposed, &problems)
+                    error::message(&tool.exposed, &errors)
                 })
             }
-            Verdict::Valid | Verdict::Invalid(_) | Verdict::Unusable => Judged::Passed,
+            Validation::Valid | Validation::Invalid(_) | Validation::Unusable => Judged::Passed,
         }
     }
 }
@@ -132,7 +134,7 @@ impl Hub {
 pub fn corrected(request: &Request<'_>, arguments: &str) -> String {
     let Params { text, arguments: given, .. } = &request.params;
     let params = match (text, given) {
-        (Some(text), Some(given)) => Edits::of(text).replace(given, arguments).finish(),
+        (Some(text), Some(given)) => Edits::new(text).replace(given, arguments).finish(),
         _ => format!(r#"{{"arguments":{arguments}}}"#),
     };
     format!(r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{params}}}"#, request.id)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mcphub_hub_catalog::catalog::Tool;
-use mcphub_hub_catalog::category::{LlmCategories, offered};
+use mcphub_hub_catalog::category::{LlmCategories, llm_choices};
 use mcphub_hub_wire::config::Filtering;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -46,7 +46,8 @@ struct Source {
 impl Source {
     /// `None`: no language model is asked about categories.
     fn of(filtering: &Filtering) -> Option<Self> {
-        let categories: Vec<String> = offered(filtering).into_iter().map(str::to_owned).collect();
+        let categories: Vec<String> =
+            llm_choices(filtering).into_iter().map(str::to_owned).collect();
         let llm = filtering.llm.as_ref().filter(|_| !categories.is_empty())?;
         Some(Self { model: Llm::identity(llm), categories })
     }
@@ -152,7 +153,7 @@ impl Run<'_> {
     async fn go(&self, asks: bool) -> Result<(), Error> {
         let mut given =
             LlmCategories::clone(&self.hub.categories.given(&self.live.config.filtering));
-        given.keep(&self.live.visibility.catalog);
+        given.retain(&self.live.visibility.catalog);
         for tools in by_server(&self.missing(&given)) {
             let (kept, _) = self.ask(tools, false).await;
             self.note(&mut given, tools, &kept);
@@ -190,7 +191,7 @@ impl Run<'_> {
 
     /// Tools of which nothing is known, those of one server in a row.
     fn missing(&self, given: &LlmCategories) -> Vec<&Arc<Tool>> {
-        self.live.visibility.undecided().filter(|tool| !given.knows(tool)).collect()
+        self.live.visibility.tools_for_llm().filter(|tool| !given.contains(tool)).collect()
     }
 
     /// Of the tools of one server: what is kept, or what the model says.
@@ -223,9 +224,9 @@ impl Run<'_> {
         for (tool, verdict) in tools.iter().zip(said) {
             match verdict {
                 None => {}
-                Some(Verdict::Unfit) => given.note(tool, None),
+                Some(Verdict::Unfit) => given.insert(tool, None),
                 Some(Verdict::Category(place)) => {
-                    given.note(tool, self.source.categories.get(*place).map(String::as_str));
+                    given.insert(tool, self.source.categories.get(*place).map(String::as_str));
                 }
             }
         }

@@ -180,7 +180,7 @@ impl Answer {
             if let Some(decoder) = &mut self.events {
                 self.ready.extend(decoder.push(&chunk));
                 // Long streams are no long answers: only what is held counts.
-                self.read = decoder.held();
+                self.read = decoder.buffered_bytes();
             }
         }
     }

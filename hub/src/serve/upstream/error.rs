@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::outcome::RequestEnd;
 
 /// Why an upstream server did not answer. Display goes on from the server's name, for models and people.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,16 +46,16 @@ pub enum Error {
 
 impl Error {
     /// How a call that ended so counts.
-    pub fn ending(&self) -> Ending {
+    pub fn ending(&self) -> RequestEnd {
         match self {
             Self::NotConnected(_)
             | Self::TooManySessions(_)
             | Self::Unaskable(_)
-            | Self::Refused { .. } => Ending::NotConnected,
-            Self::TimedOut(_) => Ending::TimedOut,
-            Self::Cut(_) => Ending::Cut,
-            Self::Http(_) | Self::SessionGone(_) => Ending::HttpError,
-            Self::Unparsable(_) => Ending::Unparsable,
+            | Self::Refused { .. } => RequestEnd::NotConnected,
+            Self::TimedOut(_) => RequestEnd::TimedOut,
+            Self::Cut(_) => RequestEnd::ConnectionLost,
+            Self::Http(_) | Self::SessionGone(_) => RequestEnd::HttpError,
+            Self::Unparsable(_) => RequestEnd::InvalidResponse,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage as Message, parse_upstream};
 use mcphub_hub_protocol::rewrite;
 use tokio::time::Instant;
 

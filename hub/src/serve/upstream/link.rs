@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage as Message, parse_upstream};
 use mcphub_hub_protocol::rewrite::{self, Hop};
-use mcphub_hub_protocol::version::{STATEFUL, STATELESS};
+use mcphub_hub_protocol::version::{STATEFUL_VERSIONS, STATELESS_VERSION};
 use mcphub_hub_wire::config::Transport;
 use serde::Deserialize;
 use tokio::time::Duration;
@@ -46,7 +46,7 @@ impl Link {
 
     /// How parameters are edited for it.
     pub(super) fn hop(&self, progress_token: Option<u64>) -> Hop<'static> {
-        Hop { modern: self.modern, client_info: CLIENT_INFO, progress_token }
+        Hop { stateless: self.modern, client_info: CLIENT_INFO, progress_token }
     }
 
     /// The headers of a request on it. `name` is the tool's, where there is one.
@@ -65,7 +65,7 @@ impl Link {
     /// The one way to a modern server.
     fn modern(tells_changes: bool, instructions: Option<Arc<str>>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(STATELESS));
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(STATELESS_VERSION));
         Self { modern: true, headers: Arc::new(headers), tells_changes, instructions }
     }
 }
@@ -103,7 +103,7 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
         instructions: Option<String>,
     }
     let link = Link::modern(false, None);
-    let params = rewrite::own_params(&[], link.hop(None));
+    let params = rewrite::hub_params(&[], link.hop(None));
     let body = request("0", "server/discover", &params);
     let mut answer = endpoint
         .send(Method::POST, body, &link.request_headers("server/discover", None), timeout)
@@ -119,14 +119,14 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
     };
     let read: Option<Discovered> =
         result.ok().and_then(|result| serde_json::from_str(&result).ok());
-    Ok(read.filter(|read| read.supported_versions.iter().any(|version| version == STATELESS)).map(
-        |read| {
+    Ok(read
+        .filter(|read| read.supported_versions.iter().any(|version| version == STATELESS_VERSION))
+        .map(|read| {
             Link::modern(
                 read.capabilities.tools.is_some_and(|tools| tools.list_changed),
                 read.instructions.map(Into::into),
             )
-        },
-    ))
+        }))
 }
 
 #[derive(Default, Deserialize)]
@@ -155,7 +155,7 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
     }
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{CLIENT_INFO}}}"#,
-        STATEFUL[0]
+        STATEFUL_VERSIONS[0]
     );
     let body = request("0", "initialize", &params);
     let mut answer = endpoint.send(Method::POST, body, &HeaderMap::new(), timeout).await?;
@@ -175,7 +175,7 @@ async fn handshake(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error
     };
     let unparsable = |_| Error::Unparsable("the result of initialize".into());
     let read: Initialized = serde_json::from_str(&result).map_err(unparsable)?;
-    if !STATEFUL.contains(&read.protocol_version.as_str()) {
+    if !STATEFUL_VERSIONS.contains(&read.protocol_version.as_str()) {
         return Err(Error::Unparsable("a protocol version that the hub does not speak".into()));
     }
     let mut headers = HeaderMap::new();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderValue};
-use mcphub_hub_catalog::catalog::{Page, ServerList};
-use mcphub_hub_protocol::message::{Upstream as Message, parse_upstream};
+use mcphub_hub_catalog::catalog::{Page, ServerList, ToolDetails};
+use mcphub_hub_protocol::message::{UpstreamMessage as Message, parse_upstream};
 use mcphub_hub_protocol::rewrite;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -70,7 +70,7 @@ fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
             let same = old.list.as_ref().filter(|old| ***old == list).map(Arc::clone);
             let list = same.unwrap_or_else(|| Arc::new(list));
             if old.status != Status::Connected {
-                tracing::info!(server = %name, tools = list.tools.len(), "server is connected");
+                tracing::info!(server = %name, tools = list.definitions.len(), "server is connected");
             }
             State { status: Status::Connected, list: Some(list), instructions }
         }
@@ -154,7 +154,7 @@ async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Erro
         pages.push(page.list);
         match page.next {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-            _ => return Ok(ServerList::of_pages(pages)),
+            _ => return Ok(ServerList::from_pages(pages)),
         }
     }
     Err(Error::Unparsable(format!("tools/list has more than {MAX_PAGES} pages")))
@@ -166,7 +166,7 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
         .map(|cursor| ("cursor", mcphub_hub_protocol::json_splice::quoted(cursor)))
         .into_iter()
         .collect();
-    let params = rewrite::own_params(&members, link.hop(None));
+    let params = rewrite::hub_params(&members, link.hop(None));
     let headers = link.request_headers("tools/list", None);
     let body = link::request(&id, "tools/list", &params);
     let mut answer = upstream.endpoint.send(Method::POST, body, &headers, LIST_TIMEOUT).await?;
@@ -183,7 +183,8 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
         Ok(None) => return Err(Error::Cut("it ended without a response".into())),
         Err(error) => return Err(error),
     };
-    Page::parse(&result).ok_or_else(|| Error::Unparsable("the result of tools/list".into()))
+    Page::parse::<ToolDetails>(&result)
+        .ok_or_else(|| Error::Unparsable("the result of tools/list".into()))
 }
 
 /// Hears from a legacy server, on the stream of its session, that its tools have changed.

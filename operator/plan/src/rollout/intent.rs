@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mcphub_hub_wire::dataplane::{NotARevision, Revision};
+use mcphub_hub_wire::dataplane::{InvalidRevision, Revision};
 use serde::{Deserialize, Serialize};
 
 /// Name of the annotation.
@@ -64,7 +64,7 @@ pub enum Malformed {
     Verb(String),
     /// No such revision can be.
     #[error(transparent)]
-    Revision(#[from] NotARevision),
+    Revision(#[from] InvalidRevision),
     /// Attempt or step is no number.
     #[error("\"{0}\" is not a number: attempts and steps count from 1")]
     Number(String),

@@ -1,88 +1,105 @@
-//! Values of another type or spelling than the schema wants.
+//! Fixes values with another type or spelling than the schema wants.
 
 use jsonschema::JsonType;
+use mcphub_hub_protocol::json_splice;
 use serde_json::Value;
 
-use super::{Fix, Found};
-use crate::arguments::correction::{Correction, Kind};
-use crate::arguments::place::Place;
-use crate::arguments::spelling::{self, Meant};
-use crate::arguments::text::{self, Edit, Step};
-use mcphub_hub_protocol::json_splice;
+use crate::arguments::fix::{Correction, CorrectionKind, Fix, PossibleFixes};
+use crate::arguments::spelling::{self, WordMatch};
+use crate::arguments::subschemas::Subschemas;
+use crate::arguments::text::{self, Edit, PathSegment};
 
-pub(super) fn of_type(root: &Value, text: &str, path: &[Step], types: &[JsonType]) -> Found {
-    let Some(raw) = text::at(text, path) else { return Found::None };
+/// The possible fixes for a value that has none of these types.
+pub(super) fn fix_type(
+    root: &Value,
+    text: &str,
+    path: &[PathSegment],
+    types: &[JsonType],
+) -> PossibleFixes {
+    let Some(raw) = text::at(text, path) else { return PossibleFixes::None };
     let content = json_splice::unquoted(raw);
-    let wants = |wanted: JsonType| types.contains(&wanted);
+    let wants = |json_type: JsonType| types.contains(&json_type);
     let mut fixes = Vec::new();
     if let Some(content) = &content {
         if wants(JsonType::Number) || wants(JsonType::Integer) {
             let number = spelling::number(content, !wants(JsonType::Number));
-            fixes.extend(number.and_then(|number| replaced(text, path, raw, number, Kind::Number)));
+            fixes.extend(
+                number.and_then(|number| replace(text, path, raw, number, CorrectionKind::Number)),
+            );
         }
         if wants(JsonType::Boolean) {
             let boolean = spelling::boolean(content);
-            fixes.extend(
-                boolean.and_then(|boolean| replaced(text, path, raw, boolean, Kind::Boolean)),
-            );
+            fixes
+                .extend(boolean.and_then(|boolean| {
+                    replace(text, path, raw, boolean, CorrectionKind::Boolean)
+                }));
         }
     }
     if wants(JsonType::Array) && is_one_item(root, path, raw, content.as_deref()) {
-        fixes.extend(replaced(text, path, raw, &format!("[{raw}]"), Kind::Array));
+        fixes.extend(replace(text, path, raw, &format!("[{raw}]"), CorrectionKind::Array));
     }
-    Found::only(fixes)
+    PossibleFixes::exactly_one(fixes)
 }
 
-/// Whether the value can be nothing but one item of the list that belongs here.
-fn is_one_item(root: &Value, path: &[Step], raw: &str, content: Option<&str>) -> bool {
+/// Whether the value can only be one item of the list that belongs here.
+fn is_one_item(root: &Value, path: &[PathSegment], raw: &str, content: Option<&str>) -> bool {
     if let Some(content) = content {
         return !spelling::may_be_many(content);
     }
     if raw.starts_with('{') {
         // `{"items": […]}` for `[…]` is another mistake.
-        let item: Vec<Step> = path.iter().cloned().chain([Step::Index(0)]).collect();
-        let declared = Place::at(root, &item).declared();
-        let members = text::members(raw).unwrap_or_default();
+        let item: Vec<PathSegment> = path.iter().cloned().chain([PathSegment::Index(0)]).collect();
+        let declared = Subschemas::at(root, &item).properties();
+        let members = text::unique_members(raw).unwrap_or_default();
         return !members.is_empty()
             && members.iter().all(|member| declared.contains_key(&*member.key));
     }
     !raw.starts_with('[') && raw != "null"
 }
 
-pub(super) fn of_choice(text: &str, path: &[Step], options: &[Value]) -> Found {
+/// The possible fixes for a string that is none of these values.
+pub(super) fn fix_enum(text: &str, path: &[PathSegment], options: &[Value]) -> PossibleFixes {
     let Some((raw, content)) =
         text::at(text, path).and_then(|raw| Some((raw, json_splice::unquoted(raw)?)))
     else {
-        return Found::None;
+        return PossibleFixes::None;
     };
-    // An enum of numbers needs no type besides.
+    // A schema with an enum of numbers may have no type, so the error is about the enum.
     let same =
         options.iter().filter(|option| !option.is_string() && option.to_string() == *content);
     let same = same.filter_map(|option| match option {
-        Value::Number(_) => replaced(text, path, raw, &content, Kind::Number),
-        Value::Bool(_) => replaced(text, path, raw, &content, Kind::Boolean),
+        Value::Number(_) => replace(text, path, raw, &content, CorrectionKind::Number),
+        Value::Bool(_) => replace(text, path, raw, &content, CorrectionKind::Boolean),
         _ => None,
     });
     let same: Vec<Fix> = same.collect();
     if !same.is_empty() {
-        return Found::only(same);
+        return PossibleFixes::exactly_one(same);
     }
     let words: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
-    match spelling::meant(&content, &words) {
-        None => Found::None,
-        Some(Meant::Ambiguous) => Found::Ambiguous,
-        Some(Meant::One(option)) => {
-            let mut fix = replaced(text, path, raw, &json_splice::quoted(option), Kind::Enum);
-            for made in fix.iter_mut().flat_map(|fix| &mut fix.made) {
-                made.from = Some(content.clone().into_owned());
-                made.to = Some(option.to_owned());
+    match spelling::best_match(&content, &words) {
+        None => PossibleFixes::None,
+        Some(WordMatch::Ambiguous) => PossibleFixes::Ambiguous,
+        Some(WordMatch::One(option)) => {
+            let mut fix =
+                replace(text, path, raw, &json_splice::quoted(option), CorrectionKind::Enum);
+            for correction in fix.iter_mut().flat_map(|fix| &mut fix.corrections) {
+                correction.from = Some(content.clone().into_owned());
+                correction.to = Some(option.to_owned());
             }
-            Found::only(fix.into_iter().collect())
+            PossibleFixes::exactly_one(fix.into_iter().collect())
         }
     }
 }
 
-fn replaced(text: &str, path: &[Step], raw: &str, with: &str, kind: Kind) -> Option<Fix> {
-    let made = vec![Correction { kind, path: text::written(path), from: None, to: None }];
-    Some(Fix { edits: vec![Edit::replace(text, raw, with)?], made })
+fn replace(
+    text: &str,
+    path: &[PathSegment],
+    raw: &str,
+    with: &str,
+    kind: CorrectionKind,
+) -> Option<Fix> {
+    let corrections =
+        vec![Correction { kind, path: text::format_path(path), from: None, to: None }];
+    Some(Fix { edits: vec![Edit::replace(text, raw, with)?], corrections })
 }

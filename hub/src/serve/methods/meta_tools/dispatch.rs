@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use mcphub_hub_catalog::meta_tools::{self, Class, Dispatch};
 use mcphub_hub_protocol::message::{Message, Request, parse};
-use mcphub_hub_protocol::outcome::Ending;
+use mcphub_hub_protocol::outcome::RequestEnd;
 
 use super::{resolved, tool_error};
 use crate::serve::http::mcp::{Answer, Ctx, Measured};
@@ -23,7 +23,7 @@ pub(super) async fn answer(
     measured: Measured,
 ) -> Answer {
     let refused = |measured: Measured, message: &str| {
-        measured.end(Ending::Refused);
+        measured.end(RequestEnd::Rejected);
         tool_error(ctx.version, request.id, message)
     };
     let asked = match Dispatch::parse(request.params.arguments) {
@@ -34,7 +34,7 @@ pub(super) async fn answer(
         return tools_call::unknown(ctx, request, measured, &asked.name);
     };
     if let Some(tool) = seen.visible.tools.get(position)
-        && !class.admits(Class::of(tool))
+        && !class.admits(Class::from_hints(tool.hints()))
     {
         return refused(measured, &meta_tools::wrong_class(tool, class));
     }

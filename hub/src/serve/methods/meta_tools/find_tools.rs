@@ -56,7 +56,7 @@ pub(super) async fn text(
 fn found(visible: &VisibleTools, ranking: &Ranking) -> String {
     let tools = ranking.hits.iter().filter_map(|hit| {
         let tool = visible.tools.get(hit.position)?;
-        let (class, score) = (Class::of(tool), score(hit.score));
+        let (class, score) = (Class::from_hints(tool.hints()), score(hit.score));
         // The definition as it is in a list, byte for byte.
         Some(format!(
             r#"{{"score":{score},"callWith":"{}","definition":{}}}"#,

@@ -1,61 +1,59 @@
-//! What a list says of tools that are put together: the same for everybody who sees the same of them.
+//! A group of tools as one entry of a list. It is the same for every caller who sees the same tools of the group.
 
 use std::sync::{Arc, OnceLock};
 
+use mcphub_hub_protocol::json_splice::{self, quoted};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::schema_embedding;
-use crate::catalog::{Hints, Tool};
+use crate::catalog::{Hints, Tool, digest};
 use crate::tokens;
-use mcphub_hub_protocol::json_splice::{self, quoted};
 
-/// The action that explains the others.
+/// The action that shows the definitions of the others.
 const HELP: &str = "help";
-/// Longest that the list says of one action.
+/// Most characters of a description in the list of actions.
 const MAX_DESCRIPTION: usize = 120;
 /// Most servers that the description of a category's tool names.
-const NAMED_SERVERS: usize = 8;
+const MAX_SERVER_NAMES: usize = 8;
 
-/// Tools as one entry of a list. Its text is written when first asked: that takes milliseconds.
+/// Tools that a list holds as one entry. The definition is rendered on first use, because that takes milliseconds.
 #[derive(Debug)]
-pub struct Entry {
-    /// The name that clients see.
+pub struct ToolGroup {
+    /// The name of the dispatching tool that clients see.
     pub name: String,
-    /// What the tools are for; `None` where they are those of a server.
+    /// `None` for the tools of a server.
     pub(super) category: Option<String>,
-    /// What it calls, in the order of its actions.
+    /// One tool for each action, in the same order.
     pub tools: Vec<Arc<Tool>>,
-    written: OnceLock<Written>,
+    rendering: OnceLock<Rendering>,
     tokens: OnceLock<u32>,
 }
 
-/// What follows from its name and tools.
+/// What follows from the name and the tools of a group.
 #[derive(Debug)]
-struct Written {
-    /// One for each tool.
+struct Rendering {
     actions: Vec<String>,
     help: String,
     definition: String,
     digest: u64,
 }
 
-impl Entry {
-    pub(super) fn of(name: String, category: Option<String>, tools: Vec<Arc<Tool>>) -> Self {
-        Self { name, category, tools, written: OnceLock::new(), tokens: OnceLock::new() }
+impl ToolGroup {
+    pub(super) fn new(name: String, category: Option<String>, tools: Vec<Arc<Tool>>) -> Self {
+        Self { name, category, tools, rendering: OnceLock::new(), tokens: OnceLock::new() }
     }
 
-    /// The definition as clients see it.
+    /// The definition that clients see.
     pub fn definition(&self) -> &str {
-        &self.written().definition
+        &self.rendering().definition
     }
 
     /// Changes with any byte of the definition.
     pub fn digest(&self) -> u64 {
-        self.written().digest
+        self.rendering().digest
     }
 
-    /// What it costs in a prompt; see [`tokens`]. Counted when first asked.
+    /// What the definition costs in a prompt; see [`tokens`]. Counted on first use.
     pub fn tokens(&self) -> u32 {
         *self.tokens.get_or_init(|| {
             let members = json_splice::members(self.definition()).unwrap_or_default();
@@ -63,52 +61,51 @@ impl Entry {
                 members.iter().find(|member| member.key == key).map_or("", |member| member.value)
             };
             let description = json_splice::unquoted(value("description")).unwrap_or_default();
-            tokens::of_definition(&self.name, &description, value("inputSchema"))
+            tokens::count_definition(&self.name, &description, value("inputSchema"))
         })
     }
 
-    /// The names of its actions, one for each tool.
+    /// The names of the actions, one for each tool.
     pub(super) fn actions(&self) -> &[String] {
-        &self.written().actions
+        &self.rendering().actions
     }
 
-    /// The action that explains the others.
+    /// The name of the action that shows definitions.
     pub(super) fn help(&self) -> &str {
-        &self.written().help
+        &self.rendering().help
     }
 
-    fn written(&self) -> &Written {
-        self.written.get_or_init(|| Written::of(&self.name, self.category.as_deref(), &self.tools))
+    fn rendering(&self) -> &Rendering {
+        self.rendering
+            .get_or_init(|| Rendering::new(&self.name, self.category.as_deref(), &self.tools))
     }
 }
 
-impl Written {
-    fn of(name: &str, category: Option<&str>, tools: &[Arc<Tool>]) -> Self {
-        // The shortest name that is not also another's.
-        let is_alone = |bare: &str| {
+impl Rendering {
+    fn new(name: &str, category: Option<&str>, tools: &[Arc<Tool>]) -> Self {
+        // An action has the tool's bare name unless another tool has that name too.
+        let is_unique = |bare: &str| {
             let has = |tool: &&Arc<Tool>| tool.bare == bare || tool.exposed == bare;
             tools.iter().filter(has).count() == 1
         };
         let action = |tool: &Arc<Tool>| {
-            if is_alone(&tool.bare) { tool.bare.clone() } else { tool.exposed.clone() }
+            if is_unique(&tool.bare) { tool.bare.clone() } else { tool.exposed.clone() }
         };
         let actions: Vec<String> = tools.iter().map(action).collect();
         let mut help = HELP.to_owned();
         while actions.contains(&help) {
             help.insert_str(0, "hub_");
         }
-        let description = described(category, tools, &help);
-        let hints = worst(&tools.iter().map(|tool| tool.hints));
+        let description = describe(category, tools, &help);
+        let hints = most_harmful(&tools.iter().map(|tool| tool.hints()));
         let definition = definition(name, &description, &schema(&actions, tools, &help), hints);
-        let digest = Sha256::digest(&definition);
-        let digest = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        Self { actions, help, definition, digest }
+        Self { digest: digest(&definition), actions, help, definition }
     }
 }
 
-/// A client's "always allow" is for every action, so one that destroys makes all of them destructive.
-fn worst(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
-    let all = |says: &dyn Fn(Hints) -> bool| Some(hints.clone().all(says));
+/// The hints of the most harmful action. A user who always allows the dispatching tool allows all of its actions.
+fn most_harmful(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
+    let all = |condition: &dyn Fn(Hints) -> bool| Some(hints.clone().all(condition));
     Hints {
         read_only: all(&|hints| hints.read_only == Some(true)),
         destructive: all(&|hints| {
@@ -120,23 +117,23 @@ fn worst(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
     }
 }
 
-fn described(category: Option<&str>, tools: &[Arc<Tool>], help: &str) -> String {
+fn describe(category: Option<&str>, tools: &[Arc<Tool>], help: &str) -> String {
     let mut servers: Vec<&str> = Vec::new();
     for tool in tools {
         if !servers.contains(&&*tool.server_name) {
             servers.push(&tool.server_name);
         }
     }
-    let more = servers.len().saturating_sub(NAMED_SERVERS);
+    let more = servers.len().saturating_sub(MAX_SERVER_NAMES);
     let more = (more > 0).then(|| format!("{more} more"));
     let named: Vec<&str> =
-        servers.iter().copied().take(NAMED_SERVERS).chain(more.as_deref()).collect();
-    let of = match category {
+        servers.iter().copied().take(MAX_SERVER_NAMES).chain(more.as_deref()).collect();
+    let origin = match category {
         None => format!("of the server {}", named.join(", ")),
         Some(category) => format!("for {category} (servers: {})", named.join(", ")),
     };
     format!(
-        "Calls one of {} tools {of}: choose the action and give its arguments. The action \
+        "Calls one of {} tools {origin}: choose the action and give its arguments. The action \
          \"{help}\" with arguments {{\"action\": NAME}} shows an action's whole definition.",
         tools.len()
     )
@@ -158,21 +155,24 @@ fn definition(name: &str, description: &str, schema: &Value, hints: Hints) -> St
     )
 }
 
-/// No composition at the root: vendors refuse every tool of a request for it.
+/// The input schema. It has no composition at the root: some vendors reject a whole request for one such schema.
 fn schema(actions: &[String], tools: &[Arc<Tool>], help: &str) -> Value {
-    let said = |tool: &Arc<Tool>| first_sentence(&tool.description);
+    let summary = |tool: &Arc<Tool>| first_sentence(&tool.description);
     let names = actions.iter().map(String::as_str).chain([help]);
-    let descriptions: Vec<String> =
-        tools.iter().map(said).chain(["Shows an action's whole definition.".to_owned()]).collect();
-    // The same once more: clients drop keywords that they do not know.
-    let lines = names.clone().zip(&descriptions).map(|(name, said)| match said.as_str() {
+    let descriptions: Vec<String> = tools
+        .iter()
+        .map(summary)
+        .chain(["Shows an action's whole definition.".to_owned()])
+        .collect();
+    // The same text again: many clients drop `enumDescriptions`.
+    let lines = names.clone().zip(&descriptions).map(|(name, text)| match text.as_str() {
         "" => format!("- {name}"),
-        said => format!("- {name}: {said}"),
+        text => format!("- {name}: {text}"),
     });
     let description = lines.collect::<Vec<_>>().join("\n");
-    let shown =
+    let schemas =
         actions.iter().map(String::as_str).zip(tools.iter().map(|tool| tool.input_schema()));
-    let shown = schema_embedding::all(shown);
+    let forms = schema_embedding::embed_all(schemas);
     let actions: Vec<&str> = names.collect();
     json!({
         "type": "object",
@@ -185,7 +185,7 @@ fn schema(actions: &[String], tools: &[Arc<Tool>], help: &str) -> Value {
             },
             "arguments": {
                 "description": "The arguments of the action; the title of each form is the action that it is for.",
-                "anyOf": shown,
+                "anyOf": forms,
             },
         },
         "required": ["action"],

@@ -1,23 +1,23 @@
-//! Words and what they say of a tool.
+//! The categories that words suggest.
 
-use super::Builtin;
+use super::BuiltinCategory;
 
-/// Strong: the word alone names the category. Weak: it says something, beside others.
+/// A strong word names the category on its own. A weak word counts beside others.
 const STRONG: u32 = 3;
 const WEAK: u32 = 1;
 
 macro_rules! meanings {
     ($($category:ident: strong [$($strong:literal)*] weak [$($weak:literal)*];)*) => {
-        /// The categories that a word, small and singular, speaks for.
-        pub(super) fn meanings(word: &str) -> &'static [(Builtin, u32)] {
+        /// The categories that a word suggests; the word is in lower case and singular.
+        pub(super) fn meanings(word: &str) -> &'static [(BuiltinCategory, u32)] {
             match word {
-                $($($strong => &[(Builtin::$category, STRONG)],)*)*
+                $($($strong => &[(BuiltinCategory::$category, STRONG)],)*)*
                 _ => weak(word),
             }
         }
-        fn weak(word: &str) -> &'static [(Builtin, u32)] {
+        fn weak(word: &str) -> &'static [(BuiltinCategory, u32)] {
             match word {
-                $($($weak => &[(Builtin::$category, WEAK)],)*)*
+                $($($weak => &[(BuiltinCategory::$category, WEAK)],)*)*
                 _ => &[],
             }
         }

@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mcphub_hub_catalog::access::Caller;
-use mcphub_hub_catalog::catalog::{Catalog, Definition, ServerList};
+use mcphub_hub_catalog::catalog::{Definition, ServerList, ToolCatalog};
+use mcphub_hub_catalog::list_cache::ListCache;
 use mcphub_hub_catalog::tokens;
 use mcphub_hub_catalog::tool_list::ListScope;
 use mcphub_hub_catalog::visibility::Visibility;
@@ -65,15 +65,15 @@ fn visibility(servers: &[(String, Vec<Value>)], filtering: &Value) -> Arc<Visibi
         text: tool.to_string(),
     };
     let list = |tools: &Vec<Value>| ServerList {
-        tools: tools.iter().map(define).collect(),
+        definitions: tools.iter().map(define).collect(),
         ..ServerList::default()
     };
     let lists: Vec<_> = servers
         .iter()
-        .map(|(_, tools)| Some(Arc::new(ServerList::of_pages(vec![list(tools)]))))
+        .map(|(_, tools)| Some(Arc::new(ServerList::from_pages(vec![list(tools)]))))
         .collect();
-    let catalog = Catalog::of(&config, &lists);
-    Visibility::of(Arc::new(config), catalog)
+    let catalog = ToolCatalog::new(&config, &lists);
+    Visibility::new(Arc::new(config), catalog)
 }
 
 const FILES: [&str; 3] = [
@@ -88,10 +88,10 @@ fn words_sort_real_tools_into_categories() {
     for file in FILES {
         let visibility = visibility(&servers(&folder, file), &json!({}));
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for tool in &visibility.catalog.tools {
+        for tool in &visibility.catalog.entries {
             *counts.entry(tool.builtin_category().name()).or_default() += 1;
         }
-        let total = visibility.catalog.tools.len();
+        let total = visibility.catalog.entries.len();
         let shares: Vec<String> = counts
             .iter()
             .map(|(name, count)| format!("{name} {:.0} %", 100.0 * *count as f64 / total as f64))
@@ -108,15 +108,16 @@ fn a_budget_holds_over_real_tools_and_loses_none() {
         let budget =
             json!({"staticTools": ["s1*"], "toolBudget": {"maxTools": 60, "maxTokens": 8000}});
         let visibility = visibility(&servers(&folder, file), &budget);
-        let visible = visibility.whole(&Caller::anonymous());
-        let tool_list = visible.tool_list(ListScope::Stateless);
+        let lists = ListCache::new(Arc::clone(&visibility), None).anonymous();
+        let visible = &lists.visible;
+        let tool_list = lists.tool_list(ListScope::Stateless);
         assert!(tool_list.tools.len() + tool_list.meta.len() <= 60 && tool_list.tokens() <= 8000);
         assert_eq!(tool_list.tools.len() + tool_list.unlisted(), visible.tools.len());
         // The text that a client gets, counted anew.
         let page: Vec<Listed<'_>> = serde_json::from_str(tool_list.page(None).unwrap().0).unwrap();
         let count = |tool: &Listed<'_>| {
             let schema = tool.input_schema.map_or("", RawValue::get);
-            tokens::of_definition(
+            tokens::count_definition(
                 &tool.name,
                 tool.description.as_deref().unwrap_or_default(),
                 schema,

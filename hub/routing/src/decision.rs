@@ -40,7 +40,7 @@ pub enum Request<'a> {
     Session(&'a SessionClaims),
     /// It makes one, or needs none (modern protocol, REST). `affinity` keeps those with the same value together:
     /// who calls, or the value of a configured header.
-    Fresh {
+    New {
         /// `None`: drawn anew for each request.
         affinity: Option<&'a [u8]>,
     },
@@ -68,14 +68,14 @@ pub enum Decision<'a, P> {
         failover: bool,
     },
     /// 404: the client initializes again.
-    SessionGone(Gone<'a>),
+    SessionGone(GoneReason<'a>),
     /// 503 with Retry-After.
-    Unavailable(Unavailable),
+    Unavailable(UnavailableReason),
 }
 
 /// Why a session is over for the router. A place for take-up: all but `Failed` can then go to another pod.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Gone<'a> {
+pub enum GoneReason<'a> {
     /// Its revision was rolled back; whatever its pod would answer is not to be trusted.
     Failed(&'a Revision),
     /// Its revision is not live any more, or it was made by a standalone hub.
@@ -86,7 +86,7 @@ pub enum Gone<'a> {
 
 /// Why nothing can serve a new request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unavailable {
+pub enum UnavailableReason {
     /// No revision has weight: the first self-check has not passed yet.
     NoWeight,
     /// No revision that may serve has a Ready pod.
@@ -102,12 +102,12 @@ pub fn decide<'a, P: Pod>(
     unreachable: &[String],
 ) -> Decision<'a, P> {
     match request {
-        Request::Session(claims) => of_session(dataplane, pods, claims, unreachable),
-        Request::Fresh { affinity } => of_fresh(dataplane, pods, affinity, draw, unreachable),
+        Request::Session(claims) => route_session(dataplane, pods, claims, unreachable),
+        Request::New { affinity } => route_new(dataplane, pods, affinity, draw, unreachable),
     }
 }
 
-fn of_session<'a, P: Pod>(
+fn route_session<'a, P: Pod>(
     dataplane: &'a Dataplane,
     pods: &'a Pods<P>,
     claims: &SessionClaims,
@@ -115,9 +115,9 @@ fn of_session<'a, P: Pod>(
 ) -> Decision<'a, P> {
     let live =
         claims.revision.as_ref().and_then(|revision| dataplane.revisions.get_key_value(revision));
-    let Some((revision, state)) = live else { return Decision::SessionGone(Gone::NotLive) };
+    let Some((revision, state)) = live else { return Decision::SessionGone(GoneReason::NotLive) };
     if state.role == Role::Failed {
-        return Decision::SessionGone(Gone::Failed(revision));
+        return Decision::SessionGone(GoneReason::Failed(revision));
     }
     let pod = pods.get(revision).and_then(|endpoints| match endpoints {
         Endpoints::Pods(pods) => pods.iter().find(|pod| pod.name() == claims.pod),
@@ -125,11 +125,11 @@ fn of_session<'a, P: Pod>(
     });
     match pod.filter(|pod| !unreachable.iter().any(|name| name == pod.name())) {
         Some(pod) => Decision::Forward { revision, pod, failover: false },
-        None => Decision::SessionGone(Gone::Pod(revision)),
+        None => Decision::SessionGone(GoneReason::Pod(revision)),
     }
 }
 
-fn of_fresh<'a, P: Pod>(
+fn route_new<'a, P: Pod>(
     dataplane: &'a Dataplane,
     pods: &'a Pods<P>,
     affinity: Option<&[u8]>,
@@ -138,7 +138,7 @@ fn of_fresh<'a, P: Pod>(
 ) -> Decision<'a, P> {
     let point = affinity.map_or(draw.revision, |value| point_of(dataplane, value));
     let Some(drawn) = revision_at(dataplane, point) else {
-        return Decision::Unavailable(Unavailable::NoWeight);
+        return Decision::Unavailable(UnavailableReason::NoWeight);
     };
     if let Some(pod) = ready_pod(pods, drawn, draw.pod, unreachable) {
         return Decision::Forward { revision: drawn, pod, failover: false };
@@ -146,10 +146,8 @@ fn of_fresh<'a, P: Pod>(
     in_place_of(dataplane, drawn)
         .into_iter()
         .find_map(|revision| Some((revision, ready_pod(pods, revision, draw.pod, unreachable)?)))
-        .map_or(Decision::Unavailable(Unavailable::NoPod), |(revision, pod)| Decision::Forward {
-            revision,
-            pod,
-            failover: true,
+        .map_or(Decision::Unavailable(UnavailableReason::NoPod), |(revision, pod)| {
+            Decision::Forward { revision, pod, failover: true }
         })
 }
 
@@ -324,18 +322,18 @@ mod tests {
         }
     }
 
-    const FRESH: Request<'static> = Request::Fresh { affinity: None };
+    const FRESH: Request<'static> = Request::New { affinity: None };
     const DRAW: Draw = Draw { revision: 0, pod: 0 };
 
     fn went_to<P: Pod>(decision: &Decision<'_, P>) -> String {
         match decision {
             Decision::Forward { pod, failover: false, .. } => pod.name().to_owned(),
             Decision::Forward { pod, failover: true, .. } => format!("{} instead", pod.name()),
-            Decision::SessionGone(Gone::Failed(_)) => "404 failed".into(),
-            Decision::SessionGone(Gone::NotLive) => "404 not live".into(),
-            Decision::SessionGone(Gone::Pod(_)) => "404 no pod".into(),
-            Decision::Unavailable(Unavailable::NoWeight) => "503 no weight".into(),
-            Decision::Unavailable(Unavailable::NoPod) => "503 no pod".into(),
+            Decision::SessionGone(GoneReason::Failed(_)) => "404 failed".into(),
+            Decision::SessionGone(GoneReason::NotLive) => "404 not live".into(),
+            Decision::SessionGone(GoneReason::Pod(_)) => "404 no pod".into(),
+            Decision::Unavailable(UnavailableReason::NoWeight) => "503 no weight".into(),
+            Decision::Unavailable(UnavailableReason::NoPod) => "503 no pod".into(),
         }
     }
 
@@ -470,7 +468,7 @@ mod tests {
             let dataplane = dataplane(&live);
             let serving: Vec<_> = (0..3).filter(|i| ready[*i]).map(|i| hashes[i]).collect();
             let pods = pods(&serving);
-            let request = Request::Fresh { affinity: principal.as_ref().map(<[u8; 4]>::as_slice) };
+            let request = Request::New { affinity: principal.as_ref().map(<[u8; 4]>::as_slice) };
             let may_serve = |i: &usize| {
                 ready[*i] && match roles[*i] {
                     Role::Stable | Role::Previous => true,
@@ -498,7 +496,7 @@ mod tests {
             let at = |weight| dataplane(&[(OLD, Role::Stable, 100 - weight), (NEW, Role::Canary, weight)]);
             let (before, after) = (at(low), at(high));
             let on = |dataplane: &Dataplane| {
-                let request = Request::Fresh { affinity: Some(&principal) };
+                let request = Request::New { affinity: Some(&principal) };
                 went_to(&decide(dataplane, &pods, request, DRAW, &[]))
             };
             if on(&before).starts_with(NEW) {

@@ -1,51 +1,53 @@
-//! A list as JSON arrays. Rendered when first asked: most lists are asked for once or never.
+//! A list as JSON arrays, cut into pages. A page is rendered on first use: most lists are asked for once or never.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Longest list in one answer: many clients read only the first page, so there is one unless it is huge.
-pub const MAX_PAGE_BYTES: usize = 4 << 20;
+/// Largest page in bytes. Many clients read only the first page, so there is only one unless the list is huge.
+const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// A list in pages, at least one.
+/// The pages of a list, at least one.
 #[derive(Debug)]
-pub(super) struct Pages(Vec<Page>);
+pub(crate) struct ListPages(Vec<Page>);
 
 #[derive(Debug)]
 struct Page {
+    /// The entries of the list that are on it.
     entries: Range<usize>,
     bytes: usize,
     text: OnceLock<String>,
 }
 
 impl Page {
-    fn of(entries: Range<usize>, bytes: usize) -> Self {
+    fn new(entries: Range<usize>, bytes: usize) -> Self {
         Self { entries, bytes, text: OnceLock::new() }
     }
 }
 
-impl Pages {
-    /// Pages of entries of these lengths.
-    pub(super) fn of(lengths: impl Iterator<Item = usize>) -> Self {
-        Self::bounded(lengths, MAX_PAGE_BYTES)
+impl ListPages {
+    /// Pages for entries of these lengths.
+    pub(crate) fn new(lengths: impl Iterator<Item = usize>) -> Self {
+        Self::with_limit(lengths, MAX_PAGE_BYTES)
     }
 
-    pub(super) fn bounded(lengths: impl Iterator<Item = usize>, max: usize) -> Self {
+    pub(crate) fn with_limit(lengths: impl Iterator<Item = usize>, max_bytes: usize) -> Self {
         let mut pages = Vec::new();
         let (mut first, mut end, mut bytes) = (0, 0, 2);
         for length in lengths {
-            if end > first && bytes + length + 1 > max {
-                pages.push(Page::of(first..end, bytes));
+            if end > first && bytes + length + 1 > max_bytes {
+                pages.push(Page::new(first..end, bytes));
                 (first, bytes) = (end, 2);
             }
             end += 1;
             bytes += length + 1;
         }
-        pages.push(Page::of(first..end, bytes));
+        pages.push(Page::new(first..end, bytes));
         Self(pages)
     }
 
-    /// The page that a cursor names, of the list with this digest, and the cursor of the next.
-    pub(super) fn page<'p, 'd, D>(
+    /// The page that a cursor names, and the cursor of the next page. A cursor contains the digest of its list, so
+    /// one for an older list is `None`.
+    pub(crate) fn page<'p, 'd, D>(
         &'p self,
         digest: u64,
         cursor: Option<&str>,
@@ -57,8 +59,8 @@ impl Pages {
         let position = match cursor {
             None => 0,
             Some(cursor) => {
-                let (of, position) = cursor.split_once('-')?;
-                (of == format!("{digest:016x}")).then_some(())?;
+                let (list, position) = cursor.split_once('-')?;
+                (list == format!("{digest:016x}")).then_some(())?;
                 position.parse().ok()?
             }
         };
@@ -80,7 +82,7 @@ impl Pages {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }

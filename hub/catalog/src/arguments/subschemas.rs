@@ -1,44 +1,45 @@
-//! What a schema says of one place in the arguments, over all its branches.
+//! What a schema says about one place in the arguments, in all its branches.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::schema::resolved;
-use super::text::Step;
+use super::schema::resolve_ref;
+use super::text::PathSegment;
 
-/// Most schemas looked at for one place.
-const MOST: usize = 256;
+/// Most subschemas for one place.
+const MAX_SUBSCHEMAS: usize = 256;
 
-/// The schemas that may hold at one place.
+/// The subschemas that may apply to one place in the arguments.
 #[derive(Debug, Clone)]
-pub struct Place<'a> {
+pub(super) struct Subschemas<'a> {
     root: &'a Value,
     schemas: Vec<&'a Map<String, Value>>,
 }
 
-/// A value that a schema names, with what is said of it.
+/// A value of an enum.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice<'a> {
-    /// The value.
-    pub value: &'a Value,
-    /// What it means.
-    pub description: Option<&'a str>,
+pub(super) struct EnumValue<'a> {
+    pub(super) value: &'a Value,
+    pub(super) description: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
-    /// The arguments as a whole.
-    pub fn root(root: &'a Value) -> Self {
-        Self::of(root, [root].into_iter())
+impl<'a> Subschemas<'a> {
+    /// For the arguments as a whole.
+    pub(super) fn root(root: &'a Value) -> Self {
+        Self::collect(root, [root].into_iter())
     }
 
-    fn of(root: &'a Value, found: impl Iterator<Item = &'a Value>) -> Self {
+    /// The given schemas, and all that they lead to by composition and reference.
+    fn collect(root: &'a Value, start: impl Iterator<Item = &'a Value>) -> Self {
         let mut schemas: Vec<&'a Map<String, Value>> = Vec::new();
-        let mut open: Vec<&'a Value> = found.collect();
+        let mut open: Vec<&'a Value> = start.collect();
         open.reverse();
         while let Some(node) = open.pop() {
             let Some(schema) = node.as_object() else { continue };
-            if schemas.len() >= MOST || schemas.iter().any(|known| std::ptr::eq(*known, schema)) {
+            if schemas.len() >= MAX_SUBSCHEMAS
+                || schemas.iter().any(|known| std::ptr::eq(*known, schema))
+            {
                 continue;
             }
             schemas.push(schema);
@@ -53,7 +54,7 @@ impl<'a> Place<'a> {
                 .into_iter()
                 .flat_map(Map::values);
             let named =
-                schema.get("$ref").and_then(Value::as_str).and_then(|name| resolved(root, name));
+                schema.get("$ref").and_then(Value::as_str).and_then(|name| resolve_ref(root, name));
             let mut next: Vec<&Value> =
                 named.into_iter().chain(branches).chain(conditional).chain(dependent).collect();
             next.reverse();
@@ -62,10 +63,10 @@ impl<'a> Place<'a> {
         Self { root, schemas }
     }
 
-    pub(super) fn at(root: &'a Value, path: &[Step]) -> Self {
-        path.iter().fold(Self::root(root), |place, step| match step {
-            Step::Key(key) => place.member(key),
-            Step::Index(index) => place.item(*index),
+    pub(super) fn at(root: &'a Value, path: &[PathSegment]) -> Self {
+        path.iter().fold(Self::root(root), |here, segment| match segment {
+            PathSegment::Key(key) => here.member(key),
+            PathSegment::Index(index) => here.item(*index),
         })
     }
 
@@ -74,21 +75,21 @@ impl<'a> Place<'a> {
             let declared = schema.get("properties").and_then(|properties| properties.get(key));
             declared.or_else(|| schema.get("additionalProperties"))
         });
-        Self::of(self.root, below)
+        Self::collect(self.root, below)
     }
 
     fn item(&self, index: usize) -> Self {
         let below = self.schemas.iter().filter_map(|schema| {
-            // `items` as a list is the same in drafts before 2020-12.
+            // Before draft 2020-12, `items` with a list means `prefixItems`.
             let listed =
                 schema.get("prefixItems").or_else(|| schema.get("items")).and_then(Value::as_array);
             listed.and_then(|listed| listed.get(index)).or_else(|| schema.get("items"))
         });
-        Self::of(self.root, below)
+        Self::collect(self.root, below)
     }
 
-    /// The members that any branch declares.
-    pub fn declared(&self) -> BTreeMap<&'a str, &'a Value> {
+    /// The properties that any branch declares.
+    pub(super) fn properties(&self) -> BTreeMap<&'a str, &'a Value> {
         let properties =
             self.schemas.iter().filter_map(|schema| schema.get("properties")?.as_object());
         let mut declared = BTreeMap::new();
@@ -98,29 +99,24 @@ impl<'a> Place<'a> {
         declared
     }
 
-    /// Whether keys that are not declared may be data of their own, as in a map from names to numbers.
-    pub fn is_map(&self) -> bool {
+    /// Whether undeclared keys are data, as in a map from names to numbers.
+    pub(super) fn is_map(&self) -> bool {
         self.schemas.iter().any(|schema| {
             let typed = schema.get("additionalProperties").and_then(Value::as_object);
             typed.is_some_and(|typed| !typed.is_empty()) || schema.contains_key("patternProperties")
         })
     }
 
-    /// The keywords of every schema that may hold here.
-    pub fn schemas(&self) -> &[&'a Map<String, Value>] {
-        &self.schemas
-    }
-
-    /// What the schema says of the place. What it says of one `const` is about that value only.
-    pub fn description(&self) -> Option<&'a str> {
+    /// The description of the place. A schema with `const` describes only that value.
+    pub(super) fn description(&self) -> Option<&'a str> {
         let schemas = self.schemas.iter().filter(|schema| !schema.contains_key("const"));
         schemas
             .filter_map(|schema| schema.get("description")?.as_str())
             .find(|text| !text.is_empty())
     }
 
-    /// The types that may be here, in the order of the schema.
-    pub fn types(&self) -> Vec<&'a str> {
+    /// The types that a value here may have, in the order of the schema.
+    pub(super) fn types(&self) -> Vec<&'a str> {
         let mut types: Vec<&str> = Vec::new();
         for schema in &self.schemas {
             let named = match schema.get("type") {
@@ -134,24 +130,25 @@ impl<'a> Place<'a> {
         types
     }
 
-    /// The values that are allowed, with what `enumDescriptions` or the `const`s of a composition say of them.
-    pub fn choices(&self) -> Vec<Choice<'a>> {
-        let mut choices: Vec<Choice<'a>> = Vec::new();
+    /// The values that are allowed here, described by `enumDescriptions` or by the schemas of `const`s.
+    pub(super) fn enum_values(&self) -> Vec<EnumValue<'a>> {
+        let mut choices: Vec<EnumValue<'a>> = Vec::new();
         for schema in &self.schemas {
             if let Some(values) = schema.get("enum").and_then(Value::as_array) {
                 let descriptions = schema.get("enumDescriptions");
-                choices.extend(values.iter().enumerate().map(|(position, value)| Choice {
+                choices.extend(values.iter().enumerate().map(|(position, value)| EnumValue {
                     value,
-                    description: descriptions.and_then(|all| said_of(all, position, value)),
+                    description:
+                        descriptions.and_then(|all| enum_description(all, position, value)),
                 }));
             }
             if let Some(value) = schema.get("const") {
                 let description =
                     ["description", "title"].iter().find_map(|key| schema.get(*key)?.as_str());
-                choices.push(Choice { value, description });
+                choices.push(EnumValue { value, description });
             }
         }
-        let mut unique: Vec<Choice<'a>> = Vec::new();
+        let mut unique: Vec<EnumValue<'a>> = Vec::new();
         for choice in choices {
             if !unique.iter().any(|known| known.value == choice.value) {
                 unique.push(choice);
@@ -161,14 +158,18 @@ impl<'a> Place<'a> {
     }
 }
 
-/// `enumDescriptions` is a list beside `enum` for most, and an object by value for some.
-fn said_of<'a>(descriptions: &'a Value, position: usize, value: &Value) -> Option<&'a str> {
-    let said = match descriptions {
+/// `enumDescriptions` is mostly a list in the order of `enum`, and sometimes an object by value.
+fn enum_description<'a>(
+    descriptions: &'a Value,
+    position: usize,
+    value: &Value,
+) -> Option<&'a str> {
+    let description = match descriptions {
         Value::Array(list) => list.get(position)?,
         Value::Object(by_value) => by_value.get(value.as_str()?)?,
         _ => return None,
     };
-    said.as_str().filter(|text| !text.is_empty())
+    description.as_str().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -178,18 +179,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_knows_what_every_branch_and_reference_says_of_it() {
+    fn every_branch_and_reference_adds_to_what_the_schema_says() {
         let root = json!({
             "type": "object",
             "properties": {"o": {"anyOf": [{"$ref": "#/$defs/o"}, {"type": "null"}]}},
             "$defs": {"o": {"type": "object", "properties": {"mode": {"enum": ["a", "b"], "enumDescriptions": ["first"]}, "o": {"$ref": "#/$defs/o"}}}}
         });
-        let key = |key: &str| Step::Key(key.into());
-        let place = Place::at(&root, &[key("o"), key("o"), key("o")]);
-        assert_eq!(place.declared().into_keys().collect::<Vec<_>>(), ["mode", "o"]);
-        let choices = Place::at(&root, &[key("o"), key("mode")]).choices();
+        let key = |key: &str| PathSegment::Key(key.into());
+        let subschemas = Subschemas::at(&root, &[key("o"), key("o"), key("o")]);
+        assert_eq!(subschemas.properties().into_keys().collect::<Vec<_>>(), ["mode", "o"]);
+        let values = Subschemas::at(&root, &[key("o"), key("mode")]).enum_values();
         assert_eq!(
-            choices.iter().map(|choice| choice.description).collect::<Vec<_>>(),
+            values.iter().map(|value| value.description).collect::<Vec<_>>(),
             [Some("first"), None]
         );
     }
