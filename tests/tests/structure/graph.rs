@@ -8,19 +8,19 @@ use super::source::{Crate, Module};
 use super::workspace::shown;
 
 /// The modules of a crate and their imports, each with the first place that has it.
-pub struct Graph {
+pub(crate) struct Graph {
     pub modules: Vec<Vec<String>>,
     pub imports: BTreeMap<(usize, usize), Place>,
 }
 
 #[derive(Clone)]
-pub struct Place {
+pub(crate) struct Place {
     pub file: PathBuf,
     pub line: usize,
 }
 
 /// Modules that import each other in a circle.
-pub struct Knot {
+pub(crate) struct Knot {
     pub modules: Vec<String>,
     pub imports: Vec<(String, String, Place)>,
 }
@@ -39,7 +39,7 @@ struct Resolver<'a> {
 }
 
 impl Graph {
-    pub fn new(of: &Crate) -> Self {
+    pub(crate) fn new(of: &Crate) -> Self {
         let by_path = of.modules.iter().enumerate().map(|(i, it)| (it.path.as_slice(), i));
         let resolver = Resolver { modules: &of.modules, by_path: by_path.collect() };
         let mut imports = BTreeMap::new();
@@ -63,7 +63,7 @@ impl Graph {
     /// A module and those below it are one subject, so it may import them and they may import it.
     /// Without it, what is left of its circle must hold to the same rule: two of its children that
     /// import each other are a knot.
-    pub fn knots(&self) -> Vec<Knot> {
+    pub(crate) fn knots(&self) -> Vec<Knot> {
         let mut knots = Vec::new();
         self.collect_knots(&(0..self.modules.len()).collect(), &mut knots);
         knots.sort_by_key(|members| std::cmp::Reverse(members.len()));
@@ -88,7 +88,7 @@ impl Graph {
     }
 
     /// All strongly connected components of these modules, single modules included.
-    pub fn components(&self, among: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+    pub(crate) fn components(&self, among: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let mut search = Tarjan::new(self, among);
         for &module in among {
             if !search.order.contains_key(&module) {
@@ -102,7 +102,7 @@ impl Graph {
         self.imports.range((from, 0)..=(from, usize::MAX)).map(|((_, to), _)| *to)
     }
 
-    pub fn name(&self, module: usize) -> String {
+    pub(crate) fn name(&self, module: usize) -> String {
         let path = &self.modules[module];
         if path.is_empty() { "crate".to_owned() } else { path.join("::") }
     }

@@ -10,13 +10,13 @@ use syn::{Item, UseTree};
 
 /// The modules and files of one library or program.
 #[derive(Default)]
-pub struct Crate {
+pub(crate) struct Crate {
     /// The first module is the root.
     pub modules: Vec<Module>,
     pub files: Vec<File>,
 }
 
-pub struct File {
+pub(crate) struct File {
     pub path: PathBuf,
     pub lines: usize,
     pub tokens: Vec<Token>,
@@ -24,12 +24,12 @@ pub struct File {
 }
 
 /// An identifier, a literal as it is written, or one character of punctuation.
-pub struct Token {
+pub(crate) struct Token {
     pub text: String,
     pub line: usize,
 }
 
-pub struct Function {
+pub(crate) struct Function {
     pub name: String,
     pub line: usize,
     /// From `fn` to the closing brace, both lines included.
@@ -37,7 +37,7 @@ pub struct Function {
 }
 
 #[derive(Default)]
-pub struct Module {
+pub(crate) struct Module {
     /// The path below the crate; empty for the root.
     pub path: Vec<String>,
     pub file: PathBuf,
@@ -49,7 +49,7 @@ pub struct Module {
 }
 
 /// A leaf of a `use` declaration.
-pub struct Import {
+pub(crate) struct Import {
     /// The name that it brings into scope, or `None` for a glob.
     pub name: Option<String>,
     pub path: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Import {
 }
 
 /// A path in the code, such as `super::Error`.
-pub struct Mention {
+pub(crate) struct Mention {
     pub path: Vec<String>,
     /// Whether it stands in an expression, where a function wins over a module of the same name.
     pub is_value: bool,
@@ -66,14 +66,14 @@ pub struct Mention {
 
 impl Crate {
     /// Reads the root file of a library or program and all files of its modules.
-    pub fn read(root: &Path) -> Self {
+    pub(crate) fn read(root: &Path) -> Self {
         let mut read = Self::default();
         read.add_file(Vec::new(), None, root, root.parent().expect("a file is in a folder"));
         read
     }
 
     /// Reads a crate whose modules are all inline.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut read = Self::default();
         read.add_text(Vec::new(), None, Path::new("lib.rs"), Path::new("nowhere"), text);
         read

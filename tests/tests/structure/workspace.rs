@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::source::{Crate, File};
 
-pub struct Package {
+pub(crate) struct Package {
     pub name: String,
     /// The folder below the root: `hub/catalog`.
     pub folder: PathBuf,
@@ -13,17 +13,17 @@ pub struct Package {
     pub programs: Vec<Crate>,
 }
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is below the root")
 }
 
 /// A path as it is written in messages: below the root.
-pub fn shown(path: &Path) -> std::path::Display<'_> {
+pub(crate) fn shown(path: &Path) -> std::path::Display<'_> {
     path.strip_prefix(root()).unwrap_or(path).display()
 }
 
 /// Runs cargo and returns what it prints.
-pub fn cargo(root: &Path, arguments: &[&str]) -> String {
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> String {
     let output =
         Command::new(env!("CARGO")).args(arguments).current_dir(root).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -31,7 +31,7 @@ pub fn cargo(root: &Path, arguments: &[&str]) -> String {
 }
 
 /// Reads the packages of a workspace with the sources of their libraries and programs.
-pub fn packages(root: &Path) -> Vec<Package> {
+pub(crate) fn packages(root: &Path) -> Vec<Package> {
     let printed = cargo(root, &["metadata", "--no-deps", "--offline", "--format-version", "1"]);
     let metadata: serde_json::Value = serde_json::from_str(&printed).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("a list");
@@ -57,13 +57,13 @@ fn read_package(root: &Path, package: &serde_json::Value) -> Package {
 
 impl Package {
     /// The files of the library and the programs, without tests.
-    pub fn files(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         self.library.iter().chain(&self.programs).flat_map(|it| &it.files)
     }
 }
 
 /// The files below a folder with this extension, and all folders, without what is built or hidden.
-pub fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
+pub(crate) fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
     let entries = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("failed to list {}: {error}", folder.display()));
     for entry in entries {
@@ -80,7 +80,7 @@ pub fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
 }
 
 /// The files of the repository with this extension.
-pub fn files(root: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(root: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(root, &mut |path| {
         if path.is_file() && path.extension().is_some_and(|it| it == extension) {
