@@ -1,8 +1,9 @@
-//! Asking a language model: what is asked, how each provider wants it put, and what of an answer counts.
+//! The pure part of asking a language model.
 //!
-//! * [`question`]: the text, and the key under which its answer is kept. [`providers`]: the providers' formats.
-//! * [`answer`]: an answer is text by a stranger: of it only what was offered is taken.
-//! * [`breaker`]: when a model is not asked any more. [`answer_cache`]: answers that outlive a process, as bytes.
+//! * [`question`] writes the questions and the keys of their answers. [`providers`] converts them
+//!   to the providers' formats.
+//! * [`answer`] parses the output. Nothing but what was in the question is taken from it.
+//! * [`breaker`] stops questions to a model that fails. [`answer_cache`] serializes cached answers.
 
 pub mod answer;
 pub mod answer_cache;
@@ -10,18 +11,18 @@ pub mod breaker;
 pub mod providers;
 pub mod question;
 
-/// Most tools in one question, whatever is asked for: descriptions cost tokens, and positions are kept as bytes.
+/// The most tools in one question. Descriptions cost tokens, and cached positions are single bytes.
 pub const MAX_CANDIDATES: usize = 50;
-/// Most categories that a model chooses from.
+/// The most categories in one question.
 pub const MAX_CATEGORIES: usize = 100;
 
-/// A tool that a model is asked about.
+/// A tool in a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
-    /// Its exposed name: unique, and with its server's prefix.
+    /// The exposed name. It is unique and has the prefix of the server.
     pub id: &'a str,
-    /// What it says of itself. Nobody vouches for it.
+    /// Text of the server, which is not trusted.
     pub description: &'a str,
-    /// Changes with its definition.
+    /// Changes with the definition of the tool.
     pub digest: &'a [u8],
 }

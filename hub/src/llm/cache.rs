@@ -1,48 +1,55 @@
-//! Answers that are kept. Failures never are.
+//! Caches the answers of the language model. Failures are never cached.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcphub_hub_select::llm::answer_cache::{self, Entry};
-use mcphub_hub_select::llm::question::Key;
+use mcphub_hub_select::llm::answer_cache::{self, CachedAnswer};
+use mcphub_hub_select::llm::question::AnswerKey;
 use moka::Expiry;
 use moka::future;
 
 use super::error::Error;
 use super::metrics::{CacheStats, Metrics, ratio};
 
-/// Most answers in memory: two megabytes.
-const MOST: u64 = 20_000;
-/// What an entry takes beside its answer.
+/// The most answers in memory. They take two megabytes.
+const MAX_ANSWERS: u64 = 20_000;
+/// The estimated memory of an entry without its answer.
 const ENTRY_BYTES: u64 = 120;
 
-pub(super) struct Cache {
-    answers: future::Cache<Key, Answer>,
+pub(super) struct AnswerCache {
+    answers: future::Cache<AnswerKey, StoredAnswer>,
     ttl: Duration,
 }
 
 #[derive(Clone)]
-struct Answer {
+struct StoredAnswer {
     /// In seconds since 1970.
-    made: u64,
+    created_at: u64,
     value: Arc<[u8]>,
 }
 
-/// What came from elsewhere is as old as it is.
-struct ByAge(Duration);
+/// Expires answers by their age. An answer that was imported from another pod keeps its age.
+struct ExpireByAge(Duration);
 
-impl Expiry<Key, Answer> for ByAge {
-    fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
-        Some(self.0.saturating_sub(Duration::from_secs(now().saturating_sub(answer.made))))
+impl Expiry<AnswerKey, StoredAnswer> for ExpireByAge {
+    fn expire_after_create(
+        &self,
+        _: &AnswerKey,
+        answer: &StoredAnswer,
+        _: Instant,
+    ) -> Option<Duration> {
+        let age = Duration::from_secs(now().saturating_sub(answer.created_at));
+        Some(self.0.saturating_sub(age))
     }
 
-    // Without it a new answer in the place of one that is over, and not gone yet, would be over at once.
+    // By default an update keeps the expiry. A new answer that replaces an expired one would then
+    // expire at once.
     fn expire_after_update(
         &self,
-        key: &Key,
-        answer: &Answer,
+        key: &AnswerKey,
+        answer: &StoredAnswer,
         at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -50,80 +57,82 @@ impl Expiry<Key, Answer> for ByAge {
     }
 }
 
-impl Cache {
-    pub(super) fn of(ttl: Duration) -> Self {
-        let answers = future::Cache::builder().max_capacity(MOST).expire_after(ByAge(ttl)).build();
+impl AnswerCache {
+    pub(super) fn new(ttl: Duration) -> Self {
+        let answers = future::Cache::builder()
+            .max_capacity(MAX_ANSWERS)
+            .expire_after(ExpireByAge(ttl))
+            .build();
         Self { answers, ttl }
     }
 
-    /// The answer under this key: kept, or what `ask` gives. Equal questions at one time are asked once.
-    pub(super) async fn answer(
+    /// Gets the cached answer, or the result of `ask`, which is then cached. Equal questions at the
+    /// same time are asked once.
+    pub(super) async fn get_or_ask(
         &self,
-        key: Key,
+        key: AnswerKey,
         metrics: &Metrics,
         ask: impl Future<Output = Result<Vec<u8>, Error>>,
     ) -> Result<Arc<[u8]>, Error> {
-        let asked = AtomicBool::new(false);
-        let make = async {
-            asked.store(true, Ordering::Relaxed);
+        let missed = AtomicBool::new(false);
+        let create = async {
+            missed.store(true, Ordering::Relaxed);
             metrics.misses.inc();
-            Ok(Answer { made: now(), value: ask.await?.into() })
+            Ok(StoredAnswer { created_at: now(), value: ask.await?.into() })
         };
         let answer = self
             .answers
-            .try_get_with(key, make)
+            .try_get_with(key, create)
             .await
             .map_err(|error: Arc<Error>| (*error).clone())?;
-        if !asked.load(Ordering::Relaxed) {
+        if !missed.load(Ordering::Relaxed) {
             metrics.hits.inc();
         }
         Ok(answer.value)
     }
 
-    /// The answer that is kept under this key.
-    pub(super) async fn kept(&self, key: Key) -> Option<Arc<[u8]>> {
+    pub(super) async fn get(&self, key: AnswerKey) -> Option<Arc<[u8]>> {
         Some(self.answers.get(&key).await?.value)
     }
 
-    /// Keeps an answer.
-    pub(super) async fn keep(&self, key: Key, value: Vec<u8>) {
-        self.answers.insert(key, Answer { made: now(), value: value.into() }).await;
+    pub(super) async fn insert(&self, key: AnswerKey, value: Vec<u8>) {
+        let answer = StoredAnswer { created_at: now(), value: value.into() };
+        self.answers.insert(key, answer).await;
     }
 
-    /// The newest answers as bytes.
-    pub(super) fn export(&self, most: usize) -> Vec<u8> {
-        let entry = |(key, answer): (Arc<Key>, Answer)| Entry {
+    /// Serializes the newest answers, in at most `max_bytes`.
+    pub(super) fn export(&self, max_bytes: usize) -> Vec<u8> {
+        let entry = |(key, answer): (Arc<AnswerKey>, StoredAnswer)| CachedAnswer {
             key: *key,
-            made: answer.made,
+            created_at: answer.created_at,
             value: answer.value.to_vec(),
         };
-        answer_cache::write(self.answers.iter().map(entry).collect(), most)
+        answer_cache::encode(self.answers.iter().map(entry).collect(), max_bytes)
     }
 
-    /// Takes answers of other pods, where they are newer. How many were taken.
+    /// Imports those answers of other pods that are newer. Returns how many these are.
     pub(super) async fn import(&self, bytes: &[u8]) -> usize {
         let now = now();
-        let mut taken = 0;
-        for entry in
-            answer_cache::read(bytes).into_iter().take(usize::try_from(MOST).unwrap_or(usize::MAX))
-        {
-            let age = Duration::from_secs(now.saturating_sub(entry.made));
+        let max = usize::try_from(MAX_ANSWERS).unwrap_or(usize::MAX);
+        let mut imported = 0;
+        for entry in answer_cache::decode(bytes).into_iter().take(max) {
+            let CachedAnswer { key, created_at, value } = entry;
+            let age = Duration::from_secs(now.saturating_sub(created_at));
             let newer =
-                self.answers.get(&entry.key).await.is_none_or(|known| known.made < entry.made);
-            // From the future: some clock is wrong, and the answer would never leave.
-            if newer && age < self.ttl && entry.made <= now + 60 {
-                self.answers
-                    .insert(entry.key, Answer { made: entry.made, value: entry.value.into() })
-                    .await;
-                taken += 1;
+                self.answers.get(&key).await.is_none_or(|known| known.created_at < created_at);
+            // An answer from the future comes from a pod with a wrong clock. It would never expire.
+            if newer && age < self.ttl && created_at <= now + 60 {
+                let answer = StoredAnswer { created_at, value: value.into() };
+                self.answers.insert(key, answer).await;
+                imported += 1;
             }
         }
-        taken
+        imported
     }
 
     #[allow(clippy::cast_precision_loss)] // a few megabytes
     pub(super) fn stats(&self, metrics: &Metrics) -> CacheStats {
-        // Counted, because what the cache says of itself lags behind.
+        // Counted here, because the cache's own counters lag behind.
         let (size, bytes) = self.answers.iter().fold((0, 0), |(size, bytes), (_, answer)| {
             (size + 1, bytes + ENTRY_BYTES + answer.value.len() as u64)
         });
@@ -149,18 +158,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_answer_in_the_place_of_an_old_one_lives_as_long_as_any() {
-        let ttl = ByAge(Duration::from_hours(24));
-        let answer = |age: u64| Answer { made: now() - age, value: Arc::new([0_u8]) };
-        let over = Some(Duration::ZERO);
-        let left =
-            ttl.expire_after_update(&Key([0; 16]), &answer(0), Instant::now(), over).unwrap();
+    fn an_answer_that_replaces_an_expired_one_gets_the_whole_time_to_live() {
+        let (ttl, key) = (ExpireByAge(Duration::from_hours(24)), AnswerKey([0; 16]));
+        let answer = |age: u64| StoredAnswer { created_at: now() - age, value: Arc::new([0_u8]) };
+        let expired = Some(Duration::ZERO);
+        let left = ttl.expire_after_update(&key, &answer(0), Instant::now(), expired).unwrap();
         assert!(left > Duration::from_mins(24 * 60 - 1), "{left:?}");
-        let left = ttl.expire_after_create(&Key([0; 16]), &answer(3_600), Instant::now()).unwrap();
-        assert!(
-            left <= Duration::from_hours(23),
-            "what comes from elsewhere is as old as it is: {left:?}"
-        );
-        assert_eq!(ttl.expire_after_create(&Key([0; 16]), &answer(1 << 20), Instant::now()), over);
+        let left = ttl.expire_after_create(&key, &answer(3_600), Instant::now()).unwrap();
+        assert!(left <= Duration::from_hours(23), "an imported answer keeps its age: {left:?}");
+        assert_eq!(ttl.expire_after_create(&key, &answer(1 << 20), Instant::now()), expired);
     }
 }

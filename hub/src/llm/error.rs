@@ -3,92 +3,71 @@
 use std::time::Duration;
 
 use mcphub_hub_protocol::outcome::Outcome;
-use mcphub_hub_select::llm::answer::Failure;
+use mcphub_hub_select::llm::answer::AnswerError;
 
-/// Why a language model did not answer. Nothing that its provider wrote is in it but a word, and never the key.
+/// Why a language model did not answer. Contains none of the provider's text but a code, and never
+/// the API key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// What the config says cannot be asked.
     #[error("{0}")]
-    Unaskable(String),
-    /// The key is refused.
-    #[error("the provider refuses the key of filtering.llm (HTTP {status}{}), which is {place}; put one there that may use the model", word(.code.as_deref()))]
-    KeyRefused {
-        /// Where the key is.
-        place: String,
-        /// HTTP status.
-        status: u16,
-        /// The provider's word for it.
-        code: Option<String>,
-    },
-    /// Nothing is left to spend.
-    #[error("the account of filtering.llm has nothing left to spend (HTTP {status}{}); top it up, or write selector.backend: Embedded", word(.code.as_deref()))]
-    Spent {
-        /// HTTP status.
-        status: u16,
-        /// The provider's word for it.
-        code: Option<String>,
-    },
-    /// The provider does not take the question.
-    #[error("the provider does not take the question (HTTP {status}{}); check model and baseUrl of filtering.llm", word(.code.as_deref()))]
-    Rejected {
-        /// HTTP status.
-        status: u16,
-        /// The provider's word for it.
-        code: Option<String>,
-    },
-    /// A redirect, which would carry the key to another host.
+    Misconfigured(String),
     #[error(
-        "the provider answered with a redirect (HTTP {0}), which is not followed; write the final address as baseUrl of filtering.llm"
+        "the provider rejected the key of filtering.llm (HTTP {status}{}), which is {location}; \
+         put a key there that may use the model",
+        suffix(.code.as_deref())
+    )]
+    KeyRejected { location: String, status: u16, code: Option<String> },
+    #[error(
+        "the quota of the account of filtering.llm is used up (HTTP {status}{}); add credit, or \
+         set selector.backend to Embedded",
+        suffix(.code.as_deref())
+    )]
+    QuotaExhausted { status: u16, code: Option<String> },
+    #[error(
+        "the provider rejected the question (HTTP {status}{}); check model and baseUrl of \
+         filtering.llm",
+        suffix(.code.as_deref())
+    )]
+    Rejected { status: u16, code: Option<String> },
+    /// A redirect is not followed, because it would send the key to another host.
+    #[error(
+        "the provider sent a redirect (HTTP {0}), which is not followed; set baseUrl of \
+         filtering.llm to the final URL"
     )]
     Redirected(u16),
-    /// Too many questions for the provider.
-    #[error("the provider is asked too much (HTTP 429)")]
-    RateLimited {
-        /// How long it wants to be left alone.
-        wait: Option<Duration>,
-    },
-    /// The provider is in trouble.
-    #[error("the provider is in trouble (HTTP {status}{})", word(.code.as_deref()))]
-    Http {
-        /// HTTP status.
-        status: u16,
-        /// The provider's word for it.
-        code: Option<String>,
-        /// How long it wants to be left alone.
-        wait: Option<Duration>,
-    },
-    /// No connection.
-    #[error("the provider cannot be reached: {0}")]
+    #[error("the provider limits the rate (HTTP 429)")]
+    RateLimited { retry_after: Option<Duration> },
+    #[error("the provider failed (HTTP {status}{})", suffix(.code.as_deref()))]
+    Http { status: u16, code: Option<String>, retry_after: Option<Duration> },
+    #[error("failed to connect to the provider: {0}")]
     NotConnected(String),
-    /// The answer broke off.
-    #[error("the provider broke off its answer: {0}")]
-    Cut(String),
-    /// More bytes than an answer may have.
-    #[error("the provider's answer is longer than {0} bytes")]
+    #[error("failed to read the provider's response: {0}")]
+    ResponseAborted(String),
+    #[error("the provider's response is longer than {0} bytes")]
     TooLong(usize),
-    /// No answer in time.
-    #[error("no answer within {} s; filtering.llm.timeout bounds it", .0.as_secs_f64())]
+    #[error("no answer within {} s; the limit is filtering.llm.timeout", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// Enough wait already.
     #[error(
-        "{0} questions wait for the language model already; raise filtering.llm.maxConcurrent where the provider allows it"
+        "{0} questions are waiting for the language model already; raise \
+         filtering.llm.maxConcurrent if the provider allows it"
     )]
     QueueFull(usize),
-    /// It failed too often.
-    #[error("the language model failed too often, and is asked again in {} s", .0.as_secs().max(1))]
+    #[error(
+        "the language model failed too often; the next question is sent in {} s",
+        .0.as_secs().max(1)
+    )]
     BreakerOpen(Duration),
-    /// It answered, but not what was asked.
-    #[error("the language model is of no use: {0}")]
-    Answer(#[from] Failure),
+    #[error("failed to use the answer of the language model: {0}")]
+    Answer(#[from] AnswerError),
 }
 
-fn word(code: Option<&str>) -> String {
+/// The provider's code, to follow the status.
+fn suffix(code: Option<&str>) -> String {
     code.map(|code| format!(", {code}")).unwrap_or_default()
 }
 
 impl Error {
-    /// Every [`Self::category`]: each is exported as 0 from the start.
+    /// All values of [`Self::category`]. Each is exported as 0 from the start.
     pub const CATEGORIES: [&'static str; 17] = [
         "unaskable",
         "key_refused",
@@ -109,91 +88,95 @@ impl Error {
         "truncated",
     ];
 
-    /// A word of a bounded set.
+    /// The value of the label `reason`.
     pub fn category(&self) -> &'static str {
         match self {
-            Self::Unaskable(_) => "unaskable",
-            Self::KeyRefused { .. } => "key_refused",
-            Self::Spent { .. } => "spent",
+            Self::Misconfigured(_) => "unaskable",
+            Self::KeyRejected { .. } => "key_refused",
+            Self::QuotaExhausted { .. } => "spent",
             Self::Rejected { .. } => "rejected",
             Self::Redirected(_) => "redirected",
             Self::RateLimited { .. } => "rate_limited",
             Self::Http { .. } => "http",
             Self::NotConnected(_) => "not_connected",
-            Self::Cut(_) => "cut",
+            Self::ResponseAborted(_) => "cut",
             Self::TooLong(_) => "too_long",
             Self::TimedOut(_) => "timed_out",
             Self::QueueFull(_) => "queue_full",
             Self::BreakerOpen(_) => "breaker_open",
-            Self::Answer(Failure::Malformed) => "malformed",
-            Self::Answer(Failure::WrongShape | Failure::Unknown) => "wrong_answer",
-            Self::Answer(Failure::Refused) => "refused",
-            Self::Answer(Failure::Truncated) => "truncated",
+            Self::Answer(AnswerError::Malformed) => "malformed",
+            Self::Answer(AnswerError::WrongShape | AnswerError::UnknownTools) => "wrong_answer",
+            Self::Answer(AnswerError::Refused) => "refused",
+            Self::Answer(AnswerError::Truncated) => "truncated",
         }
     }
 
-    /// Whether somebody must change something before it can work: the self-check fails by it, and by nothing else.
+    /// Whether a person must change the setup first. Only such an error fails the self-check.
     pub fn is_setup(&self) -> bool {
         matches!(
             self,
-            Self::Unaskable(_)
-                | Self::KeyRefused { .. }
-                | Self::Spent { .. }
+            Self::Misconfigured(_)
+                | Self::KeyRejected { .. }
+                | Self::QuotaExhausted { .. }
                 | Self::Rejected { .. }
                 | Self::Redirected(_)
         )
     }
 
-    /// How a question that ended so counts.
+    /// The outcome by which a question with this error is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
-            // What a provider will not speak about is in the prompt.
-            Self::Answer(Failure::Refused) => Outcome::CallerError,
+            // The provider refuses because of the caller's prompt.
+            Self::Answer(AnswerError::Refused) => Outcome::CallerError,
             Self::QueueFull(_) => Outcome::HubError,
             _ if self.is_setup() => Outcome::HubError,
             _ => Outcome::UpstreamError,
         }
     }
 
-    /// Whether the same question may be answered a moment later.
+    /// Whether a retry of the same question may succeed.
     pub(super) fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::RateLimited { .. }
                 | Self::Http { .. }
                 | Self::NotConnected(_)
-                | Self::Cut(_)
+                | Self::ResponseAborted(_)
                 | Self::TimedOut(_)
         )
     }
 
-    /// How long the provider wants to be left alone.
-    pub(super) fn wait(&self) -> Option<Duration> {
+    /// How long the provider says to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { wait } | Self::Http { wait, .. } => *wait,
+            Self::RateLimited { retry_after } | Self::Http { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 
-    /// Whether asking others makes no sense either. One prompt that is refused, or answered at too great a length, says
-    /// nothing about the next.
-    pub(super) fn trips(&self) -> bool {
+    /// Whether the error counts as a failure for the circuit breaker. An answer that is refused or
+    /// too long depends on the prompt and says nothing about the next question.
+    pub(super) fn trips_breaker(&self) -> bool {
         !matches!(
             self,
-            Self::Answer(Failure::Refused | Failure::Truncated)
+            Self::Answer(AnswerError::Refused | AnswerError::Truncated)
                 | Self::QueueFull(_)
                 | Self::BreakerOpen(_)
         )
     }
 
-    /// URLs stay out of it: they may hold tokens.
-    pub(super) fn of_request(error: reqwest::Error) -> Self {
+    /// The URL is removed from the text, because it may contain a token.
+    pub(super) fn from_request(error: reqwest::Error) -> Self {
         let connect = error.is_connect();
         let error = error.without_url();
         let mut cause: &dyn std::error::Error = &error;
         while let Some(next) = cause.source() {
             cause = next;
         }
-        if connect { Self::NotConnected(cause.to_string()) } else { Self::Cut(cause.to_string()) }
+        if connect {
+            Self::NotConnected(cause.to_string())
+        } else {
+            Self::ResponseAborted(cause.to_string())
+        }
     }
 }

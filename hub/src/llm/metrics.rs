@@ -1,4 +1,4 @@
-//! What is measured of a language model, and what `GET /api/filtering/stats` says of it.
+//! The metrics of the language model, and its part of `GET /api/filtering/stats`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mcphub_hub_protocol::outcome::Outcome;
-use mcphub_hub_select::llm::breaker::State;
+use mcphub_hub_select::llm::breaker::BreakerState;
 use mcphub_hub_select::llm::providers::Usage;
 use mcphub_hub_wire::config::Provider;
 use prometheus::core::Collector;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::error::Error;
 
 const BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
-/// Percentiles are those of so many questions.
+/// Percentiles cover this many of the latest questions.
 const WINDOW: usize = 1_024;
 
 pub(super) struct Metrics {
@@ -38,8 +38,8 @@ pub(super) struct Metrics {
     collectors: Mutex<Vec<Box<dyn Collector>>>,
 }
 
-/// Series that are registered.
-struct Registering<'r> {
+/// Registers collectors and remembers them.
+struct Registration<'r> {
     registry: &'r Registry,
     collectors: RefCell<Vec<Box<dyn Collector>>>,
 }
@@ -48,86 +48,70 @@ struct Registering<'r> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
-    /// What was asked, and what came of it.
     pub llm: LlmStats,
-    /// Answers that are kept.
     pub llm_cache: CacheStats,
 }
 
-/// What was asked, and what came of it. Latencies are milliseconds. Ratios and latencies are null before the first.
+/// Latencies are in milliseconds. Ratios and latencies are null before the first question.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LlmStats {
-    /// Whether there is a language model.
+    /// Whether a language model is configured.
     pub enabled: bool,
-    /// Whose interface it has.
     pub provider: Option<&'static str>,
-    /// Its name.
     pub model: Option<String>,
-    /// Questions that wait for their turn.
+    /// Questions that wait for a permit.
     pub queue_depth: i64,
-    /// Questions, answers from the cache not counted.
+    /// Questions, without those answered from the cache.
     pub total_calls: u64,
-    /// Answered.
     pub successful_calls: u64,
-    /// Not.
     pub failed_calls: u64,
-    /// Share that was answered.
     pub success_rate: Option<f64>,
-    /// Mean of the last thousand.
+    /// The mean of the latest [`WINDOW`] questions.
     pub average_latency: Option<f64>,
-    /// 95th percentile of them.
     pub p95_latency: Option<f64>,
-    /// 99th percentile of them.
     pub p99_latency: Option<f64>,
-    /// Failed by time.
     pub timeouts: u64,
-    /// Asked again.
     pub total_retries: u64,
-    /// Prompts for which the embedded selector stood in.
+    /// Prompts that the embedded selector answered because the language model did not.
     pub fallbacks_used: u64,
     /// `closed`, `open` or `half-open`.
     pub circuit_breaker_state: Option<&'static str>,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub circuit_breaker_failures: u32,
-    /// How often it opened.
     pub circuit_breaker_trips: u64,
 }
 
-/// Answers that are kept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheStats {
-    /// How many.
+    /// The number of answers.
     pub size: u64,
-    /// Share of questions that they answered; null before the first.
+    /// Null before the first question.
     pub hit_rate: Option<f64>,
-    /// Questions that they answered.
     pub hits: u64,
-    /// Questions that the model had to be asked.
     pub misses: u64,
-    /// About so much memory.
+    /// An estimate.
     pub memory_usage_bytes: u64,
-    /// The same in MiB.
+    /// In MiB.
     #[serde(rename = "memoryUsageMB")]
     pub memory_usage_mb: f64,
-    /// How long they are kept.
     pub ttl_seconds: u64,
 }
 
 impl Stats {
-    /// Of a hub that has no language model.
+    /// The statistics of a hub without a language model.
     pub fn disabled() -> Self {
         Self { llm: LlmStats::default(), llm_cache: CacheStats::default() }
     }
 }
 
 impl Metrics {
-    /// All at 0. Those of an earlier language model in the registry are replaced: a config that is read again may name
-    /// another one.
+    /// Registers all metrics as 0. They replace those of an earlier language model, because a
+    /// reloaded config may name another one.
     pub(super) fn register(registry: &Registry, provider: Provider) -> prometheus::Result<Self> {
         let provider = label(provider);
-        let all = Registering { registry, collectors: RefCell::default() };
+        let all = Registration { registry, collectors: RefCell::default() };
         let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_llm_{name}"), help);
         let counters = |name: &str, help: &str, labels: &[&str]| {
             all.add(IntCounterVec::new(opts(name, help), labels)?)
@@ -135,12 +119,12 @@ impl Metrics {
         let plain = |name: &str, help: &str| all.add(IntCounter::with_opts(opts(name, help))?);
         let requests = counters(
             "requests_total",
-            "Questions to the language model by how they ended",
+            "Questions to the language model by outcome",
             &["provider", "outcome"],
         )?;
         let failures = counters(
             "failures_total",
-            "Questions without an answer by what went wrong",
+            "Failed questions to the language model by reason",
             &["provider", "reason"],
         )?;
         for reason in Error::CATEGORIES {
@@ -150,12 +134,12 @@ impl Metrics {
             counters("tokens_total", "Tokens that the provider counted", &["provider", "kind"])?;
         let duration = HistogramOpts::from(opts(
             "request_duration_seconds",
-            "Time that callers waited, all tries",
+            "How long callers waited for the language model, including retries",
         ));
         let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &["provider"])?;
         let breaker = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
         let breaker = all.add(IntGaugeVec::new(breaker, &["server"])?)?;
-        let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for their turn"))?;
+        let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for a permit"))?;
         Ok(Self {
             outcomes: Outcome::ALL
                 .map(|outcome| requests.with_label_values(&[provider, outcome.label()])),
@@ -164,22 +148,21 @@ impl Metrics {
             duration: all.add(duration)?.with_label_values(&[provider]),
             tokens: ["input", "cached", "output"]
                 .map(|kind| tokens.with_label_values(&[provider, kind])),
-            retries: counters("retries_total", "Tries after the first", &["provider"])?
+            retries: counters("retries_total", "Retries after the first attempt", &["provider"])?
                 .with_label_values(&[provider]),
             fallbacks: plain(
                 "fallbacks_total",
-                "Prompts for which the embedded selector stood in",
+                "Prompts that the embedded selector answered instead",
             )?,
             queue: all.add(queue)?,
             breaker: breaker.with_label_values(&["llm"]),
-            hits: plain("cache_hits_total", "Questions that a kept answer was there for")?,
-            misses: plain("cache_misses_total", "Questions that no kept answer was there for")?,
+            hits: plain("cache_hits_total", "Questions answered from the cache")?,
+            misses: plain("cache_misses_total", "Questions not found in the cache")?,
             latencies: Mutex::default(),
             collectors: Mutex::new(all.collectors.into_inner()),
         })
     }
 
-    /// They are not exported any more.
     pub(super) fn unregister(&self, registry: &Registry) {
         let mut collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
         for collector in collectors.drain(..) {
@@ -187,44 +170,43 @@ impl Metrics {
         }
     }
 
-    /// Counts a question. `took` is `None` where the provider was not asked, or nobody waited.
-    pub(super) fn ended(&self, result: Result<(), &Error>, took: Option<Duration>) {
+    /// Counts a question. `waited` is `None` if the question was not sent or no caller waited.
+    pub(super) fn record(&self, result: Result<(), &Error>, waited: Option<Duration>) {
         if let Err(error) = result {
             self.failures.with_label_values(&[self.provider, error.category()]).inc();
         }
-        self.outcome(result.map_or_else(Error::outcome, |()| Outcome::Ok));
-        if let Some(took) = took {
-            self.duration.observe(took.as_secs_f64());
+        self.count_outcome(result.map_or_else(Error::outcome, |()| Outcome::Ok));
+        if let Some(waited) = waited {
+            self.duration.observe(waited.as_secs_f64());
             let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
             if latencies.len() == WINDOW {
                 latencies.pop_front();
             }
-            latencies.push_back(took);
+            latencies.push_back(waited);
         }
     }
 
-    /// Counts a question by how it ended.
-    pub(super) fn outcome(&self, outcome: Outcome) {
+    pub(super) fn count_outcome(&self, outcome: Outcome) {
         if let Some(counter) = self.outcomes.get(outcome.index()) {
             counter.inc();
         }
     }
 
-    pub(super) fn spent(&self, usage: Usage) {
+    pub(super) fn count_usage(&self, usage: Usage) {
         for (counter, tokens) in self.tokens.iter().zip([usage.input, usage.cached, usage.output]) {
             counter.inc_by(tokens);
         }
     }
 
-    pub(super) fn breaker(&self, state: State) {
+    pub(super) fn set_breaker(&self, state: BreakerState) {
         self.breaker.set(match state {
-            State::Closed => 0,
-            State::HalfOpen => 1,
-            State::Open { .. } => 2,
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open { .. } => 2,
         });
     }
 
-    /// All but what the breaker and the config know.
+    /// The statistics without those of the breaker and the config.
     pub(super) fn stats(&self) -> LlmStats {
         let mut latencies: Vec<Duration> =
             self.latencies.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
@@ -250,7 +232,7 @@ impl Metrics {
     }
 }
 
-/// Value of the label `provider`, and word in answers.
+/// The value of the label `provider`, also used in the statistics.
 fn label(provider: Provider) -> &'static str {
     match provider {
         Provider::Gemini => "gemini",
@@ -260,16 +242,16 @@ fn label(provider: Provider) -> &'static str {
     }
 }
 
-impl Registering<'_> {
+impl Registration<'_> {
     fn add<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.registry.unregister(Box::new(metric.clone())).ok(); // there is none at first
+        self.registry.unregister(Box::new(metric.clone())).ok(); // fails if there is none, as at start
         self.registry.register(Box::new(metric.clone()))?;
         self.collectors.borrow_mut().push(Box::new(metric.clone()));
         Ok(metric)
     }
 }
 
-/// `None` for a share of nothing.
+/// `None` if `whole` is 0.
 #[allow(clippy::cast_precision_loss)] // counts stay far below 2^52
 pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
@@ -280,7 +262,7 @@ fn mean(latencies: &[Duration]) -> Option<f64> {
     Some(milliseconds(latencies.iter().sum::<Duration>() / count))
 }
 
-/// The least that so many percent do not exceed.
+/// The lowest latency that `percent` percent do not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     sorted.get((sorted.len() * percent).div_ceil(100).checked_sub(1)?).copied().map(milliseconds)
 }
@@ -294,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_measured_ones() {
+    fn percentiles_are_measured_latencies() {
         let latencies: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
         assert_eq!(
             (percentile(&latencies, 95), percentile(&latencies, 99)),

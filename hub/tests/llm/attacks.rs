@@ -1,4 +1,4 @@
-//! Descriptions that try to steer the model, against a model that does whatever they say.
+//! Descriptions that try to manipulate the model, with a model that obeys all of them.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,9 @@ use mcphub_hub::llm::{Candidate, Error};
 use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
-use crate::provider::{PROVIDERS, Scripted, json_answer, question, says};
+use crate::provider::{PROVIDERS, ScriptedProvider, json_answer, question, says};
 
-/// What a description says, and what a model that obeys answers.
+/// A description, and the answer of a model that obeys it.
 fn attacks() -> Vec<(&'static str, Value)> {
     let many: Vec<String> = (0..20_000).map(|number| format!("admin__{number}")).collect();
     vec![
@@ -68,14 +68,14 @@ fn candidates(attack: &str) -> [Candidate<'_>; 4] {
 }
 
 #[tokio::test]
-async fn no_description_makes_anything_else_appear() {
+async fn a_manipulated_model_cannot_choose_anything_but_candidates() {
     let attacks = attacks();
     assert_eq!(attacks.len(), 30);
     for provider in PROVIDERS {
         let obeyed = attacks.clone();
-        let server = Scripted::start(move |seen| {
-            let question = question(seen);
-            // It reads the description where it stands in the body: cut, but in its place.
+        let server = ScriptedProvider::start(move |request| {
+            let question = question(request);
+            // The model reads the description from its place in the body.
             let tools = question["tools"].as_array().unwrap();
             let evil = tools.iter().find(|tool| tool["id"] == "z__evil").unwrap()["description"]
                 .as_str()
@@ -89,9 +89,9 @@ async fn no_description_makes_anything_else_appear() {
         })
         .await;
         for (attack, answer) in &attacks {
-            let asked = server.llm(provider);
+            let llm = server.llm(provider);
             for limit in [1, 2, 10] {
-                let chosen = match asked.llm.rank("p", &candidates(attack), limit).await {
+                let chosen = match llm.client.rank("p", &candidates(attack), limit).await {
                     Ok(chosen) => chosen,
                     Err(error) => {
                         assert!(matches!(error, Error::Answer(_)), "{attack}: {error}");
@@ -106,7 +106,7 @@ async fn no_description_makes_anything_else_appear() {
                     chosen.len() <= limit && chosen.iter().all(|position| *position < IDS.len()),
                     "{attack}: {chosen:?}"
                 );
-                // In the order in which it named those that exist.
+                // The order is that of the model.
                 let places: Vec<_> = chosen
                     .iter()
                     .map(|at| said.iter().position(|id| *id == IDS[*at]).unwrap())
@@ -118,23 +118,25 @@ async fn no_description_makes_anything_else_appear() {
 }
 
 #[tokio::test]
-async fn a_question_has_the_same_structure_whatever_descriptions_say() {
-    let server =
-        Scripted::start(|_| json_answer(200, says(Provider::OpenAI, &json!({"tools": []})))).await;
-    let asked = server.llm(Provider::OpenAI);
+async fn descriptions_do_not_change_the_structure_of_a_question() {
+    let server = ScriptedProvider::start(|_| {
+        json_answer(200, says(Provider::OpenAI, &json!({"tools": []})))
+    })
+    .await;
+    let llm = server.llm(Provider::OpenAI);
     for (attack, _) in attacks() {
-        asked.llm.rank("p", &candidates(attack), 10).await.unwrap();
+        llm.client.rank("p", &candidates(attack), 10).await.unwrap();
     }
-    let seen = server.seen();
-    assert_eq!(seen.len(), 30);
-    for seen in &seen {
+    let request = server.requests();
+    assert_eq!(request.len(), 30);
+    for request in &request {
         assert_eq!(
-            seen.body["messages"][0],
-            server.seen()[0].body["messages"][0],
+            request.body["messages"][0],
+            server.requests()[0].body["messages"][0],
             "the task is a constant"
         );
-        assert_eq!(seen.body["messages"].as_array().unwrap().len(), 2);
-        let question = question(seen);
+        assert_eq!(request.body["messages"].as_array().unwrap().len(), 2);
+        let question = question(request);
         let ids: Vec<&str> = question["tools"]
             .as_array()
             .unwrap()

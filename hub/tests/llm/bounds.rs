@@ -1,4 +1,4 @@
-//! What bounds the questions: the queue, the breaker, and that equal questions are asked once.
+//! The bounds on questions: the queue, the circuit breaker, and the sharing of equal questions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,32 +7,32 @@ use mcphub_hub::llm::{Candidate, Error, Stats};
 use mcphub_hub_wire::config::Provider;
 use serde_json::json;
 
-use crate::provider::{Asked, Scripted, chooses, raw, tools};
+use crate::provider::{ScriptedProvider, TestLlm, chooses, raw, tools};
 
 const P: Provider = Provider::OpenAI;
 
-/// As rollout rules see it.
-fn breaker(asked: &Asked) -> char {
-    let text = asked.metrics();
+/// The value of the metric, which rollout rules read.
+fn breaker(llm: &TestLlm) -> char {
+    let text = llm.metrics();
     let (_, value) = text.split_once("mcp_hub_circuit_breaker_state{server=\"llm\"} ").unwrap();
     value.chars().next().unwrap()
 }
 
 #[tokio::test]
-async fn all_is_zero_and_every_ratio_null_before_the_first_question() {
-    let server = Scripted::start(|_| chooses(P, &[])).await;
-    let asked = server.llm(P);
-    let text = asked.metrics();
+async fn before_the_first_question_counters_are_0_and_ratios_are_null() {
+    let server = ScriptedProvider::start(|_| chooses(P, &[])).await;
+    let llm = server.llm(P);
+    let text = llm.metrics();
     for outcome in ["ok", "caller_error", "tool_error", "upstream_error", "hub_error"] {
-        assert_eq!(asked.metric("requests_total", &["openai", outcome]), 0);
+        assert_eq!(llm.metric("requests_total", &["openai", outcome]), 0);
     }
     for name in ["queue_depth 0", "cache_hits_total 0", "cache_misses_total 0", "fallbacks_total 0"]
     {
         assert!(text.contains(&format!("\nmcp_hub_llm_{name}\n")), "{name} in {text}");
     }
-    assert_eq!(asked.metric("request_duration_seconds_count", &["openai"]), 0);
+    assert_eq!(llm.metric("request_duration_seconds_count", &["openai"]), 0);
     assert_eq!(
-        serde_json::to_value(asked.llm.stats()).unwrap(),
+        serde_json::to_value(llm.client.stats()).unwrap(),
         json!({
             "llm": {
                 "enabled": true, "provider": "openai", "model": "m-1", "queueDepth": 0, "totalCalls": 0, "successfulCalls": 0,
@@ -53,83 +53,83 @@ async fn all_is_zero_and_every_ratio_null_before_the_first_question() {
 }
 
 #[tokio::test]
-async fn equal_questions_at_one_time_are_asked_once() {
-    let server = Scripted::gated(|_| chooses(P, &["web__fetch"])).await;
-    let asked = Arc::new(server.llm(P));
+async fn equal_concurrent_questions_are_sent_once() {
+    let server = ScriptedProvider::gated(|_| chooses(P, &["web__fetch"])).await;
+    let llm = Arc::new(server.llm(P));
     let all: Vec<_> = (0..20)
         .map(|_| {
-            let asked = Arc::clone(&asked);
-            tokio::spawn(async move { asked.rank("p").await })
+            let llm = Arc::clone(&llm);
+            tokio::spawn(async move { llm.rank("p").await })
         })
         .collect();
-    asked.until("it arrives", |_| !server.seen().is_empty()).await;
+    llm.until("it arrives", |_| !server.requests().is_empty()).await;
     server.open(1);
     for one in all {
         assert_eq!(one.await.unwrap(), Ok(vec![1]));
     }
-    assert_eq!(server.seen().len(), 1);
-    let cache = asked.llm.stats().llm_cache;
+    assert_eq!(server.requests().len(), 1);
+    let cache = llm.client.stats().llm_cache;
     assert_eq!((cache.size, cache.hits, cache.misses, cache.hit_rate), (1, 19, 1, Some(0.95)));
 }
 
 #[tokio::test]
-async fn the_order_of_candidates_does_not_make_another_question() {
-    let server = Scripted::start(|_| chooses(P, &["web__fetch"])).await;
-    let asked = server.llm(P);
-    assert_eq!(asked.rank("p").await, Ok(vec![1]));
+async fn the_same_candidates_in_another_order_are_the_same_question() {
+    let server = ScriptedProvider::start(|_| chooses(P, &["web__fetch"])).await;
+    let llm = server.llm(P);
+    assert_eq!(llm.rank("p").await, Ok(vec![1]));
     let [a, b, c] = tools();
-    assert_eq!(asked.llm.rank("p", &[b, c, a], 10).await, Ok(vec![0]));
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(llm.client.rank("p", &[b, c, a], 10).await, Ok(vec![0]));
+    assert_eq!(server.requests().len(), 1);
     let newer = Candidate { digest: b"2", ..b };
-    asked.llm.rank("p", &[newer, c, a], 10).await.unwrap();
-    assert_eq!(server.seen().len(), 2, "another definition is another question");
+    llm.client.rank("p", &[newer, c, a], 10).await.unwrap();
+    assert_eq!(server.requests().len(), 2, "another definition is another question");
 }
 
 #[tokio::test]
-async fn no_more_than_max_concurrent_are_asked_at_a_time_and_a_full_queue_refuses() {
-    let server = Scripted::gated(|_| chooses(P, &[])).await;
-    let asked = Arc::new(server.llm_with(P, |llm| llm.max_concurrent = 1));
+async fn max_concurrent_bounds_the_questions_in_flight_and_a_full_queue_rejects_more() {
+    let server = ScriptedProvider::gated(|_| chooses(P, &[])).await;
+    let llm = Arc::new(server.llm_with(P, |llm| llm.max_concurrent = 1));
     let ask = |number: usize| {
-        let asked = Arc::clone(&asked);
-        tokio::spawn(async move { asked.rank(&format!("prompt {number}")).await })
+        let llm = Arc::clone(&llm);
+        tokio::spawn(async move { llm.rank(&format!("prompt {number}")).await })
     };
     let first = ask(0);
-    asked.until("it arrives", |_| server.seen().len() == 1).await;
+    llm.until("it arrives", |_| server.requests().len() == 1).await;
     let waiting: Vec<_> = (1..=8).map(ask).collect();
-    asked.until("all wait", |asked| asked.metric("queue_depth", &[]) == 8).await;
-    assert_eq!(asked.rank("one too many").await, Err(Error::QueueFull(8)));
-    assert_eq!(server.seen().len(), 1);
-    assert_eq!(asked.llm.stats().llm.circuit_breaker_failures, 0, "not the provider's doing");
-    // Who stops waiting leaves the queue.
+    llm.until("all wait", |llm| llm.metric("queue_depth", &[]) == 8).await;
+    assert_eq!(llm.rank("one too many").await, Err(Error::QueueFull(8)));
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(llm.client.stats().llm.circuit_breaker_failures, 0, "not the provider's doing");
+    // A caller that stops waiting leaves the queue.
     waiting[0].abort();
-    asked.until("one left", |asked| asked.metric("queue_depth", &[]) == 7).await;
+    llm.until("one left", |llm| llm.metric("queue_depth", &[]) == 7).await;
     server.open(9);
     assert_eq!(first.await.unwrap(), Ok(vec![]));
     for one in waiting.into_iter().skip(1) {
         assert_eq!(one.await.unwrap(), Ok(vec![]));
     }
-    assert_eq!(asked.metric("queue_depth", &[]), 0);
+    assert_eq!(llm.metric("queue_depth", &[]), 0);
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
+async fn after_consecutive_failures_the_breaker_opens_and_a_probe_closes_it_again() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
-    let server = Scripted::start(move |_| {
+    let server = ScriptedProvider::start(move |_| {
         if is_up.load(Ordering::Relaxed) { chooses(P, &[]) } else { raw(500, &[], "") }
     })
     .await;
-    let asked = server.llm_with(P, |llm| {
+    let llm = server.llm_with(P, |llm| {
         llm.retry.max_retries = 0;
         llm.circuit_breaker.failure_threshold = 2;
         llm.circuit_breaker.reset_timeout_ms = 200;
     });
     for prompt in ["a", "b"] {
-        assert_eq!(asked.rank(prompt).await.unwrap_err().category(), "http");
+        assert_eq!(llm.rank(prompt).await.unwrap_err().category(), "http");
     }
-    assert_eq!(asked.rank("c").await.unwrap_err().category(), "breaker_open");
-    assert_eq!((server.seen().len(), breaker(&asked)), (2, '2'));
-    let stats = asked.llm.stats().llm;
+    assert_eq!(llm.rank("c").await.unwrap_err().category(), "breaker_open");
+    assert_eq!((server.requests().len(), breaker(&llm)), (2, '2'));
+    let stats = llm.client.stats().llm;
     assert_eq!(
         (stats.circuit_breaker_state, stats.circuit_breaker_trips, stats.failed_calls),
         (Some("open"), 1, 3)
@@ -137,38 +137,36 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_found_again() {
     assert_eq!(stats.fallbacks_used, 3);
     up.store(true, Ordering::Relaxed);
     let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while asked.rank("d").await.is_err() {
+    while llm.rank("d").await.is_err() {
         assert!(tokio::time::Instant::now() < patience, "found again");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(
-        (asked.llm.stats().llm.circuit_breaker_state, breaker(&asked)),
+        (llm.client.stats().llm.circuit_breaker_state, breaker(&llm)),
         (Some("closed"), '0')
     );
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_is_counted_as_such_and_frees_its_turn() {
-    let server = Scripted::gated(|_| chooses(P, &[])).await;
-    let asked = Arc::new(server.llm_with(P, |llm| llm.max_concurrent = 1));
-    let other = Arc::clone(&asked);
+async fn a_caller_that_goes_away_is_counted_and_its_permit_is_released() {
+    let server = ScriptedProvider::gated(|_| chooses(P, &[])).await;
+    let llm = Arc::new(server.llm_with(P, |llm| llm.max_concurrent = 1));
+    let other = Arc::clone(&llm);
     let gone = tokio::spawn(async move { other.rank("p").await });
-    asked.until("it arrives", |_| server.seen().len() == 1).await;
+    llm.until("it arrives", |_| server.requests().len() == 1).await;
     gone.abort();
-    asked
-        .until("it is counted", |asked| asked.metric("requests_total", &["caller_error"]) == 1)
-        .await;
+    llm.until("it is counted", |llm| llm.metric("requests_total", &["caller_error"]) == 1).await;
     server.open(2);
-    assert_eq!(asked.rank("p").await, Ok(vec![]));
+    assert_eq!(llm.rank("p").await, Ok(vec![]));
 }
 
 #[tokio::test]
-async fn a_config_that_is_read_again_takes_the_metrics_over() {
-    let server = Scripted::start(|_| chooses(P, &[])).await;
-    let asked = server.llm(P);
-    asked.rank("p").await.unwrap();
+async fn the_model_of_a_reloaded_config_replaces_the_metrics() {
+    let server = ScriptedProvider::start(|_| chooses(P, &[])).await;
+    let llm = server.llm(P);
+    llm.rank("p").await.unwrap();
     let config = crate::provider::config(Provider::Gemini, &server.url);
-    let _other = mcphub_hub::llm::Llm::start(&config, &asked.registry).unwrap();
-    assert_eq!(asked.metric("requests_total", &["gemini", "ok"]), 0);
-    assert!(!asked.metrics().contains("\"openai\""));
+    let _other = mcphub_hub::llm::Llm::start(&config, &llm.registry).unwrap();
+    assert_eq!(llm.metric("requests_total", &["gemini", "ok"]), 0);
+    assert!(!llm.metrics().contains("\"openai\""));
 }

@@ -1,18 +1,18 @@
-//! Categories by the language model: in batches, kept, and only of the config.
+//! Categories by the language model: in batches, cached, and only those of the config.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mcphub_hub::llm::{Candidate, Verdict};
+use mcphub_hub::llm::{Candidate, CategoryChoice};
 use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
-use crate::provider::{Asked, PROVIDERS, Scripted, json_answer, question, raw, says};
+use crate::provider::{PROVIDERS, ScriptedProvider, TestLlm, json_answer, question, raw, says};
 
 const CATEGORIES: [&str; 3] = ["filesystem", "web", "other"];
 
-async fn server(provider: Provider) -> Scripted {
-    Scripted::start(move |seen| {
-        let question = question(seen);
+async fn server(provider: Provider) -> ScriptedProvider {
+    ScriptedProvider::start(move |request| {
+        let question = question(request);
         let category = |tool: &Value| {
             let id = tool["id"].as_str().unwrap();
             json!({"id": id, "category": if id.starts_with("fs") { "filesystem" } else { "nonsense" }})
@@ -33,65 +33,74 @@ fn ids() -> Vec<String> {
         .collect()
 }
 
-async fn categorize(asked: &Asked, ids: &[String]) -> Vec<Option<Verdict>> {
-    let (verdicts, asked) = asked.llm.categorize(&tools(ids), &CATEGORIES).await;
-    asked.unwrap();
+async fn categorize(llm: &TestLlm, ids: &[String]) -> Vec<Option<CategoryChoice>> {
+    let (verdicts, llm) = llm.client.categorize(&tools(ids), &CATEGORIES).await;
+    llm.unwrap();
     verdicts
 }
 
 #[tokio::test]
-async fn tools_are_asked_about_in_batches_once() {
+async fn tools_are_categorized_in_batches_and_only_once() {
     for provider in PROVIDERS {
         let server = server(provider).await;
-        let asked = server.llm(provider);
+        let llm = server.llm(provider);
         let ids = ids();
         let expected: Vec<_> = (0..100)
-            .map(|number| Some(if number % 2 == 0 { Verdict::Category(0) } else { Verdict::Unfit }))
+            .map(|number| {
+                Some(if number % 2 == 0 {
+                    CategoryChoice::Category(0)
+                } else {
+                    CategoryChoice::NoneFits
+                })
+            })
             .collect();
-        assert_eq!(asked.llm.known(&tools(&ids), &CATEGORIES).await, vec![None; 100]);
-        assert_eq!(categorize(&asked, &ids).await, expected);
-        assert_eq!(server.seen().len(), 3);
-        // What it gave no category that exists is not asked about again either.
-        assert_eq!(categorize(&asked, &ids).await, expected);
-        assert_eq!(asked.llm.known(&tools(&ids), &CATEGORIES).await, expected);
-        assert_eq!(server.seen().len(), 3);
-        let cache = asked.llm.stats().llm_cache;
+        assert_eq!(llm.client.known(&tools(&ids), &CATEGORIES).await, vec![None; 100]);
+        assert_eq!(categorize(&llm, &ids).await, expected);
+        assert_eq!(server.requests().len(), 3);
+        // A tool without an existing category is not asked about again either.
+        assert_eq!(categorize(&llm, &ids).await, expected);
+        assert_eq!(llm.client.known(&tools(&ids), &CATEGORIES).await, expected);
+        assert_eq!(server.requests().len(), 3);
+        let cache = llm.client.stats().llm_cache;
         assert_eq!((cache.size, cache.hits, cache.misses), (100, 200, 100));
-        asked.llm.categorize(&tools(&ids[..1]), &["web"]).await.1.ok();
-        assert_eq!(server.seen().len(), 4, "other categories are another question");
+        llm.client.categorize(&tools(&ids[..1]), &["web"]).await.1.ok();
+        assert_eq!(server.requests().len(), 4, "other categories are another question");
     }
 }
 
 #[tokio::test]
-async fn what_was_learned_before_a_failure_stays_known_and_the_rest_is_asked_for_later() {
+async fn after_a_failed_batch_the_earlier_answers_are_cached_and_the_rest_is_asked_later() {
     let asked_before = AtomicUsize::new(0);
-    let server = Scripted::start(move |seen| {
+    let server = ScriptedProvider::start(move |request| {
         if asked_before.fetch_add(1, Ordering::Relaxed) == 1 {
             return raw(404, &[], "");
         }
-        let question = question(seen);
+        let question = question(request);
         let tools = question["tools"].as_array().unwrap();
         let given: Vec<Value> =
             tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
         json_answer(200, says(Provider::Anthropic, &json!({"tools": given})))
     })
     .await;
-    let asked = server.llm(Provider::Anthropic);
+    let llm = server.llm(Provider::Anthropic);
     let ids = ids();
-    let (verdicts, failed) = asked.llm.categorize(&tools(&ids), &CATEGORIES).await;
+    let (verdicts, failed) = llm.client.categorize(&tools(&ids), &CATEGORIES).await;
     assert_eq!(failed.unwrap_err().category(), "rejected");
-    let known = asked.llm.known(&tools(&ids), &CATEGORIES).await;
+    let known = llm.client.known(&tools(&ids), &CATEGORIES).await;
     assert_eq!(known, verdicts);
-    assert_eq!(known.iter().filter(|verdict| **verdict == Some(Verdict::Category(1))).count(), 40);
-    assert_eq!(categorize(&asked, &ids).await, vec![Some(Verdict::Category(1)); 100]);
-    assert_eq!(server.seen().len(), 2 + 2);
+    assert_eq!(
+        known.iter().filter(|verdict| **verdict == Some(CategoryChoice::Category(1))).count(),
+        40
+    );
+    assert_eq!(categorize(&llm, &ids).await, vec![Some(CategoryChoice::Category(1)); 100]);
+    assert_eq!(server.requests().len(), 2 + 2);
 }
 
-// One tool whose text a provider will not read would else keep all that come after it from a category.
+// Otherwise one tool that a provider refuses would leave all later tools without a category.
 #[tokio::test]
-async fn an_answer_of_no_use_for_some_tools_does_not_keep_the_others_from_theirs() {
-    let server = Scripted::start(|seen| {
-        let question = question(seen);
+async fn an_unusable_answer_for_one_batch_does_not_stop_the_other_batches() {
+    let server = ScriptedProvider::start(|request| {
+        let question = question(request);
         let tools = question["tools"].as_array().unwrap();
         let poisoned = tools.iter().any(|tool| tool["id"] == "fs__0");
         let given: Vec<Value> =
@@ -102,17 +111,17 @@ async fn an_answer_of_no_use_for_some_tools_does_not_keep_the_others_from_theirs
         )
     })
     .await;
-    let asked = server.llm(Provider::OpenAI);
-    let (verdicts, failed) = asked.llm.categorize(&tools(&ids()), &CATEGORIES).await;
+    let llm = server.llm(Provider::OpenAI);
+    let (verdicts, failed) = llm.client.categorize(&tools(&ids()), &CATEGORIES).await;
     assert_eq!(failed.unwrap_err().category(), "malformed");
     assert_eq!(verdicts.iter().filter(|verdict| verdict.is_none()).count(), 40);
-    assert_eq!(server.seen().len(), 3);
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
-    let server = Scripted::start(|seen| {
-        let question = question(seen);
+async fn after_a_truncated_answer_the_batch_is_halved() {
+    let server = ScriptedProvider::start(|request| {
+        let question = question(request);
         let tools = question["tools"].as_array().unwrap();
         let given: Vec<Value> =
             tools.iter().map(|tool| json!({"id": tool["id"], "category": "web"})).collect();
@@ -123,25 +132,25 @@ async fn a_model_that_has_no_room_for_so_many_is_asked_about_fewer() {
         json_answer(200, answer)
     })
     .await;
-    let asked = server.llm(Provider::OpenAI);
-    assert_eq!(categorize(&asked, &ids()).await, vec![Some(Verdict::Category(1)); 100]);
+    let llm = server.llm(Provider::OpenAI);
+    assert_eq!(categorize(&llm, &ids()).await, vec![Some(CategoryChoice::Category(1)); 100]);
     assert_eq!(
-        server.seen().len(),
+        server.requests().len(),
         7 + 7 + 3,
         "40, 20, 10, 10, 20, 10, 10, the same again, then 20, 10, 10"
     );
 }
 
-// Rollouts are judged by how long callers wait.
+// Rollout rules judge how long callers wait.
 #[tokio::test]
-async fn what_nobody_waits_for_is_counted_and_not_timed() {
+async fn a_background_question_is_counted_without_a_duration() {
     let server = server(Provider::Gemini).await;
-    let asked = server.llm(Provider::Gemini);
-    categorize(&asked, &ids()).await;
-    assert_eq!(asked.metric("requests_total", &["ok"]), 3);
-    assert_eq!(asked.metric("request_duration_seconds_count", &["gemini"]), 0);
-    assert_eq!(asked.llm.stats().llm.average_latency, None);
+    let llm = server.llm(Provider::Gemini);
+    categorize(&llm, &ids()).await;
+    assert_eq!(llm.metric("requests_total", &["ok"]), 3);
+    assert_eq!(llm.metric("request_duration_seconds_count", &["gemini"]), 0);
+    assert_eq!(llm.client.stats().llm.average_latency, None);
     for (kind, tokens) in [("input", 150), ("cached", 120), ("output", 27)] {
-        assert_eq!(asked.metric("tokens_total", &["gemini", kind]), tokens, "{kind}");
+        assert_eq!(llm.metric("tokens_total", &["gemini", kind]), tokens, "{kind}");
     }
 }

@@ -1,4 +1,4 @@
-//! Providers that fail in every way: each is an error of its own kind, never an empty list.
+//! Failures of a provider. Each has its own category of error. None is an empty list.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mcphub_hub_wire::config::Provider;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::provider::{Asked, PROVIDERS, Scripted, chooses, cut, json_answer, raw};
+use crate::provider::{PROVIDERS, ScriptedProvider, TestLlm, chooses, cut, json_answer, raw};
 
 const P: Provider = Provider::OpenAI;
 
@@ -17,13 +17,14 @@ fn rate_limited(
     Box::new(move || raw(429, headers, r#"{"error":{"type":"rate_limit_error"}}"#))
 }
 
-/// Fails so once, then answers: the result, and how often it was asked.
+/// Fails once in this way and then succeeds. Returns the result and the number of requests.
 async fn once(
     failure: Box<dyn Fn() -> axum::response::Response + Send + Sync>,
-) -> (Result<Vec<usize>, Error>, usize, Asked) {
-    let server = Scripted::in_turn(vec![failure, Box::new(|| chooses(P, &["web__fetch"]))]).await;
-    let asked = server.llm(P);
-    (asked.rank("p").await, server.seen().len(), asked)
+) -> (Result<Vec<usize>, Error>, usize, TestLlm) {
+    let server =
+        ScriptedProvider::in_turn(vec![failure, Box::new(|| chooses(P, &["web__fetch"]))]).await;
+    let llm = server.llm(P);
+    (llm.rank("p").await, server.requests().len(), llm)
 }
 
 #[rstest]
@@ -36,16 +37,13 @@ async fn once(
 #[case::overloaded(Box::new(|| json_answer(529, json!({"type": "error", "error": {"type": "overloaded_error"}}))))]
 #[case::cut(Box::new(cut))]
 #[tokio::test]
-async fn what_is_transient_is_asked_again(
+async fn a_transient_failure_is_retried(
     #[case] failure: Box<dyn Fn() -> axum::response::Response + Send + Sync>,
 ) {
-    let (result, questions, asked) = once(failure).await;
+    let (result, questions, llm) = once(failure).await;
     assert_eq!((result, questions), (Ok(vec![1]), 2));
-    assert_eq!(
-        (asked.metric("retries_total", &[]), asked.metric("requests_total", &["ok"])),
-        (1, 1)
-    );
-    let stats = asked.llm.stats().llm;
+    assert_eq!((llm.metric("retries_total", &[]), llm.metric("requests_total", &["ok"])), (1, 1));
+    let stats = llm.client.stats().llm;
     assert_eq!((stats.total_calls, stats.successful_calls, stats.total_retries), (1, 1, 1));
 }
 
@@ -66,18 +64,18 @@ async fn what_is_transient_is_asked_again(
 #[case::truncated(|| choice(json!({"message": {"content": "{\"tools\":[\"web"}, "finish_reason": "length"})), "truncated")]
 #[case::huge(|| raw(200, &[], vec![b' '; 3 << 20]), "too_long")]
 #[tokio::test]
-async fn what_is_not_transient_is_asked_once_and_said(
+async fn a_permanent_failure_is_reported_without_a_retry(
     #[case] failure: fn() -> axum::response::Response,
     #[case] category: &str,
 ) {
-    let (result, questions, asked) = once(Box::new(failure)).await;
+    let (result, questions, llm) = once(Box::new(failure)).await;
     let error = result.unwrap_err();
     assert_eq!((error.category(), questions), (category, 1), "{error}");
-    assert_eq!(asked.metric("failures_total", &[category]), 1);
-    assert_eq!(asked.metric("fallbacks_total", &[]), 1);
-    assert_eq!(asked.metric("requests_total", &[error.outcome().label()]), 1);
-    // A failure is not kept.
-    assert_eq!(asked.rank("p").await, Ok(vec![1]));
+    assert_eq!(llm.metric("failures_total", &[category]), 1);
+    assert_eq!(llm.metric("fallbacks_total", &[]), 1);
+    assert_eq!(llm.metric("requests_total", &[error.outcome().label()]), 1);
+    // A failure is not cached.
+    assert_eq!(llm.rank("p").await, Ok(vec![1]));
 }
 
 fn choice(choice: Value) -> axum::response::Response {
@@ -94,70 +92,74 @@ fn says_text(text: &str) -> axum::response::Response {
 #[case(Provider::Anthropic, json!({"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 11}}))]
 #[case(Provider::OpenAI, json!({"choices": [{"message": {"refusal": "I'm sorry."}}], "usage": {"prompt_tokens": 11}}))]
 #[tokio::test]
-async fn a_refusal_is_the_prompt_s_doing_and_costs_all_the_same(
+async fn a_refusal_counts_as_caller_error_and_its_tokens_are_counted(
     #[case] provider: Provider,
     #[case] answer: Value,
 ) {
-    let server = Scripted::start(move |_| json_answer(200, answer.clone())).await;
-    let asked = server.llm_with(provider, |llm| llm.circuit_breaker.failure_threshold = 1);
+    let server = ScriptedProvider::start(move |_| json_answer(200, answer.clone())).await;
+    let llm = server.llm_with(provider, |llm| llm.circuit_breaker.failure_threshold = 1);
     for prompt in ["one", "two"] {
-        assert_eq!(asked.rank(prompt).await.unwrap_err().category(), "refused");
+        assert_eq!(llm.rank(prompt).await.unwrap_err().category(), "refused");
     }
-    assert_eq!(asked.metric("requests_total", &["caller_error"]), 2);
-    assert_eq!(asked.metric("tokens_total", &["input"]), 22);
-    assert_eq!(asked.llm.stats().llm.circuit_breaker_state, Some("closed"), "others may still ask");
+    assert_eq!(llm.metric("requests_total", &["caller_error"]), 2);
+    assert_eq!(llm.metric("tokens_total", &["input"]), 22);
+    assert_eq!(
+        llm.client.stats().llm.circuit_breaker_state,
+        Some("closed"),
+        "others may still ask"
+    );
 }
 
 #[tokio::test]
-async fn a_wrong_key_of_gemini_is_one_though_it_says_400() {
+async fn a_wrong_key_of_gemini_is_recognized_although_its_status_is_400() {
     let body = json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
-    let server = Scripted::start(move |_| json_answer(400, body.clone())).await;
+    let server = ScriptedProvider::start(move |_| json_answer(400, body.clone())).await;
     assert_eq!(server.llm(Provider::Gemini).rank("p").await.unwrap_err().category(), "key_refused");
-    assert_eq!(server.seen().len(), 1, "another style would not help");
+    assert_eq!(server.requests().len(), 1, "another style would not help");
 }
 
 #[tokio::test]
-async fn a_provider_that_stays_in_trouble_is_asked_as_often_as_configured() {
+async fn a_failing_provider_is_retried_as_often_as_configured() {
     for provider in PROVIDERS {
-        let server = Scripted::start(|_| raw(500, &[], "")).await;
-        let asked = server.llm(provider);
-        assert_eq!(asked.rank("p").await.unwrap_err().category(), "http");
-        assert_eq!((server.seen().len(), asked.llm.stats().llm.total_retries), (4, 3));
+        let server = ScriptedProvider::start(|_| raw(500, &[], "")).await;
+        let llm = server.llm(provider);
+        assert_eq!(llm.rank("p").await.unwrap_err().category(), "http");
+        assert_eq!((server.requests().len(), llm.client.stats().llm.total_retries), (4, 3));
     }
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_there_is_said_to_be_so() {
-    let asked = Asked::of(P, "http://127.0.0.1:1", |_| {});
-    assert_eq!(asked.rank("p").await.unwrap_err().category(), "not_connected");
+async fn a_refused_connection_has_its_own_category() {
+    let llm = TestLlm::new(P, "http://127.0.0.1:1", |_| {});
+    assert_eq!(llm.rank("p").await.unwrap_err().category(), "not_connected");
 }
 
 #[tokio::test]
-async fn a_slow_provider_is_given_up_in_time() {
-    let server = Scripted::gated(|_| chooses(P, &[])).await;
-    let asked = server.llm_with(P, |llm| llm.timeout_ms = 50);
-    let error = asked.rank("p").await.unwrap_err();
+async fn a_slow_provider_times_out() {
+    let server = ScriptedProvider::gated(|_| chooses(P, &[])).await;
+    let llm = server.llm_with(P, |llm| llm.timeout_ms = 50);
+    let error = llm.rank("p").await.unwrap_err();
     assert_eq!(error, Error::TimedOut(Duration::from_millis(50)));
-    assert_eq!(asked.llm.stats().llm.timeouts, 1);
+    assert_eq!(llm.client.stats().llm.timeouts, 1);
 }
 
-// Sleeping until the timeout would only make the fallback late.
+// Waiting until the timeout would only delay the fallback.
 #[rstest]
 #[case::beyond_the_timeout(5_000, 1_000_000_000)]
 #[case::beyond_the_longest_delay(1_000_000_000, 5_000)]
 #[tokio::test]
-async fn a_provider_that_wants_to_be_left_alone_for_too_long_is(
+async fn a_retry_after_beyond_the_timeout_or_the_longest_delay_is_not_waited_for(
     #[case] timeout_ms: u64,
     #[case] max_delay_ms: u64,
 ) {
-    let server = Scripted::start(|_| raw(429, &[("retry-after", "9000")], "")).await;
-    let asked = server.llm_with(P, |llm| {
+    let server = ScriptedProvider::start(|_| raw(429, &[("retry-after", "9000")], "")).await;
+    let llm = server.llm_with(P, |llm| {
         llm.timeout_ms = timeout_ms;
         llm.retry.max_delay_ms = max_delay_ms;
     });
     assert_eq!(
-        asked.rank("p").await,
-        Err(Error::RateLimited { wait: Some(Duration::from_mins(150)) })
+        llm.rank("p").await,
+        Err(Error::RateLimited { retry_after: Some(Duration::from_mins(150)) })
     );
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }

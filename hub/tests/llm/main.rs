@@ -1,4 +1,5 @@
-//! The language model as selector, against local servers that speak the providers' formats and fail in every way.
+//! The language model as selector, against local servers that use the providers' formats and fail
+//! in every way.
 
 #![allow(
     unreachable_pub,
@@ -14,6 +15,6 @@ mod attacks;
 mod bounds;
 mod categories;
 mod failures;
-mod kept;
 mod keys;
 mod provider;
+mod shared_answers;

@@ -1,4 +1,4 @@
-//! A provider whose every answer the test decides, and a language model that asks it.
+//! A scripted provider of a language model, and a client for it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,39 +20,44 @@ pub const KEY: &str = "sk-live_0123456789abcdefSECRET";
 pub const PROVIDERS: [Provider; 4] =
     [Provider::Gemini, Provider::OpenAI, Provider::Anthropic, Provider::OpenAICompatible];
 
-/// A question as it arrived.
+/// A request that the provider received.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
-type Script = dyn Fn(&Seen) -> Response + Send + Sync;
+type Script = dyn Fn(&ReceivedRequest) -> Response + Send + Sync;
 
-pub struct Scripted {
+pub struct ScriptedProvider {
     pub url: String,
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    seen: Mutex<Vec<Seen>>,
+    requests: Mutex<Vec<ReceivedRequest>>,
     script: Box<Script>,
-    /// As many questions are answered as there are permits; all once it is closed.
+    /// The provider responds to as many requests as there are permits. Once the semaphore is closed,
+    /// it responds to all.
     gate: Semaphore,
 }
 
-impl Scripted {
-    pub async fn start(script: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+impl ScriptedProvider {
+    pub async fn start(
+        script: impl Fn(&ReceivedRequest) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let provider = Self::gated(script).await;
         provider.inner.gate.close();
         provider
     }
 
-    /// Answers nothing but what it is opened for.
-    pub async fn gated(script: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+    /// Responds to a request only after a call of `open`.
+    pub async fn gated(
+        script: impl Fn(&ReceivedRequest) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let inner =
-            Inner { seen: Mutex::default(), script: Box::new(script), gate: Semaphore::new(0) };
+            Inner { requests: Mutex::default(), script: Box::new(script), gate: Semaphore::new(0) };
         let inner = Arc::new(inner);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -61,7 +66,7 @@ impl Scripted {
         Self { url, inner }
     }
 
-    /// These answers in turn; the last again and again.
+    /// Gives these responses in turn, and repeats the last one.
     pub async fn in_turn(answers: Vec<Box<dyn Fn() -> Response + Send + Sync>>) -> Self {
         let answers = Mutex::new(VecDeque::from(answers));
         Self::start(move |_| {
@@ -75,17 +80,17 @@ impl Scripted {
         self.inner.gate.add_permits(questions);
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
-        self.inner.seen.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.inner.requests.lock().unwrap().clone()
     }
 
-    /// A language model that asks here. Tries again at once.
-    pub fn llm(&self, provider: Provider) -> Asked {
+    /// A client for this provider that retries at once.
+    pub fn llm(&self, provider: Provider) -> TestLlm {
         self.llm_with(provider, |_| {})
     }
 
-    pub fn llm_with(&self, provider: Provider, change: impl FnOnce(&mut config::Llm)) -> Asked {
-        Asked::of(provider, &self.url, change)
+    pub fn llm_with(&self, provider: Provider, change: impl FnOnce(&mut config::Llm)) -> TestLlm {
+        TestLlm::new(provider, &self.url, change)
     }
 }
 
@@ -95,35 +100,38 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let seen =
-        Seen { path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap() };
-    inner.seen.lock().unwrap().push(seen.clone());
+    let request = ReceivedRequest {
+        path: uri.to_string(),
+        headers,
+        body: serde_json::from_slice(&body).unwrap(),
+    };
+    inner.requests.lock().unwrap().push(request.clone());
     if let Ok(permit) = inner.gate.acquire().await {
         permit.forget();
     }
-    (inner.script)(&seen)
+    (inner.script)(&request)
 }
 
-pub struct Asked {
-    pub llm: Arc<Llm>,
+pub struct TestLlm {
+    pub client: Arc<Llm>,
     pub registry: Registry,
 }
 
-impl Asked {
-    pub fn of(provider: Provider, url: &str, change: impl FnOnce(&mut config::Llm)) -> Self {
+impl TestLlm {
+    pub fn new(provider: Provider, url: &str, change: impl FnOnce(&mut config::Llm)) -> Self {
         let mut config = config(provider, url);
         change(&mut config);
-        rustls::crypto::ring::default_provider().install_default().ok(); // once a process; later tests find it
+        rustls::crypto::ring::default_provider().install_default().ok(); // later tests find it installed
         let registry = Registry::new();
-        Self { llm: Llm::start(&config, &registry).unwrap(), registry }
+        Self { client: Llm::start(&config, &registry).unwrap(), registry }
     }
 
-    /// Asks about `files__read`, `web__fetch` and `mail__send`.
+    /// Ranks `files__read`, `web__fetch` and `mail__send`.
     pub async fn rank(&self, prompt: &str) -> Result<Vec<usize>, Error> {
         let tools = tools();
-        let asked = self.llm.rank(prompt, &tools, 10);
-        // Nothing here takes longer but by a bug.
-        tokio::time::timeout(Duration::from_secs(20), asked).await.expect("an end")
+        let llm = self.client.rank(prompt, &tools, 10);
+        // Only a bug makes this take longer.
+        tokio::time::timeout(Duration::from_secs(20), llm).await.expect("an end")
     }
 
     /// The value of the series with this name and these labels.
@@ -147,7 +155,7 @@ impl Asked {
         String::from_utf8(text).unwrap()
     }
 
-    /// Waits until it holds. For what happens in other tasks.
+    /// Waits until the condition holds.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let patience = tokio::time::Instant::now() + Duration::from_secs(20);
         while !holds(self) {
@@ -185,9 +193,9 @@ pub fn tools() -> [Candidate<'static>; 3] {
     .map(|(id, description)| Candidate { id, description, digest: b"1" })
 }
 
-/// The question in a body, whatever the provider.
-pub fn question(seen: &Seen) -> Value {
-    let body = &seen.body;
+/// The question in a request to any provider.
+pub fn question(request: &ReceivedRequest) -> Value {
+    let body = &request.body;
     let texts = [
         &body["messages"][1]["content"],
         &body["messages"][0]["content"],
@@ -196,7 +204,7 @@ pub fn question(seen: &Seen) -> Value {
     serde_json::from_str(texts.iter().find_map(|text| text.as_str()).unwrap()).unwrap()
 }
 
-/// What the provider answers where its model says this.
+/// The body of a response in which the model says this.
 pub fn says(provider: Provider, said: &Value) -> Value {
     match provider {
         Provider::OpenAI | Provider::OpenAICompatible => json!({
@@ -232,7 +240,7 @@ pub fn raw(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Resp
     response.body(body.into()).unwrap()
 }
 
-/// The head of an answer and a part of it; then the connection is cut.
+/// Sends the head and a part of the body, and then breaks the connection.
 pub fn cut() -> Response {
     let parts = vec![Ok(Bytes::from_static(b"{\"choices\":[")), Err(std::io::Error::other("cut"))];
     Body::from_stream(futures::stream::iter(parts)).into_response()

@@ -7,7 +7,7 @@ mod choosing;
 use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
-use crate::provider::{KEY, Scripted};
+use crate::provider::{KEY, ScriptedProvider};
 
 /// A language model at this address, as people write it. Asked once; what fails is tried again soon.
 fn model(provider: Provider, url: &str) -> Value {
@@ -23,6 +23,6 @@ fn offered(question: &Value) -> Vec<&str> {
 }
 
 /// The questions that a provider was asked.
-fn questions(provider: &Scripted) -> Vec<Value> {
-    provider.seen().iter().map(crate::provider::question).collect()
+fn questions(provider: &ScriptedProvider) -> Vec<Value> {
+    provider.requests().iter().map(crate::provider::question).collect()
 }

@@ -1,64 +1,70 @@
-//! What of an answer counts: only what was asked about, each once, and no more than was asked for.
+//! Parses the answer of a language model. Only tools that were in the question count, each once,
+//! and no more than the limit.
 
 use serde_json::Value;
 
 use super::MAX_CANDIDATES;
 
-/// What a model said.
+/// The output of a model.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
-    /// Text, which should be JSON.
+pub enum ModelOutput {
+    /// Text that should contain JSON.
     Text(String),
-    /// Arguments of a tool that it was made to call.
-    Data(Value),
+    /// The arguments of a tool that the model was made to call.
+    Json(Value),
 }
 
-/// Why an answer is none.
+/// Why an answer cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// No JSON, or not what the provider's interface says.
-    #[error("its answer is not what the provider's interface says")]
+pub enum AnswerError {
+    /// The response does not follow the provider's API, or the output contains no JSON.
+    #[error("the output is not JSON, or the response does not follow the provider's API")]
     Malformed,
-    /// JSON of another shape.
-    #[error("its answer has not the shape that was asked for")]
+    #[error("the output is JSON of another shape than requested")]
     WrongShape,
-    /// Only ids that nobody asked about.
-    #[error("it answered with tools that it was not asked about")]
-    Unknown,
-    /// It would not, or its provider would not let it.
-    #[error("it refused to answer")]
+    #[error("the output has only tools that were not in the question")]
+    UnknownTools,
+    /// The model refused, or the provider's filter did.
+    #[error("the model refused to answer")]
     Refused,
-    /// The answer ended before it was whole.
-    #[error("its answer was longer than it may be, and was cut off")]
+    #[error("the output was truncated at the token limit")]
     Truncated,
 }
 
-/// Positions of the ids that it chose, best first.
-pub fn ranked(said: &Said, ids: &[&str], limit: usize) -> Result<Vec<usize>, Failure> {
-    let entries = entries(said)?;
+/// The positions of the ids that the model chose, best first.
+pub fn parse_ranking(
+    output: &ModelOutput,
+    ids: &[&str],
+    limit: usize,
+) -> Result<Vec<usize>, AnswerError> {
+    let entries = entries(output)?;
     let mut chosen = Vec::new();
     for id in entries.iter().filter_map(Value::as_str) {
         if chosen.len() == limit.min(MAX_CANDIDATES) {
             break;
         }
-        // Few and short: a search costs less than an index.
+        // There are at most 50 short ids, so a linear search is faster than a map.
         if let Some(position) = ids.iter().position(|known| *known == id)
             && !chosen.contains(&position)
         {
             chosen.push(position);
         }
     }
-    // Taken for "nothing fits" it would hide every tool.
-    if chosen.is_empty() && !entries.is_empty() { Err(Failure::Unknown) } else { Ok(chosen) }
+    // If only unknown ids counted as "nothing fits", every tool would be hidden.
+    if chosen.is_empty() && !entries.is_empty() {
+        Err(AnswerError::UnknownTools)
+    } else {
+        Ok(chosen)
+    }
 }
 
-/// Position of the category of each id; `None` where it gave none that exists.
-pub fn categories(
-    said: &Said,
+/// The position of each id's category. `None` if the model gave no category that exists.
+pub fn parse_categories(
+    output: &ModelOutput,
     ids: &[&str],
     categories: &[&str],
-) -> Result<Vec<Option<usize>>, Failure> {
-    let entries = entries(said)?;
+) -> Result<Vec<Option<usize>>, AnswerError> {
+    let entries = entries(output)?;
     let mut found = vec![None; ids.len()];
     let mut named = ids.is_empty();
     for entry in &entries {
@@ -71,27 +77,27 @@ pub fn categories(
             *place = categories.iter().position(|known| *known == category);
         }
     }
-    if named { Ok(found) } else { Err(Failure::Unknown) }
+    if named { Ok(found) } else { Err(AnswerError::UnknownTools) }
 }
 
-fn entries(said: &Said) -> Result<Vec<Value>, Failure> {
+fn entries(output: &ModelOutput) -> Result<Vec<Value>, AnswerError> {
     let read;
-    let value = match said {
-        Said::Data(value) => value,
-        Said::Text(text) => {
-            read = json_in(text).ok_or(Failure::Malformed)?;
+    let value = match output {
+        ModelOutput::Json(value) => value,
+        ModelOutput::Text(text) => {
+            read = json_in(text).ok_or(AnswerError::Malformed)?;
             &read
         }
     };
-    // Models without structured output leave the object out.
+    // Models without structured output may omit the object around the list.
     let list = value.as_array().or_else(|| value.get("tools")?.as_array());
-    list.cloned().ok_or(Failure::WrongShape)
+    list.cloned().ok_or(AnswerError::WrongShape)
 }
 
-/// The JSON in a text: behind thoughts, in a fence, among words.
+/// Finds the JSON in a text. There may be thoughts, a code fence or words around it.
 fn json_in(text: &str) -> Option<Value> {
     let text = text.rsplit_once("</think>").map_or(text, |(_, answer)| answer);
-    // Bounded: every start may be read to the end of the text.
+    // Bounded, because the parser may read from every start to the end of the text.
     let starts = text.match_indices(['{', '[']).take(16);
     let values = starts.filter_map(|(start, _)| {
         serde_json::Deserializer::from_str(text.get(start..)?).into_iter::<Value>().next()?.ok()
@@ -125,44 +131,53 @@ mod tests {
     #[case::after_another_object(r#"{"note": 1} {"tools":["a"]}"#, Ok(vec![0]))]
     #[case::twice(r#"{"tools":["a","a","b","a"]}"#, Ok(vec![0, 1]))]
     #[case::unknown_among_known(r#"{"tools":["x","b"," a",7,null,{"id":"a"}]}"#, Ok(vec![1]))]
-    #[case::only_unknown(r#"{"tools":["x"]}"#, Err(Failure::Unknown))]
-    #[case::another_shape(r#"{"tools":"a"}"#, Err(Failure::WrongShape))]
-    #[case::another_key(r#"{"ids":["a"]}"#, Err(Failure::WrongShape))]
-    #[case::a_number("7", Err(Failure::Malformed))]
-    #[case::words("I would take a.", Err(Failure::Malformed))]
-    #[case::cut(r#"{"tools":["a","#, Err(Failure::Malformed))]
-    #[case::nothing("", Err(Failure::Malformed))]
-    fn what_counts_of_a_text(#[case] text: &str, #[case] expected: Result<Vec<usize>, Failure>) {
-        assert_eq!(ranked(&Said::Text(text.into()), &IDS, 10), expected);
+    #[case::only_unknown(r#"{"tools":["x"]}"#, Err(AnswerError::UnknownTools))]
+    #[case::another_shape(r#"{"tools":"a"}"#, Err(AnswerError::WrongShape))]
+    #[case::another_key(r#"{"ids":["a"]}"#, Err(AnswerError::WrongShape))]
+    #[case::a_number("7", Err(AnswerError::Malformed))]
+    #[case::words("I would take a.", Err(AnswerError::Malformed))]
+    #[case::cut(r#"{"tools":["a","#, Err(AnswerError::Malformed))]
+    #[case::nothing("", Err(AnswerError::Malformed))]
+    fn only_known_ids_of_the_json_in_a_text_count(
+        #[case] text: &str,
+        #[case] expected: Result<Vec<usize>, AnswerError>,
+    ) {
+        assert_eq!(parse_ranking(&ModelOutput::Text(text.into()), &IDS, 10), expected);
     }
 
     #[test]
-    fn no_more_than_asked_for_counts() {
-        assert_eq!(ranked(&Said::Data(json!({"tools": ["c", "b", "a"]})), &IDS, 2), Ok(vec![2, 1]));
+    fn no_more_ids_than_the_limit_count() {
+        assert_eq!(
+            parse_ranking(&ModelOutput::Json(json!({"tools": ["c", "b", "a"]})), &IDS, 2),
+            Ok(vec![2, 1])
+        );
     }
 
     #[test]
     fn a_category_that_does_not_exist_is_none() {
-        let said = Said::Data(json!({"tools": [
+        let said = ModelOutput::Json(json!({"tools": [
             {"id": "a", "category": "web"}, {"id": "b", "category": "root"}, {"id": "x", "category": "web"}, {"id": "a", "category": "docker"}
         ]}));
-        assert_eq!(categories(&said, &IDS, &["docker", "web"]), Ok(vec![Some(1), None, None]));
-        let said = Said::Data(json!({"tools": [{"id": "a", "category": "root"}]}));
         assert_eq!(
-            categories(&said, &["a"], &["web"]),
+            parse_categories(&said, &IDS, &["docker", "web"]),
+            Ok(vec![Some(1), None, None])
+        );
+        let said = ModelOutput::Json(json!({"tools": [{"id": "a", "category": "root"}]}));
+        assert_eq!(
+            parse_categories(&said, &["a"], &["web"]),
             Ok(vec![None]),
-            "an answer, which is not asked for again"
+            "this is an answer, so the model is not asked again"
         );
         assert_eq!(
-            categories(&Said::Data(json!({"tools": []})), &IDS, &["web"]),
-            Err(Failure::Unknown)
+            parse_categories(&ModelOutput::Json(json!({"tools": []})), &IDS, &["web"]),
+            Err(AnswerError::UnknownTools)
         );
     }
 
     proptest! {
         #[test]
-        fn nothing_but_what_was_asked_about_comes_out(text in "[\\[\\]{}\",:abxtols ]{0,60}", limit in 0_usize..5) {
-            if let Ok(chosen) = ranked(&Said::Text(text), &IDS, limit) {
+        fn any_text_gives_only_positions_of_known_ids(text in "[\\[\\]{}\",:abxtols ]{0,60}", limit in 0_usize..5) {
+            if let Ok(chosen) = parse_ranking(&ModelOutput::Text(text), &IDS, limit) {
                 prop_assert!(chosen.len() <= limit);
                 prop_assert!(chosen.iter().all(|position| *position < IDS.len()));
                 let unique: std::collections::HashSet<_> = chosen.iter().collect();

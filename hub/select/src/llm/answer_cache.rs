@@ -1,78 +1,84 @@
-//! Answers that outlive a process, as bytes. Neither prompts nor names of tools are in them.
+//! Serializes cached answers, so that they outlive a process and can be shared between pods. The
+//! bytes contain neither prompts nor names of tools.
 
 use std::collections::HashMap;
 
-use super::question::Key;
+use super::question::AnswerKey;
 
-/// First byte: another layout is not read.
-const LAYOUT: u8 = 1;
-/// Key, time and length of one entry.
-const HEAD: usize = 16 + 4 + 1;
+/// The first byte. Bytes with another version are not read.
+const FORMAT_VERSION: u8 = 1;
+/// The bytes of an entry's key, time and length.
+const HEADER_BYTES: usize = 16 + 4 + 1;
 
-/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// To which question.
-    pub key: Key,
-    /// When it was given, in seconds since 1970.
-    pub made: u64,
-    /// What it was: positions.
+pub struct CachedAnswer {
+    /// Identifies the question.
+    pub key: AnswerKey,
+    /// In seconds since 1970.
+    pub created_at: u64,
+    /// The answer, as positions.
     pub value: Vec<u8>,
 }
 
-/// The entries as bytes, the newest first, as many as fit.
-pub fn write(mut entries: Vec<Entry>, most: usize) -> Vec<u8> {
-    entries.sort_unstable_by(|a, b| b.made.cmp(&a.made).then_with(|| a.key.cmp(&b.key)));
-    let mut bytes = vec![LAYOUT];
+/// Serializes the newest entries, as many as fit in `max_bytes`.
+pub fn encode(mut entries: Vec<CachedAnswer>, max_bytes: usize) -> Vec<u8> {
+    entries
+        .sort_unstable_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.key.cmp(&b.key)));
+    let mut bytes = vec![FORMAT_VERSION];
     for entry in entries {
-        let (Ok(made), Ok(length)) = (u32::try_from(entry.made), u8::try_from(entry.value.len()))
+        let (Ok(created_at), Ok(length)) =
+            (u32::try_from(entry.created_at), u8::try_from(entry.value.len()))
         else {
             continue;
         };
-        if bytes.len() + HEAD + entry.value.len() > most {
+        if bytes.len() + HEADER_BYTES + entry.value.len() > max_bytes {
             break;
         }
         bytes.extend(entry.key.0);
-        bytes.extend(made.to_le_bytes());
+        bytes.extend(created_at.to_le_bytes());
         bytes.push(length);
         bytes.extend(entry.value);
     }
     bytes
 }
 
-/// The entries of these bytes, as far as they can be read. Whatever they say, it is checked again where it is used.
-pub fn read(bytes: &[u8]) -> Vec<Entry> {
-    let Some((&LAYOUT, mut rest)) = bytes.split_first() else { return Vec::new() };
+/// Reads the entries, up to the first invalid one. Users must validate the values.
+pub fn decode(bytes: &[u8]) -> Vec<CachedAnswer> {
+    let Some((&FORMAT_VERSION, mut rest)) = bytes.split_first() else { return Vec::new() };
     let mut entries = Vec::new();
-    while let Some((entry, after)) = one(rest) {
+    while let Some((entry, after)) = decode_one(rest) {
         entries.push(entry);
         rest = after;
     }
     entries
 }
 
-fn one(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+fn decode_one(bytes: &[u8]) -> Option<(CachedAnswer, &[u8])> {
     let (key, rest) = bytes.split_first_chunk::<16>()?;
-    let (made, rest) = rest.split_first_chunk::<4>()?;
+    let (created_at, rest) = rest.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first()?;
     let (value, rest) = rest.split_at_checked(usize::from(*length))?;
     Some((
-        Entry { key: Key(*key), made: u32::from_le_bytes(*made).into(), value: value.to_vec() },
+        CachedAnswer {
+            key: AnswerKey(*key),
+            created_at: u32::from_le_bytes(*created_at).into(),
+            value: value.to_vec(),
+        },
         rest,
     ))
 }
 
-/// What several pods know, in as many bytes. Of two answers to one question the newer stays.
-pub fn merge<'a>(parts: impl IntoIterator<Item = &'a [u8]>, most: usize) -> Vec<u8> {
-    let mut newest: HashMap<Key, Entry> = HashMap::new();
-    for entry in parts.into_iter().flat_map(read) {
+/// Merges the serialized answers of several pods. Of two answers to one question, the newer wins.
+pub fn merge<'a>(parts: impl IntoIterator<Item = &'a [u8]>, max_bytes: usize) -> Vec<u8> {
+    let mut newest: HashMap<AnswerKey, CachedAnswer> = HashMap::new();
+    for entry in parts.into_iter().flat_map(decode) {
         let known = newest.entry(entry.key).or_insert_with(|| entry.clone());
-        // By value too, so that the order of the parts does not matter.
-        if (entry.made, &entry.value) > (known.made, &known.value) {
+        // The value breaks ties, so that the order of the parts does not matter.
+        if (entry.created_at, &entry.value) > (known.created_at, &known.value) {
             *known = entry;
         }
     }
-    write(newest.into_values().collect(), most)
+    encode(newest.into_values().collect(), max_bytes)
 }
 
 #[cfg(test)]
@@ -81,47 +87,47 @@ mod tests {
 
     use super::*;
 
-    fn entry(key: u8, made: u64, value: &[u8]) -> Entry {
-        Entry { key: Key([key; 16]), made, value: value.to_vec() }
+    fn entry(key: u8, created_at: u64, value: &[u8]) -> CachedAnswer {
+        CachedAnswer { key: AnswerKey([key; 16]), created_at, value: value.to_vec() }
     }
 
     #[test]
-    fn the_newest_stay_when_not_all_fit() {
-        let bytes = write(
+    fn the_newest_answers_are_written_if_not_all_fit() {
+        let bytes = encode(
             vec![entry(1, 10, &[1]), entry(2, 30, &[2, 3]), entry(3, 20, &[])],
-            1 + 2 * HEAD + 2,
+            1 + 2 * HEADER_BYTES + 2,
         );
-        assert_eq!(read(&bytes), [entry(2, 30, &[2, 3]), entry(3, 20, &[])]);
+        assert_eq!(decode(&bytes), [entry(2, 30, &[2, 3]), entry(3, 20, &[])]);
     }
 
     #[test]
-    fn the_newer_of_two_answers_stays_whoever_had_it() {
+    fn a_merge_keeps_the_newer_answer_in_any_order_of_the_parts() {
         let (a, b) = (
-            write(vec![entry(1, 10, &[1]), entry(2, 5, &[])], 1000),
-            write(vec![entry(1, 20, &[9])], 1000),
+            encode(vec![entry(1, 10, &[1]), entry(2, 5, &[])], 1000),
+            encode(vec![entry(1, 20, &[9])], 1000),
         );
         let merged = merge([a.as_slice(), &b], 1000);
         assert_eq!(merged, merge([b.as_slice(), &a], 1000));
-        assert_eq!(read(&merged), [entry(1, 20, &[9]), entry(2, 5, &[])]);
+        assert_eq!(decode(&merged), [entry(1, 20, &[9]), entry(2, 5, &[])]);
     }
 
     #[test]
-    fn another_layout_is_not_read() {
-        assert!(read(&[9, 1, 2, 3]).is_empty() && read(&[]).is_empty());
+    fn another_format_version_is_not_read() {
+        assert!(decode(&[9, 1, 2, 3]).is_empty() && decode(&[]).is_empty());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let entries = read(&bytes);
-            prop_assert!(entries.len() * HEAD <= bytes.len());
+        fn decoding_any_bytes_stays_within_their_length(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let entries = decode(&bytes);
+            prop_assert!(entries.len() * HEADER_BYTES <= bytes.len());
             prop_assert!(merge([bytes.as_slice()], 100).len() <= 100);
         }
 
         #[test]
-        fn what_is_written_is_read(keys in prop::collection::btree_map(any::<[u8; 16]>(), (0_u64..1 << 32, prop::collection::vec(any::<u8>(), 0..60)), 0..20)) {
-            let entries: Vec<Entry> = keys.into_iter().map(|(key, (made, value))| Entry { key: Key(key), made, value }).collect();
-            let mut back = read(&write(entries.clone(), usize::MAX));
+        fn encoded_answers_are_decoded(keys in prop::collection::btree_map(any::<[u8; 16]>(), (0_u64..1 << 32, prop::collection::vec(any::<u8>(), 0..60)), 0..20)) {
+            let entries: Vec<CachedAnswer> = keys.into_iter().map(|(key, (created_at, value))| CachedAnswer { key: AnswerKey(key), created_at, value }).collect();
+            let mut back = decode(&encode(entries.clone(), usize::MAX));
             back.sort_by_key(|entry| entry.key);
             prop_assert_eq!(back, entries);
         }

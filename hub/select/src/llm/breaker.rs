@@ -1,42 +1,40 @@
-//! When a model is not asked any more. Time comes in: what has passed since any fixed moment.
+//! The circuit breaker of a language model. Times are arguments: the duration since any fixed
+//! moment.
 
 use std::time::Duration;
 
-/// Closed: all is asked. Open: nothing is. Half open: one question finds out.
+/// Closed: every question is sent. Open: none is. Half-open: one question is sent as a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     threshold: u32,
     reset: Duration,
-    state: State,
-    /// In a row.
+    state: BreakerState,
+    /// Consecutive failures.
     failures: u32,
     trips: u64,
-    /// Counts the changes of state: what was asked before one says nothing about what is now.
-    version: u64,
+    /// Counts the changes of state. The result of a question from before a change is ignored.
+    transitions: u64,
 }
 
-/// State of a [`Breaker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// All is asked.
+pub enum BreakerState {
     Closed,
-    /// Nothing is asked before this moment.
     Open {
-        /// When one question may find out.
+        /// When the next question may be sent as a probe.
         until: Duration,
     },
-    /// One question is under way.
+    /// The probe is in flight.
     HalfOpen,
 }
 
-/// Leave to ask. What came of it is told with it.
+/// Permission to send one question. The result must be recorded with it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Leave(u64);
+pub struct BreakerPermit(u64);
 
-impl State {
-    /// For answers and labels.
-    pub fn word(self) -> &'static str {
+impl BreakerState {
+    /// The name in `/api/filtering/stats` and in logs.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open { .. } => "open",
@@ -45,79 +43,78 @@ impl State {
     }
 }
 
-impl Breaker {
-    /// Closed. Opens after so many failures in a row, for so long.
+impl CircuitBreaker {
+    /// A closed breaker. It opens after `threshold` consecutive failures, for the duration `reset`.
     pub fn new(threshold: u32, reset: Duration) -> Self {
         Self {
             threshold: threshold.max(1),
             reset,
-            state: State::Closed,
+            state: BreakerState::Closed,
             failures: 0,
             trips: 0,
-            version: 0,
+            transitions: 0,
         }
     }
 
-    /// Leave to ask now, or how long there is none.
-    pub fn ask(&mut self, now: Duration) -> Result<Leave, Duration> {
+    /// Permission to send a question now, or how long the breaker stays open.
+    pub fn acquire(&mut self, now: Duration) -> Result<BreakerPermit, Duration> {
         match self.state {
-            State::Closed => Ok(Leave(self.version)),
-            State::Open { until } if until > now => Err(until.saturating_sub(now)),
-            State::Open { .. } => {
-                self.becomes(State::HalfOpen);
-                Ok(Leave(self.version))
+            BreakerState::Closed => Ok(BreakerPermit(self.transitions)),
+            BreakerState::Open { until } if until > now => Err(until.saturating_sub(now)),
+            BreakerState::Open { .. } => {
+                self.transition(BreakerState::HalfOpen);
+                Ok(BreakerPermit(self.transitions))
             }
-            State::HalfOpen => Err(Duration::ZERO),
+            BreakerState::HalfOpen => Err(Duration::ZERO),
         }
     }
 
-    /// The model answered.
-    pub fn succeeded(&mut self, leave: &Leave) {
-        if leave.0 == self.version {
+    pub fn record_success(&mut self, permit: &BreakerPermit) {
+        if permit.0 == self.transitions {
             self.failures = 0;
-            if self.state != State::Closed {
-                self.becomes(State::Closed);
+            if self.state != BreakerState::Closed {
+                self.transition(BreakerState::Closed);
             }
         }
     }
 
-    /// It did not.
-    pub fn failed(&mut self, leave: &Leave, now: Duration) {
-        if leave.0 != self.version {
+    pub fn record_failure(&mut self, permit: &BreakerPermit, now: Duration) {
+        if permit.0 != self.transitions {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        if self.state == State::HalfOpen || self.failures >= self.threshold {
+        if self.state == BreakerState::HalfOpen || self.failures >= self.threshold {
             self.trips += 1;
-            self.becomes(State::Open { until: now.saturating_add(self.reset) });
+            self.transition(BreakerState::Open { until: now.saturating_add(self.reset) });
         }
     }
 
-    /// Nobody waited for what would come of it. Without this a caller that goes away would leave it half open forever.
-    pub fn abandoned(&mut self, leave: &Leave, now: Duration) {
-        if leave.0 == self.version && self.state == State::HalfOpen {
-            self.becomes(State::Open { until: now });
+    /// The caller went away before the result was known. Without this call, such a probe would leave
+    /// the breaker half-open forever.
+    pub fn record_abandoned(&mut self, permit: &BreakerPermit, now: Duration) {
+        if permit.0 == self.transitions && self.state == BreakerState::HalfOpen {
+            self.transition(BreakerState::Open { until: now });
         }
     }
 
-    /// State now: open also when the next question may find out.
-    pub fn state(&self) -> State {
+    /// The current state. An open breaker stays [`BreakerState::Open`] until a probe is sent.
+    pub fn state(&self) -> BreakerState {
         self.state
     }
 
-    /// Failures in a row.
+    /// Consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// How often it opened.
+    /// How often the breaker has opened.
     pub fn trips(&self) -> u64 {
         self.trips
     }
 
-    fn becomes(&mut self, state: State) {
+    fn transition(&mut self, state: BreakerState) {
         self.state = state;
-        self.version += 1;
+        self.transitions += 1;
     }
 }
 
@@ -133,94 +130,98 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn open_at(now: Duration) -> Breaker {
-        let mut breaker = Breaker::new(2, RESET);
-        let (a, b) = (breaker.ask(now).unwrap(), breaker.ask(now).unwrap());
-        breaker.failed(&a, now);
-        breaker.failed(&b, now);
+    fn open_at(now: Duration) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(2, RESET);
+        let (a, b) = (breaker.acquire(now).unwrap(), breaker.acquire(now).unwrap());
+        breaker.record_failure(&a, now);
+        breaker.record_failure(&b, now);
         breaker
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
-        let mut breaker = Breaker::new(2, RESET);
+    fn consecutive_failures_open_the_breaker_and_failures_around_a_success_do_not() {
+        let mut breaker = CircuitBreaker::new(2, RESET);
         for failed in [true, false, true] {
-            let leave = breaker.ask(at(0)).unwrap();
-            if failed { breaker.failed(&leave, at(0)) } else { breaker.succeeded(&leave) }
+            let permit = breaker.acquire(at(0)).unwrap();
+            if failed {
+                breaker.record_failure(&permit, at(0))
+            } else {
+                breaker.record_success(&permit)
+            }
         }
-        assert_eq!(breaker.state(), State::Closed);
-        let leave = breaker.ask(at(1)).unwrap();
-        breaker.failed(&leave, at(1));
-        assert_eq!((breaker.state(), breaker.trips()), (State::Open { until: at(31) }, 1));
-        assert_eq!(breaker.ask(at(11)), Err(at(20)));
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        let permit = breaker.acquire(at(1)).unwrap();
+        breaker.record_failure(&permit, at(1));
+        assert_eq!((breaker.state(), breaker.trips()), (BreakerState::Open { until: at(31) }, 1));
+        assert_eq!(breaker.acquire(at(11)), Err(at(20)));
     }
 
     #[test]
-    fn after_its_time_one_question_finds_out() {
+    fn after_the_reset_timeout_one_probe_closes_or_opens_the_breaker() {
         let mut breaker = open_at(at(0));
-        let leave = breaker.ask(at(30)).unwrap();
-        assert_eq!(breaker.ask(at(30)), Err(at(0)), "a second one must wait");
-        breaker.succeeded(&leave);
-        assert_eq!((breaker.state(), breaker.failures()), (State::Closed, 0));
+        let permit = breaker.acquire(at(30)).unwrap();
+        assert_eq!(breaker.acquire(at(30)), Err(at(0)), "a second one must wait");
+        breaker.record_success(&permit);
+        assert_eq!((breaker.state(), breaker.failures()), (BreakerState::Closed, 0));
         let mut breaker = open_at(at(0));
-        let leave = breaker.ask(at(30)).unwrap();
-        breaker.failed(&leave, at(32));
-        assert_eq!((breaker.state(), breaker.trips()), (State::Open { until: at(62) }, 2));
+        let permit = breaker.acquire(at(30)).unwrap();
+        breaker.record_failure(&permit, at(32));
+        assert_eq!((breaker.state(), breaker.trips()), (BreakerState::Open { until: at(62) }, 2));
     }
 
     #[test]
-    fn a_caller_that_goes_away_lets_the_next_one_find_out() {
+    fn after_an_abandoned_probe_the_next_question_is_a_probe() {
         let mut breaker = open_at(at(0));
-        let leave = breaker.ask(at(30)).unwrap();
-        breaker.abandoned(&leave, at(31));
-        assert!(breaker.ask(at(31)).is_ok());
+        let permit = breaker.acquire(at(30)).unwrap();
+        breaker.record_abandoned(&permit, at(31));
+        assert!(breaker.acquire(at(31)).is_ok());
     }
 
-    // A slow answer to a question from before would close it on a provider that is down.
+    // A slow success could otherwise close the breaker of a provider that is down.
     #[test]
-    fn what_was_asked_before_it_opened_does_not_close_it() {
-        let mut breaker = Breaker::new(1, RESET);
-        let (slow, fast) = (breaker.ask(at(0)).unwrap(), breaker.ask(at(0)).unwrap());
-        breaker.failed(&fast, at(0));
-        breaker.succeeded(&slow);
-        assert_eq!(breaker.state(), State::Open { until: RESET });
+    fn a_success_of_a_question_from_before_the_breaker_opened_does_not_close_it() {
+        let mut breaker = CircuitBreaker::new(1, RESET);
+        let (slow, fast) = (breaker.acquire(at(0)).unwrap(), breaker.acquire(at(0)).unwrap());
+        breaker.record_failure(&fast, at(0));
+        breaker.record_success(&slow);
+        assert_eq!(breaker.state(), BreakerState::Open { until: RESET });
     }
 
     proptest! {
         #[test]
-        fn an_open_one_is_asked_once_in_its_time(steps in prop::collection::vec((0_u64..20, 0_u8..4), 1..200), threshold in 1_u32..5) {
-            let mut breaker = Breaker::new(threshold, RESET);
+        fn an_open_breaker_lets_one_probe_through_after_its_timeout(steps in prop::collection::vec((0_u64..20, 0_u8..4), 1..200), threshold in 1_u32..5) {
+            let mut breaker = CircuitBreaker::new(threshold, RESET);
             let mut now = Duration::ZERO;
-            let mut under_way: Vec<Leave> = Vec::new();
+            let mut under_way: Vec<BreakerPermit> = Vec::new();
             let mut row = 0;
             for (wait, step) in steps {
                 now += at(wait);
                 let before = breaker.state();
-                let leave = if step == 0 || under_way.is_empty() { breaker.ask(now).ok() } else { None };
-                match (leave, before) {
-                    (Some(leave), State::Open { until }) => {
+                let permit = if step == 0 || under_way.is_empty() { breaker.acquire(now).ok() } else { None };
+                match (permit, before) {
+                    (Some(permit), BreakerState::Open { until }) => {
                         prop_assert!(until <= now);
-                        prop_assert_eq!(breaker.state(), State::HalfOpen);
-                        under_way.push(leave);
+                        prop_assert_eq!(breaker.state(), BreakerState::HalfOpen);
+                        under_way.push(permit);
                     }
-                    (Some(leave), state) => {
-                        prop_assert_eq!(state, State::Closed);
-                        under_way.push(leave);
+                    (Some(permit), state) => {
+                        prop_assert_eq!(state, BreakerState::Closed);
+                        under_way.push(permit);
                     }
                     (None, _) => {
-                        let Some(leave) = under_way.pop() else { continue };
-                        let current = leave.0 == breaker.version;
+                        let Some(permit) = under_way.pop() else { continue };
+                        let current = permit.0 == breaker.transitions;
                         match step {
-                            1 => { breaker.succeeded(&leave); if current { row = 0; } }
-                            2 => { breaker.failed(&leave, now); if current { row += 1; } }
-                            _ => breaker.abandoned(&leave, now),
+                            1 => { breaker.record_success(&permit); if current { row = 0; } }
+                            2 => { breaker.record_failure(&permit, now); if current { row += 1; } }
+                            _ => breaker.record_abandoned(&permit, now),
                         }
                         if !current {
                             prop_assert_eq!(breaker.state(), before, "the past changes nothing");
-                        } else if before == State::Closed {
-                            prop_assert_eq!(breaker.state() == State::Closed, row < threshold);
+                        } else if before == BreakerState::Closed {
+                            prop_assert_eq!(breaker.state() == BreakerState::Closed, row < threshold);
                         }
-                        if breaker.state() == State::Closed { prop_assert!(breaker.failures() < threshold); }
+                        if breaker.state() == BreakerState::Closed { prop_assert!(breaker.failures() < threshold); }
                     }
                 }
             }

@@ -1,92 +1,98 @@
-//! The providers' formats: Gemini's `generateContent`, OpenAI's chat completions, Anthropic's messages.
+//! The providers' formats: Gemini's `generateContent`, OpenAI's chat completions, Anthropic's
+//! messages.
 
 mod anthropic;
+mod error_body;
 mod gemini;
 mod openai;
-mod problem;
 
 use mcphub_hub_wire::config::Provider;
 use serde_json::{Value, json};
 
-use super::answer::{Failure, Said};
-use super::question::{Question, Shape};
+use super::answer::{AnswerError, ModelOutput};
+use super::question::{AnswerShape, Question};
 
-pub use problem::{Problem, problem};
+pub use error_body::{ErrorBody, parse_error_body};
 
-/// Longest answer that a model may give, in tokens. Thoughts count; fifty ids take a thousand.
+/// The most tokens that a model may write, including its thoughts. Fifty ids take about a thousand.
 const MAX_OUTPUT_TOKENS: u32 = 4_096;
 
-/// How an answer of a certain shape is asked for.
+/// How the model is made to answer in a certain shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// By a schema that the provider holds the model to.
+pub enum OutputMode {
+    /// The provider enforces a schema.
     Schema,
-    /// By a tool that the model is made to call.
+    /// The model must call a tool.
     Tool,
-    /// By an interface that only promises JSON.
+    /// The provider guarantees only JSON.
     Json,
-    /// By words.
-    Words,
+    /// The task describes the shape in words.
+    Text,
 }
 
-/// An answer of a provider with status 200.
+/// A response of a provider with status 200.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// What it cost, also when it is of no use.
+    /// Known also if the output cannot be used.
     pub usage: Usage,
-    /// What the model said.
-    pub said: Result<Said, Failure>,
+    pub output: Result<ModelOutput, AnswerError>,
 }
 
 /// Tokens of a question and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Read anew.
+    /// Without those from the provider's cache.
     pub input: u64,
-    /// Read from the provider's cache, which is cheaper.
+    /// Input from the provider's cache, which is cheaper.
     pub cached: u64,
-    /// Written, thoughts included.
+    /// Including thoughts.
     pub output: u64,
 }
 
-/// The styles that a provider may know, the strictest first: a model that refuses one is asked in the next.
-pub fn styles(provider: Provider) -> &'static [Style] {
+/// The output modes to try for a provider, the strictest first. A model that rejects one is asked
+/// with the next.
+pub fn output_modes(provider: Provider) -> &'static [OutputMode] {
     match provider {
-        // Models that always think cannot be made to call a tool.
-        Provider::Anthropic => &[Style::Tool, Style::Schema],
-        Provider::Gemini | Provider::OpenAI => &[Style::Schema, Style::Json],
-        Provider::OpenAICompatible => &[Style::Schema, Style::Json, Style::Words],
+        // Models that always think reject a required tool call.
+        Provider::Anthropic => &[OutputMode::Tool, OutputMode::Schema],
+        Provider::Gemini | Provider::OpenAI => &[OutputMode::Schema, OutputMode::Json],
+        Provider::OpenAICompatible => &[OutputMode::Schema, OutputMode::Json, OutputMode::Text],
     }
 }
 
-/// The body that asks this.
-pub fn body(provider: Provider, model: &str, style: Style, question: &Question) -> Value {
+/// The body of the request.
+pub fn request_body(
+    provider: Provider,
+    model: &str,
+    mode: OutputMode,
+    question: &Question,
+) -> Value {
     match provider {
-        Provider::Anthropic => anthropic::body(model, style, question),
-        Provider::Gemini => gemini::body(style, question),
-        Provider::OpenAI => openai::body(model, style, question, "max_completion_tokens"),
-        // What is compatible seldom knows the new name.
-        Provider::OpenAICompatible => openai::body(model, style, question, "max_tokens"),
+        Provider::Anthropic => anthropic::request_body(model, mode, question),
+        Provider::Gemini => gemini::request_body(mode, question),
+        Provider::OpenAI => openai::request_body(model, mode, question, "max_completion_tokens"),
+        // Compatible servers rarely know the new name.
+        Provider::OpenAICompatible => openai::request_body(model, mode, question, "max_tokens"),
     }
 }
 
-/// What follows the base address: `version` unless the base has one, then the path.
-pub fn path(provider: Provider, model: &str) -> (&'static str, Vec<String>) {
+/// What follows the base URL: the API version, unless the base URL has one, and then the path.
+pub fn url_path(provider: Provider, model: &str) -> (&'static str, Vec<String>) {
     let owned =
         |segments: &[&str]| segments.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>();
     match provider {
         Provider::Anthropic => ("v1", owned(&["messages"])),
         Provider::OpenAI | Provider::OpenAICompatible => ("v1", owned(&["chat", "completions"])),
         Provider::Gemini => {
-            // People copy the name from either place.
+            // The provider's documentation shows names with and without `models/`.
             let (kind, name) = model.split_once('/').unwrap_or(("models", model));
             ("v1beta", vec![kind.to_owned(), format!("{name}:generateContent")])
         }
     }
 }
 
-/// The provider's own address.
-pub fn address(provider: Provider) -> Option<&'static str> {
+/// The base URL of the provider's own service.
+pub fn default_base_url(provider: Provider) -> Option<&'static str> {
     match provider {
         Provider::Anthropic => Some("https://api.anthropic.com/v1"),
         Provider::OpenAI => Some("https://api.openai.com/v1"),
@@ -95,7 +101,8 @@ pub fn address(provider: Provider) -> Option<&'static str> {
     }
 }
 
-/// The header that carries the key, and what precedes the key in it. Never the query: addresses reach logs.
+/// The name of the header for the API key, and the prefix of its value. The key is never sent in
+/// the query, because URLs end up in logs.
 pub fn key_header(provider: Provider) -> (&'static str, &'static str) {
     match provider {
         Provider::Anthropic => ("x-api-key", ""),
@@ -104,7 +111,7 @@ pub fn key_header(provider: Provider) -> (&'static str, &'static str) {
     }
 }
 
-/// Further headers.
+/// Additional headers.
 pub fn headers(provider: Provider) -> &'static [(&'static str, &'static str)] {
     match provider {
         Provider::Anthropic => &[("anthropic-version", "2023-06-01")],
@@ -112,32 +119,32 @@ pub fn headers(provider: Provider) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Reads an answer with status 200.
-pub fn response(provider: Provider, body: &[u8]) -> Response {
+/// Parses a response with status 200.
+pub fn parse_response(provider: Provider, body: &[u8]) -> Response {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return Response { usage: Usage::default(), said: Err(Failure::Malformed) };
+        return Response { usage: Usage::default(), output: Err(AnswerError::Malformed) };
     };
     match provider {
-        Provider::Anthropic => anthropic::response(&value),
-        Provider::Gemini => gemini::response(&value),
-        Provider::OpenAI | Provider::OpenAICompatible => openai::response(&value),
+        Provider::Anthropic => anthropic::parse_response(&value),
+        Provider::Gemini => gemini::parse_response(&value),
+        Provider::OpenAI | Provider::OpenAICompatible => openai::parse_response(&value),
     }
 }
 
-/// What an answer of this shape is called.
-fn name(shape: Shape) -> &'static str {
+/// The name of the schema or tool for an answer of this shape.
+fn name(shape: AnswerShape) -> &'static str {
     match shape {
-        Shape::Ids => "chosen_tools",
-        Shape::Categories => "categories_of_tools",
+        AnswerShape::Ids => "chosen_tools",
+        AnswerShape::Categories => "categories_of_tools",
     }
 }
 
-/// JSON Schema of an answer of this shape, in the part that all providers know.
-fn schema(shape: Shape) -> Value {
+/// The JSON Schema of an answer, with only those keywords that all providers support.
+fn schema(shape: AnswerShape) -> Value {
     let object = |properties: Value, required: Value| json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
     let entry = match shape {
-        Shape::Ids => json!({"type": "string"}),
-        Shape::Categories => object(
+        AnswerShape::Ids => json!({"type": "string"}),
+        AnswerShape::Categories => object(
             json!({"id": {"type": "string"}, "category": {"type": "string"}}),
             json!(["id", "category"]),
         ),
@@ -145,15 +152,15 @@ fn schema(shape: Shape) -> Value {
     object(json!({"tools": {"type": "array", "items": entry}}), json!(["tools"]))
 }
 
-/// The task, with the shape in words where no schema goes with it.
-fn task(question: &Question, style: Style) -> String {
+/// The task. Without a schema, it describes the shape of the answer in words.
+fn task(question: &Question, mode: OutputMode) -> String {
     let example = match question.shape {
-        Shape::Ids => r#"{"tools": ["id", "id"]}"#,
-        Shape::Categories => r#"{"tools": [{"id": "id", "category": "category"}]}"#,
+        AnswerShape::Ids => r#"{"tools": ["id", "id"]}"#,
+        AnswerShape::Categories => r#"{"tools": [{"id": "id", "category": "category"}]}"#,
     };
-    match style {
-        Style::Schema | Style::Tool => question.system.clone(),
-        Style::Json | Style::Words => {
+    match mode {
+        OutputMode::Schema | OutputMode::Tool => question.system.clone(),
+        OutputMode::Json | OutputMode::Text => {
             format!("{} Answer with JSON of this form and nothing else: {example}", question.system)
         }
     }

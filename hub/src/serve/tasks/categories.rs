@@ -14,7 +14,7 @@ use mcphub_hub_wire::config::Filtering;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::llm::{Candidate, Error, Llm, Verdict};
+use crate::llm::{Candidate, CategoryChoice, Error, Llm};
 use crate::serve::state::hub::Hub;
 use crate::serve::state::snapshot::Live;
 
@@ -199,7 +199,7 @@ impl Run<'_> {
         &self,
         tools: &[&Arc<Tool>],
         asks: bool,
-    ) -> (Vec<Option<Verdict>>, Result<(), Error>) {
+    ) -> (Vec<Option<CategoryChoice>>, Result<(), Error>) {
         let categories: Vec<&str> = self.source.categories.iter().map(String::as_str).collect();
         let digest =
             |tool: &&Arc<Tool>| [&tool.digest.to_be_bytes(), tool.server_name.as_bytes()].concat();
@@ -220,12 +220,17 @@ impl Run<'_> {
         }
     }
 
-    fn note(&self, given: &mut LlmCategories, tools: &[&Arc<Tool>], said: &[Option<Verdict>]) {
+    fn note(
+        &self,
+        given: &mut LlmCategories,
+        tools: &[&Arc<Tool>],
+        said: &[Option<CategoryChoice>],
+    ) {
         for (tool, verdict) in tools.iter().zip(said) {
             match verdict {
                 None => {}
-                Some(Verdict::Unfit) => given.insert(tool, None),
-                Some(Verdict::Category(place)) => {
+                Some(CategoryChoice::NoneFits) => given.insert(tool, None),
+                Some(CategoryChoice::Category(place)) => {
                     given.insert(tool, self.source.categories.get(*place).map(String::as_str));
                 }
             }

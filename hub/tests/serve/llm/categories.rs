@@ -13,7 +13,7 @@ use super::{model, offered, questions};
 use crate::fixture::Fixture;
 use crate::meta::server;
 use crate::operator::{compiled, pod, self_check};
-use crate::provider::{Scripted, chooses, json_answer, question, raw, says};
+use crate::provider::{ScriptedProvider, chooses, json_answer, question, raw, says};
 use crate::support::{TestHub, eventually, names, request, servers};
 
 const P: Provider = Provider::Anthropic;
@@ -22,7 +22,10 @@ const TOOLS: &str = r#"{"name":"gadget","description":"Does a thing","inputSchem
     {"name":"fetch_url","description":"Fetches a page","inputSchema":{"type":"object"}}"#;
 
 /// An answer that gives each tool that was asked about this category.
-fn gives(seen: &crate::provider::Seen, category: impl Fn(&str) -> &'static str) -> Response {
+fn gives(
+    seen: &crate::provider::ReceivedRequest,
+    category: impl Fn(&str) -> &'static str,
+) -> Response {
     let question = question(seen);
     if question.get("request").is_some() {
         return chooses(P, &[]); // of the self-check
@@ -46,7 +49,7 @@ async fn stats(hub: &TestHub) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_other_list() {
-    let asked = Scripted::gated(|seen| gives(seen, gadget_is_web)).await;
+    let asked = ScriptedProvider::gated(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let mut config = compiled(&[("s", &tools.url)]);
     config["filtering"] = filtering(&asked.url);
@@ -63,7 +66,7 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
         .header(in_session[0].0, &session);
     let mut stream = stream.send().await.unwrap().bytes_stream();
     assert_eq!(&stream.next().await.unwrap().unwrap()[..], b":\n\n");
-    eventually("it is asked", async || asked.seen().len() == 1).await;
+    eventually("it is asked", async || asked.requests().len() == 1).await;
     let before = stats(&hub).await;
     assert_eq!((&before["llm"]["enabled"], &before["llmCacheSize"]), (&json!(true), &json!(0)));
     asked.open(100);
@@ -106,7 +109,7 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
 async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
     let works = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&works);
-    let asked = Scripted::start(move |seen| {
+    let asked = ScriptedProvider::start(move |seen| {
         if switch.load(Ordering::Relaxed) { gives(seen, gadget_is_web) } else { raw(500, &[], "") }
     })
     .await;
@@ -115,7 +118,7 @@ async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
     config["filtering"] = filtering(&asked.url);
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__fetch_url"]).await;
-    eventually("it was asked again", async || asked.seen().len() >= 2).await;
+    eventually("it was asked again", async || asked.requests().len() >= 2).await;
     assert_eq!(hub.tool_names().await, ["s__fetch_url"]);
     assert!(hub.metric("mcp_hub_llm_failures_total", &[("reason", "http")]).await > Some(0.0));
     works.store(true, Ordering::Relaxed);
@@ -125,7 +128,7 @@ async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_moves_its_own_tools_only_and_to_categories_that_exist() {
     // A model that does what the description of evil's tool says.
-    let asked = Scripted::start(|seen| {
+    let asked = ScriptedProvider::start(|seen| {
         let given = if offered(&question(seen)).contains(&"evil__helper") {
             json!([
                 {"id": "good__danger", "category": "web"}, {"id": "evil__helper", "category": "web"},
@@ -160,7 +163,7 @@ async fn a_server_moves_its_own_tools_only_and_to_categories_that_exist() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_new_is_asked_about_when_a_server_lists_anew() {
-    let asked = Scripted::start(|seen| gives(seen, |_| "web")).await;
+    let asked = ScriptedProvider::start(|seen| gives(seen, |_| "web")).await;
     let tools = Fixture::legacy(&["a", "b"]).await;
     let mut config = servers(&[("s", &tools.url)]);
     config["filtering"] = filtering(&asked.url);
@@ -179,7 +182,7 @@ async fn only_what_is_new_is_asked_about_when_a_server_lists_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
-    let asked = Scripted::start(|seen| gives(seen, gadget_is_web)).await;
+    let asked = ScriptedProvider::start(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let hub = async |name: &str, prewarm: bool| {
         let mut config = servers(&[("s", &tools.url)]);
@@ -192,7 +195,7 @@ async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
     };
     let models = || {
         asked
-            .seen()
+            .requests()
             .iter()
             .map(|seen| seen.body["model"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
@@ -208,7 +211,7 @@ async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
 // Series that stand still look like a model that nobody asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
-    let asked = Scripted::start(|seen| gives(seen, gadget_is_web)).await;
+    let asked = ScriptedProvider::start(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let mut config = servers(&[("s", &tools.url)]);
     config["filtering"] = filtering(&asked.url);
@@ -235,7 +238,7 @@ async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
     // What the same model said before holds; its series begin anew.
     let requests = [("provider", "anthropic"), ("outcome", "ok")];
     assert_eq!(
-        (hub.metric("mcp_hub_llm_requests_total", &requests).await, asked.seen().len()),
+        (hub.metric("mcp_hub_llm_requests_total", &requests).await, asked.requests().len()),
         (Some(0.0), 1)
     );
 }

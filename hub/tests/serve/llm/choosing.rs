@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{model, offered, questions};
 use crate::meta::{chosen, filtered, meta, server};
 use crate::operator::{compiled, pod, self_check};
-use crate::provider::{Scripted, chooses, cut, json_answer, raw, says};
+use crate::provider::{ScriptedProvider, chooses, cut, json_answer, raw, says};
 use crate::selection::find;
 use crate::support::{TestHub, eventually, servers};
 
@@ -52,7 +52,7 @@ async fn a_prompt_is_answered_by_what_the_model_chose_in_its_order_and_its_token
     #[case] label: &str,
 ) {
     let choice = ["others__send_email", "made__up", "files__delete_file"];
-    let asked = Scripted::start(move |_| chooses(provider, &choice)).await;
+    let asked = ScriptedProvider::start(move |_| chooses(provider, &choice)).await;
     let (hub, _servers) = filtered(prompts(&model(provider, &asked.url))).await;
     indexed(&hub, 5.0).await;
     let session = hub.session().await;
@@ -75,7 +75,7 @@ async fn a_prompt_is_answered_by_what_the_model_chose_in_its_order_and_its_token
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_nothing_fits_is_the_model_s_to_say() {
-    let asked = Scripted::start(|_| chooses(P, &[])).await;
+    let asked = ScriptedProvider::start(|_| chooses(P, &[])).await;
     let (hub, _servers) = filtered(prompts(&model(P, &asked.url))).await;
     assert_eq!(find(&hub, PROMPT).await["tools"], json!([]));
     let ended =
@@ -88,7 +88,7 @@ fn endless() -> Response {
 }
 
 /// A provider that fails in each of these ways in turn, and works at last.
-async fn failing() -> (Scripted, usize) {
+async fn failing() -> (ScriptedProvider, usize) {
     let json = |value: Value| move || json_answer(200, value.clone());
     let failures: Vec<Box<dyn Fn() -> Response + Send + Sync>> = vec![
         Box::new(|| raw(500, &[], "down")),
@@ -107,7 +107,7 @@ async fn failing() -> (Scripted, usize) {
     let number = failures.len();
     let works: Box<dyn Fn() -> Response + Send + Sync> =
         Box::new(|| chooses(P, &["others__forecast"]));
-    (Scripted::in_turn(failures.into_iter().chain([works]).collect()).await, number)
+    (ScriptedProvider::in_turn(failures.into_iter().chain([works]).collect()).await, number)
 }
 
 // Whoever relies on a provider would be without tools whenever it is down.
@@ -169,7 +169,7 @@ fn sixty() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_obeys_an_attack_makes_nothing_appear_that_was_not_offered() {
-    let asked = Scripted::start(|seen| {
+    let asked = ScriptedProvider::start(|seen| {
         let question = crate::provider::question(seen);
         let offered = offered(&question);
         let all: Vec<String> = (10..70).map(|number| format!("s__file_{number}")).collect();
@@ -221,7 +221,7 @@ async fn keyed(file: &str, url: &str) -> (TestHub, tempfile::TempDir, crate::scr
 // Found before the first caller, and told to somebody who can mend it; the key itself must reach no status.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_refused_fails_the_self_check_with_where_it_is_until_another_is_there() {
-    let asked = Scripted::start(|seen| {
+    let asked = ScriptedProvider::start(|seen| {
         if seen.headers["authorization"] == "Bearer sk-right" {
             return chooses(P, &["files__read_file", "files__read"]);
         }
@@ -244,7 +244,7 @@ async fn a_key_that_is_refused_fails_the_self_check_with_where_it_is_until_anoth
         .map(|check| (&*check.name, &*check.message))
         .collect();
     let says = format!(
-        "filtering.llm: the provider refuses the key of filtering.llm (HTTP 403, no_access), which is in {file}; put one there that may use the model"
+        "filtering.llm: the provider rejected the key of filtering.llm (HTTP 403, no_access), which is in {file}; put a key there that may use the model"
     );
     assert_eq!((check.passed, failed), (false, vec![("selection", says.as_str())]));
     let everything =
@@ -262,11 +262,11 @@ async fn a_key_that_is_refused_fails_the_self_check_with_where_it_is_until_anoth
 // An outage of a provider must not fail a rollout that has nothing to do with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_in_trouble_does_not_fail_the_self_check() {
-    let asked = Scripted::start(|_| raw(503, &[], "")).await;
+    let asked = ScriptedProvider::start(|_| raw(503, &[], "")).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key").display().to_string();
     std::fs::write(&file, "sk-right").unwrap();
     let (hub, _mounted, _tools) = keyed(&file, &asked.url).await;
     let check = self_check(&hub).await;
-    assert!(check.passed && !asked.seen().is_empty(), "{check:?}");
+    assert!(check.passed && !asked.requests().is_empty(), "{check:?}");
 }

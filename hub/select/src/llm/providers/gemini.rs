@@ -1,24 +1,26 @@
-//! `generateContent`.
+//! The `generateContent` API.
 
 use serde_json::{Value, json};
 
-use super::{MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, schema, task, tokens};
-use crate::llm::answer::Failure;
+use super::{
+    MAX_OUTPUT_TOKENS, ModelOutput, OutputMode, Question, Response, Usage, schema, task, tokens,
+};
+use crate::llm::answer::AnswerError;
 
-pub(super) fn body(style: Style, question: &Question) -> Value {
+pub(super) fn request_body(mode: OutputMode, question: &Question) -> Value {
     let mut generation =
         json!({"responseMimeType": "application/json", "maxOutputTokens": MAX_OUTPUT_TOKENS});
-    if style == Style::Schema {
+    if mode == OutputMode::Schema {
         generation["responseSchema"] = dialect(schema(question.shape));
     }
     json!({
-        "systemInstruction": {"parts": [{"text": task(question, style)}]},
+        "systemInstruction": {"parts": [{"text": task(question, mode)}]},
         "contents": [{"role": "user", "parts": [{"text": question.user}]}],
         "generationConfig": generation,
     })
 }
 
-/// Its schemas have their types in capitals, and refuse `additionalProperties`.
+/// Converts a schema to Gemini's dialect: types in upper case, and no `additionalProperties`.
 fn dialect(mut schema: Value) -> Value {
     if let Some(object) = schema.as_object_mut() {
         object.remove("additionalProperties");
@@ -35,7 +37,7 @@ fn dialect(mut schema: Value) -> Value {
     schema
 }
 
-pub(super) fn response(value: &Value) -> Response {
+pub(super) fn parse_response(value: &Value) -> Response {
     let usage = &value["usageMetadata"];
     let cached = tokens(usage, "cachedContentTokenCount");
     Response {
@@ -44,25 +46,25 @@ pub(super) fn response(value: &Value) -> Response {
             cached,
             output: tokens(usage, "candidatesTokenCount") + tokens(usage, "thoughtsTokenCount"),
         },
-        said: said(value),
+        output: output(value),
     }
 }
 
-fn said(value: &Value) -> Result<Said, Failure> {
+fn output(value: &Value) -> Result<ModelOutput, AnswerError> {
     if value["promptFeedback"]["blockReason"].is_string() {
-        return Err(Failure::Refused);
+        return Err(AnswerError::Refused);
     }
     let candidate = &value["candidates"][0];
     match candidate["finishReason"].as_str() {
-        Some("MAX_TOKENS") => return Err(Failure::Truncated),
+        Some("MAX_TOKENS") => return Err(AnswerError::Truncated),
         Some(
             "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE",
         ) => {
-            return Err(Failure::Refused);
+            return Err(AnswerError::Refused);
         }
         _ => {}
     }
-    let parts = candidate["content"]["parts"].as_array().ok_or(Failure::Malformed)?;
-    let spoken = parts.iter().filter(|part| part["thought"] != true);
-    Ok(Said::Text(spoken.filter_map(|part| part["text"].as_str()).collect()))
+    let parts = candidate["content"]["parts"].as_array().ok_or(AnswerError::Malformed)?;
+    let without_thoughts = parts.iter().filter(|part| part["thought"] != true);
+    Ok(ModelOutput::Text(without_thoughts.filter_map(|part| part["text"].as_str()).collect()))
 }

@@ -1,33 +1,39 @@
-//! Chat completions.
+//! The Chat Completions API.
 
 use serde_json::{Value, json};
 
 use super::{
-    MAX_OUTPUT_TOKENS, Question, Response, Said, Style, Usage, name, schema, task, tokens,
+    MAX_OUTPUT_TOKENS, ModelOutput, OutputMode, Question, Response, Usage, name, schema, task,
+    tokens,
 };
-use crate::llm::answer::Failure;
+use crate::llm::answer::AnswerError;
 
-pub(super) fn body(model: &str, style: Style, question: &Question, most: &str) -> Value {
+pub(super) fn request_body(
+    model: &str,
+    mode: OutputMode,
+    question: &Question,
+    most: &str,
+) -> Value {
     let mut body = json!({
         "model": model,
         "messages": [
-            {"role": "system", "content": task(question, style)},
+            {"role": "system", "content": task(question, mode)},
             {"role": "user", "content": question.user},
         ],
     });
     body[most] = MAX_OUTPUT_TOKENS.into();
-    match style {
-        Style::Schema | Style::Tool => {
+    match mode {
+        OutputMode::Schema | OutputMode::Tool => {
             let schema = json!({"name": name(question.shape), "strict": true, "schema": schema(question.shape)});
             body["response_format"] = json!({"type": "json_schema", "json_schema": schema});
         }
-        Style::Json => body["response_format"] = json!({"type": "json_object"}),
-        Style::Words => {}
+        OutputMode::Json => body["response_format"] = json!({"type": "json_object"}),
+        OutputMode::Text => {}
     }
     body
 }
 
-pub(super) fn response(value: &Value) -> Response {
+pub(super) fn parse_response(value: &Value) -> Response {
     let usage = &value["usage"];
     let cached = tokens(&usage["prompt_tokens_details"], "cached_tokens");
     Response {
@@ -36,25 +42,25 @@ pub(super) fn response(value: &Value) -> Response {
             cached,
             output: tokens(usage, "completion_tokens"),
         },
-        said: said(&value["choices"][0]),
+        output: output(&value["choices"][0]),
     }
 }
 
-fn said(choice: &Value) -> Result<Said, Failure> {
+fn output(choice: &Value) -> Result<ModelOutput, AnswerError> {
     let message = &choice["message"];
     if message["refusal"].as_str().is_some_and(|refusal| !refusal.is_empty()) {
-        return Err(Failure::Refused);
+        return Err(AnswerError::Refused);
     }
     match choice["finish_reason"].as_str() {
-        Some("content_filter") => return Err(Failure::Refused),
-        Some("length") => return Err(Failure::Truncated),
+        Some("content_filter") => return Err(AnswerError::Refused),
+        Some("length") => return Err(AnswerError::Truncated),
         _ => {}
     }
     let text = match &message["content"] {
         Value::String(text) => text.clone(),
-        // Some that are compatible answer in parts.
+        // Some compatible servers send the content in parts.
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-        _ => return Err(Failure::Malformed),
+        _ => return Err(AnswerError::Malformed),
     };
-    Ok(Said::Text(text))
+    Ok(ModelOutput::Text(text))
 }
