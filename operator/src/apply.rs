@@ -6,11 +6,12 @@ mod secrets;
 use std::time::Duration;
 
 use kube::Client;
-use mcphub_operator_plan::drift;
-use mcphub_operator_plan::plan::{
-    Acknowledged, Applied, Child, Event, Object, Plan, Prepared, Rejection, Write,
+use mcphub_operator_plan::api::ObjectName;
+use mcphub_operator_plan::api::drift;
+use mcphub_operator_plan::api::{
+    Acknowledged, Applied, Event, Object, ObjectWrite, Prepared, Rejection, WriteMode,
 };
-use mcphub_operator_plan::snapshot::ObjectName;
+use mcphub_operator_plan::plan::Plan;
 use tracing::{debug, info};
 
 pub use self::drift_conflict::DriftConflicts;
@@ -86,25 +87,25 @@ impl Writer {
             events: Vec::new(),
             retry_secrets_after: None,
         };
-        for object in &plan.objects {
-            let error = match self.object(stores, hub, object, metrics, &mut outcome).await {
+        for write in &plan.objects {
+            let error = match self.write(stores, hub, write, metrics, &mut outcome).await {
                 Ok(applied) => {
                     outcome.acknowledged.objects.push(applied);
                     continue;
                 }
                 Err(error) => error,
             };
-            let name = object.child.object_name();
+            let name = write.object.object_name();
             if let Some(message) = object_api::refusal(&error) {
                 info!(kind = name.kind, name = name.name, message, "refused by the API server");
                 outcome.acknowledged.rejections.push(Rejection { object: name, message });
-                if object.is_essential() {
+                if write.is_essential() {
                     return Ok(outcome);
                 }
                 continue;
             }
             let error = failure(hub, name, error);
-            self.learn(stores, hub, &object.child, &error).await;
+            self.learn(stores, hub, &write.object, &error).await;
             return Err(error);
         }
         self.deletes(stores, hub, plan, metrics).await?;
@@ -114,28 +115,28 @@ impl Writer {
 
     /// After a conflict the cache is told what is there. By itself it would find out late, or never: an object whose
     /// label was taken off is out of the watch's sight, but still in the way of its creation.
-    async fn learn(&self, stores: &Stores, hub: &HubName, child: &Child, error: &Error) {
+    async fn learn(&self, stores: &Stores, hub: &HubName, object: &Object, error: &Error) {
         if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
             return;
         }
-        match object_api::send(&self.client, &hub.namespace, child, Verb::Read).await {
+        match object_api::send(&self.client, &hub.namespace, object, Verb::Read).await {
             Ok(there) => stores.acknowledge(&there),
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                stores.forget(&hub.namespace, &child.object_name())
+                stores.forget(&hub.namespace, &object.object_name())
             }
             Err(_) => {} // the next try will conflict again
         }
     }
 
-    async fn object(
+    async fn write(
         &self,
         stores: &Stores,
         hub: &HubName,
-        object: &Object<Prepared>,
+        write: &ObjectWrite<Prepared>,
         metrics: &Metrics,
         outcome: &mut ApplyOutcome,
-    ) -> Result<Object<Applied>, kube::Error> {
-        let (namespace, wanted) = (hub.namespace.as_str(), &object.child);
+    ) -> Result<ObjectWrite<Applied>, kube::Error> {
+        let (namespace, wanted) = (hub.namespace.as_str(), &write.object);
         let known = stores.cached(namespace, wanted);
         let trusted = self.secrets.trusted_for(namespace, wanted);
         let answer = match known {
@@ -145,9 +146,9 @@ impl Writer {
                 wanted.clone()
             }
             _ => {
-                let verb = match object.write() {
-                    Write::Apply => Verb::Apply,
-                    Write::Create => Verb::Create,
+                let verb = match write.mode() {
+                    WriteMode::Apply => Verb::Apply,
+                    WriteMode::Create => Verb::Create,
                 };
                 self.send(stores, namespace, wanted, verb, metrics).await?
             }
@@ -155,22 +156,22 @@ impl Writer {
         let answer = self
             .without_strays(stores, namespace, wanted, answer, metrics, &mut outcome.events)
             .await?;
-        Ok(object.clone().applied(answer))
+        Ok(write.clone().applied(answer))
     }
 
     async fn send(
         &self,
         stores: &Stores,
         namespace: &str,
-        wanted: &Child,
+        wanted: &Object,
         verb: Verb,
         metrics: &Metrics,
-    ) -> Result<Child, kube::Error> {
+    ) -> Result<Object, kube::Error> {
         let answer = object_api::send(&self.client, namespace, wanted, verb).await?;
         debug!(kind = wanted.kind(), name = wanted.name(), "written");
         metrics.record_write(wanted.kind());
         stores.acknowledge(&answer);
-        if matches!(wanted, Child::Secret(_)) {
+        if matches!(wanted, Object::Secret(_)) {
             self.secrets.wrote(namespace, wanted);
         }
         Ok(answer)
@@ -181,11 +182,11 @@ impl Writer {
         &self,
         stores: &Stores,
         namespace: &str,
-        wanted: &Child,
-        answer: Child,
+        wanted: &Object,
+        answer: Object,
         metrics: &Metrics,
         events: &mut Vec<Event>,
-    ) -> Result<Child, kube::Error> {
+    ) -> Result<Object, kube::Error> {
         let Some(patch) = drift::strays(&answer, wanted) else { return Ok(answer) };
         let object = wanted.object_name();
         match self.conflicts.found(namespace, &object) {
@@ -259,7 +260,7 @@ fn failure(hub: &HubName, object: ObjectName, source: kube::Error) -> Error {
     let conflict = matches!(&source, kube::Error::Api(status) if status.code == 409);
     match conflict {
         true if object.kind == "ConfigMap"
-            && object.name == mcphub_operator_plan::names::runtime(&hub.name) =>
+            && object.name == mcphub_operator_plan::api::names::runtime(&hub.name) =>
         {
             Error::RuntimeConflict(source)
         }

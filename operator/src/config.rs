@@ -29,7 +29,7 @@ pub struct PrometheusServer {
     /// The base URL, including a path prefix if there is one.
     pub url: Url,
     /// The part that plans need.
-    pub timing: snapshot::Prometheus,
+    pub timing: snapshot::PrometheusTiming,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +129,7 @@ impl PrometheusEntry {
             self.name,
             PrometheusServer {
                 url,
-                timing: snapshot::Prometheus { scrape_interval, ingest_delay },
+                timing: snapshot::PrometheusTiming { scrape_interval, ingest_delay },
             },
         ))
     }
@@ -156,7 +156,7 @@ mod tests {
         let interval = Duration::from_secs(30);
         assert_eq!(
             config.prometheus["main"].timing,
-            snapshot::Prometheus { scrape_interval: interval, ingest_delay: interval }
+            snapshot::PrometheusTiming { scrape_interval: interval, ingest_delay: interval }
         );
         assert_eq!(config.scopes, [Scope::Cluster]);
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
-use mcphub_operator_plan::plan::{Child, Delete};
+use mcphub_operator_plan::api::{Delete, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,26 +35,28 @@ pub(crate) enum Verb {
 pub(crate) async fn send(
     client: &Client,
     namespace: &str,
-    child: &Child,
+    object: &Object,
     verb: Verb,
-) -> Result<Child, kube::Error> {
-    Ok(match child {
-        Child::ServiceAccount(object) => {
-            Child::ServiceAccount(one(client, namespace, object, verb).await?)
+) -> Result<Object, kube::Error> {
+    Ok(match object {
+        Object::ServiceAccount(object) => {
+            Object::ServiceAccount(one(client, namespace, object, verb).await?)
         }
-        Child::Role(object) => Child::Role(one(client, namespace, object, verb).await?),
-        Child::RoleBinding(object) => {
-            Child::RoleBinding(one(client, namespace, object, verb).await?)
+        Object::Role(object) => Object::Role(one(client, namespace, object, verb).await?),
+        Object::RoleBinding(object) => {
+            Object::RoleBinding(one(client, namespace, object, verb).await?)
         }
-        Child::Secret(object) => Child::Secret(one(client, namespace, object, verb).await?),
-        Child::ControllerRevision(object) => {
-            Child::ControllerRevision(one(client, namespace, object, verb).await?)
+        Object::Secret(object) => Object::Secret(one(client, namespace, object, verb).await?),
+        Object::ControllerRevision(object) => {
+            Object::ControllerRevision(one(client, namespace, object, verb).await?)
         }
-        Child::ConfigMap(object) => Child::ConfigMap(one(client, namespace, object, verb).await?),
-        Child::Service(object) => Child::Service(one(client, namespace, object, verb).await?),
-        Child::Deployment(object) => Child::Deployment(one(client, namespace, object, verb).await?),
-        Child::PodDisruptionBudget(object) => {
-            Child::PodDisruptionBudget(one(client, namespace, object, verb).await?)
+        Object::ConfigMap(object) => Object::ConfigMap(one(client, namespace, object, verb).await?),
+        Object::Service(object) => Object::Service(one(client, namespace, object, verb).await?),
+        Object::Deployment(object) => {
+            Object::Deployment(one(client, namespace, object, verb).await?)
+        }
+        Object::PodDisruptionBudget(object) => {
+            Object::PodDisruptionBudget(one(client, namespace, object, verb).await?)
         }
     })
 }
@@ -63,9 +65,9 @@ pub(crate) async fn send(
 pub(crate) async fn dry_run(
     client: &Client,
     namespace: &str,
-    child: &Child,
+    object: &Object,
 ) -> Result<Option<String>, kube::Error> {
-    match send(client, namespace, child, Verb::DryRun).await {
+    match send(client, namespace, object, Verb::DryRun).await {
         Ok(_) => Ok(None),
         Err(error) => refusal(&error).map_or(Err(error), |message| Ok(Some(message))),
     }

@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use mcphub_crds::McpHub;
-use mcphub_operator_plan::plan::Child;
+use mcphub_operator_plan::api::Object;
+use mcphub_operator_plan::api::ObjectName;
 use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusQueries};
-use mcphub_operator_plan::snapshot::{ObjectName, Operator, Snapshot};
+use mcphub_operator_plan::snapshot::{Operator, Snapshot};
 
 pub use self::pods::Pods;
 pub use self::prometheus::Prometheus;
@@ -95,7 +96,8 @@ impl Observer {
     ) -> Result<Snapshot, Error> {
         self.refresh_runtime(stores, name, operator.term).await?;
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
-        let references = mcphub_operator_plan::revision::referenced_config_maps(&hub.spec);
+        let references =
+            mcphub_operator_plan::spec::revision_content::referenced_config_maps(&hub.spec);
         let config_maps = stores
             .references
             .config_maps(&self.client, name, &references)
@@ -109,7 +111,7 @@ impl Observer {
             now,
             hub: hub.clone(),
             operator: operator.clone(),
-            children: stores.objects_of_hub(name, uid),
+            objects: stores.objects_of_hub(name, uid),
             config_maps,
         })
     }
@@ -125,7 +127,7 @@ impl Observer {
             return Ok(());
         }
         let config_maps = Api::<ConfigMap>::namespaced(self.client.clone(), &hub.namespace);
-        let name = mcphub_operator_plan::names::runtime(&hub.name);
+        let name = mcphub_operator_plan::api::names::runtime(&hub.name);
         match config_maps.get_opt(&name).await.map_err(Error::Runtime)? {
             Some(runtime) => stores.config_maps.acknowledge(&runtime),
             None => stores.config_maps.forget(&hub.namespace, &name),
@@ -177,15 +179,15 @@ impl Observer {
     async fn refused(
         &self,
         hub: &HubName,
-        children: Vec<Child>,
+        objects: Vec<Object>,
     ) -> Result<BTreeMap<ObjectName, String>, Error> {
         let mut refused = BTreeMap::new();
-        for child in children {
-            if let Some(message) = object_api::dry_run(&self.client, &hub.namespace, &child)
+        for object in objects {
+            if let Some(message) = object_api::dry_run(&self.client, &hub.namespace, &object)
                 .await
                 .map_err(Error::DryRun)?
             {
-                refused.insert(child.object_name(), message);
+                refused.insert(object.object_name(), message);
             }
         }
         Ok(refused)

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use mcphub_crds::McpHub;
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::check::Violation;
-use mcphub_operator_plan::plan::Next;
+use mcphub_operator_plan::next::Next;
 use mcphub_operator_plan::snapshot::Operator;
 use mcphub_operator_plan::{PlanInput, check, plan, status};
 use tokio::sync::OnceCell;

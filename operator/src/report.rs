@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use mcphub_crds::{McpHub, McpHubStatus};
-use mcphub_operator_plan::plan::Event;
+use mcphub_operator_plan::api::Event;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};

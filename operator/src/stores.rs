@@ -248,7 +248,7 @@ impl Watches {
 /// What a hub's pods have learned is up to a megabyte, and no plan reads it.
 fn drop_learned_data(map: &mut ConfigMap) {
     let hub = map.labels().get(HUB_LABEL);
-    if hub.is_some_and(|hub| map.name_any() == mcphub_operator_plan::names::learned(hub)) {
+    if hub.is_some_and(|hub| map.name_any() == mcphub_operator_plan::api::names::learned(hub)) {
         (map.data, map.binary_data) = (None, None);
     }
 }

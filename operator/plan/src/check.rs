@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::plan::{Child, Plan, Write};
+use crate::api::{Object, ObjectName, WriteMode};
+use crate::plan::Plan;
 use crate::probes::ProbeResults;
-use crate::snapshot::{ObjectName, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,13 +109,13 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, results: &ProbeResults) -> Result
         namespace: meta.namespace.as_deref().unwrap_or_default(),
         uid: meta.uid.as_deref().unwrap_or_default(),
     };
-    if let (true, Some(object)) = (plan.superseded_by.is_some(), plan.objects.first()) {
-        return Err(Violation::Superseded(words(&object.child.object_name())));
+    if let (true, Some(write)) = (plan.superseded_by.is_some(), plan.objects.first()) {
+        return Err(Violation::Superseded(words(&write.object.object_name())));
     }
     let keys = key_material(snapshot);
     let mut seen: BTreeMap<ObjectName, u32> = BTreeMap::new();
-    for object in &plan.objects {
-        let (name, value) = (object.child.object_name(), object.child.to_value());
+    for write in &plan.objects {
+        let (name, value) = (write.object.object_name(), write.object.to_value());
         let times = seen.entry(name.clone()).or_default();
         *times += 1;
         // A ControllerRevision is made first, and gets its attempt after the state that says so.
@@ -129,7 +130,7 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, results: &ProbeResults) -> Result
             return Err(Violation::Leak(words(&name)));
         }
         if name.kind == "ConfigMap" && name.name == format!("{}-runtime", hub.name) {
-            runtime(&hub, &object.child, object.write())?;
+            runtime(&hub, &write.object, write.mode())?;
         }
     }
     deletes(&hub, plan)
@@ -186,7 +187,7 @@ fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Viola
         "ConfigMap" => ("config", "/data"),
         _ => return Ok(()),
     };
-    let Some(revision) = hub.snapshot.children.controller_revisions.get(&name.name) else {
+    let Some(revision) = hub.snapshot.objects.controller_revisions.get(&name.name) else {
         return Ok(());
     };
     let data = revision.data.as_ref().map(|data| &data.0);
@@ -199,7 +200,7 @@ fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Viola
 
 fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation> {
     let live =
-        hub.snapshot.children.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
+        hub.snapshot.objects.deployments.get(&name.name).filter(|_| name.kind == "Deployment");
     let before = live.and_then(|live| live.spec.as_ref()?.replicas).map(i64::from);
     let after = value.pointer("/spec/replicas").and_then(Value::as_i64);
     let fewer = before.zip(after).is_some_and(|(before, after)| after < before);
@@ -212,10 +213,10 @@ fn scale_down(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Vio
     Ok(())
 }
 
-fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Violation> {
-    let value = child.to_value();
-    let name = child.object_name();
-    let there = hub.snapshot.children.config_maps.get(&name.name);
+fn runtime(hub: &Hub<'_>, object: &Object, mode: WriteMode) -> Result<(), Violation> {
+    let value = object.to_value();
+    let name = object.object_name();
+    let there = hub.snapshot.objects.config_maps.get(&name.name);
     match there.and_then(|there| there.metadata.resource_version.as_deref()) {
         Some(version) if text(&value, "/metadata/resourceVersion") != version => {
             return Err(Violation::Precondition {
@@ -223,7 +224,7 @@ fn runtime(hub: &Hub<'_>, child: &Child, write: Write) -> Result<(), Violation> 
                 what: "the resourceVersion that was seen",
             });
         }
-        None if there.is_none() && write != Write::Create => {
+        None if there.is_none() && mode != WriteMode::Create => {
             return Err(Violation::Precondition {
                 object: words(&name),
                 what: "that it does not exist yet",
@@ -290,19 +291,19 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
     let live = plan
         .objects
         .iter()
-        .find(|object| object.child.name() == runtime && object.child.kind() == "ConfigMap");
-    let live = live.and_then(|object| {
-        let value = object.child.to_value();
+        .find(|write| write.object.name() == runtime && write.object.kind() == "ConfigMap");
+    let live = live.and_then(|write| {
+        let value = write.object.to_value();
         let dataplane =
             serde_json::from_str::<Value>(value.pointer("/data")?.get("dataplane.json")?.as_str()?)
                 .ok()?;
         Some(dataplane.get("revisions")?.as_object()?.keys().cloned().collect::<BTreeSet<String>>())
     });
     let live = live.unwrap_or_default();
-    let there: BTreeMap<ObjectName, Child> =
-        hub.snapshot.children.all().map(|child| (child.object_name(), child)).collect();
+    let there: BTreeMap<ObjectName, Object> =
+        hub.snapshot.objects.all().map(|object| (object.object_name(), object)).collect();
     for delete in &plan.deletes {
-        let seen = there.get(&delete.object).map(Child::meta);
+        let seen = there.get(&delete.object).map(Object::meta);
         let exact = seen.is_some_and(|meta| {
             meta.uid.as_deref() == Some(&delete.uid)
                 && meta.resource_version.as_deref() == Some(&delete.resource_version)
@@ -311,7 +312,7 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
             return Err(Violation::Unseen(words(&delete.object)));
         }
         let revision = delete.object.name.strip_prefix(&format!("{}-r-", hub.name));
-        let replaced = delete.object.kind != "Deployment" && plan.next == crate::plan::Next::Now;
+        let replaced = delete.object.kind != "Deployment" && plan.next == crate::next::Next::Now;
         if revision.is_some_and(|revision| live.contains(revision))
             && !replaced
             && !reselected(hub, &delete.object.name)
@@ -324,13 +325,9 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
 
 /// A Deployment that somebody made anew with another selector: it cannot be mended in place.
 fn reselected(hub: &Hub<'_>, name: &str) -> bool {
-    let selector = hub.snapshot.children.deployments.get(name).and_then(|live| live.spec.as_ref());
-    let recorded = hub
-        .snapshot
-        .children
-        .controller_revisions
-        .get(name)
-        .and_then(|object| object.data.as_ref());
+    let selector = hub.snapshot.objects.deployments.get(name).and_then(|live| live.spec.as_ref());
+    let recorded =
+        hub.snapshot.objects.controller_revisions.get(name).and_then(|object| object.data.as_ref());
     let recorded = recorded.and_then(|data| data.0.pointer("/deployment/spec/selector"));
     let live = selector.and_then(|spec| serde_json::to_value(&spec.selector).ok());
     recorded.is_some() && live.as_ref() != recorded
@@ -340,7 +337,7 @@ fn reselected(hub: &Hub<'_>, name: &str) -> bool {
 fn key_material(snapshot: &Snapshot) -> Vec<String> {
     let uid = snapshot.hub.metadata.uid.as_deref().unwrap_or_default();
     let engine = snapshot
-        .children
+        .objects
         .config_maps
         .values()
         .find_map(|map| map.data.as_ref()?.get("engine.json").cloned());

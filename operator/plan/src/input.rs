@@ -18,16 +18,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::runtime::Runtime;
-use crate::accept::{self, Problem, ValidHub, ValidLive, ValidRevision};
-use crate::drift;
-use crate::labels::Owner;
-use crate::plan::Child;
+use crate::api::labels::Owner;
+use crate::api::{Object, drift};
 use crate::probes::{ProbeResults, Probes};
-use crate::record::{self, RevisionRecord, StoredRevision};
+use crate::revisions::{RevisionRecord, StoredRevision, revision_record, stored_revision};
 use crate::rollout::intent::{self, Intent};
 use crate::rollout::state::EngineState;
 use crate::rollout::{EngineInput, RevisionFacts, RouterFacts};
 use crate::snapshot::Snapshot;
+use crate::spec::accept;
+use crate::spec::problem::Problem;
+use crate::spec::valid::{ValidHub, ValidLive, ValidRevision};
 
 /// Everything that a plan is made from.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl<'a> PlanInput<'a> {
             namespace: meta.namespace.as_deref().unwrap_or_default(),
             uid: meta.uid.as_deref().unwrap_or_default(),
         };
-        let stored = record::stored_revisions(owner.hub, &snapshot.children);
+        let stored = stored_revision::stored_revisions(owner.hub, &snapshot.objects);
         let acceptance = accept::accept(snapshot).and_then(|hub| {
             let (revision, rendered) = desired(snapshot, owner, &hub.revision, &stored)?;
             Ok((hub, revision, rendered))
@@ -219,7 +220,7 @@ fn desired(
     }
     let record = RevisionRecord {
         render,
-        ..record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
+        ..revision_record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
     };
     // The ControllerRevision is gone, or not in the cache yet, and the pods run something that this operator would not
     // render any more. What was copied back from them stays: rendering again would restart them.
@@ -234,7 +235,7 @@ fn desired(
     let number = stored.get(&revision).map(|stored| stored.number);
     let last = stored.values().map(|stored| stored.number).max().unwrap_or_default();
     let rendered = StoredRevision::new(record, number.unwrap_or(last + 1));
-    let object = Child::ControllerRevision(rendered.object(owner.hub, &revision, None));
+    let object = Object::ControllerRevision(rendered.object(owner.hub, &revision, None));
     match accept::size(&object) {
         Some(problem) => Err(vec![problem]),
         None => Ok((revision, Some(rendered))),
@@ -243,11 +244,11 @@ fn desired(
 
 fn runs(snapshot: &Snapshot, record: &RevisionRecord) -> bool {
     let name = record.deployment.metadata.name.as_deref().unwrap_or_default();
-    let live = snapshot.children.deployments.get(name);
+    let live = snapshot.objects.deployments.get(name);
     live.is_some_and(|live| {
         !drift::differs(
-            &Child::Deployment(live.clone()),
-            &Child::Deployment(record.deployment.clone()),
+            &Object::Deployment(live.clone()),
+            &Object::Deployment(record.deployment.clone()),
         )
     })
 }

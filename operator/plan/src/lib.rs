@@ -1,36 +1,41 @@
-//! The pure part of the operator: [`snapshot::Snapshot`] in, [`plan::Plan`] out. No IO, no clock, no chance.
+//! The pure part of the operator: it decides what is done about one hub. No I/O, no clock, no randomness.
 //!
-//! * [`snapshot`]: all that was seen of one hub, and what more has to be asked before planning ([`questions`]).
-//! * [`plan`](mod@plan): what is to be written, deleted and told, in order; [`plan`](fn@plan) makes it.
-//! * [`accept`]: from what the user wrote to what can be built, or what is wrong with it.
-//! * [`revision`], [`compile`], [`record`]: hash, compiled config and ControllerRevision of a revision.
-//! * [`children`]: the objects that a hub is made of, one file per kind.
-//! * [`rollout`]: the engine: which revisions live, with which role, weight and flags, and why.
-//! * [`facts`]: from pods and answers to what the engine is told.
-//! * [`drift`]: what others changed in our objects.
-//! * [`check`]: what a plan must never do, looked for by code of its own.
+//! A reconcile takes these steps. Only the shell (`mcphub-operator`) does I/O, at the steps marked with *.
+//!
+//! 1. * read the cluster into a [`snapshot::Snapshot`]
+//! 2. [`PlanInput::read`] parses it, once
+//! 3. [`PlanInput::probes`] says what else must be asked
+//! 4. * ask, which gives [`probes::ProbeResults`]
+//! 5. [`plan()`] decides, which gives a [`plan::Plan`]
+//! 6. [`check()`] looks for what no plan may do, with code of its own
+//! 7. * apply the plan, which gives [`api::Acknowledged`]
+//! 8. [`status()`] derives the status from what the API server acknowledged
+//! 9. * write the status
+//!
+//! The modules, from the lowest to the highest:
+//!
+//! * [`api`], [`next`], [`snapshot`], [`probes`]: objects, writes, and what is read and asked.
+//! * [`rollout`]: the engine. It decides which revisions live, and their roles, weights and flags.
+//! * [`spec`]: from the spec to what is built, or to what is wrong with it.
+//! * `objects`: the builders, one file per kind of object.
+//! * [`revisions`]: what a ControllerRevision records.
+//! * `input`, `status`, [`plan`](mod@plan), `planner`, [`check`](mod@check): the steps above.
 
-pub mod accept;
-pub mod canonical;
+pub mod api;
 pub mod check;
-pub mod children;
-pub mod compile;
-pub mod drift;
-mod inert;
 mod input;
-pub mod labels;
-pub mod names;
-mod orphans;
+pub mod next;
+mod objects;
 pub mod plan;
 mod planner;
 pub mod probes;
-pub mod record;
-pub mod revision;
+pub mod revisions;
 pub mod rollout;
 pub mod snapshot;
+pub mod spec;
 mod status;
 
-pub use check::check;
-pub use input::PlanInput;
-pub use planner::plan;
-pub use status::{StatusDraft, status};
+pub use self::check::check;
+pub use self::input::PlanInput;
+pub use self::planner::plan;
+pub use self::status::{StatusDraft, status};

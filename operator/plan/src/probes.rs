@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use mcphub_hub_wire::admin::SelfCheck;
 use mcphub_hub_wire::dataplane::Revision;
 
-use crate::plan::Child;
-use crate::snapshot::ObjectName;
+use crate::api::{Object, ObjectName};
 
 /// Everything that must be asked before a plan is made.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,7 +16,7 @@ pub struct Probes {
     pub names: BTreeSet<ObjectName>,
     /// Objects of a revision that has no ControllerRevision yet, to be applied with `dryRun=All`. Only the API server
     /// can validate pod-shaped fields, and it must do so before the revision is recorded.
-    pub dry_runs: Vec<Child>,
+    pub dry_runs: Vec<Object>,
     /// Pods (name to IP) whose self-check is due.
     pub self_checks: BTreeMap<String, String>,
     /// Router pods (name to IP) whose generation matters now.

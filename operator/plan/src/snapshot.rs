@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use mcphub_crds::McpHub;
 use mcphub_hub_wire::keys::MasterKey;
 
-use crate::plan::Child;
+use crate::api::{Object, ObjectName};
 
 /// One hub and its surroundings.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct Snapshot {
     /// What the operator brings along.
     pub operator: Operator,
     /// Objects controlled by this McpHub, from the caches.
-    pub children: Children,
-    /// The ConfigMaps in the hub's namespace that [`crate::revision::referenced_config_maps`] names; `None` where
+    pub objects: HubObjects,
+    /// The ConfigMaps in the hub's namespace that [`crate::revision_content::referenced_config_maps`] names; `None` where
     /// there is no such one.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
 }
@@ -41,7 +41,7 @@ pub struct Operator {
     /// Term of this leader; rises at each take-over.
     pub term: u64,
     /// Prometheus servers that the administrator named.
-    pub prometheus: BTreeMap<String, Prometheus>,
+    pub prometheus: BTreeMap<String, PrometheusTiming>,
     /// Source of every hub's keys.
     pub master_key: MasterKey,
     /// Namespace that the operator runs in.
@@ -50,7 +50,7 @@ pub struct Operator {
 
 /// One Prometheus that the administrator named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prometheus {
+pub struct PrometheusTiming {
     /// How often it scrapes hubs.
     pub scrape_interval: Duration,
     /// How old a sample is at most before it can be queried.
@@ -59,7 +59,7 @@ pub struct Prometheus {
 
 /// Objects controlled by the McpHub, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Children {
+pub struct HubObjects {
     /// Revisions, servers and the router.
     pub deployments: BTreeMap<String, Deployment>,
     /// The hub's, and one per revision and container server.
@@ -80,25 +80,27 @@ pub struct Children {
     pub pods: BTreeMap<String, Pod>,
 }
 
-impl Children {
+impl HubObjects {
     /// The object of the same kind and name, if it is there.
-    pub fn get(&self, child: &Child) -> Option<Child> {
-        let name = child.name();
-        match child {
-            Child::ServiceAccount(_) => {
-                self.service_accounts.get(name).cloned().map(Child::ServiceAccount)
+    pub fn get(&self, object: &Object) -> Option<Object> {
+        let name = object.name();
+        match object {
+            Object::ServiceAccount(_) => {
+                self.service_accounts.get(name).cloned().map(Object::ServiceAccount)
             }
-            Child::Role(_) => self.roles.get(name).cloned().map(Child::Role),
-            Child::RoleBinding(_) => self.role_bindings.get(name).cloned().map(Child::RoleBinding),
-            Child::Secret(_) => None,
-            Child::ControllerRevision(_) => {
-                self.controller_revisions.get(name).cloned().map(Child::ControllerRevision)
+            Object::Role(_) => self.roles.get(name).cloned().map(Object::Role),
+            Object::RoleBinding(_) => {
+                self.role_bindings.get(name).cloned().map(Object::RoleBinding)
             }
-            Child::ConfigMap(_) => self.config_maps.get(name).cloned().map(Child::ConfigMap),
-            Child::Service(_) => self.services.get(name).cloned().map(Child::Service),
-            Child::Deployment(_) => self.deployments.get(name).cloned().map(Child::Deployment),
-            Child::PodDisruptionBudget(_) => {
-                self.disruption_budgets.get(name).cloned().map(Child::PodDisruptionBudget)
+            Object::Secret(_) => None,
+            Object::ControllerRevision(_) => {
+                self.controller_revisions.get(name).cloned().map(Object::ControllerRevision)
+            }
+            Object::ConfigMap(_) => self.config_maps.get(name).cloned().map(Object::ConfigMap),
+            Object::Service(_) => self.services.get(name).cloned().map(Object::Service),
+            Object::Deployment(_) => self.deployments.get(name).cloned().map(Object::Deployment),
+            Object::PodDisruptionBudget(_) => {
+                self.disruption_budgets.get(name).cloned().map(Object::PodDisruptionBudget)
             }
         }
     }
@@ -120,25 +122,16 @@ impl Children {
     }
 
     /// Every object, pods left out.
-    pub fn all(&self) -> impl Iterator<Item = Child> {
-        let deployments = self.deployments.values().cloned().map(Child::Deployment);
-        let services = self.services.values().cloned().map(Child::Service);
-        let budgets = self.disruption_budgets.values().cloned().map(Child::PodDisruptionBudget);
-        let config_maps = self.config_maps.values().cloned().map(Child::ConfigMap);
-        let revisions = self.controller_revisions.values().cloned().map(Child::ControllerRevision);
-        let accounts = self.service_accounts.values().cloned().map(Child::ServiceAccount);
-        let roles = self.roles.values().cloned().map(Child::Role);
-        let bindings = self.role_bindings.values().cloned().map(Child::RoleBinding);
+    pub fn all(&self) -> impl Iterator<Item = Object> {
+        let deployments = self.deployments.values().cloned().map(Object::Deployment);
+        let services = self.services.values().cloned().map(Object::Service);
+        let budgets = self.disruption_budgets.values().cloned().map(Object::PodDisruptionBudget);
+        let config_maps = self.config_maps.values().cloned().map(Object::ConfigMap);
+        let revisions = self.controller_revisions.values().cloned().map(Object::ControllerRevision);
+        let accounts = self.service_accounts.values().cloned().map(Object::ServiceAccount);
+        let roles = self.roles.values().cloned().map(Object::Role);
+        let bindings = self.role_bindings.values().cloned().map(Object::RoleBinding);
         let first = deployments.chain(services).chain(budgets).chain(config_maps);
         first.chain(revisions).chain(accounts).chain(roles).chain(bindings)
     }
-}
-
-/// Kind and name of an object in the hub's namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ObjectName {
-    /// `Deployment`, `Service`, …
-    pub kind: &'static str,
-    /// `metadata.name`.
-    pub name: String,
 }

@@ -12,13 +12,12 @@ use mcphub_crds::McpHubStatus;
 use mcphub_crds::status::Phase;
 
 use self::conditions::{ConditionDraft, ConditionDrafts};
-use crate::accept::ValidLive;
+use crate::api::labels::{self, Component};
+use crate::api::{Acknowledged, ObjectName, ObjectWrite, Prepared, names};
 use crate::input::PlanInput;
-use crate::labels::{self, Component};
-use crate::names;
-use crate::plan::{Acknowledged, Object, Prepared};
-use crate::rollout::Outcome;
-use crate::snapshot::{ObjectName, Snapshot};
+use crate::rollout::Decision;
+use crate::snapshot::Snapshot;
+use crate::spec::valid::ValidLive;
 
 /// Values that only tick are written no more often than this.
 const QUIET: Duration = Duration::from_mins(1);
@@ -97,14 +96,14 @@ impl StatusDraft {
         mut self,
         input: &PlanInput<'_>,
         live: &ValidLive,
-        outcome: &Outcome,
+        decision: &Decision,
     ) -> Self {
-        let report = &outcome.report;
+        let report = &decision.report;
         let phase = if input.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
-        let servers = parts::servers(input, outcome, &self.old);
+        let servers = parts::servers(input, decision, &self.old);
         let ready = servers.iter().filter(|server| server.ready);
         let stable =
-            outcome.state.stable.as_ref().and_then(|stable| outcome.live.get(&stable.revision));
+            decision.state.stable.as_ref().and_then(|stable| decision.live.get(&stable.revision));
         let status = McpHubStatus {
             observed_generation: None,
             phase: Some(phase),
@@ -112,11 +111,11 @@ impl StatusDraft {
             stable: parts::stable(report, input),
             canary: parts::canary(report, input),
             rules: parts::rules(report),
-            flags: parts::flags(input, outcome),
+            flags: parts::flags(input, decision),
             servers_ready: (!servers.is_empty())
                 .then(|| format!("{}/{}", ready.clone().count(), servers.len())),
             tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
-            history: parts::history(input, live, outcome),
+            history: parts::history(input, live, decision),
             replicas: Some(stable.copied().unwrap_or(input.snapshot.hub.spec.replicas)),
             selector: Some(selector(input.owner.hub)),
             endpoint: Some(format!(
@@ -127,7 +126,7 @@ impl StatusDraft {
         };
         let conditions = ConditionDrafts {
             accepted: conditions::accepted(input),
-            available: conditions::available(input, outcome),
+            available: conditions::available(input, decision),
             rolled_back: conditions::rolled_back(report),
             servers: conditions::servers(&status.servers),
             phase,
@@ -143,7 +142,7 @@ impl StatusDraft {
     }
 
     /// These have to be acknowledged.
-    pub(crate) fn expect(&mut self, objects: &[Object<Prepared>]) {
+    pub(crate) fn expect(&mut self, objects: &[ObjectWrite<Prepared>]) {
         self.expected = objects.len();
     }
 }
@@ -163,7 +162,7 @@ fn selector(hub: &str) -> String {
 
 /// Status of the hub, from what the API server acknowledged.
 pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus {
-    let mut written = acknowledged.objects.iter().map(|object| object.child.object_name());
+    let mut written = acknowledged.objects.iter().map(|write| write.object.object_name());
     let Said::Status { status, conditions, needs_runtime } = &draft.said else {
         return draft.old.clone();
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mcphub_operator_plan::snapshot::ObjectName;
+use mcphub_operator_plan::api::ObjectName;
 use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_mins(1);

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcphub_operator_plan::plan::Child;
+use mcphub_operator_plan::api::Object;
 use tokio::time::Instant;
 
 /// One that was written so long ago is written again by whatever reconcile comes: somebody may have edited or deleted
@@ -24,14 +24,14 @@ struct Written {
 
 impl SecretsWritten {
     /// For how long it needs no write: it was written just like this, and not long ago.
-    pub(super) fn trusted_for(&self, namespace: &str, secret: &Child) -> Option<Duration> {
+    pub(super) fn trusted_for(&self, namespace: &str, secret: &Object) -> Option<Duration> {
         let written = self.lock();
         let written = written.get(&(namespace.to_owned(), secret.name().to_owned()))?;
         let left = TRUSTED.saturating_sub(written.at.elapsed());
         (written.content == content(secret) && !left.is_zero()).then_some(left)
     }
 
-    pub(super) fn wrote(&self, namespace: &str, secret: &Child) {
+    pub(super) fn wrote(&self, namespace: &str, secret: &Object) {
         let written = Written { content: content(secret), at: Instant::now() };
         self.lock().insert((namespace.to_owned(), secret.name().to_owned()), written);
     }
@@ -47,7 +47,7 @@ impl SecretsWritten {
 }
 
 /// A fingerprint, so that no second copy of the secret lies in memory.
-fn content(secret: &Child) -> u64 {
+fn content(secret: &Object) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(secret.to_value().to_string().as_bytes());
     hasher.finish()
@@ -61,8 +61,8 @@ mod tests {
 
     use super::*;
 
-    fn secret(value: &str) -> Child {
-        Child::Secret(Secret {
+    fn secret(value: &str) -> Object {
+        Object::Secret(Secret {
             metadata: ObjectMeta { name: Some("team-keys".into()), ..ObjectMeta::default() },
             data: Some([("keys.json".to_owned(), ByteString(value.into()))].into()),
             ..Secret::default()

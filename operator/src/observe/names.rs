@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::ObjectMeta;
 use kube::{Api, Client, Resource};
-use mcphub_operator_plan::snapshot::ObjectName;
+use mcphub_operator_plan::api::ObjectName;
 
 /// Lookups of one hub at a time.
 const CONCURRENT: usize = 8;

@@ -217,7 +217,7 @@ mod tests {
     fn of(url: Url) -> Prometheus {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let second = Duration::from_secs(1);
-        let facts = mcphub_operator_plan::snapshot::Prometheus {
+        let facts = mcphub_operator_plan::snapshot::PrometheusTiming {
             scrape_interval: second,
             ingest_delay: second,
         };

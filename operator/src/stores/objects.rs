@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use mcphub_operator_plan::plan::Child;
-use mcphub_operator_plan::snapshot::{Children, ObjectName};
+use mcphub_operator_plan::api::Object;
+use mcphub_operator_plan::api::ObjectName;
+use mcphub_operator_plan::snapshot::HubObjects;
 
 use super::{HubName, Index, Stores};
 
 impl Stores {
     /// The objects that the hub with this uid controls, and its pods.
-    pub fn objects_of_hub(&self, hub: &HubName, uid: &str) -> Children {
-        Children {
+    pub fn objects_of_hub(&self, hub: &HubName, uid: &str) -> HubObjects {
+        HubObjects {
             deployments: controlled(&self.deployments, hub, uid),
             services: controlled(&self.services, hub, uid),
             config_maps: controlled(&self.config_maps, hub, uid),
@@ -31,42 +32,42 @@ impl Stores {
         }
     }
 
-    /// The cached object with the kind and name of `child`. `None` for a Secret, since Secrets are not cached.
-    pub fn cached(&self, namespace: &str, child: &Child) -> Option<Child> {
-        let name = child.name();
-        Some(match child {
-            Child::ServiceAccount(_) => {
-                Child::ServiceAccount(copy(&self.service_accounts, namespace, name)?)
+    /// The cached object with the kind and name of `object`. `None` for a Secret, since Secrets are not cached.
+    pub fn cached(&self, namespace: &str, object: &Object) -> Option<Object> {
+        let name = object.name();
+        Some(match object {
+            Object::ServiceAccount(_) => {
+                Object::ServiceAccount(copy(&self.service_accounts, namespace, name)?)
             }
-            Child::Role(_) => Child::Role(copy(&self.roles, namespace, name)?),
-            Child::RoleBinding(_) => {
-                Child::RoleBinding(copy(&self.role_bindings, namespace, name)?)
+            Object::Role(_) => Object::Role(copy(&self.roles, namespace, name)?),
+            Object::RoleBinding(_) => {
+                Object::RoleBinding(copy(&self.role_bindings, namespace, name)?)
             }
-            Child::Secret(_) => return None,
-            Child::ControllerRevision(_) => {
-                Child::ControllerRevision(copy(&self.controller_revisions, namespace, name)?)
+            Object::Secret(_) => return None,
+            Object::ControllerRevision(_) => {
+                Object::ControllerRevision(copy(&self.controller_revisions, namespace, name)?)
             }
-            Child::ConfigMap(_) => Child::ConfigMap(copy(&self.config_maps, namespace, name)?),
-            Child::Service(_) => Child::Service(copy(&self.services, namespace, name)?),
-            Child::Deployment(_) => Child::Deployment(copy(&self.deployments, namespace, name)?),
-            Child::PodDisruptionBudget(_) => {
-                Child::PodDisruptionBudget(copy(&self.disruption_budgets, namespace, name)?)
+            Object::ConfigMap(_) => Object::ConfigMap(copy(&self.config_maps, namespace, name)?),
+            Object::Service(_) => Object::Service(copy(&self.services, namespace, name)?),
+            Object::Deployment(_) => Object::Deployment(copy(&self.deployments, namespace, name)?),
+            Object::PodDisruptionBudget(_) => {
+                Object::PodDisruptionBudget(copy(&self.disruption_budgets, namespace, name)?)
             }
         })
     }
 
     /// Stores the API server's response to one of our own writes.
-    pub fn acknowledge(&self, child: &Child) {
-        match child {
-            Child::ServiceAccount(object) => self.service_accounts.acknowledge(object),
-            Child::Role(object) => self.roles.acknowledge(object),
-            Child::RoleBinding(object) => self.role_bindings.acknowledge(object),
-            Child::Secret(_) => {}
-            Child::ControllerRevision(object) => self.controller_revisions.acknowledge(object),
-            Child::ConfigMap(object) => self.config_maps.acknowledge(object),
-            Child::Service(object) => self.services.acknowledge(object),
-            Child::Deployment(object) => self.deployments.acknowledge(object),
-            Child::PodDisruptionBudget(object) => self.disruption_budgets.acknowledge(object),
+    pub fn acknowledge(&self, object: &Object) {
+        match object {
+            Object::ServiceAccount(object) => self.service_accounts.acknowledge(object),
+            Object::Role(object) => self.roles.acknowledge(object),
+            Object::RoleBinding(object) => self.role_bindings.acknowledge(object),
+            Object::Secret(_) => {}
+            Object::ControllerRevision(object) => self.controller_revisions.acknowledge(object),
+            Object::ConfigMap(object) => self.config_maps.acknowledge(object),
+            Object::Service(object) => self.services.acknowledge(object),
+            Object::Deployment(object) => self.deployments.acknowledge(object),
+            Object::PodDisruptionBudget(object) => self.disruption_budgets.acknowledge(object),
         }
     }
 

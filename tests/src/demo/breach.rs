@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use mcphub_crds::rollout::Metric;
 use mcphub_hub_wire::dataplane::Revision;
-use mcphub_operator_plan::rollout::presets;
+use mcphub_operator_plan::rollout::rules::presets;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 

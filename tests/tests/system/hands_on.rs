@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
-use mcphub_operator_plan::rollout::RevisionResult;
+use mcphub_operator_plan::rollout::AttemptResult;
 use mcphub_tests::traffic::Traffic;
 use mcphub_tests::written::Written;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ impl Walk {
     async fn newer_spec_replaces_the_canary(&mut self) -> Result<()> {
         let second = self.change(2).await?;
         let third = self.change(3).await?;
-        assert_eq!(self.hub.record(&second).await?.result, Some(RevisionResult::Replaced));
+        assert_eq!(self.hub.record(&second).await?.result, Some(AttemptResult::Replaced));
         assert_eq!(self.written.walk(&second), [(Role::Canary, 0), (Role::Canary, 10)]);
         assert_eq!(self.written.walk(&third), [(Role::Canary, 0), (Role::Canary, 10)]);
         ensure!(is(&self.hub.dataplane().await?, &self.stable, Role::Stable, 90));
@@ -103,7 +103,7 @@ impl Walk {
         ensure!(is(&self.hub.dataplane().await?, &self.stable, Role::Stable, 100));
         let walk = [(Role::Canary, 0), (Role::Canary, 10), (Role::Canary, 50), (Role::Failed, 0)];
         assert_eq!(self.written.walk(&fourth), walk);
-        assert_eq!(self.hub.record(&fourth).await?.result, Some(RevisionResult::Aborted));
+        assert_eq!(self.hub.record(&fourth).await?.result, Some(AttemptResult::Aborted));
         Ok(())
     }
 }

@@ -15,8 +15,8 @@ use mcphub_crds::status::Phase;
 use mcphub_crds::{McpHub, McpHubStatus};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision, Role};
 use mcphub_hub_wire::paths;
-use mcphub_operator_plan::record;
-use mcphub_operator_plan::rollout::Record;
+use mcphub_operator_plan::revisions;
+use mcphub_operator_plan::rollout::AttemptRecord;
 use mcphub_operator_plan::rollout::state::EngineState;
 use mcphub_tests::cluster::{Cluster, Image};
 use mcphub_tests::install;
@@ -182,11 +182,11 @@ impl Hub {
     }
 
     /// What became of the last attempt of a revision, as its ControllerRevision says it.
-    pub(crate) async fn record(&self, revision: &Revision) -> Result<Record> {
+    pub(crate) async fn record(&self, revision: &Revision) -> Result<AttemptRecord> {
         let all: Api<ControllerRevision> =
             Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
         let object = all.get(&format!("{}-r-{revision}", self.name)).await?;
-        let attempt = object.annotations().get(record::ATTEMPT).context("it was never tried")?;
+        let attempt = object.annotations().get(revisions::ATTEMPT).context("it was never tried")?;
         Ok(serde_json::from_str(attempt)?)
     }
 

@@ -7,7 +7,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
 use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::Role;
-use mcphub_operator_plan::rollout::RevisionResult;
+use mcphub_operator_plan::rollout::AttemptResult;
 use mcphub_tests::cluster::Image;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn a_filter_that_hides_what_golden_questions_need_rolls_back_and_a_harmles
             written.walk(&worse),
             [(Role::Canary, 0), (Role::Canary, 10), (Role::Failed, 0)]
         );
-        assert_eq!(hub.record(&worse).await?.result, Some(RevisionResult::RolledBack));
+        assert_eq!(hub.record(&worse).await?.result, Some(AttemptResult::RolledBack));
         Ok(())
     })
     .await;

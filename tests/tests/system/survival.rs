@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::{Revision, Role};
-use mcphub_operator_plan::rollout::RevisionResult;
+use mcphub_operator_plan::rollout::AttemptResult;
 use mcphub_tests::written::Written;
 use serde_json::{Value, json};
 
@@ -174,7 +174,7 @@ async fn rolled_back(
 ) -> Result<u64> {
     let ended = async || {
         let record = hub.record(bad).await.ok()?;
-        (record.attempt == attempt && record.result == Some(RevisionResult::RolledBack))
+        (record.attempt == attempt && record.result == Some(AttemptResult::RolledBack))
             .then_some(())
     };
     eventually(&format!("attempt {attempt} of {bad} is rolled back"), LONG, ended).await?;

@@ -8,13 +8,13 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use mcphub_hub_wire::admin::SelfCheck;
 use mcphub_hub_wire::dataplane::Revision;
 
-use crate::labels::{self, Component};
-use crate::names;
+use crate::api::labels::{self, Component};
+use crate::api::names;
 use crate::probes::ProbeResults;
-use crate::record::StoredRevision;
+use crate::revisions::StoredRevision;
 use crate::rollout::state::EngineState;
 use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
-use crate::snapshot::{Children, Snapshot};
+use crate::snapshot::{HubObjects, Snapshot};
 
 /// A scheduled pod may be not Ready for so long.
 const UNREADY: Duration = Duration::from_secs(30);
@@ -39,12 +39,12 @@ pub(super) fn revisions<'a>(
     let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
     let facts = |(revision, stored): (&Revision, &StoredRevision)| {
         let record = stored.record.as_ref()?;
-        let deployment = snapshot.children.deployments.get(&names::revision(hub, revision));
+        let deployment = snapshot.objects.deployments.get(&names::revision(hub, revision));
         let made =
             deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
         let replicas = deployment
             .map(|deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
-        let pods: Vec<_> = pods_of(&snapshot.children, revision).collect();
+        let pods: Vec<_> = pods_of(&snapshot.objects, revision).collect();
         let ready: Vec<_> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
         let facts = RevisionFacts {
             flags: record.flags(),
@@ -81,13 +81,13 @@ pub(super) fn add_self_checks(
 
 /// The routers. Their generation is unknown until the probes have been answered.
 pub(super) fn routers(snapshot: &Snapshot) -> RouterFacts {
-    let ready = ready_routers(&snapshot.children).len();
+    let ready = ready_routers(&snapshot.objects).len();
     RouterFacts { ready: u32::try_from(ready).unwrap_or(u32::MAX), obeyed: None }
 }
 
 /// The lowest generation that the Ready routers obey; `None` if there is none, or if one did not answer.
 pub(super) fn obeyed_generation(snapshot: &Snapshot, results: &ProbeResults) -> Option<u64> {
-    let routers = ready_routers(&snapshot.children);
+    let routers = ready_routers(&snapshot.objects);
     let generations = routers.iter().map(|pod| {
         let result = results.router_generations.get(name(pod));
         result.and_then(|result| result.as_ref().ok()).copied()
@@ -96,18 +96,18 @@ pub(super) fn obeyed_generation(snapshot: &Snapshot, results: &ProbeResults) -> 
 }
 
 /// Router pods that take traffic.
-pub(super) fn ready_routers(children: &Children) -> Vec<&Pod> {
+pub(super) fn ready_routers(objects: &HubObjects) -> Vec<&Pod> {
     let routers =
-        children.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
+        objects.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
     routers.filter(|pod| ready_since(pod).is_some()).collect()
 }
 
 /// Pods of a revision that take traffic, in the order of their names.
 pub(crate) fn ready_pods<'a>(
-    children: &'a Children,
+    objects: &'a HubObjects,
     revision: &'a Revision,
 ) -> impl Iterator<Item = &'a Pod> {
-    pods_of(children, revision).filter(|pod| ready_since(pod).is_some())
+    pods_of(objects, revision).filter(|pod| ready_since(pod).is_some())
 }
 
 /// Name and IP of a pod that has both.
@@ -116,12 +116,12 @@ pub(super) fn address(pod: &Pod) -> Option<(String, String)> {
 }
 
 /// Pods of a revision that are not on their way out.
-fn pods_of<'a>(children: &'a Children, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
+fn pods_of<'a>(objects: &'a HubObjects, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
     let of = move |pod: &&Pod| {
         component(pod) == Some(Component::Hub.as_str())
             && label(pod, labels::REVISION) == Some(revision.as_str())
     };
-    children
+    objects
         .pods
         .values()
         .filter(of)
@@ -247,7 +247,7 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
 
 /// Servers that the pods of a revision are connected to, as far as the pods were asked.
 fn connected(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Vec<String> {
-    let checks = pods_of(&snapshot.children, revision)
+    let checks = pods_of(&snapshot.objects, revision)
         .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok());
     let servers = checks.flat_map(|check| &check.servers).filter(|server| server.connected);
     servers.map(|server| server.name.clone()).collect()
@@ -259,7 +259,7 @@ fn self_check(
     revision: &Revision,
     connected: &[String],
 ) -> SelfCheckFact {
-    let results: Vec<_> = pods_of(&snapshot.children, revision)
+    let results: Vec<_> = pods_of(&snapshot.objects, revision)
         .filter_map(|pod| Some((name(pod), results.self_checks.get(name(pod))?)))
         .collect();
     let failed = results

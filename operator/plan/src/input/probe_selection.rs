@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{PlanInput, pod_facts};
-use crate::children;
-use crate::plan::Child;
+use crate::api::{Object, ObjectName};
+use crate::objects;
 use crate::probes::{Probes, PrometheusQueries, Query};
-use crate::record::RevisionRecord;
+use crate::revisions::RevisionRecord;
 use crate::rollout::state::EngineState;
 use crate::rollout::{self, EngineInput};
-use crate::snapshot::ObjectName;
 
 /// Pods of one revision that run a self-check at a time. Each self-check makes every server list its tools.
 const SELF_CHECKED_PODS: usize = 3;
@@ -26,10 +25,10 @@ pub(super) fn probes(input: &PlanInput<'_>) -> Probes {
     let unset = EngineState::default();
     let engine = input.engine().unwrap_or(&unset);
     let needs = rollout::probes(engine, &engine_input);
-    let children = &input.snapshot.children;
+    let objects = &input.snapshot.objects;
     let mut self_checks = BTreeMap::new();
     for revision in &needs.self_checks {
-        let pods = pod_facts::ready_pods(children, revision).take(SELF_CHECKED_PODS);
+        let pods = pod_facts::ready_pods(objects, revision).take(SELF_CHECKED_PODS);
         self_checks.extend(addresses(pods));
     }
     // Stable shows which servers can be reached at all. A canary is not blamed for a server that nobody reaches.
@@ -37,10 +36,10 @@ pub(super) fn probes(input: &PlanInput<'_>) -> Probes {
     if let Some(stable) =
         stable.filter(|_| engine.canary.is_none() || !needs.self_checks.is_empty())
     {
-        self_checks.extend(addresses(pod_facts::ready_pods(children, stable).take(1)));
+        self_checks.extend(addresses(pod_facts::ready_pods(objects, stable).take(1)));
     }
     let routers =
-        if needs.router_generations { pod_facts::ready_routers(children) } else { Vec::new() };
+        if needs.router_generations { pod_facts::ready_routers(objects) } else { Vec::new() };
     Probes {
         names: names(input, &engine_input),
         dry_runs: dry_runs(input),
@@ -66,17 +65,17 @@ fn names(input: &PlanInput<'_>, engine_input: &EngineInput<'_>) -> BTreeSet<Obje
         return BTreeSet::new();
     }
     let hub = input.owner.hub;
-    let mut names = children::shared_names(hub);
+    let mut names = objects::shared_names(hub);
     for revision in rollout::candidates(input.engine(), engine_input) {
         let record = input.revision(&revision).and_then(|stored| stored.record.as_ref());
         names.extend(record.into_iter().flat_map(|record| record.object_names(hub, &revision)));
     }
-    names.retain(|object| !input.snapshot.children.contains(object));
+    names.retain(|object| !input.snapshot.objects.contains(object));
     names
 }
 
 /// The pods of a revision that is not recorded yet.
-fn dry_runs(input: &PlanInput<'_>) -> Vec<Child> {
+fn dry_runs(input: &PlanInput<'_>) -> Vec<Object> {
     let desired = input.desired.as_ref().and_then(|desired| input.revision(desired));
     let new = desired.filter(|stored| stored.created.is_none());
     let Some(RevisionRecord { deployment, servers, .. }) =
@@ -89,7 +88,7 @@ fn dry_runs(input: &PlanInput<'_>) -> Vec<Child> {
     deployments
         .map(|mut deployment| {
             input.owner.adopt(&mut deployment.metadata);
-            Child::Deployment(deployment)
+            Object::Deployment(deployment)
         })
         .collect()
 }

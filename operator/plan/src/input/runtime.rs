@@ -8,8 +8,9 @@ use mcphub_hub_wire::paths::{DATAPLANE_FILE, ENGINE_FILE};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::children::runtime::{ACCEPTED_FILE, ROUTER_FILE, RouterPin};
-use crate::names;
+use crate::api::names;
+use crate::objects::router_deployment::RouterPin;
+use crate::objects::runtime_config_map::{ACCEPTED_FILE, ROUTER_FILE};
 use crate::rollout::state::EngineState;
 use crate::snapshot::Snapshot;
 
@@ -36,7 +37,7 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(super) fn read(snapshot: &Snapshot) -> Self {
         let hub = snapshot.hub.metadata.name.as_deref().unwrap_or_default();
-        let live = snapshot.children.config_maps.get(&names::runtime(hub));
+        let live = snapshot.objects.config_maps.get(&names::runtime(hub));
         let data = live.and_then(|map| map.data.as_ref());
         let engine = parse::<Value>(data, ENGINE_FILE);
         let number = |key: &str| engine.as_ref().and_then(|engine| engine.get(key)?.as_u64());

@@ -1,25 +1,24 @@
-//! The state that a look begins with: the one that was written, or one for a hub whose state is lost.
+//! The state that the engine starts from: the one that was stored, or a new one for a hub whose state is lost.
 
 use mcphub_hub_wire::dataplane::Revision;
 
+use super::attempt::{AttemptRecord, AttemptResult};
 use super::engine::Engine;
+use super::input::EngineInput;
 use super::state::{EngineState, Stable};
-use super::{EngineInput, Record, RevisionResult};
 
-impl<'a> Engine<'a> {
-    pub(super) fn adopt(state: Option<&EngineState>, input: &'a EngineInput<'a>) -> Self {
-        let mut next = state.cloned().unwrap_or_else(|| rebuilt(input));
-        next.term = input.term;
-        for (revision, facts) in input.revisions {
-            if let (false, Some(record)) = (next.records.contains_key(revision), &facts.attempt) {
-                next.records.insert(revision.clone(), record.clone());
-            }
+pub(super) fn adopt<'a>(state: Option<&EngineState>, input: &'a EngineInput<'a>) -> Engine<'a> {
+    let mut next = state.cloned().unwrap_or_else(|| rebuilt(input));
+    next.term = input.term;
+    for (revision, facts) in input.revisions {
+        if let (false, Some(record)) = (next.records.contains_key(revision), &facts.attempt) {
+            next.records.insert(revision.clone(), record.clone());
         }
-        no_later_than_now(&mut next, input);
-        let written = input.dataplane.map_or(0, |dataplane| dataplane.generation);
-        let base_generation = written.max(next.generation);
-        Self { state: next, input, base_generation, events: Vec::new() }
     }
+    no_later_than_now(&mut next, input);
+    let written = input.dataplane.map_or(0, |dataplane| dataplane.generation);
+    let base_generation = written.max(next.generation);
+    Engine { state: next, input, base_generation, events: Vec::new() }
 }
 
 /// The latest promoted revision is stable; an attempt that goes on begins again at its first step.
@@ -28,7 +27,7 @@ fn rebuilt(input: &EngineInput<'_>) -> EngineState {
         let record = facts
             .attempt
             .as_ref()
-            .filter(|record| record.result == Some(RevisionResult::Promoted))?;
+            .filter(|record| record.result == Some(AttemptResult::Promoted))?;
         Some((record.at, facts.created, revision, record))
     });
     let latest = promoted.max_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
@@ -46,7 +45,7 @@ fn rebuilt(input: &EngineInput<'_>) -> EngineState {
     }
 }
 
-fn stable(revision: &Revision, record: &Record) -> Stable {
+fn stable(revision: &Revision, record: &AttemptRecord) -> Stable {
     Stable {
         revision: revision.clone(),
         since: record.at,
@@ -58,7 +57,7 @@ fn stable(revision: &Revision, record: &Record) -> Stable {
 
 /// A leader whose clock was ahead leaves times behind that would stop judging until they are reached.
 fn no_later_than_now(state: &mut EngineState, input: &EngineInput<'_>) {
-    state.last_judged = state.last_judged.map(|last| last.min(input.now));
+    state.last_judgment = state.last_judgment.map(|last| last.min(input.now));
     if let Some(canary) = &mut state.canary {
         canary.progress_since = canary.progress_since.min(input.now);
         canary.first_ready = canary.first_ready.map(|ready| ready.min(input.now));

@@ -4,21 +4,23 @@ use std::collections::BTreeSet;
 
 use mcphub_hub_wire::dataplane::Revision;
 
+use super::adopt::adopt;
 use super::engine::Engine;
+use super::input::EngineInput;
 use super::intent::Verb;
 use super::state::EngineState;
-use super::{EngineInput, scale};
+use super::{scale, target};
 
 /// Revisions that [`super::advance`] may ask for, whatever the results of the probes are: those that live now, and the
 /// one that the spec or an intent may start.
 pub fn candidates(state: Option<&EngineState>, input: &EngineInput<'_>) -> BTreeSet<Revision> {
-    let mut engine = Engine::adopt(state, input);
-    engine.note_spec(state.is_none());
-    engine.unpin();
+    let mut engine = adopt(state, input);
+    target::note_spec(&mut engine, state.is_none());
+    target::unpin(&mut engine);
     let mut all: BTreeSet<Revision> = scale::live(&engine.state, input).into_keys().collect();
     // A blocked revision is not started, and its objects are gone: to look for their names at every reconcile would be
     // of no use.
-    all.extend(engine.wanted().filter(|wanted| !engine.blocked(wanted)));
+    all.extend(target::wanted(&engine).filter(|wanted| !target::blocked(&engine, wanted)));
     all.extend(named_by_intent(&engine));
     all
 }

@@ -1,29 +1,13 @@
-//! One look at a hub: transitions are taken until none is left.
+//! The engine while it decides. Transitions are free functions in the modules that are named after them; see
+//! [`super::advance`] for their order.
 
 use jiff::Timestamp;
-use mcphub_hub_wire::dataplane::{Dataplane, Revision, SCHEMA, Weight};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
 
-use super::state::{EngineState, Failed};
-use super::{EngineInput, Outcome, Record, RevisionResult, questions, scale};
-use crate::plan::Event;
-
-/// More transitions than one look can take: a chain that is longer is a bug, and ends at the next look.
-const MOST_TURNS: usize = 32;
-
-/// One step of the state machine: what follows from `state` (`None`: there is none, or it was lost) and what was seen.
-pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Outcome {
-    let mut engine = Engine::adopt(state, input);
-    engine.note_spec(state.is_none());
-    engine.judge();
-    engine.settle();
-    for _ in 0..MOST_TURNS {
-        if !engine.turn() {
-            break;
-        }
-        engine.settle();
-    }
-    engine.outcome()
-}
+use super::attempt::{AttemptRecord, AttemptResult};
+use super::input::EngineInput;
+use super::state::{Canary, EngineState, FailedRevision, StepState};
+use crate::api::Event;
 
 /// The state on its way from one look to the next.
 pub(super) struct Engine<'a> {
@@ -39,45 +23,7 @@ impl Engine<'_> {
         self.input.now
     }
 
-    /// The most urgent transition; `false`: there is none.
-    fn turn(&mut self) -> bool {
-        // A trigger is obeyed before anything else is looked at (invariant 3).
-        self.obey_trigger()
-            || self.obey_guard_trigger()
-            || self.obey_intent()
-            || self.follow_spec()
-            || self.cut()
-            || self.launch()
-            || self.walk()
-            || self.end_guard()
-            || self.forget_failed()
-    }
-
-    /// Takes in the answers of Prometheus.
-    fn judge(&mut self) {
-        let Some((judged, bake)) = questions::judged(&self.state, self.input) else { return };
-        let of_canary =
-            self.state.canary.as_mut().filter(|canary| canary.revision == judged.revision);
-        if let (Some(bake), Some(step)) = (bake, of_canary.and_then(|canary| canary.step.as_mut()))
-        {
-            step.bake = Some(bake);
-        }
-        self.state.last_judged = Some(judged.at);
-        self.state.judged = Some(judged);
-    }
-
-    /// The generation rises with the dataplane, and only then: at most once a look.
-    fn settle(&mut self) {
-        let wanted = scale::dataplane(&self.state, self.input);
-        let same = self
-            .input
-            .dataplane
-            .is_some_and(|found| found.revisions == wanted && found.schema == SCHEMA);
-        self.state.generation =
-            if same { self.base_generation } else { self.base_generation.saturating_add(1) };
-    }
-
-    pub(super) fn tell(&mut self, warning: bool, reason: &str, message: String) {
+    pub(super) fn emit(&mut self, warning: bool, reason: &str, message: String) {
         self.events.push(Event { warning, reason: reason.into(), message });
     }
 
@@ -86,21 +32,26 @@ impl Engine<'_> {
         &mut self,
         revision: &Revision,
         attempt: u32,
-        result: RevisionResult,
+        result: AttemptResult,
         reason: String,
     ) {
         let at = self.now();
         self.state
             .records
-            .insert(revision.clone(), Record { attempt, result: Some(result), reason, at });
-        if let Some(asked) = self.state.asked.as_mut().filter(|asked| asked.revision == *revision) {
-            asked.fresh = false;
+            .insert(revision.clone(), AttemptRecord { attempt, result: Some(result), reason, at });
+        if let Some(spec_revision) = self
+            .state
+            .spec_revision
+            .as_mut()
+            .filter(|spec_revision| spec_revision.revision == *revision)
+        {
+            spec_revision.fresh = false;
         }
     }
 
     /// Keeps a revision without traffic, to be looked at; the one kept before it goes.
     pub(super) fn keep_failed(&mut self, revision: Revision, replicas: u32) {
-        self.state.failed = Some(Failed { revision, since: self.now(), replicas });
+        self.state.failed = Some(FailedRevision { revision, since: self.now(), replicas });
     }
 
     /// Weight of the canary now.
@@ -108,27 +59,16 @@ impl Engine<'_> {
         self.state.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight)
     }
 
-    fn outcome(mut self) -> Outcome {
-        self.forget_the_gone();
-        let dataplane = Dataplane {
-            schema: SCHEMA,
-            generation: self.state.generation,
-            revisions: scale::dataplane(&self.state, self.input),
-        };
-        let live = scale::live(&self.state, self.input);
-        let report = self.report();
-        let next = self.next();
-        Outcome { state: self.state, dataplane, live, report, events: self.events, next }
+    /// Changes the canary at hand; always `true`: something changed.
+    pub(super) fn change_canary(&mut self, change: impl FnOnce(&mut Canary)) -> bool {
+        if let Some(canary) = &mut self.state.canary {
+            change(canary);
+        }
+        true
     }
 
-    /// Forgets what no ControllerRevision and no role holds any more.
-    fn forget_the_gone(&mut self) {
-        let roles: std::collections::BTreeSet<Revision> =
-            scale::with_role(&self.state).into_iter().cloned().collect();
-        let input = self.input;
-        self.state.records.retain(|revision, _| {
-            roles.contains(revision) || input.revisions.contains_key(revision)
-        });
-        self.state.flags_rolled_back.retain(|revision, _| roles.contains(revision));
+    pub(super) fn at_step(&self) -> Option<(&Canary, &StepState)> {
+        let canary = self.state.canary.as_ref()?;
+        Some((canary, canary.step.as_ref()?))
     }
 }

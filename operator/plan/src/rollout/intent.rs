@@ -50,7 +50,7 @@ pub enum Verb {
 
 /// A text that is no intent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum ParseIntentError {
     /// Parts are missing, or there are too many.
     #[error(
         "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance <verb>/<revision>/<attempt>/<step>"
@@ -71,13 +71,13 @@ pub enum Malformed {
 }
 
 impl FromStr for Intent {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    type Err = ParseIntentError;
+    fn from_str(text: &str) -> Result<Self, ParseIntentError> {
         let parts: Vec<&str> = text.trim().split('/').collect();
         let (verb, revision, attempt, step) = match parts.as_slice() {
             [verb, revision, attempt] => (*verb, *revision, *attempt, None),
             [verb, revision, attempt, step] => (*verb, *revision, *attempt, Some(*step)),
-            _ => return Err(Malformed::Shape(text.into())),
+            _ => return Err(ParseIntentError::Shape(text.into())),
         };
         let verb = match (verb, step) {
             ("advance", Some(step)) => Verb::Advance { step: number(step)? },
@@ -89,15 +89,18 @@ impl FromStr for Intent {
             ("resume", None) => Verb::Resume,
             ("rollback-to", None) => Verb::RollbackTo,
             ("resume-flags", None) => Verb::ResumeFlags,
-            ("advance", None) | (_, Some(_)) => return Err(Malformed::Shape(text.into())),
-            (other, None) => return Err(Malformed::Verb(other.into())),
+            ("advance", None) | (_, Some(_)) => return Err(ParseIntentError::Shape(text.into())),
+            (other, None) => return Err(ParseIntentError::Verb(other.into())),
         };
         Ok(Self { verb, revision: revision.parse()?, attempt: number(attempt)? })
     }
 }
 
-fn number(text: &str) -> Result<u32, Malformed> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| Malformed::Number(text.into()))
+fn number(text: &str) -> Result<u32, ParseIntentError> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| ParseIntentError::Number(text.into()))
 }
 
 impl Verb {
@@ -129,8 +132,8 @@ impl fmt::Display for Intent {
 }
 
 impl TryFrom<String> for Intent {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
+    type Error = ParseIntentError;
+    fn try_from(text: String) -> Result<Self, ParseIntentError> {
         text.parse()
     }
 }

@@ -9,11 +9,11 @@ use mcphub_crds::rollout::{
 };
 use mcphub_hub_wire::dataplane::Weight;
 
-use crate::rollout::report::plain;
+use crate::rollout::text::plain;
 use crate::snapshot;
 
 mod rules;
-pub use rules::{Bound, Breach, Rule, Trigger};
+pub use rules::{Gate, RulePolicy, Threshold, Trigger};
 
 /// Shortest distance between two judgments where nothing else bounds it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Rising, the last one at 100; never empty.
-    pub steps: Vec<Step>,
+    pub steps: Vec<StepPolicy>,
     /// See rollout.md, Words.
     pub guard: Duration,
     /// Distance of judgments.
@@ -31,9 +31,9 @@ pub struct Policy {
     /// From a canary's first Ready pod to the first judged instant.
     pub warmup: Duration,
     /// In the order of the resource.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RulePolicy>,
     /// What answers; `None`: the administrator named none, and only Kubernetes is watched.
-    pub prometheus: Option<Prometheus>,
+    pub prometheus: Option<PrometheusSource>,
     /// What a rollback does.
     pub rollback: RollbackPolicy,
     /// `spec.rollout.paused`.
@@ -62,7 +62,7 @@ pub struct Policy {
 
 /// What a hub has that rules can measure besides its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Has {
+pub struct HubFeatures {
     /// A language model that prompts ask.
     pub llm: bool,
     /// Queries whose tools are known.
@@ -71,7 +71,7 @@ pub struct Has {
 
 /// One share of traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct StepPolicy {
     /// The canary's share.
     pub traffic: Weight,
     /// Observed time before the next step.
@@ -82,7 +82,7 @@ pub struct Step {
 
 /// The Prometheus of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prometheus {
+pub struct PrometheusSource {
     /// As the administrator named it.
     pub name: String,
     /// How often it scrapes.
@@ -91,7 +91,7 @@ pub struct Prometheus {
     pub ingest_delay: Duration,
 }
 
-impl Prometheus {
+impl PrometheusSource {
     /// `{{window}}`: with fewer than four scrapes in it a rate jumps with every late scrape.
     pub fn window(&self) -> Duration {
         (self.scrape_interval * 4).max(MINUTE)
@@ -115,20 +115,20 @@ pub struct RollbackPolicy {
 
 /// A field that cannot be done, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Problem {
+pub struct PolicyProblem {
     /// Path below `spec`: `rollout.rules[0].rollbackWhen.for`.
     pub field: String,
     /// A predicate: "is 10s, but …; use at least 2m".
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for PolicyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.field, self.message)
     }
 }
 
-impl Problem {
+impl PolicyProblem {
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -143,13 +143,13 @@ impl Policy {
     /// after the self-check, watched by Kubernetes alone, and status says so.
     pub fn from_spec(
         spec: Option<&Rollout>,
-        prometheus: Option<(&str, &snapshot::Prometheus)>,
+        prometheus: Option<(&str, &snapshot::PrometheusTiming)>,
         flags: &BTreeMap<String, bool>,
-        has: Has,
-    ) -> Result<Self, Vec<Problem>> {
+        has: HubFeatures,
+    ) -> Result<Self, Vec<PolicyProblem>> {
         let unset = Rollout::default();
         let spec = spec.unwrap_or(&unset);
-        let prometheus = prometheus.map(|(name, server)| Prometheus {
+        let prometheus = prometheus.map(|(name, server)| PrometheusSource {
             name: name.to_owned(),
             scrape_interval: server.scrape_interval,
             ingest_delay: server.ingest_delay,
@@ -185,8 +185,8 @@ fn length(written: Option<&mcphub_crds::values::Duration>, default: Duration) ->
 
 fn interval(
     spec: &Rollout,
-    prometheus: Option<&Prometheus>,
-    problems: &mut Vec<Problem>,
+    prometheus: Option<&PrometheusSource>,
+    problems: &mut Vec<PolicyProblem>,
 ) -> Duration {
     let scrape = prometheus.map_or(Duration::ZERO, |prometheus| prometheus.scrape_interval);
     let Some(written) = &spec.interval else { return DEFAULT_INTERVAL.max(scrape) };
@@ -202,13 +202,13 @@ fn too_short(
     field: &str,
     written: Duration,
     times: u32,
-    prometheus: &Prometheus,
-) -> Option<Problem> {
+    prometheus: &PrometheusSource,
+) -> Option<PolicyProblem> {
     let least = prometheus.scrape_interval * times;
-    let Prometheus { name, scrape_interval, .. } = prometheus;
+    let PrometheusSource { name, scrape_interval, .. } = prometheus;
     (written < least).then(|| {
         let (written, scrape, least) = (plain(written), plain(*scrape_interval), plain(least));
-        Problem::new(
+        PolicyProblem::new(
             field,
             format!("is {written}, but Prometheus \"{name}\" is scraped every {scrape}; use at least {least}"),
         )
@@ -217,15 +217,15 @@ fn too_short(
 
 fn steps(
     spec: &Rollout,
-    prometheus: Option<&Prometheus>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Step> {
-    let full = Step { traffic: Weight::FULL, bake: Duration::ZERO, pause: false };
+    prometheus: Option<&PrometheusSource>,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<StepPolicy> {
+    let full = StepPolicy { traffic: Weight::FULL, bake: Duration::ZERO, pause: false };
     let Some(prometheus) = prometheus else {
         return steps_unobserved(spec, full, problems);
     };
     if spec.steps.is_empty() {
-        let step = |percent, bake| Step { traffic: weight(percent), bake, pause: false };
+        let step = |percent, bake| StepPolicy { traffic: weight(percent), bake, pause: false };
         let least = prometheus.scrape_interval * 4;
         return vec![step(10, (30 * MINUTE).max(least)), step(50, (60 * MINUTE).max(least)), full];
     }
@@ -238,7 +238,7 @@ fn steps(
                 problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus))
             }
             None if step.traffic == Weight::FULL || step.pause => {}
-            None => problems.push(Problem::new(
+            None => problems.push(PolicyProblem::new(
                 format!("{field}.bake"),
                 format!(
                     "is missing; write for how long {} % is watched, such as 30m",
@@ -252,9 +252,13 @@ fn steps(
 }
 
 /// Steps of a hub that nothing can judge: only those that ask for no judgment are possible.
-fn steps_unobserved(spec: &Rollout, full: Step, problems: &mut Vec<Problem>) -> Vec<Step> {
+fn steps_unobserved(
+    spec: &Rollout,
+    full: StepPolicy,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<StepPolicy> {
     if let Some(name) = &spec.prometheus {
-        problems.push(Problem::new(
+        problems.push(PolicyProblem::new(
             "rollout.prometheus",
             format!("is \"{name}\", but the operator has no Prometheus of that name; use one that its settings name"),
         ));
@@ -264,13 +268,13 @@ fn steps_unobserved(spec: &Rollout, full: Step, problems: &mut Vec<Problem>) -> 
     for (at, written) in spec.steps.iter().enumerate() {
         let step = read_step(written);
         if step.traffic < Weight::FULL && !step.bake.is_zero() {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].bake"),
-                "needs a Prometheus, but the operator has none named \"main\"; name one in the operator's settings, \
+                "needs a PrometheusSource, but the operator has none named \"main\"; name one in the operator's settings, \
                  or use steps: [{traffic: 100}]",
             ));
         } else if step.traffic < Weight::FULL && !step.pause {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}]"),
                 "has neither bake nor pause, so nothing ends it; add pause: true or use steps: [{traffic: 100}]",
             ));
@@ -280,8 +284,8 @@ fn steps_unobserved(spec: &Rollout, full: Step, problems: &mut Vec<Problem>) -> 
     in_order(steps, full, problems)
 }
 
-fn read_step(written: &mcphub_crds::rollout::Step) -> Step {
-    Step {
+fn read_step(written: &mcphub_crds::rollout::Step) -> StepPolicy {
+    StepPolicy {
         traffic: weight(written.traffic),
         bake: length(written.bake.as_ref(), Duration::ZERO),
         pause: written.pause.unwrap_or(false),
@@ -293,11 +297,15 @@ fn weight(percent: u8) -> Weight {
 }
 
 /// The schema says so too; but a step that falls or a walk that never ends would be an outage, so it is looked at again.
-fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<Step> {
+fn in_order(
+    steps: Vec<StepPolicy>,
+    full: StepPolicy,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<StepPolicy> {
     let mut below = Weight::ZERO;
     for (at, step) in steps.iter().enumerate() {
         if step.traffic <= below {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].traffic"),
                 format!(
                     "is {}, but the step before it has {}; steps rise",
@@ -307,7 +315,7 @@ fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<St
             ));
         }
         if step.traffic == Weight::FULL && (step.pause || !step.bake.is_zero()) {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}]"),
                 "has a bake or a pause at 100 %; leave them out, rollout.guard is the time that is watched there",
             ));
@@ -317,7 +325,10 @@ fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<St
     match steps.last() {
         None => vec![full],
         Some(last) if last.traffic < Weight::FULL => {
-            problems.push(Problem::new("rollout.steps", "does not end at 100; add {traffic: 100}"));
+            problems.push(PolicyProblem::new(
+                "rollout.steps",
+                "does not end at 100; add {traffic: 100}",
+            ));
             steps
         }
         Some(_) => steps,
@@ -327,20 +338,20 @@ fn in_order(steps: Vec<Step>, full: Step, problems: &mut Vec<Problem>) -> Vec<St
 fn rollback(
     written: Option<&Rollback>,
     flags: &BTreeMap<String, bool>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<PolicyProblem>,
 ) -> RollbackPolicy {
     let unset = Rollback::default();
     let Rollback { order, flags: safe, flag_grace, abort_grace, keep_for, revision } =
         written.unwrap_or(&unset);
     if *revision == Some(true) {
-        problems.push(Problem::new(
+        problems.push(PolicyProblem::new(
             "rollout.rollback.revision",
             "is true, which is not supported yet; leave it out",
         ));
     }
     for (at, flag) in safe.iter().enumerate().filter(|(_, flag)| !flags.contains_key(&flag.name)) {
         let known = flags.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        problems.push(Problem::new(
+        problems.push(PolicyProblem::new(
             format!("rollout.rollback.flags[{at}].name"),
             format!("is \"{}\", but this hub has no such flag; use one of {known}", flag.name),
         ));
@@ -355,7 +366,7 @@ fn rollback(
 }
 
 /// What is typed but not built. The schema refuses it first; a field that slips through must not be ignored in silence.
-fn unsupported(spec: &Rollout) -> Vec<Problem> {
+fn unsupported(spec: &Rollout) -> Vec<PolicyProblem> {
     let provider = spec.traffic.as_ref().and_then(|traffic| traffic.provider);
     let found = [
         ("rollout.preview", spec.preview.is_some()),
@@ -363,5 +374,7 @@ fn unsupported(spec: &Rollout) -> Vec<Problem> {
         ("rollout.flagChanges", spec.flag_changes == Some(FlagChanges::Immediate)),
     ];
     let found = found.into_iter().filter(|(_, found)| *found);
-    found.map(|(field, _)| Problem::new(field, "is not supported yet; leave it out")).collect()
+    found
+        .map(|(field, _)| PolicyProblem::new(field, "is not supported yet; leave it out"))
+        .collect()
 }

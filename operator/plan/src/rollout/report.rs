@@ -1,4 +1,4 @@
-//! What status says of a rollout. Texts say what to do next.
+//! What the status shows of a rollout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
 use mcphub_hub_wire::dataplane::{Revision, Weight};
 
-use super::state::{Cause, Consumed};
-
-mod told;
+use super::state::{IntentRecord, RollbackCause};
 
 /// What status says of a rollout.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,9 +31,9 @@ pub struct Report {
     /// Flags that a rollback set back, with the value in force, by revision.
     pub flags_rolled_back: BTreeMap<Revision, BTreeMap<String, bool>>,
     /// Why the revision that the spec asks for does not serve.
-    pub rollback: Option<Cause>,
+    pub rollback: Option<RollbackCause>,
     /// Intents that were looked at, newest last.
-    pub intents: Vec<Consumed>,
+    pub intents: Vec<IntentRecord>,
 }
 
 /// The revision that serves what the canary does not.
@@ -83,21 +81,4 @@ pub struct RuleReport {
     pub verdict: RuleVerdict,
     /// First breaching point of the open breach.
     pub breached_since: Option<Timestamp>,
-}
-
-/// What a person can do about a revision that was taken back.
-pub(crate) fn advice(revision: &Revision, attempt: u32) -> String {
-    format!(
-        "change the spec, or set the annotation mcphub.dev/intent to retry/{revision}/{attempt}"
-    )
-}
-
-/// A time in words: `2m`, `1m30s`, `500ms`; parts of a second only below ten of them.
-pub(crate) fn plain(length: Duration) -> String {
-    let length = if length >= Duration::from_secs(10) {
-        Duration::from_secs(length.as_secs())
-    } else {
-        length
-    };
-    mcphub_crds::values::Duration::from(length).to_string()
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 
+use super::input::{EngineInput, RevisionFacts};
 use super::state::{Canary, EngineState};
-use super::{EngineInput, RevisionFacts};
 
 /// N: never below its value at the rollout's start.
 pub(crate) fn replicas(state: &EngineState, input: &EngineInput<'_>) -> u32 {
@@ -24,7 +24,7 @@ pub(crate) fn pods_for(weight: Weight, state: &EngineState, input: &EngineInput<
 
 /// The weight that the canary's pods are made for: the one it is about to get.
 pub(crate) fn target(canary: &Canary, input: &EngineInput<'_>) -> Weight {
-    match (&canary.step, canary.straight) {
+    match (&canary.step, canary.skip_steps) {
         (_, Some(_)) => Weight::FULL,
         (Some(step), None) => canary.weight.max(step.traffic),
         (None, None) => input.policy.steps.first().map_or(Weight::FULL, |step| step.traffic),
@@ -33,7 +33,7 @@ pub(crate) fn target(canary: &Canary, input: &EngineInput<'_>) -> Weight {
 
 /// Pods that are needed before the canary's self-check. A first deployment is better served by one pod than by none.
 pub(crate) fn launch_pods(canary: &Canary, state: &EngineState, input: &EngineInput<'_>) -> u32 {
-    if canary.straight.is_some() { 1 } else { pods_for(target(canary, input), state, input) }
+    if canary.skip_steps.is_some() { 1 } else { pods_for(target(canary, input), state, input) }
 }
 
 /// All pods that the canary's weight needs are Ready.

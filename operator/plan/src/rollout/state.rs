@@ -1,17 +1,19 @@
-//! What the engine remembers between two looks: `engine.json` in the runtime ConfigMap. Written by operators of
-//! several releases, so it only grows: unknown keys are ignored, missing ones have a meaning.
+//! The state of the engine between two reconciles: `engine.json` in the runtime ConfigMap.
+//!
+//! Operators of several releases read and write it. Therefore fields are only ever added: unknown keys are ignored,
+//! and every missing key has a meaning. The names of the keys are pinned by a golden file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Revision, Weight};
 use serde::{Deserialize, Serialize};
 
-use super::bake::Bake;
+use super::attempt::{AttemptRecord, AttemptResult};
 use super::intent::Intent;
-use super::verdict::Judged;
-use super::{Record, RevisionResult};
+use super::rules::bake::Bake;
+use super::rules::judgment::Judgment;
 
 pub use mcphub_crds::status::HoldReason;
 
@@ -34,8 +36,8 @@ pub struct EngineState {
     #[serde(default = "one")]
     pub key_serial: u32,
     /// What the spec asked for last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Asked>,
+    #[serde(rename = "asked", default, skip_serializing_if = "Option::is_none")]
+    pub spec_revision: Option<SpecRevision>,
     /// Serves what the canary does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Stable>,
@@ -47,16 +49,16 @@ pub struct EngineState {
     pub previous: Option<Previous>,
     /// Was rolled back; its pods are kept to be looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<Failed>,
-    /// Asked for by `rollback-to` instead of what the spec asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pinned: Option<Pinned>,
+    pub failed: Option<FailedRevision>,
+    /// SpecRevision for by `rollback-to` instead of what the spec asks for.
+    #[serde(rename = "pinned", default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// When rules were judged last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_judged: Option<Timestamp>,
+    #[serde(rename = "lastJudged", default, skip_serializing_if = "Option::is_none")]
+    pub last_judgment: Option<Timestamp>,
     /// What came of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judged: Option<Judged>,
+    #[serde(rename = "judged", default, skip_serializing_if = "Option::is_none")]
+    pub judgment: Option<Judgment>,
     /// Restarts of containers (`pod/container`) from before the last attempt began: none of its doing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
@@ -66,16 +68,16 @@ pub struct EngineState {
     /// The last attempt of every revision. ControllerRevisions are annotated from here, so a crash between the two
     /// writes loses nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub records: BTreeMap<Revision, Record>,
+    pub records: BTreeMap<Revision, AttemptRecord>,
     /// The last rollback, for as long as its revision is what the spec asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollback: Option<Cause>,
+    pub rollback: Option<RollbackCause>,
     /// Intents that were looked at, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub intents: Vec<Consumed>,
+    pub intents: Vec<IntentRecord>,
     /// What was said of an annotation that is no intent, for as long as it is there: said once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub misread: Option<String>,
+    #[serde(rename = "misread", default, skip_serializing_if = "Option::is_none")]
+    pub invalid_intent: Option<String>,
 }
 
 fn one() -> u32 {
@@ -89,20 +91,20 @@ impl Default for EngineState {
             term: 0,
             generation: 0,
             key_serial: one(),
-            asked: None,
+            spec_revision: None,
             stable: None,
             canary: None,
             previous: None,
             failed: None,
-            pinned: None,
-            last_judged: None,
-            judged: None,
+            pin: None,
+            last_judgment: None,
+            judgment: None,
             restarts: BTreeMap::new(),
             flags_rolled_back: BTreeMap::new(),
             records: BTreeMap::new(),
             rollback: None,
             intents: Vec::new(),
-            misread: None,
+            invalid_intent: None,
         }
     }
 }
@@ -110,7 +112,7 @@ impl Default for EngineState {
 /// What the spec asked for last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asked {
+pub struct SpecRevision {
     /// Its revision.
     pub revision: Revision,
     /// The spec changed to it since its last attempt ended: it may be tried once more.
@@ -160,12 +162,12 @@ pub struct Canary {
     /// When its first pod was seen Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_ready: Option<Timestamp>,
-    /// Tries that failed.
+    /// SelfCheckTries that failed.
     #[serde(default)]
-    pub self_check: Tries,
+    pub self_check: SelfCheckTries,
     /// Why it needs no steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub straight: Option<Straight>,
+    #[serde(rename = "straight", default, skip_serializing_if = "Option::is_none")]
+    pub skip_steps: Option<SkipReason>,
     /// A person, or a timeout, stopped it where it is: in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
@@ -173,8 +175,8 @@ pub struct Canary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// It is on its way out, and keeps its weight until stable can take it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leave: Option<Leave>,
+    #[serde(rename = "leave", default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal: Option<Withdrawal>,
     /// First deployment only: it did not work in time; in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub never_worked: Option<String>,
@@ -222,9 +224,9 @@ impl StepState {
     }
 }
 
-/// Tries of a self-check.
+/// SelfCheckTries of a self-check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Tries {
+pub struct SelfCheckTries {
     /// How many failed.
     pub failed: u32,
     /// When the last one did.
@@ -237,7 +239,7 @@ pub struct Tries {
 
 /// Why a canary needs no steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Straight {
+pub enum SkipReason {
     /// Nothing served before.
     FirstDeployment,
     /// It was promoted before, not long ago.
@@ -264,9 +266,9 @@ pub struct Hold {
 
 /// A canary on its way out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leave {
+pub struct Withdrawal {
     /// How the attempt ends.
-    pub result: RevisionResult,
+    pub result: AttemptResult,
     /// Why, for a person.
     pub reason: String,
     /// It harms its callers: one Ready stable pod is enough to take its traffic.
@@ -293,7 +295,7 @@ pub struct Previous {
 
 /// A rolled back revision that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedRevision {
     /// Which.
     pub revision: Revision,
     /// When it lost its traffic.
@@ -305,7 +307,7 @@ pub struct Failed {
 /// `rollback-to` holds until the spec's revision changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pinned {
+pub struct Pin {
     /// What is asked for.
     pub revision: Revision,
     /// What the spec asks for meanwhile.
@@ -315,7 +317,7 @@ pub struct Pinned {
 /// Why a revision was rolled back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cause {
+pub struct RollbackCause {
     /// Which.
     pub revision: Revision,
     /// Which attempt of it.
@@ -326,7 +328,7 @@ pub struct Cause {
     pub reason: String,
     /// The rule whose trigger held; `None`: no rule did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<BrokenRule>,
+    pub rule: Option<RuleBreach>,
     /// Flags that were set back, with their value now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, bool>,
@@ -335,7 +337,7 @@ pub struct Cause {
 /// The rule whose trigger held.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct BrokenRule {
+pub struct RuleBreach {
     /// Its name.
     pub name: String,
     /// Last value that was measured.
@@ -354,33 +356,11 @@ pub struct BrokenRule {
 
 /// An intent that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Consumed {
+pub struct IntentRecord {
     /// Which.
     pub intent: Intent,
     /// When.
     pub at: Timestamp,
     /// What came of it, for a person.
     pub outcome: String,
-}
-
-/// Time from `since` to `now`; none if the clock went back between.
-pub(crate) fn elapsed(now: Timestamp, since: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
-}
-
-/// The instant that lies `length` after `start`; the end of time if it lies beyond.
-pub(crate) fn after(start: Timestamp, length: Duration) -> Timestamp {
-    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-    start.saturating_add(length).unwrap_or(Timestamp::MAX)
-}
-
-/// The instant that lies `length` before `end`; the beginning of time if it lies before.
-pub(crate) fn before(end: Timestamp, length: Duration) -> Timestamp {
-    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-    end.saturating_sub(length).unwrap_or(Timestamp::MIN)
-}
-
-/// Milliseconds, as they are kept.
-pub(crate) fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Stories: what was seen over time, and what the engine made of it. [`world`] is the cluster of a story, [`story`]
+//! Stories: what was seen over time, and what the engine made of it. [`simulation`] is the cluster of a story, [`story`]
 //! the language that it is told in.
 
 use jiff::Timestamp;
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 mod engine_json;
 mod hands_on;
 mod invariants;
-mod lifecycle;
+mod life_of_a_change;
 mod policies;
 mod recall;
+mod simulation;
 mod situations;
 mod story;
-mod world;
 
 /// Second 0 of every story.
 pub(crate) const START: i64 = 1_800_000_000;

@@ -5,9 +5,9 @@ use mcphub_crds::status::{Phase, ServerStatus};
 use mcphub_hub_wire::dataplane::Weight;
 
 use super::{LONGEST, StatusDraft};
+use crate::api::Rejection;
 use crate::input::PlanInput;
-use crate::plan::Rejection;
-use crate::rollout::Outcome;
+use crate::rollout::Decision;
 use crate::rollout::report::Report;
 
 /// One condition, before it has times.
@@ -60,9 +60,9 @@ pub(super) fn accepted(input: &PlanInput<'_>) -> ConditionDraft {
     }
 }
 
-pub(super) fn available(input: &PlanInput<'_>, outcome: &Outcome) -> ConditionDraft {
+pub(super) fn available(input: &PlanInput<'_>, decision: &Decision) -> ConditionDraft {
     let serving =
-        outcome.dataplane.revisions.iter().filter(|(_, state)| state.weight > Weight::ZERO);
+        decision.dataplane.revisions.iter().filter(|(_, state)| state.weight > Weight::ZERO);
     let ready: u32 =
         serving.filter_map(|(revision, _)| Some(input.facts.get(revision)?.ready)).sum();
     match (ready, input.routers.ready) {

@@ -10,12 +10,12 @@ use mcphub_crds::values::Duration;
 use mcphub_hub_wire::admin::SelfCheck;
 use mcphub_hub_wire::dataplane::Revision;
 
-use crate::accept::ValidLive;
-use crate::compile;
+use crate::spec::flags::flags as spec_flags;
+use crate::spec::valid::ValidLive;
 
 use crate::input::{PlanInput, pod_facts};
 use crate::rollout::report::Report;
-use crate::rollout::{self, Outcome};
+use crate::rollout::{self, Decision};
 
 fn image(input: &PlanInput<'_>, revision: &Revision) -> String {
     input.facts.get(revision).map(|facts| facts.image.clone()).unwrap_or_default()
@@ -73,14 +73,14 @@ fn whole(value: f64) -> u64 {
 }
 
 /// Flags of the revision that the spec asks for while it lives, else of the stable one.
-pub(super) fn flags(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<FlagStatus> {
-    let live = &outcome.dataplane.revisions;
+pub(super) fn flags(input: &PlanInput<'_>, decision: &Decision) -> Vec<FlagStatus> {
+    let live = &decision.dataplane.revisions;
     let desired = input.desired.as_ref().filter(|revision| live.contains_key(*revision));
-    let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
+    let stable = decision.state.stable.as_ref().map(|stable| &stable.revision);
     let Some(revision) = desired.or(stable) else { return Vec::new() };
     let effective = live.get(revision).map(|state| &state.flags);
     let facts = input.facts.get(revision).map(|facts| &facts.flags);
-    let rolled_back = outcome.report.flags_rolled_back.get(revision);
+    let rolled_back = decision.report.flags_rolled_back.get(revision);
     let flag = |(name, spec): (String, bool)| FlagStatus {
         effective: effective
             .and_then(|all| all.get(&name))
@@ -91,17 +91,17 @@ pub(super) fn flags(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<FlagStatus>
         spec,
         name,
     };
-    compile::flags(&input.snapshot.hub.spec).into_iter().map(flag).collect()
+    spec_flags(&input.snapshot.hub.spec).into_iter().map(flag).collect()
 }
 
 /// Servers as a hub pod sees them: one of stable's, else one of the canary's; as they were where none was asked.
 pub(super) fn servers(
     input: &PlanInput<'_>,
-    outcome: &Outcome,
+    decision: &Decision,
     old: &McpHubStatus,
 ) -> Vec<ServerStatus> {
-    let stable = outcome.state.stable.as_ref().map(|stable| &stable.revision);
-    let canary = outcome.state.canary.as_ref().map(|canary| &canary.revision);
+    let stable = decision.state.stable.as_ref().map(|stable| &stable.revision);
+    let canary = decision.state.canary.as_ref().map(|canary| &canary.revision);
     let asked = stable.into_iter().chain(canary).find_map(|revision| self_check(input, revision));
     let Some(check) = asked else { return old.servers.clone() };
     let server = |server: &mcphub_hub_wire::admin::ServerState| ServerStatus {
@@ -116,7 +116,7 @@ pub(super) fn servers(
 
 fn self_check<'a>(input: &'a PlanInput<'_>, revision: &Revision) -> Option<&'a SelfCheck> {
     let results = &input.results.self_checks;
-    pod_facts::ready_pods(&input.snapshot.children, revision)
+    pod_facts::ready_pods(&input.snapshot.objects, revision)
         .find_map(|pod| results.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
 }
 
@@ -124,10 +124,10 @@ fn self_check<'a>(input: &'a PlanInput<'_>, revision: &Revision) -> Option<&'a S
 pub(super) fn history(
     input: &PlanInput<'_>,
     live: &ValidLive,
-    outcome: &Outcome,
+    decision: &Decision,
 ) -> Vec<HistoryEntry> {
-    let entry = |(revision, stored): (&Revision, &crate::record::StoredRevision)| {
-        let attempt = outcome.state.records.get(revision).or(stored.attempt.as_ref())?;
+    let entry = |(revision, stored): (&Revision, &crate::revisions::StoredRevision)| {
+        let attempt = decision.state.records.get(revision).or(stored.attempt.as_ref())?;
         Some(HistoryEntry {
             revision: revision.to_string(),
             attempt: Some(attempt.attempt),
@@ -144,12 +144,12 @@ pub(super) fn history(
     entries
 }
 
-fn result(result: rollout::RevisionResult) -> RevisionResult {
+fn result(result: rollout::AttemptResult) -> RevisionResult {
     match result {
-        rollout::RevisionResult::Promoted => RevisionResult::Promoted,
-        rollout::RevisionResult::RolledBack => RevisionResult::RolledBack,
-        rollout::RevisionResult::Replaced => RevisionResult::Replaced,
-        rollout::RevisionResult::Aborted => RevisionResult::Aborted,
-        rollout::RevisionResult::Failed => RevisionResult::Failed,
+        rollout::AttemptResult::Promoted => RevisionResult::Promoted,
+        rollout::AttemptResult::RolledBack => RevisionResult::RolledBack,
+        rollout::AttemptResult::Replaced => RevisionResult::Replaced,
+        rollout::AttemptResult::Aborted => RevisionResult::Aborted,
+        rollout::AttemptResult::Failed => RevisionResult::Failed,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcphub_crds::rollout::{Metric, PromoteWhen, RollbackWhen, Rollout};
 
-use super::{Has, Problem, Prometheus, too_short};
+use super::{HubFeatures, PolicyProblem, PrometheusSource, too_short};
 
 /// Requests below which a rule says nothing, where it names no number.
 const MIN_SAMPLES: u32 = 50;
@@ -13,13 +13,13 @@ const MIN_SCRAPES: u32 = 1;
 
 /// One metric with a promotion gate, a rollback trigger, or both.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
+pub struct RulePolicy {
     /// Unique in the policy.
     pub name: String,
     /// What is measured.
     pub metric: Metric,
     /// What the next step waits for.
-    pub promote_when: Option<Bound>,
+    pub promote_when: Option<Gate>,
     /// What rolls back.
     pub rollback_when: Option<Trigger>,
     /// Below so many samples it says nothing.
@@ -32,7 +32,7 @@ pub struct Rule {
 
 /// A promotion gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Bound {
+pub enum Gate {
     /// The value is this or more.
     AtLeast(f64),
     /// The value is this or less.
@@ -43,23 +43,23 @@ pub enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trigger {
     /// What is bad.
-    pub breach: Breach,
+    pub threshold: Threshold,
     /// For so long without a good value between.
     pub lasting: Duration,
 }
 
 /// A bad value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Breach {
+pub enum Threshold {
     /// Less than this.
     Below(f64),
     /// More than this.
     Above(f64),
 }
 
-impl Bound {
+impl Gate {
     /// The gate is met.
-    pub fn met(self, value: f64) -> bool {
+    pub fn is_met_by(self, value: f64) -> bool {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
@@ -67,9 +67,9 @@ impl Bound {
     }
 }
 
-impl Breach {
+impl Threshold {
     /// The value is bad.
-    pub fn by(self, value: f64) -> bool {
+    pub fn is_breached_by(self, value: f64) -> bool {
         match self {
             Self::Below(bound) => value < bound,
             Self::Above(bound) => value > bound,
@@ -77,7 +77,7 @@ impl Breach {
     }
 }
 
-impl std::fmt::Display for Bound {
+impl std::fmt::Display for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtLeast(bound) => write!(f, "at least {bound}"),
@@ -86,7 +86,7 @@ impl std::fmt::Display for Bound {
     }
 }
 
-impl std::fmt::Display for Breach {
+impl std::fmt::Display for Threshold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Below(bound) => write!(f, "below {bound}"),
@@ -98,16 +98,16 @@ impl std::fmt::Display for Breach {
 /// The rules of the spec, or the default ones where it has none and a Prometheus is there to answer them.
 pub(super) fn rules(
     spec: &Rollout,
-    prometheus: Option<&Prometheus>,
-    has: Has,
-    problems: &mut Vec<Problem>,
-) -> Vec<Rule> {
+    prometheus: Option<&PrometheusSource>,
+    has: HubFeatures,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<RulePolicy> {
     let Some(prometheus) = prometheus else {
         if !spec.rules.is_empty() && spec.prometheus.is_none() {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 "rollout.rules",
-                "needs a Prometheus, but the operator has none named \"main\"; name one in the operator's settings, \
-                 or leave the rules out",
+                "needs a PrometheusSource, but the operator has none named \"main\"; name one in the operator's settings, \
+                 or withdrawal the rules out",
             ));
         }
         return Vec::new();
@@ -124,42 +124,48 @@ pub(super) fn rules(
 }
 
 /// Requirements T3 and T4. A trigger that lasts shorter than four scrapes would be one late scrape.
-fn defaults(prometheus: &Prometheus, has: Has) -> Vec<Rule> {
+fn defaults(prometheus: &PrometheusSource, has: HubFeatures) -> Vec<RulePolicy> {
     let minutes =
         |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
-    let rule = |name: &str, metric, promote_when, breach, lasting| Rule {
+    let rule = |name: &str, metric, promote_when, threshold, lasting| RulePolicy {
         name: name.into(),
         metric,
         promote_when,
-        rollback_when: Some(Trigger { breach, lasting: minutes(lasting) }),
+        rollback_when: Some(Trigger { threshold, lasting: minutes(lasting) }),
         min_samples: min_samples(metric),
         dry_run: false,
         applicable: applicable(metric, has),
     };
     vec![
-        rule("error-rate", Metric::HubErrorRate, Some(Bound::AtMost(0.01)), Breach::Above(0.10), 2),
+        rule(
+            "error-rate",
+            Metric::HubErrorRate,
+            Some(Gate::AtMost(0.01)),
+            Threshold::Above(0.10),
+            2,
+        ),
         rule(
             "hub-latency-p95",
             Metric::HubLatencyP95,
-            Some(Bound::AtMost(0.1)),
-            Breach::Above(0.5),
+            Some(Gate::AtMost(0.1)),
+            Threshold::Above(0.5),
             3,
         ),
-        rule("availability", Metric::Availability, None, Breach::Below(0.99), 1),
+        rule("availability", Metric::Availability, None, Threshold::Below(0.99), 1),
         rule(
             "llm-success-rate",
             Metric::LlmSuccessRate,
-            Some(Bound::AtLeast(0.95)),
-            Breach::Below(0.85),
+            Some(Gate::AtLeast(0.95)),
+            Threshold::Below(0.85),
             5,
         ),
-        rule("llm-latency-p95", Metric::LlmLatencyP95, None, Breach::Above(5.0), 5),
-        rule("circuit-breaker", Metric::CircuitBreakerOpen, None, Breach::Above(0.0), 2),
+        rule("llm-latency-p95", Metric::LlmLatencyP95, None, Threshold::Above(5.0), 5),
+        rule("circuit-breaker", Metric::CircuitBreakerOpen, None, Threshold::Above(0.0), 2),
     ]
 }
 
 /// What measures something that the hub does not have says nothing, and holds nothing up.
-fn applicable(metric: Metric, has: Has) -> bool {
+fn applicable(metric: Metric, has: HubFeatures) -> bool {
     match metric {
         Metric::HubErrorRate
         | Metric::ToolErrorRate
@@ -189,10 +195,10 @@ fn min_samples(metric: Metric) -> u32 {
 fn rule(
     field: &str,
     written: &mcphub_crds::rollout::Rule,
-    prometheus: &Prometheus,
-    has: Has,
-    problems: &mut Vec<Problem>,
-) -> Option<Rule> {
+    prometheus: &PrometheusSource,
+    has: HubFeatures,
+    problems: &mut Vec<PolicyProblem>,
+) -> Option<RulePolicy> {
     let found = problems.len();
     for (part, there) in [
         ("query", written.query.is_some()),
@@ -201,7 +207,7 @@ fn rule(
         ("tool", written.tool.is_some()),
     ] {
         if there {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("{field}.{part}"),
                 "is not supported yet; leave it out",
             ));
@@ -209,7 +215,7 @@ fn rule(
     }
     let metric = match written.metric {
         Some(metric @ Metric::MemoryGrowth) => {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("{field}.metric"),
                 format!("is {metric:?}, which is not supported yet"),
             ));
@@ -217,7 +223,7 @@ fn rule(
         }
         Some(metric) => metric,
         None => {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("{field}.metric"),
                 "is missing; name one, such as HubErrorRate",
             ));
@@ -228,9 +234,10 @@ fn rule(
     let rollback_when =
         written.rollback_when.as_ref().and_then(|when| trigger(field, when, prometheus, problems));
     if promote_when.is_none() && rollback_when.is_none() && problems.len() == found {
-        problems.push(Problem::new(field, "says neither promoteWhen nor rollbackWhen; add one"));
+        problems
+            .push(PolicyProblem::new(field, "says neither promoteWhen nor rollbackWhen; add one"));
     }
-    Some(Rule {
+    Some(RulePolicy {
         name: written.name.clone(),
         metric,
         promote_when,
@@ -241,12 +248,12 @@ fn rule(
     })
 }
 
-fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<Problem>) -> Option<Bound> {
+fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<PolicyProblem>) -> Option<Gate> {
     match (&when.at_least, &when.at_most) {
-        (Some(bound), None) => Some(Bound::AtLeast(bound.get())),
-        (None, Some(bound)) => Some(Bound::AtMost(bound.get())),
+        (Some(bound), None) => Some(Gate::AtLeast(bound.get())),
+        (None, Some(bound)) => Some(Gate::AtMost(bound.get())),
         (None, None) | (Some(_), Some(_)) => {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("{field}.promoteWhen"),
                 "must say atLeast or atMost; keep one of them",
             ));
@@ -258,21 +265,21 @@ fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<Problem>) -> Option<
 fn trigger(
     field: &str,
     when: &RollbackWhen,
-    prometheus: &Prometheus,
-    problems: &mut Vec<Problem>,
+    prometheus: &PrometheusSource,
+    problems: &mut Vec<PolicyProblem>,
 ) -> Option<Trigger> {
     let lasting = when.lasting.get();
     problems.extend(too_short(&format!("{field}.rollbackWhen.for"), lasting, 4, prometheus));
-    let breach = match (&when.below, &when.above) {
-        (Some(bound), None) => Breach::Below(bound.get()),
-        (None, Some(bound)) => Breach::Above(bound.get()),
+    let threshold = match (&when.below, &when.above) {
+        (Some(bound), None) => Threshold::Below(bound.get()),
+        (None, Some(bound)) => Threshold::Above(bound.get()),
         (None, None) | (Some(_), Some(_)) => {
-            problems.push(Problem::new(
+            problems.push(PolicyProblem::new(
                 format!("{field}.rollbackWhen"),
                 "must say below or above; keep one of them",
             ));
             return None;
         }
     };
-    Some(Trigger { breach, lasting })
+    Some(Trigger { threshold, lasting })
 }

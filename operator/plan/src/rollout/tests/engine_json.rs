@@ -7,14 +7,15 @@ use mcphub_hub_wire::dataplane::Weight;
 
 use super::at;
 use super::story::{GOOD, NEXT, OTHER, revision};
-use crate::canonical;
-use crate::rollout::bake::Bake;
+use crate::api::canonical;
+use crate::rollout::rules::bake::Bake;
+use crate::rollout::rules::judgment::{Judgment, RuleJudgment, Verdict};
 use crate::rollout::state::{
-    Asked, BrokenRule, Canary, Cause, Consumed, EngineState, Failed, Hold, HoldReason, Leave,
-    Pinned, Previous, Stable, StepState, Straight, Tries,
+    Canary, EngineState, FailedRevision, Hold, HoldReason, IntentRecord, Pin, Previous,
+    RollbackCause, RuleBreach, SelfCheckTries, SkipReason, SpecRevision, Stable, StepState,
+    Withdrawal,
 };
-use crate::rollout::verdict::{Judged, JudgedRule, Verdict};
-use crate::rollout::{Record, RevisionResult};
+use crate::rollout::{AttemptRecord, AttemptResult};
 
 /// Written without `..`, so that a new field has to be added here and to the text.
 fn full() -> EngineState {
@@ -23,7 +24,7 @@ fn full() -> EngineState {
         term: 7,
         generation: 42,
         key_serial: 3,
-        asked: Some(Asked { revision: revision(NEXT), fresh: true }),
+        spec_revision: Some(SpecRevision { revision: revision(NEXT), fresh: true }),
         stable: Some(Stable {
             revision: revision(GOOD),
             since: at(0),
@@ -39,29 +40,29 @@ fn full() -> EngineState {
             drained_at: at(300),
             guard_over: true,
         }),
-        failed: Some(Failed { revision: revision("dddddddd"), since: at(5), replicas: 2 }),
-        pinned: Some(Pinned { revision: revision(GOOD), instead_of: revision(NEXT) }),
-        last_judged: Some(at(90)),
-        judged: Some(judged()),
+        failed: Some(FailedRevision { revision: revision("dddddddd"), since: at(5), replicas: 2 }),
+        pin: Some(Pin { revision: revision(GOOD), instead_of: revision(NEXT) }),
+        last_judgment: Some(at(90)),
+        judgment: Some(judgment()),
         restarts: [("pod-1/hub".to_owned(), 3)].into(),
         flags_rolled_back: [(revision(NEXT), [("beta".to_owned(), false)].into())].into(),
         records: [(
             revision(GOOD),
-            Record {
+            AttemptRecord {
                 attempt: 1,
-                result: Some(RevisionResult::Promoted),
+                result: Some(AttemptResult::Promoted),
                 reason: "all steps passed".into(),
                 at: at(2),
             },
         )]
         .into(),
         rollback: Some(cause()),
-        intents: vec![Consumed {
+        intents: vec![IntentRecord {
             intent: "advance/bbbbbbbb/2/1".parse().unwrap(),
             at: at(80),
             outcome: "outcome".into(),
         }],
-        misread: Some("misread".into()),
+        invalid_intent: Some("misread".into()),
     }
 }
 
@@ -89,12 +90,12 @@ fn canary() -> Canary {
         }),
         progress_since: at(60),
         first_ready: Some(at(61)),
-        self_check: Tries { failed: 1, last: Some(at(61)), message: "failed".into() },
-        straight: Some(Straight::FastRollback),
+        self_check: SelfCheckTries { failed: 1, last: Some(at(61)), message: "failed".into() },
+        skip_steps: Some(SkipReason::FastRollback),
         paused: Some("paused".into()),
         hold: Some(Hold { reason: HoldReason::NoData, since: at(70), message: "held".into() }),
-        leave: Some(Leave {
-            result: RevisionResult::Replaced,
+        withdrawal: Some(Withdrawal {
+            result: AttemptResult::Replaced,
             reason: "left".into(),
             harmful: true,
             since: at(75),
@@ -104,34 +105,34 @@ fn canary() -> Canary {
     }
 }
 
-fn judged() -> Judged {
-    Judged {
+fn judgment() -> Judgment {
+    Judgment {
         revision: revision(NEXT),
         at: at(90),
         presence: Verdict::Good,
-        rules: vec![JudgedRule {
+        rules: vec![RuleJudgment {
             name: "errors".into(),
             dry_run: true,
             value: Some(0.25),
             stable_value: Some(0.125),
             samples: Some(100.0),
             trigger: Some(Verdict::Breach { since: at(80) }),
-            holds: true,
+            firing: true,
             gate: Some(Verdict::TooFew { have: 7, need: 20 }),
             gate_value: Some(0.5),
-            open: Some(at(80)),
-            seen_until: Some(at(85)),
+            breach_start: Some(at(80)),
+            evaluated_until: Some(at(85)),
         }],
     }
 }
 
-fn cause() -> Cause {
-    Cause {
+fn cause() -> RollbackCause {
+    RollbackCause {
         revision: revision(NEXT),
         attempt: 1,
         at: at(50),
         reason: "reason".into(),
-        rule: Some(BrokenRule {
+        rule: Some(RuleBreach {
             name: "errors".into(),
             value: Some(0.25),
             threshold: "above 0.1".into(),
@@ -156,22 +157,22 @@ fn every_key_of_engine_json_keeps_its_name_and_its_spelling() {
 fn every_enum_value_in_engine_json_keeps_its_spelling() {
     let json = |value: serde_json::Value| value.to_string();
     let all = [
-        Straight::FirstDeployment,
-        Straight::FastRollback,
-        Straight::Promote,
-        Straight::PromoteForce,
-        Straight::HoldTimeout,
+        SkipReason::FirstDeployment,
+        SkipReason::FastRollback,
+        SkipReason::Promote,
+        SkipReason::PromoteForce,
+        SkipReason::HoldTimeout,
     ];
     assert_eq!(
         json(serde_json::to_value(all).unwrap()),
         r#"["FirstDeployment","FastRollback","Promote","PromoteForce","HoldTimeout"]"#
     );
     let all = [
-        RevisionResult::Promoted,
-        RevisionResult::RolledBack,
-        RevisionResult::Replaced,
-        RevisionResult::Aborted,
-        RevisionResult::Failed,
+        AttemptResult::Promoted,
+        AttemptResult::RolledBack,
+        AttemptResult::Replaced,
+        AttemptResult::Aborted,
+        AttemptResult::Failed,
     ];
     assert_eq!(
         json(serde_json::to_value(all).unwrap()),

@@ -3,7 +3,7 @@
 use mcphub_crds::status::Phase;
 
 use super::story::{GOOD, HOUR, MINUTE, NEXT, OTHER, RULE, Story, policy};
-use crate::rollout::RevisionResult;
+use crate::rollout::AttemptResult;
 
 #[test]
 fn promote_skips_to_the_end_and_history_says_so() {
@@ -64,7 +64,7 @@ fn pause_stops_and_resume_goes_on() {
 #[test]
 fn a_paused_spec_stops_promotion_but_not_a_rollback() {
     let mut story = Story::canary("");
-    story.world.policy = policy(&format!("{RULE}paused: true"));
+    story.simulation.policy = policy(&format!("{RULE}paused: true"));
     let story = story.until(HOUR);
     assert_eq!(
         (story.phase(), story.weights()),
@@ -78,7 +78,7 @@ fn abort_goes_back_to_stable_and_the_revision_is_not_tried_again_until_the_spec_
     let story = Story::canary("").intent("abort/bbbbbbbb/1").until(2 * HOUR);
     assert_eq!(
         (story.weights(), story.result(NEXT)),
-        ("aaaaaaaa 100".into(), Some(RevisionResult::Aborted))
+        ("aaaaaaaa 100".into(), Some(AttemptResult::Aborted))
     );
     assert_eq!((story.phase(), story.report().reason.as_str()), (Phase::RolledBack, "Aborted"));
     let story = story.spec(GOOD).until(2 * HOUR + 60).spec(NEXT).until(2 * HOUR + 70);
@@ -130,7 +130,7 @@ fn resume_flags_gives_a_revision_its_flags_back() {
     story.truth(GOOD).flags = [("beta".to_owned(), false)].into();
     story.truth(NEXT).flags = [("beta".to_owned(), true)].into();
     let story = story.spec(NEXT).until(2 * HOUR - 10 * MINUTE);
-    let now = story.world.second();
+    let now = story.simulation.second();
     let story = story.errors(NEXT, [(now, 0.3), (now + 3 * MINUTE, 0.0)]).until(now + 10 * MINUTE);
     assert_eq!((story.weights(), story.flag(NEXT, "beta")), ("bbbbbbbb 100".into(), Some(false)));
     let story = story.intent("resume-flags/bbbbbbbb/1").until(now + 11 * MINUTE);

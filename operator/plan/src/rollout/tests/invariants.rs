@@ -11,12 +11,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::at;
+use super::simulation::Simulation;
 use super::story::{RULE, policy, revision};
-use super::world::World;
-use crate::plan::Next;
+use crate::next::Next;
+use crate::rollout::clock::{after, before, elapsed};
 use crate::rollout::intent::Verb;
-use crate::rollout::state::{EngineState, Straight, after, before, elapsed};
-use crate::rollout::{BrokenPod, Outcome, RevisionResult};
+use crate::rollout::state::{EngineState, SkipReason};
+use crate::rollout::{AttemptResult, BrokenPod, Decision};
 
 const REVISIONS: [&str; 4] = ["aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"];
 /// What every history ends with: a revision that has never been seen before.
@@ -94,7 +95,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// A history, and what is known of it without asking the engine.
 struct History {
-    world: World,
+    simulation: Simulation,
     crash: bool,
     /// Facts of the look before the last one.
     older: Option<std::collections::BTreeMap<Revision, crate::rollout::RevisionFacts>>,
@@ -108,7 +109,7 @@ struct History {
 impl History {
     fn new() -> Self {
         Self {
-            world: World::new(policy(&format!("{RULE}{POLICY}")), &revision("aaaaaaaa")),
+            simulation: Simulation::new(policy(&format!("{RULE}{POLICY}")), &revision("aaaaaaaa")),
             crash: false,
             older: None,
             stale: false,
@@ -119,33 +120,36 @@ impl History {
     }
 
     fn happen(&mut self, happening: &Happening) {
-        let second = self.world.second();
-        let mut truth = |name: &str| self.world.truths.entry(revision(name)).or_default().clone();
+        let second = self.simulation.second();
+        let mut truth =
+            |name: &str| self.simulation.truths.entry(revision(name)).or_default().clone();
         let mut changed = None;
         match happening {
             Happening::Wait(seconds) => {
                 return self.live_for(Duration::from_secs(u64::from(*seconds)));
             }
-            Happening::Spec(name) => self.world.spec = Some(revision(name)),
-            Happening::NoSpec => self.world.spec = None,
+            Happening::Spec(name) => self.simulation.spec = Some(revision(name)),
+            Happening::NoSpec => self.simulation.spec = None,
             Happening::Pods(name, pods) => {
-                changed = Some((name, super::world::Truth { pods: *pods, ..truth(name) }))
+                changed = Some((name, super::simulation::Truth { pods: *pods, ..truth(name) }))
             }
             Happening::Unschedulable(name, pods) => {
                 let pods = (Some(0), *pods);
                 changed = Some((
                     name,
-                    super::world::Truth { pods: pods.0, unschedulable: pods.1, ..truth(name) },
+                    super::simulation::Truth { pods: pods.0, unschedulable: pods.1, ..truth(name) },
                 ));
             }
             Happening::Broken(name, broken) => {
                 let pod = BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() };
                 let broken = if *broken { vec![pod] } else { Vec::new() };
-                changed = Some((name, super::world::Truth { broken, ..truth(name) }));
+                changed = Some((name, super::simulation::Truth { broken, ..truth(name) }));
             }
             Happening::SelfCheck(name, fails) => {
-                changed =
-                    Some((name, super::world::Truth { self_check_fails: *fails, ..truth(name) }));
+                changed = Some((
+                    name,
+                    super::simulation::Truth { self_check_fails: *fails, ..truth(name) },
+                ));
             }
             Happening::Errors(name, rate) => {
                 let mut truth = truth(name);
@@ -161,36 +165,36 @@ impl History {
             }
             Happening::Flag(name, flag) => {
                 let flags = [("beta".to_owned(), *flag)].into();
-                changed = Some((name, super::world::Truth { flags, ..truth(name) }));
+                changed = Some((name, super::simulation::Truth { flags, ..truth(name) }));
             }
             Happening::Unscraped(seconds) => {
-                self.world.unscraped.push((second, second + i64::from(*seconds)))
+                self.simulation.unscraped.push((second, second + i64::from(*seconds)))
             }
             Happening::PrometheusDown(seconds) => {
-                self.world.down.push((second, second + i64::from(*seconds)))
+                self.simulation.down.push((second, second + i64::from(*seconds)))
             }
             Happening::RoutersStuck(stuck) => {
                 let generation =
-                    self.world.dataplane.as_ref().map(|dataplane| dataplane.generation);
-                self.world.routers_stuck_at = generation.filter(|_| *stuck);
+                    self.simulation.dataplane.as_ref().map(|dataplane| dataplane.generation);
+                self.simulation.routers_stuck_at = generation.filter(|_| *stuck);
             }
-            Happening::Routers(routers) => self.world.routers = *routers,
-            Happening::Replicas(replicas) => self.world.replicas = *replicas,
+            Happening::Routers(routers) => self.simulation.routers = *routers,
+            Happening::Replicas(replicas) => self.simulation.replicas = *replicas,
             Happening::Intent(verb, name, attempt) => {
                 let text = crate::rollout::intent::Intent {
                     verb: *verb,
                     revision: revision(name),
                     attempt: *attempt,
                 };
-                self.world.intent = Some(text);
+                self.simulation.intent = Some(text);
             }
             Happening::Paused(paused) => self.policy_paused = *paused,
             Happening::RuntimeConfigMapLost => {
-                self.world.state = None;
-                self.world.dataplane = None;
+                self.simulation.state = None;
+                self.simulation.dataplane = None;
             }
             Happening::DataplaneEdited => {
-                if let Some(dataplane) = &mut self.world.dataplane {
+                if let Some(dataplane) = &mut self.simulation.dataplane {
                     for state in dataplane.revisions.values_mut() {
                         state.flags.insert("edited".into(), true);
                     }
@@ -199,54 +203,54 @@ impl History {
             Happening::CrashAfterTheFirstWrite => self.crash = true,
             Happening::StaleCache => self.stale = true,
             Happening::ClockJumps(seconds) => {
-                self.world.now = at((second + seconds).max(0));
+                self.simulation.now = at((second + seconds).max(0));
             }
         }
         if let Some((name, truth)) = changed {
-            self.world.truths.insert(revision(name), truth);
+            self.simulation.truths.insert(revision(name), truth);
         }
-        self.world.policy.paused = self.policy_paused;
-        self.world.kubelet();
+        self.simulation.policy.paused = self.policy_paused;
+        self.simulation.kubelet();
         self.live_for(Duration::from_secs(2));
     }
 
     /// The operator looks whenever it wants to.
     fn live_for(&mut self, length: Duration) {
-        let end = after(self.world.now, length);
+        let end = after(self.simulation.now, length);
         for _ in 0..100 + length.as_secs() {
-            let next = self.look();
+            let next = self.reconcile();
             let wait = match next {
                 Next::Now => Duration::from_millis(50),
                 Next::In(wait) => wait.min(Duration::from_mins(1)),
                 Next::Idle => Duration::from_mins(1),
             };
-            if self.world.now >= end {
+            if self.simulation.now >= end {
                 return;
             }
-            self.world.now = after(self.world.now, wait).min(end);
+            self.simulation.now = after(self.simulation.now, wait).min(end);
         }
-        panic!("the engine polls without end: {:#?}", self.world.state);
+        panic!("the engine polls without end: {:#?}", self.simulation.state);
     }
 
-    fn look(&mut self) -> Next {
-        let current = self.world.facts.clone();
+    fn reconcile(&mut self) -> Next {
+        let current = self.simulation.facts.clone();
         if let Some(older) = self.older.take().filter(|_| self.stale) {
-            self.world.facts = older;
+            self.simulation.facts = older;
         }
         self.stale = false;
-        let results = self.world.results();
-        let (before, state) = (self.world.dataplane.clone(), self.world.state.clone());
-        let outcome = self.world.decide(&results);
-        self.since_weight = self.since_weight.min(self.world.now);
-        self.world.assert_planned_again_changes_nothing(&results, &outcome);
+        let results = self.simulation.results();
+        let (before, state) = (self.simulation.dataplane.clone(), self.simulation.state.clone());
+        let outcome = self.simulation.decide(&results);
+        self.since_weight = self.since_weight.min(self.simulation.now);
+        self.simulation.assert_planned_again_changes_nothing(&results, &outcome);
         self.check(before.as_ref(), state.as_ref(), &outcome);
         self.older = Some(current);
         if self.crash {
             // The runtime ConfigMap was written, the Deployments and the ControllerRevisions were not.
             self.crash = false;
-            self.world.apply_runtime(&outcome);
+            self.simulation.apply_runtime(&outcome);
         } else {
-            self.world.apply(&outcome);
+            self.simulation.apply(&outcome);
         }
         outcome.next
     }
@@ -255,7 +259,7 @@ impl History {
         &mut self,
         before: Option<&Dataplane>,
         state: Option<&EngineState>,
-        outcome: &Outcome,
+        outcome: &Decision,
     ) {
         self.weights_are_whole(before, outcome);
         self.steps_are_passed_with_reason(state, outcome);
@@ -267,11 +271,11 @@ impl History {
     }
 
     fn ready(&self, revision: &Revision) -> u32 {
-        self.world.facts.get(revision).map_or(0, |facts| facts.ready)
+        self.simulation.facts.get(revision).map_or(0, |facts| facts.ready)
     }
 
     /// Invariant 1.
-    fn weights_are_whole(&self, before: Option<&Dataplane>, outcome: &Outcome) {
+    fn weights_are_whole(&self, before: Option<&Dataplane>, outcome: &Decision) {
         let revisions = &outcome.dataplane.revisions;
         let sum: u32 = revisions.values().map(|state| u32::from(state.weight.percent())).sum();
         assert_eq!(sum, if outcome.state.stable.is_some() { 100 } else { 0 }, "{revisions:?}");
@@ -295,10 +299,10 @@ impl History {
         &mut self,
         before: Option<&Dataplane>,
         state: Option<&EngineState>,
-        outcome: &Outcome,
+        outcome: &Decision,
     ) {
         let Some((before, state)) = before.zip(state) else {
-            self.since_weight = self.world.now;
+            self.since_weight = self.simulation.now;
             return;
         };
         let Some(canary) = &state.canary else { return };
@@ -308,10 +312,10 @@ impl History {
         let (old, new) =
             (weight(before).unwrap_or_default(), weight(&outcome.dataplane).unwrap_or_default());
         if new != old {
-            self.since_weight = self.world.now;
+            self.since_weight = self.simulation.now;
         }
         let first = state.stable.is_none();
-        let all = canary.base_replicas.max(self.world.replicas);
+        let all = canary.base_replicas.max(self.simulation.replicas);
         let needed = if first { 1 } else { (all * u32::from(new.percent())).div_ceil(100).max(1) };
         assert!(
             new <= old || self.ready(&canary.revision) >= needed,
@@ -320,7 +324,7 @@ impl History {
     }
 
     /// Invariant 2, as far as the step before is concerned.
-    fn steps_are_passed_with_reason(&self, state: Option<&EngineState>, outcome: &Outcome) {
+    fn steps_are_passed_with_reason(&self, state: Option<&EngineState>, outcome: &Decision) {
         let Some(canary) = state.and_then(|state| state.canary.as_ref()) else { return };
         let Some(step) = canary.step.as_ref().filter(|step| step.traffic == canary.weight) else {
             return;
@@ -331,7 +335,8 @@ impl History {
             .as_ref()
             .filter(|now| now.revision == canary.revision && now.attempt == canary.attempt);
         let passed = if let Some(now) = now {
-            now.step.as_ref().is_some_and(|now| now.number > step.number) && now.straight.is_none()
+            now.step.as_ref().is_some_and(|now| now.number > step.number)
+                && now.skip_steps.is_none()
         } else {
             let record = outcome.state.records.get(&canary.revision);
             record.is_some_and(|record| {
@@ -342,23 +347,27 @@ impl History {
         if !passed || unjudged {
             return;
         }
-        let judged = outcome.state.last_judged.unwrap();
-        assert!(elapsed(self.world.now, judged) < Duration::from_secs(30), "judged long ago");
-        let second = before_ingest(judged).as_second() - super::START;
+        let judgment = outcome.state.last_judgment.unwrap();
+        assert!(
+            elapsed(self.simulation.now, judgment) < Duration::from_secs(30),
+            "judged long ago"
+        );
+        let second = before_ingest(judgment).as_second() - super::START;
         assert!(self.gate_met(&canary.revision, second), "gate not met at {second}");
         let began = self.since_weight.as_second() - super::START;
-        let observed = (began..=self.world.second()).filter(|second| self.scraped(*second)).count();
+        let observed =
+            (began..=self.simulation.second()).filter(|second| self.scraped(*second)).count();
         // A scrape stands for the 15 s before it, and a window of two forgives one that is late.
         let required = usize::try_from(step.required().as_secs()).unwrap();
         assert!(observed + 30 >= required, "{observed} of {required} seconds were observed");
     }
 
     fn scraped(&self, second: i64) -> bool {
-        !self.world.unscraped.iter().any(|(from, to)| (*from..*to).contains(&second))
+        !self.simulation.unscraped.iter().any(|(from, to)| (*from..*to).contains(&second))
     }
 
     fn truth(&self, revision: &Revision, second: i64) -> (f64, f64) {
-        let truth = self.world.truths.get(revision).cloned().unwrap_or_default();
+        let truth = self.simulation.truths.get(revision).cloned().unwrap_or_default();
         let newest =
             |line: &[(i64, f64)]| line.iter().rev().find(|(from, _)| *from <= second).unwrap().1;
         (newest(&truth.values), newest(&truth.samples))
@@ -370,23 +379,26 @@ impl History {
     }
 
     /// Invariant 3.
-    fn triggers_are_obeyed(&self, outcome: &Outcome) {
+    fn triggers_are_obeyed(&self, outcome: &Decision) {
         let Some(canary) = &outcome.state.canary else { return };
-        let Some(facts) = self.world.facts.get(&canary.revision) else { return };
+        let Some(facts) = self.simulation.facts.get(&canary.revision) else { return };
         let stable = outcome.state.stable.as_ref().map_or(0, |stable| self.ready(&stable.revision));
         if canary.weight == Weight::ZERO
-            || canary.straight == Some(Straight::PromoteForce)
+            || canary.skip_steps == Some(SkipReason::PromoteForce)
             || stable == 0
         {
             return;
         }
         assert!(facts.broken.is_empty(), "broken pods keep {:?}", canary.weight);
-        let judged_now = outcome.state.last_judged == Some(self.world.now);
-        let end = before_ingest(self.world.now);
+        let judged_now = outcome.state.last_judgment == Some(self.simulation.now);
+        let end = before_ingest(self.simulation.now);
         let begin = before(end, Duration::from_secs(120 + 15));
         let epoch = canary.first_ready.map(|ready| after(ready, Duration::from_mins(1)));
-        let answered =
-            !self.world.down.iter().any(|(from, to)| (*from..*to).contains(&self.world.second()));
+        let answered = !self
+            .simulation
+            .down
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&self.simulation.second()));
         if judged_now && answered && epoch.is_some_and(|epoch| epoch <= begin) {
             assert!(
                 !self.breaching_all_the_time(&canary.revision, begin, end),
@@ -408,7 +420,7 @@ impl History {
     }
 
     /// Invariant 4.
-    fn rolled_back_stays_out(&mut self, state: Option<&EngineState>, outcome: &Outcome) {
+    fn rolled_back_stays_out(&mut self, state: Option<&EngineState>, outcome: &Decision) {
         let obeyed = outcome
             .state
             .intents
@@ -429,11 +441,11 @@ impl History {
         }
         let records = outcome.state.records.iter();
         let rolled_back =
-            records.filter(|(_, record)| record.result == Some(RevisionResult::RolledBack));
+            records.filter(|(_, record)| record.result == Some(AttemptResult::RolledBack));
         self.rolled_back.extend(rolled_back.map(|(revision, _)| revision.clone()));
     }
 
-    fn generation_rises_with_the_dataplane(before: Option<&Dataplane>, outcome: &Outcome) {
+    fn generation_rises_with_the_dataplane(before: Option<&Dataplane>, outcome: &Decision) {
         let Some(before) = before else { return };
         let (old, new) = (before, &outcome.dataplane);
         assert_eq!(
@@ -444,11 +456,14 @@ impl History {
         assert!(new.generation >= old.generation);
     }
 
-    fn pods_go_after_the_routers_know(&self, outcome: &Outcome) {
-        let generation = self.world.dataplane.as_ref().map_or(0, |dataplane| dataplane.generation);
-        let obeyed = self.world.routers_stuck_at.map_or(generation, |stuck| stuck.min(generation));
-        let knows = self.world.routers > 0 && obeyed >= outcome.state.generation;
-        for (revision, facts) in self.world.facts.iter().filter(|_| outcome.state.stable.is_some())
+    fn pods_go_after_the_routers_know(&self, outcome: &Decision) {
+        let generation =
+            self.simulation.dataplane.as_ref().map_or(0, |dataplane| dataplane.generation);
+        let obeyed =
+            self.simulation.routers_stuck_at.map_or(generation, |stuck| stuck.min(generation));
+        let knows = self.simulation.routers > 0 && obeyed >= outcome.state.generation;
+        for (revision, facts) in
+            self.simulation.facts.iter().filter(|_| outcome.state.stable.is_some())
         {
             let gone = facts.deployed.is_some() && !outcome.live.contains_key(revision);
             assert!(!gone || knows, "{revision} goes before the routers know");
@@ -457,21 +472,21 @@ impl History {
 
     /// Everything works from now on, and a revision is asked for that has never been seen.
     fn ends_well(&mut self) {
-        self.world.truths.clear();
-        self.world.unscraped.clear();
-        self.world.down.clear();
-        self.world.routers_stuck_at = None;
-        self.world.routers = 2;
-        self.world.replicas = 3;
-        self.world.intent = None;
+        self.simulation.truths.clear();
+        self.simulation.unscraped.clear();
+        self.simulation.down.clear();
+        self.simulation.routers_stuck_at = None;
+        self.simulation.routers = 2;
+        self.simulation.replicas = 3;
+        self.simulation.intent = None;
         self.policy_paused = false;
-        self.world.policy.paused = false;
-        self.world.spec = Some(revision(LAST));
-        self.world.kubelet();
+        self.simulation.policy.paused = false;
+        self.simulation.spec = Some(revision(LAST));
+        self.simulation.kubelet();
         for _ in 0..60 {
             self.live_for(Duration::from_mins(2));
         }
-        let outcome = self.world.decide(&std::collections::BTreeMap::new());
+        let outcome = self.simulation.decide(&std::collections::BTreeMap::new());
         assert_eq!(outcome.report.phase, Phase::Healthy, "{:#?}", outcome.report);
         let last = outcome
             .dataplane
@@ -480,7 +495,7 @@ impl History {
             .map(|state| (state.role, state.weight));
         assert_eq!(last, Some((Role::Stable, Weight::FULL)));
         assert_eq!(outcome.live, [(revision(LAST), 3)].into());
-        assert!(elapsed(self.world.now, at(0)) > Duration::ZERO);
+        assert!(elapsed(self.simulation.now, at(0)) > Duration::ZERO);
     }
 }
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 use mcphub_crds::rollout::Rollout;
 use rstest::rstest;
 
-use crate::rollout::policy::{Has, Policy};
-use crate::snapshot::Prometheus;
+use crate::rollout::policy::{HubFeatures, Policy};
+use crate::snapshot::PrometheusTiming;
 
 fn read(yaml: &str, prometheus: bool) -> Result<Policy, String> {
-    read_of(yaml, prometheus, Has::default())
+    read_of(yaml, prometheus, HubFeatures::default())
 }
 
-fn read_of(yaml: &str, prometheus: bool, has: Has) -> Result<Policy, String> {
+fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, String> {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
-    let server = Prometheus { scrape_interval: seconds(30), ingest_delay: seconds(30) };
+    let server = PrometheusTiming { scrape_interval: seconds(30), ingest_delay: seconds(30) };
     let flags = BTreeMap::from([("autoCorrection".to_owned(), false)]);
     Policy::from_spec(Some(&spec), prometheus.then_some(("main", &server)), &flags, has)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -133,7 +133,7 @@ fn a_language_model_and_golden_questions_make_their_rules_apply_and_scrapes_are_
     let recall =
         "rules: [{name: recall, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}]";
     let read = |yaml, llm, golden_questions| {
-        let policy = read_of(yaml, true, Has { llm, golden_questions }).unwrap();
+        let policy = read_of(yaml, true, HubFeatures { llm, golden_questions }).unwrap();
         let rules = policy.rules.iter().filter(|rule| {
             !["error-rate", "hub-latency-p95", "availability"].contains(&&*rule.name)
         });

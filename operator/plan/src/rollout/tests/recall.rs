@@ -3,7 +3,7 @@
 use mcphub_crds::status::{HoldReason, Phase};
 
 use super::story::{MINUTE, NEXT, Story};
-use crate::rollout::RevisionResult;
+use crate::rollout::AttemptResult;
 
 const RULE: &str = "rules: [{name: recall, metric: SelectionRecall, promoteWhen: {atLeast: '0.9'}, rollbackWhen: {below: '0.8', for: 2m}}]\n";
 
@@ -26,7 +26,7 @@ fn a_filter_that_hides_what_golden_questions_need_is_rolled_back_without_any_req
     );
     let story = story.until(6 * MINUTE);
     assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
-    assert_eq!(story.result(NEXT), Some(RevisionResult::RolledBack));
+    assert_eq!(story.result(NEXT), Some(AttemptResult::RolledBack));
     assert!(story.reason(NEXT).contains("recall"), "{}", story.reason(NEXT));
 }
 

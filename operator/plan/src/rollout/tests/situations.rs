@@ -4,7 +4,7 @@ use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
 use rstest::rstest;
 
 use super::story::{GOOD, HOUR, MINUTE, NEXT, Story};
-use crate::rollout::RevisionResult;
+use crate::rollout::AttemptResult;
 
 #[test]
 fn trigger_that_holds_for_its_for_rolls_back_within_one_interval() {
@@ -14,7 +14,7 @@ fn trigger_that_holds_for_its_for_rolls_back_within_one_interval() {
     assert_eq!(story.weights(), "aaaaaaaa 100");
     assert_eq!(
         (story.phase(), story.result(NEXT)),
-        (Phase::RolledBack, Some(RevisionResult::RolledBack))
+        (Phase::RolledBack, Some(AttemptResult::RolledBack))
     );
     let rolled_back = story.event("RolledBack").unwrap();
     assert!(rolled_back >= bad_from + 2 * MINUTE, "not before its `for` has passed: {rolled_back}");
@@ -47,7 +47,7 @@ fn gate_not_met_for_gate_timeout_rolls_back() {
         Story::canary("gateTimeout: 10m").errors(NEXT, [(5 * MINUTE, 0.05)]).until(50 * MINUTE);
     assert_eq!(
         (story.weights(), story.result(NEXT)),
-        ("aaaaaaaa 100".into(), Some(RevisionResult::RolledBack))
+        ("aaaaaaaa 100".into(), Some(AttemptResult::RolledBack))
     );
     assert!(
         story.reason(NEXT).contains("gate not met for 10m: errors is 0.05"),
@@ -164,7 +164,7 @@ fn a_dry_run_rule_is_shown_and_never_acted_on() {
     let rule = "rules: [{name: errors, metric: HubErrorRate, dryRun: true, promoteWhen: {atMost: '0.01'}, \
          rollbackWhen: {above: '0.10', for: 2m}}]";
     let mut story = Story::healthy("").until(MINUTE);
-    story.world.policy = super::story::policy(rule);
+    story.simulation.policy = super::story::policy(rule);
     let story = story.spec(NEXT).errors(NEXT, [(0, 0.9)]).until(20 * MINUTE);
     assert_eq!(story.report().rules.first().unwrap().verdict, RuleVerdict::Breach);
     assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");

@@ -8,12 +8,12 @@ use mcphub_crds::status::{HoldReason, Phase};
 use mcphub_hub_wire::dataplane::{Revision, Role};
 
 use super::at;
-use super::world::{Truth, World};
-use crate::plan::Next;
-use crate::rollout::policy::{Has, Policy};
+use super::simulation::{Simulation, Truth};
+use crate::next::Next;
+use crate::rollout::policy::{HubFeatures, Policy};
 use crate::rollout::report::Report;
-use crate::rollout::{BrokenPod, RevisionResult, SelfCheckFact};
-use crate::snapshot::Prometheus;
+use crate::rollout::{AttemptResult, BrokenPod, SelfCheckFact};
+use crate::snapshot::PrometheusTiming;
 
 pub(super) const GOOD: &str = "aaaaaaaa";
 pub(super) const NEXT: &str = "bbbbbbbb";
@@ -34,8 +34,8 @@ pub(super) const RULE: &str = "rules: [{name: errors, metric: HubErrorRate, minS
 pub(super) fn policy(yaml: &str) -> Policy {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
-    let prometheus = Prometheus { scrape_interval: seconds(15), ingest_delay: seconds(15) };
-    let has = Has { llm: false, golden_questions: true };
+    let prometheus = PrometheusTiming { scrape_interval: seconds(15), ingest_delay: seconds(15) };
+    let has = HubFeatures { llm: false, golden_questions: true };
     Policy::from_spec(
         Some(&spec),
         Some(("main", &prometheus)),
@@ -46,7 +46,7 @@ pub(super) fn policy(yaml: &str) -> Policy {
 }
 
 pub(super) struct Story {
-    pub(super) world: World,
+    pub(super) simulation: Simulation,
     pub(super) report: Option<Report>,
 }
 
@@ -58,7 +58,7 @@ impl Story {
 
     /// The same with rules of its own.
     pub(super) fn ruled(yaml: &str) -> Self {
-        Self { world: World::new(policy(yaml), &revision(GOOD)), report: None }
+        Self { simulation: Simulation::new(policy(yaml), &revision(GOOD)), report: None }
     }
 
     /// A hub that serves `GOOD` and rests.
@@ -90,7 +90,7 @@ impl Story {
     }
 
     pub(super) fn truth(&mut self, name: &str) -> &mut Truth {
-        self.world.truths.entry(revision(name)).or_default()
+        self.simulation.truths.entry(revision(name)).or_default()
     }
 
     /// The rule's value of a revision, from these seconds on.
@@ -105,36 +105,36 @@ impl Story {
     }
 
     pub(super) fn spec(mut self, name: &str) -> Self {
-        self.world.spec = Some(revision(name));
-        self.world.kubelet();
+        self.simulation.spec = Some(revision(name));
+        self.simulation.kubelet();
         self
     }
 
     pub(super) fn intent(mut self, text: &str) -> Self {
-        self.world.intent = Some(text.parse().unwrap());
+        self.simulation.intent = Some(text.parse().unwrap());
         self
     }
 
     pub(super) fn broken(mut self, name: &str) -> Self {
         self.truth(name).broken =
             vec![BrokenPod { name: "pod-1".into(), why: "is crash-looping".into() }];
-        self.world.kubelet();
+        self.simulation.kubelet();
         self
     }
 
     pub(super) fn pods(mut self, name: &str, pods: u32) -> Self {
         self.truth(name).pods = Some(pods);
-        self.world.kubelet();
+        self.simulation.kubelet();
         self
     }
 
     pub(super) fn unscraped(mut self, from: i64, to: i64) -> Self {
-        self.world.unscraped.push((from, to));
+        self.simulation.unscraped.push((from, to));
         self
     }
 
     pub(super) fn prometheus_down(mut self, from: i64, to: i64) -> Self {
-        self.world.down.push((from, to));
+        self.simulation.down.push((from, to));
         self
     }
 
@@ -146,9 +146,9 @@ impl Story {
 
     pub(super) fn run_to(&mut self, second: i64) {
         loop {
-            let facts = self.world.facts.clone();
-            let outcome = self.world.look();
-            let woken = facts != self.world.facts;
+            let facts = self.simulation.facts.clone();
+            let outcome = self.simulation.reconcile();
+            let woken = facts != self.simulation.facts;
             let wait = match outcome.next {
                 Next::Now => Duration::from_millis(50),
                 // Pods that come up are seen by a watch.
@@ -157,21 +157,21 @@ impl Story {
                 Next::Idle => Duration::from_secs(30),
             };
             self.report = Some(outcome.report);
-            if self.world.second() >= second {
+            if self.simulation.second() >= second {
                 break;
             }
-            self.world.wait(wait);
-            if self.world.second() >= second {
-                self.world.now = at(second);
+            self.simulation.wait(wait);
+            if self.simulation.second() >= second {
+                self.simulation.now = at(second);
             }
-            self.world.kubelet();
+            self.simulation.kubelet();
         }
     }
 
     /// Nobody looks until this second.
     pub(super) fn away_until(mut self, second: i64) -> Self {
-        self.world.now = at(second);
-        self.world.kubelet();
+        self.simulation.now = at(second);
+        self.simulation.kubelet();
         self
     }
 
@@ -202,7 +202,7 @@ impl Story {
 
     /// Revisions with a weight above 0.
     pub(super) fn weights(&self) -> String {
-        let revisions = self.world.dataplane.iter().flat_map(|dataplane| &dataplane.revisions);
+        let revisions = self.simulation.dataplane.iter().flat_map(|dataplane| &dataplane.revisions);
         let weights = revisions.map(|(revision, state)| (revision, state.weight.percent()));
         let weights: Vec<_> = weights
             .filter(|(_, weight)| *weight > 0)
@@ -212,29 +212,29 @@ impl Story {
     }
 
     pub(super) fn role(&self, name: &str) -> Option<Role> {
-        self.world.dataplane.as_ref()?.revisions.get(&revision(name)).map(|state| state.role)
+        self.simulation.dataplane.as_ref()?.revisions.get(&revision(name)).map(|state| state.role)
     }
 
     pub(super) fn pods_of(&self, name: &str) -> Option<u32> {
-        self.world.facts.get(&revision(name))?.deployed
+        self.simulation.facts.get(&revision(name))?.deployed
     }
 
-    pub(super) fn result(&self, name: &str) -> Option<RevisionResult> {
-        self.world.state.as_ref()?.records.get(&revision(name))?.result
+    pub(super) fn result(&self, name: &str) -> Option<AttemptResult> {
+        self.simulation.state.as_ref()?.records.get(&revision(name))?.result
     }
 
     pub(super) fn reason(&self, name: &str) -> String {
-        self.world.state.as_ref().unwrap().records.get(&revision(name)).unwrap().reason.clone()
+        self.simulation.state.as_ref().unwrap().records.get(&revision(name)).unwrap().reason.clone()
     }
 
     pub(super) fn flag(&self, name: &str, flag: &str) -> Option<bool> {
-        self.world.dataplane.as_ref()?.revisions.get(&revision(name))?.flags.get(flag).copied()
+        self.simulation.dataplane.as_ref()?.revisions.get(&revision(name))?.flags.get(flag).copied()
     }
 
     /// First second of an event with this reason.
     pub(super) fn event(&self, reason: &str) -> Option<i64> {
         let prefix = format!("{reason}: ");
-        self.world
+        self.simulation
             .events
             .iter()
             .find(|(_, event)| event.starts_with(&prefix))
@@ -243,9 +243,9 @@ impl Story {
 
     /// `engine.json` and `dataplane.json` are gone.
     pub(super) fn runtime_config_map_deleted(mut self) -> Self {
-        self.world.state = None;
-        self.world.dataplane = None;
-        for facts in self.world.facts.values_mut() {
+        self.simulation.state = None;
+        self.simulation.dataplane = None;
+        for facts in self.simulation.facts.values_mut() {
             facts.self_check = SelfCheckFact::Unknown;
         }
         self

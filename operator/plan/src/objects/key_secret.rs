@@ -1,0 +1,34 @@
+//! Secret with the keys of a hub. Derived from the operator's master key, so it is the same each time, and can be
+//! applied without being read: the operator may not read Secrets of other namespaces.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use mcphub_hub_wire::keys::MasterKey;
+use mcphub_hub_wire::paths::KEYS_FILE;
+
+use crate::api::labels::{self, Component};
+use crate::api::names;
+
+/// The type of a Secret cannot be changed: an apply onto somebody else's Secret of this name is refused by the API
+/// server, though the operator cannot look whose it is.
+pub(crate) const TYPE: &str = "mcphub.dev/keys";
+
+/// The Secret.
+pub(crate) fn build(
+    hub: &str,
+    uid: &str,
+    master: &MasterKey,
+    serial: u32,
+    version: &str,
+) -> Secret {
+    // Fails only for maps whose keys are not text; a ring is a list.
+    let ring = serde_json::to_vec(&master.ring(uid, serial)).unwrap_or_default();
+    Secret {
+        metadata: labels::meta(names::keys(hub), labels::labels(hub, Component::Hub, version)),
+        type_: Some(TYPE.into()),
+        data: Some(BTreeMap::from([(KEYS_FILE.into(), ByteString(ring))])),
+        ..Secret::default()
+    }
+}

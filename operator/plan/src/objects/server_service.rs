@@ -1,0 +1,29 @@
+//! Service of one container server.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mcphub_hub_wire::paths::BRIDGE_PORT;
+
+use super::revision_service;
+use super::server;
+use crate::spec::valid::Speaks;
+
+/// The Service; its port is the same whatever the server's own is.
+pub(crate) fn build(
+    metadata: ObjectMeta,
+    selector: BTreeMap<String, String>,
+    speaks: &Speaks,
+) -> Service {
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            ports: Some(vec![revision_service::port("mcp", BRIDGE_PORT, server::port(speaks))]),
+            selector: Some(selector),
+            type_: Some("ClusterIP".into()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}

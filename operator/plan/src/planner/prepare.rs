@@ -1,0 +1,56 @@
+//! From a desired object to a write or a delete with its preconditions.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+
+use crate::api::{Delete, Object, ObjectWrite, Prepared, drift};
+use crate::revisions::ATTEMPT;
+
+/// With its hash, and with preconditions where a stale view would do harm.
+pub(super) fn prepare(mut object: Object, there: Option<&Object>) -> ObjectWrite<Prepared> {
+    stamp(&mut object);
+    let Some(there) = there else {
+        return match &object {
+            // What is not in the cache may be there: an apply would overwrite what a newer leader wrote.
+            Object::ConfigMap(map) if map.immutable != Some(true) => ObjectWrite::create(object),
+            Object::ControllerRevision(revision) if !was_attempted(revision) => {
+                ObjectWrite::create(object)
+            }
+            _ => ObjectWrite::prepare(object),
+        };
+    };
+    if let (Object::Deployment(ours), Object::Deployment(there)) = (&mut object, there)
+        && replicas(there) > replicas(ours)
+    {
+        ours.metadata.uid.clone_from(&there.metadata.uid);
+        ours.metadata.resource_version.clone_from(&there.metadata.resource_version);
+    }
+    ObjectWrite::prepare(object)
+}
+
+fn was_attempted(revision: &ControllerRevision) -> bool {
+    revision.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ATTEMPT))
+}
+
+/// The hash is of what is wished, not of the preconditions.
+pub(super) fn stamp(object: &mut Object) {
+    let meta = object.meta_mut();
+    let (uid, version) = (meta.uid.take(), meta.resource_version.take());
+    drift::stamp(object);
+    let meta = object.meta_mut();
+    meta.uid = uid;
+    meta.resource_version = version;
+}
+
+fn replicas(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// `None` for an object that was never on the server.
+pub(super) fn delete(object: &Object) -> Option<Delete> {
+    let meta = object.meta();
+    Some(Delete {
+        object: object.object_name(),
+        uid: meta.uid.clone()?,
+        resource_version: meta.resource_version.clone()?,
+    })
+}

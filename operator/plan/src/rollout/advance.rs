@@ -1,0 +1,92 @@
+//! One decision of the engine: transitions are taken until none is left.
+
+use mcphub_hub_wire::dataplane::{Dataplane, Revision, SCHEMA};
+
+use super::adopt::adopt;
+use super::decision::Decision;
+use super::engine::Engine;
+use super::input::EngineInput;
+use super::rules::evaluation;
+use super::state::EngineState;
+use super::steps::{launch, step};
+use super::{commands, guard, messages, rollback, scale, schedule, spec_change, target};
+
+/// More transitions than one look can take: a chain that is longer is a bug, and ends at the next look.
+const MOST_TURNS: usize = 32;
+
+/// One step of the state machine: what follows from `state` (`None`: there is none, or it was lost) and what was seen.
+pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Decision {
+    let mut engine = adopt(state, input);
+    target::note_spec(&mut engine, state.is_none());
+    take_in_results(&mut engine);
+    settle(&mut engine);
+    for _ in 0..MOST_TURNS {
+        if !next_transition(&mut engine) {
+            break;
+        }
+        settle(&mut engine);
+    }
+    decision(engine)
+}
+
+/// The most urgent transition; `false`: there is none.
+fn next_transition(engine: &mut Engine<'_>) -> bool {
+    // A trigger is obeyed before anything else is looked at (invariant 3).
+    rollback::obey_trigger(engine)
+        || guard::obey_trigger(engine)
+        || commands::obey_intent(engine)
+        || spec_change::follow_spec(engine)
+        || rollback::cut_traffic(engine)
+        || launch::launch(engine)
+        || step::advance_step(engine)
+        || guard::end(engine)
+        || rollback::remove_failed(engine)
+}
+
+/// Takes in the answers of Prometheus.
+fn take_in_results(engine: &mut Engine<'_>) {
+    let Some((judgment, bake)) = evaluation::evaluate(&engine.state, engine.input) else { return };
+    let of_canary =
+        engine.state.canary.as_mut().filter(|canary| canary.revision == judgment.revision);
+    if let (Some(bake), Some(step)) = (bake, of_canary.and_then(|canary| canary.step.as_mut())) {
+        step.bake = Some(bake);
+    }
+    engine.state.last_judgment = Some(judgment.at);
+    engine.state.judgment = Some(judgment);
+}
+
+/// The generation rises with the dataplane, and only then: at most once a look.
+fn settle(engine: &mut Engine<'_>) {
+    let wanted = scale::dataplane(&engine.state, engine.input);
+    let same = engine
+        .input
+        .dataplane
+        .is_some_and(|found| found.revisions == wanted && found.schema == SCHEMA);
+    engine.state.generation =
+        if same { engine.base_generation } else { engine.base_generation.saturating_add(1) };
+}
+
+fn decision(mut engine: Engine<'_>) -> Decision {
+    forget_removed_revisions(&mut engine);
+    let dataplane = Dataplane {
+        schema: SCHEMA,
+        generation: engine.state.generation,
+        revisions: scale::dataplane(&engine.state, engine.input),
+    };
+    let live = scale::live(&engine.state, engine.input);
+    let report = messages::report(&engine);
+    let next = schedule::next(&engine);
+    Decision { state: engine.state, dataplane, live, report, events: engine.events, next }
+}
+
+/// Forgets what no ControllerRevision and no role holds any more.
+fn forget_removed_revisions(engine: &mut Engine<'_>) {
+    let roles: std::collections::BTreeSet<Revision> =
+        scale::with_role(&engine.state).into_iter().cloned().collect();
+    let input = engine.input;
+    engine
+        .state
+        .records
+        .retain(|revision, _| roles.contains(revision) || input.revisions.contains_key(revision));
+    engine.state.flags_rolled_back.retain(|revision, _| roles.contains(revision));
+}

@@ -1,0 +1,194 @@
+//! What an intent does.
+
+use mcphub_hub_wire::dataplane::Revision;
+
+use super::attempt::AttemptResult;
+use super::engine::Engine;
+use super::intent::{Intent, Verb};
+use super::state::{IntentRecord, Pin, SkipReason};
+use super::{rollback, spec_change, target};
+
+/// Intents that are remembered.
+const INTENTS: usize = 10;
+
+/// Looks at the intent once.
+pub(super) fn obey_intent(engine: &mut Engine<'_>) -> bool {
+    let intent = match engine.input.intent.clone().transpose() {
+        Ok(intent) => {
+            engine.state.invalid_intent = None;
+            intent
+        }
+        Err(message) => return refuse(engine, message),
+    };
+    let Some(intent) = intent else { return false };
+    if engine.state.intents.last().is_some_and(|last| last.intent == intent) {
+        return false;
+    }
+    let outcome = execute(engine, &intent);
+    let refused = outcome.is_err();
+    let outcome = outcome.unwrap_or_else(|refusal| refusal);
+    engine.emit(
+        refused,
+        if refused { "IntentRefused" } else { "IntentObeyed" },
+        format!("{intent}: {outcome}"),
+    );
+    engine.state.intents.push(IntentRecord { intent, at: engine.now(), outcome });
+    let surplus = engine.state.intents.len().saturating_sub(INTENTS);
+    engine.state.intents.drain(..surplus);
+    true
+}
+
+fn refuse(engine: &mut Engine<'_>, message: String) -> bool {
+    if engine.state.invalid_intent.as_ref() == Some(&message) {
+        return false;
+    }
+    engine.emit(true, "IntentRefused", message.clone());
+    engine.state.invalid_intent = Some(message);
+    true
+}
+
+fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
+    let Intent { verb, revision, attempt } = intent;
+    match verb {
+        Verb::Retry => retry(engine, revision, *attempt),
+        Verb::RollbackTo => pin(engine, revision, *attempt),
+        Verb::ResumeFlags => match engine.state.flags_rolled_back.remove(revision) {
+            Some(_) => Ok("flags are what the spec says again".into()),
+            None => Err("no flag of this revision was rolled back".into()),
+        },
+        Verb::Promote
+        | Verb::PromoteForce
+        | Verb::Advance { .. }
+        | Verb::Abort
+        | Verb::Pause
+        | Verb::Resume => {
+            let canary = engine.state.canary.as_ref();
+            if canary
+                .is_some_and(|canary| canary.revision == *revision && canary.attempt == *attempt)
+            {
+                steer(engine, *verb)
+            } else {
+                Err("void, this attempt is over".into())
+            }
+        }
+    }
+}
+
+/// Steers the canary at hand.
+fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
+    let now = engine.now();
+    let Some(canary) = &mut engine.state.canary else {
+        return Err("void, no rollout is going on".into());
+    };
+    let leaving = canary
+        .withdrawal
+        .as_ref()
+        .map(|withdrawal| format!("refused, it is being taken back: {}", withdrawal.reason));
+    match (verb, leaving) {
+        (Verb::PromoteForce, _) => {
+            canary.withdrawal = None;
+            canary.skip_steps = Some(SkipReason::PromoteForce);
+            canary.paused = None;
+            canary
+                .exceptions
+                .push("promoted by force, whatever the rules say (promote-force)".into());
+            Ok("goes to 100 % by force; no rule takes it back any more".into())
+        }
+        (_, Some(refusal)) => Err(refusal),
+        (Verb::Promote, None) => {
+            canary.skip_steps = Some(SkipReason::Promote);
+            canary.paused = None;
+            canary.exceptions.push("steps skipped by a person (promote)".into());
+            Ok("goes to 100 %".into())
+        }
+        (Verb::Advance { step }, None) => match &mut canary.step {
+            Some(at) if at.number == step => {
+                at.advanced = true;
+                Ok(format!("step {step} waits for no person any more"))
+            }
+            Some(at) => Err(format!("void, it is at step {}", at.number)),
+            None => Err("void, it has not reached its first step".into()),
+        },
+        (Verb::Pause, None) => {
+            canary.paused = Some("a person asked for it".into());
+            Ok(format!("stays at {} %", canary.weight.percent()))
+        }
+        (Verb::Resume, None) => {
+            canary.paused = None;
+            if let Some(hold) = &mut canary.hold {
+                hold.since = now;
+            }
+            if let Some(step) = &mut canary.step {
+                step.advanced = true;
+            }
+            Ok("goes on".into())
+        }
+        (Verb::Abort, None) => {
+            rollback::withdraw(
+                engine,
+                AttemptResult::Aborted,
+                "a person ended it (abort)".into(),
+                false,
+            );
+            Ok("goes back to stable".into())
+        }
+        (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
+            Err("not for a canary".into())
+        }
+    }
+}
+
+fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
+    if target::wanted(engine).as_ref() != Some(revision) {
+        return Err(
+            "refused, the spec asks for another revision; set the spec to it instead".into()
+        );
+    }
+    if engine.state.canary.is_some() {
+        return Err("refused, a rollout is going on; abort it first".into());
+    }
+    match engine.state.records.get(revision) {
+        Some(record)
+            if record.attempt == attempt
+                && record.result.is_some()
+                && target::blocked(engine, revision) => {}
+        Some(record) => {
+            return Err(format!(
+                "void, attempt {} is the last one and nothing stops it",
+                record.attempt
+            ));
+        }
+        None => return Err("void, it has never been tried".into()),
+    }
+    if let Some(previous) = &mut engine.state.previous {
+        previous.guard_over = true;
+    }
+    if spec_change::make_room(engine, revision).is_some() {
+        return Err("refused, four revisions are live; try again in a minute".into());
+    }
+    spec_change::start_attempt(
+        engine,
+        revision.clone(),
+        Some("a person asked for it again (retry)".into()),
+    );
+    Ok(format!("attempt {} begins", attempt.saturating_add(1)))
+}
+
+fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
+    let record = engine.state.records.get(revision);
+    let promoted = record.filter(|record| record.result == Some(AttemptResult::Promoted));
+    if promoted.is_none_or(|record| record.attempt != attempt)
+        || !engine.input.revisions.contains_key(revision)
+    {
+        return Err("refused, this attempt was not promoted; name one that was".into());
+    }
+    let Some(spec_revision) = &engine.state.spec_revision else {
+        return Err("refused, nothing was ever asked for".into());
+    };
+    if spec_revision.revision == *revision {
+        return Err("refused, the spec asks for it already".into());
+    }
+    engine.state.pin =
+        Some(Pin { revision: revision.clone(), instead_of: spec_revision.revision.clone() });
+    Ok("serves until the spec's revision changes".into())
+}

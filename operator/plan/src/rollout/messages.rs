@@ -1,0 +1,282 @@
+//! The report of a state: phase, reason, and a sentence that says what to do next.
+
+use std::time::Duration;
+
+use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
+use mcphub_hub_wire::dataplane::{Revision, Weight};
+
+use super::attempt::AttemptResult;
+use super::clock::after;
+use super::engine::Engine;
+use super::report::{CanaryReport, Report, RuleReport, StableReport};
+use super::rules::judgment::{RuleJudgment, Verdict};
+use super::state::{Canary, StepState};
+use super::steps::pause;
+use super::target;
+use super::text::{advice, plain};
+
+/// Phase, reason of the conditions, sentence.
+type Summary = (Phase, &'static str, String);
+
+pub(super) fn report(engine: &Engine<'_>) -> Report {
+    let (phase, reason, message) = summary(engine);
+    let state = &engine.state;
+    let keep_for = engine.input.policy.rollback.keep_for;
+    let judgment = state.judgment.iter().flat_map(|judgment| &judgment.rules);
+    let stable = state.stable.as_ref();
+    Report {
+        phase,
+        reason: reason.into(),
+        message,
+        stable: stable
+            .map(|stable| StableReport { revision: stable.revision.clone(), since: stable.since }),
+        canary: state.canary.as_ref().map(|canary| canary_report(engine, canary)),
+        previous: state.previous.as_ref().map(|previous| {
+            let guard =
+                if previous.guard_over { previous.drained_at } else { previous.guard_until };
+            (previous.revision.clone(), guard.max(previous.drained_at))
+        }),
+        failed: state
+            .failed
+            .as_ref()
+            .map(|failed| (failed.revision.clone(), after(failed.since, keep_for))),
+        rules: judgment.map(rule_report).collect(),
+        flags_rolled_back: state.flags_rolled_back.clone(),
+        rollback: state.rollback.clone(),
+        intents: state.intents.clone(),
+    }
+}
+
+fn canary_report(engine: &Engine<'_>, canary: &Canary) -> CanaryReport {
+    let step = canary.step.as_ref();
+    CanaryReport {
+        revision: canary.revision.clone(),
+        attempt: canary.attempt,
+        step: step.map_or(0, |step| step.number),
+        steps: u32::try_from(engine.input.policy.steps.len()).unwrap_or(u32::MAX),
+        weight: canary.weight,
+        bake_observed: step.map_or(Duration::ZERO, |step| step.observed().min(step.required())),
+        bake_required: step.map_or(Duration::ZERO, StepState::required),
+        holding: canary.hold.as_ref().map(|hold| (hold.reason, hold.since)),
+    }
+}
+
+fn summary(engine: &Engine<'_>) -> Summary {
+    match (&engine.state.canary, &engine.state.stable) {
+        (Some(canary), None) => first_deployment(canary),
+        (Some(canary), Some(_)) => in_progress(engine, canary),
+        (None, None) => nothing_serves(engine),
+        (None, Some(stable)) => match target::wanted(engine) {
+            Some(wanted) if wanted != stable.revision && target::blocked(engine, &wanted) => {
+                withdrawn(engine, &wanted)
+            }
+            Some(wanted) if wanted != stable.revision => {
+                let message = format!("revision {wanted} begins when an older one is gone");
+                (Phase::Progressing, "RolloutStarting", message)
+            }
+            Some(_) | None => at_rest(engine),
+        },
+    }
+}
+
+fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
+    let Canary { revision, weight, .. } = canary;
+    let percent = weight.percent();
+    if let Some(withdrawal) = &canary.withdrawal {
+        let message = format!(
+            "revision {revision} keeps {percent} % until stable's pods are Ready to take it over: {}",
+            withdrawal.reason
+        );
+        return (Phase::Progressing, "RollingBack", message);
+    }
+    let name = format!("{revision}/{}", canary.attempt);
+    if let Some(why) = pause::reason(engine) {
+        let then = format!(
+            "set the annotation mcphub.dev/intent to resume/{name}, promote/{name} or abort/{name}"
+        );
+        let then = if engine.input.policy.paused {
+            "set spec.rollout.paused to false to go on".into()
+        } else {
+            then
+        };
+        return (
+            Phase::Paused,
+            "Paused",
+            format!("revision {revision} stays at {percent} %: {why}; {then}"),
+        );
+    }
+    if let Some(step) = canary.step.as_ref().filter(|_| pause::waits_for_person(engine)) {
+        let passed = canary
+            .hold
+            .as_ref()
+            .map_or_else(|| "is passed".into(), |hold| format!("ends: {}", hold.message));
+        let message = format!(
+            "step {} {passed}; it waits for a person: set the annotation mcphub.dev/intent to advance/{name}/{}",
+            step.number, step.number
+        );
+        return (Phase::Paused, "PauseStep", message);
+    }
+    if let Some(hold) = &canary.hold {
+        let reason = hold_name(hold.reason);
+        return (
+            Phase::Holding,
+            reason,
+            format!("revision {revision} stays at {percent} %: {}", hold.message),
+        );
+    }
+    (Phase::Progressing, "RollingOut", progress(canary))
+}
+
+fn nothing_serves(engine: &Engine<'_>) -> Summary {
+    match target::wanted(engine) {
+        Some(wanted) if target::blocked(engine, &wanted) => {
+            let attempt = engine.state.records.get(&wanted).map_or(1, |record| record.attempt);
+            let message = format!(
+                "revision {wanted} was rolled back and nothing else was ever promoted; {}",
+                advice(&wanted, attempt)
+            );
+            (Phase::Failed, "FirstDeploymentFailed", message)
+        }
+        Some(_) | None => (Phase::Initializing, "NothingYet", "no revision is accepted yet".into()),
+    }
+}
+
+fn withdrawn(engine: &Engine<'_>, wanted: &Revision) -> Summary {
+    let record = engine.state.records.get(wanted);
+    let aborted = record.is_some_and(|record| record.result == Some(AttemptResult::Aborted));
+    let reason = record.map_or("", |record| record.reason.as_str());
+    let attempt = record.map_or(1, |record| record.attempt);
+    let message =
+        format!("stable serves; revision {wanted} does not: {reason}; {}", advice(wanted, attempt));
+    (Phase::RolledBack, if aborted { "Aborted" } else { "RolledBack" }, message)
+}
+
+fn at_rest(engine: &Engine<'_>) -> Summary {
+    let unwatched = if engine.input.policy.prometheus.is_none() {
+        "; the operator has no Prometheus, so changes go to 100 % watched by Kubernetes alone"
+    } else {
+        ""
+    };
+    match engine.state.previous.as_ref().filter(|previous| !previous.guard_over) {
+        Some(previous) => {
+            let until = previous.guard_until.max(previous.drained_at).strftime("%H:%M:%S UTC");
+            let message = format!(
+                "serves 100 %; revision {} is kept warm until {until}{unwatched}",
+                previous.revision
+            );
+            (Phase::Guard, "Guard", message)
+        }
+        None => (Phase::Healthy, "Healthy", format!("what the spec asks for serves{unwatched}")),
+    }
+}
+
+fn progress(canary: &Canary) -> String {
+    let Canary { revision, weight, .. } = canary;
+    let percent = weight.percent();
+    let Some(step) = &canary.step else {
+        let tries = canary.self_check.failed;
+        let check = if tries == 0 {
+            String::new()
+        } else {
+            format!("; {tries} failed: {}", canary.self_check.message)
+        };
+        return format!(
+            "revision {revision} gets no traffic before its pods are Ready and pass their self-check{check}"
+        );
+    };
+    if *weight < step.traffic {
+        return format!(
+            "revision {revision} stays at {percent} % until its pods for {} % are Ready",
+            step.traffic.percent()
+        );
+    }
+    match &step.bake {
+        None => format!("revision {revision} gets {percent} % as soon as all routers obey"),
+        Some(bake) => format!(
+            "revision {revision} gets {percent} %; watched for {} of {}",
+            plain(bake.observed()),
+            plain(step.required())
+        ),
+    }
+}
+
+fn first_deployment(canary: &Canary) -> Summary {
+    let Canary { revision, .. } = canary;
+    if let Some(why) = &canary.never_worked {
+        let message = format!(
+            "revision {revision} has not worked yet: {why}; it serves as soon as it does, or change the spec"
+        );
+        return (Phase::Failed, "FirstDeploymentFailed", message);
+    }
+    if let Some(hold) = &canary.hold {
+        return (
+            Phase::Initializing,
+            hold_name(hold.reason),
+            format!("revision {revision}: {}", hold.message),
+        );
+    }
+    let failed = &canary.self_check;
+    let check = if failed.failed == 0 {
+        String::new()
+    } else {
+        format!("; {} failed: {}", failed.failed, failed.message)
+    };
+    let message = format!(
+        "revision {revision} serves when its pods are Ready and pass their self-check{check}"
+    );
+    debug_assert!(canary.weight == Weight::ZERO);
+    (Phase::Initializing, "FirstDeployment", message)
+}
+
+fn hold_name(reason: HoldReason) -> &'static str {
+    use HoldReason as Reason;
+    match reason {
+        Reason::GateNotMet => "GateNotMet",
+        Reason::TooFewSamples => "TooFewSamples",
+        Reason::NoData => "NoData",
+        Reason::ProviderDown => "ProviderDown",
+        Reason::NodeLost => "NodeLost",
+        Reason::Unschedulable => "Unschedulable",
+        Reason::Unknown => "Holding",
+    }
+}
+
+fn rule_report(rule: &RuleJudgment) -> RuleReport {
+    let breached_since = match rule.trigger {
+        Some(Verdict::Breach { since }) => Some(since),
+        Some(
+            Verdict::Good
+            | Verdict::TooFew { .. }
+            | Verdict::NoData
+            | Verdict::ProviderDown
+            | Verdict::NotApplicable,
+        )
+        | None => None,
+    };
+    RuleReport {
+        name: rule.name.clone(),
+        value: rule.value,
+        stable_value: rule.stable_value,
+        samples: rule.samples,
+        verdict: verdict(rule),
+        breached_since,
+    }
+}
+
+/// The worse of trigger and gate; before its epoch a trigger has seen nothing.
+fn verdict(rule: &RuleJudgment) -> RuleVerdict {
+    match (&rule.trigger, &rule.gate) {
+        (Some(Verdict::Breach { .. }), _) => RuleVerdict::Breach,
+        (Some(Verdict::NotApplicable), _) => RuleVerdict::NotApplicable,
+        (Some(Verdict::ProviderDown), _) | (_, Some(Verdict::ProviderDown)) => {
+            RuleVerdict::ProviderDown
+        }
+        (Some(Verdict::NoData), _) | (_, Some(Verdict::NoData)) => RuleVerdict::NoData,
+        (_, Some(Verdict::Breach { .. })) => RuleVerdict::GateNotMet,
+        (_, Some(Verdict::TooFew { .. })) | (Some(Verdict::TooFew { .. }) | None, None) => {
+            RuleVerdict::TooFewSamples
+        }
+        (_, Some(Verdict::NotApplicable)) => RuleVerdict::NotApplicable,
+        (Some(Verdict::Good), None) | (_, Some(Verdict::Good)) => RuleVerdict::Good,
+    }
+}

@@ -1,0 +1,19 @@
+//! From query results to verdicts.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`query_plan`] | which queries are due; their keys |
+//! | [`presets`] | the PromQL of every metric |
+//! | [`series`] | a query result as one series of numbers |
+//! | [`trigger`], [`gate`], [`bake`] | what the numbers mean for a trigger, for a gate, for the observed time |
+//! | [`evaluation`] | puts these together |
+//! | [`judgment`] | the result, which is part of the engine's state |
+
+pub(super) mod bake;
+pub(super) mod evaluation;
+mod gate;
+pub(super) mod judgment;
+pub mod presets;
+pub(super) mod query_plan;
+mod series;
+mod trigger;

@@ -1,0 +1,129 @@
+//! What a change of the spec starts and ends.
+
+use std::collections::BTreeSet;
+
+use mcphub_hub_wire::dataplane::{Revision, Weight};
+
+use super::attempt::{AttemptRecord, AttemptResult};
+use super::engine::Engine;
+use super::state::{Canary, SelfCheckTries, SkipReason};
+use super::{rollback, scale, target};
+
+/// Ends or begins a rollout where the spec asks for another revision than the one at hand.
+pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
+    target::unpin(engine);
+    let Some(wanted) = target::wanted(engine) else { return false };
+    if let Some(canary) = &mut engine.state.canary {
+        if canary.revision == wanted {
+            // The spec went away and came back before stable could take over.
+            let back = canary
+                .withdrawal
+                .as_ref()
+                .is_some_and(|withdrawal| withdrawal.result == AttemptResult::Replaced);
+            if back {
+                canary.withdrawal = None;
+            }
+            return back;
+        }
+        if canary.withdrawal.is_some() {
+            return false;
+        }
+        rollback::withdraw(
+            engine,
+            AttemptResult::Replaced,
+            format!("the spec asks for {wanted} now"),
+            false,
+        );
+        return true;
+    }
+    if engine.state.stable.as_ref().is_some_and(|stable| stable.revision == wanted)
+        || target::blocked(engine, &wanted)
+    {
+        return false;
+    }
+    if let Some(previous) = engine.state.previous.as_mut().filter(|previous| !previous.guard_over) {
+        previous.guard_over = true;
+        return true;
+    }
+    make_room(engine, &wanted).unwrap_or_else(|| {
+        start_attempt(engine, wanted, None);
+        true
+    })
+}
+
+/// Never more than four live revisions, those that are on their way out and still deployed included. `None`: there
+/// is room for one more.
+pub(super) fn make_room(engine: &mut Engine<'_>, wanted: &Revision) -> Option<bool> {
+    let roles = scale::with_role(&engine.state);
+    let deployed = engine.input.revisions.iter().filter(|(_, facts)| facts.deployed.is_some());
+    let others =
+        deployed.map(|(revision, _)| revision).chain(roles).filter(|revision| *revision != wanted);
+    if others.collect::<BTreeSet<_>>().len() < 4 {
+        return None;
+    }
+    // Without its role it goes as soon as the routers obey that.
+    Some(engine.state.failed.take().is_some())
+}
+
+/// Begins an attempt.
+pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because: Option<String>) {
+    let last = engine.state.records.get(&revision);
+    let attempt = match last {
+        None => 1,
+        Some(AttemptRecord { attempt, result: None, .. }) => *attempt,
+        Some(AttemptRecord { attempt, result: Some(_), .. }) => attempt.saturating_add(1),
+    };
+    let skip_steps = match &engine.state.stable {
+        None => Some(SkipReason::FirstDeployment),
+        Some(_) if qualifies_for_fast_rollback(engine, &revision) => Some(SkipReason::FastRollback),
+        Some(_) => None,
+    };
+    engine.state.failed.take_if(|failed| failed.revision == revision);
+    engine.state.previous.take_if(|previous| previous.revision == revision);
+    engine.state.flags_rolled_back.remove(&revision);
+    engine.state.judgment = None;
+    engine.state.rollback = None;
+    // Pods of a fast rollback have lived: what they went through before is not held against it.
+    engine.state.restarts = engine
+        .input
+        .revisions
+        .get(&revision)
+        .map(|facts| facts.restarts.clone())
+        .unwrap_or_default();
+    let now = engine.now();
+    let record = AttemptRecord { attempt, result: None, reason: String::new(), at: now };
+    engine.state.records.insert(revision.clone(), record);
+    let why = because.unwrap_or_else(|| "the spec asks for it".into());
+    engine.emit(false, "RolloutStarted", format!("revision {revision}, attempt {attempt}: {why}"));
+    engine.state.canary = Some(Canary {
+        revision,
+        attempt,
+        started: now,
+        base_replicas: engine.input.replicas,
+        weight: Weight::ZERO,
+        step: None,
+        progress_since: now,
+        first_ready: None,
+        self_check: SelfCheckTries::default(),
+        skip_steps,
+        paused: None,
+        hold: None,
+        withdrawal: None,
+        never_worked: None,
+        exceptions: Vec::new(),
+    });
+}
+
+/// It is one of the last `fastRollback` promoted revisions beside stable.
+fn qualifies_for_fast_rollback(engine: &Engine<'_>, revision: &Revision) -> bool {
+    let stable = engine.state.stable.as_ref().map(|stable| &stable.revision);
+    let promoted = engine.state.records.iter().filter(|(other, record)| {
+        record.result == Some(AttemptResult::Promoted) && Some(*other) != stable
+    });
+    let mut promoted: Vec<_> = promoted.map(|(other, record)| (record.at, other)).collect();
+    promoted.sort_unstable_by(|a, b| b.cmp(a));
+    promoted
+        .iter()
+        .take(engine.input.policy.fast_rollback as usize)
+        .any(|(_, other)| *other == revision)
+}

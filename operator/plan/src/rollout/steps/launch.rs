@@ -1,0 +1,72 @@
+//! A canary before its first traffic: its pods become Ready and pass their self-check.
+
+use super::self_check::{self, TRIES};
+use super::{hold, next_step, pods};
+use crate::rollout::clock::elapsed;
+use crate::rollout::engine::Engine;
+use crate::rollout::input::SelfCheckFact;
+use crate::rollout::scale;
+use crate::rollout::state::HoldReason;
+
+/// From nothing to the first step.
+pub(in crate::rollout) fn launch(engine: &mut Engine<'_>) -> bool {
+    let Some(canary) = &engine.state.canary else { return false };
+    if canary.withdrawal.is_some() || canary.step.is_some() {
+        return false;
+    }
+    let ready = scale::ready(engine.input, &canary.revision);
+    if canary.first_ready.is_none() && ready > 0 {
+        let since =
+            engine.input.revisions.get(&canary.revision).and_then(|facts| facts.ready_since);
+        let first =
+            since.unwrap_or(engine.now()).clamp(canary.started.min(engine.now()), engine.now());
+        return engine.change_canary(|canary| canary.first_ready = Some(first));
+    }
+    if ready < scale::launch_pods(canary, &engine.state, engine.input) {
+        return pods::wait(engine);
+    }
+    check(engine)
+}
+
+fn check(engine: &mut Engine<'_>) -> bool {
+    let released = hold::release(engine, &[HoldReason::Unschedulable]);
+    let (now, input) = (engine.now(), engine.input);
+    let Some(canary) = &engine.state.canary else { return false };
+    if !self_check::is_due(&engine.state, canary, input) {
+        return released;
+    }
+    let facts = input.revisions.get(&canary.revision);
+    match facts.map_or(&SelfCheckFact::Unknown, |facts| &facts.self_check) {
+        SelfCheckFact::Unknown => {
+            // Nobody answers: pods that are Ready and cannot be asked fall under the deadline as well.
+            let late = elapsed(now, canary.progress_since) >= input.policy.progress_deadline;
+            released
+                || (late
+                    && pods::give_up(
+                        engine,
+                        "its pods did not answer a engine-check in time".into(),
+                    ))
+        }
+        SelfCheckFact::Passed => {
+            engine.emit(false, "SelfCheckPassed", format!("revision {}", canary.revision));
+            engine.change_canary(|canary| {
+                canary.never_worked = None;
+                canary.progress_since = now;
+            });
+            next_step::enter(engine);
+            true
+        }
+        SelfCheckFact::Failed(message) => {
+            let failed = canary.self_check.failed.saturating_add(1);
+            engine.change_canary(|canary| {
+                canary.self_check.failed = failed;
+                canary.self_check.last = Some(now);
+                canary.self_check.message.clone_from(message);
+            });
+            if failed >= TRIES {
+                pods::give_up(engine, format!("its engine-check failed {TRIES} times: {message}"));
+            }
+            true
+        }
+    }
+}

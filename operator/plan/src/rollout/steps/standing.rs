@@ -1,0 +1,122 @@
+//! What the rules say about the step that a canary is at.
+
+use std::time::Duration;
+
+use crate::rollout::engine::Engine;
+use crate::rollout::rules::judgment::{Judgment, RuleJudgment, Verdict};
+use crate::rollout::rules::query_plan;
+use crate::rollout::state::{Canary, StepState};
+use crate::rollout::text::plain;
+
+/// What the rules say of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Standing {
+    /// The bake goes on, or nothing new is known.
+    Baking,
+    /// Bake done, gates passed.
+    Passed,
+    Unmet(String),
+    TooFew(String),
+    NoData(String),
+    ProviderDown(String),
+}
+
+/// How long a step waits for samples.
+pub(super) fn longest_bake(engine: &Engine<'_>, step: &StepState) -> Duration {
+    engine.input.policy.max_bake.unwrap_or(step.required().saturating_mul(3)).max(step.required())
+}
+
+pub(super) fn standing(engine: &Engine<'_>, canary: &Canary, step: &StepState) -> Standing {
+    if step.required().is_zero() {
+        return Standing::Passed;
+    }
+    if engine.input.policy.prometheus.is_none() {
+        return Standing::ProviderDown(
+            "the operator has no Prometheus any more, so no bake can be observed".into(),
+        );
+    }
+    let judgment =
+        engine.state.judgment.as_ref().filter(|judgment| judgment.revision == canary.revision);
+    // Older than the interval: an operator that was away must look before it goes on.
+    let Some(judgment) = judgment.filter(|_| !query_plan::due(&engine.state, engine.input)) else {
+        return Standing::Baking;
+    };
+    let rules = || {
+        judgment
+            .rules
+            .iter()
+            .filter(|rule| !rule.dry_run && rule.trigger != Some(Verdict::NotApplicable))
+    };
+    if let Some(outage) = outage(judgment, rules()) {
+        return outage;
+    }
+    if step.observed() < step.required() {
+        return Standing::Baking;
+    }
+    if rules().any(|rule| rule.gate.is_none()) {
+        return Standing::Baking;
+    }
+    if let Some(unmet) = rules().find(|rule| matches!(rule.gate, Some(Verdict::Breach { .. }))) {
+        return Standing::Unmet(gate_message(engine, unmet, step));
+    }
+    // More traffic for a revision that is breaching would be paid for by callers until its `for` has passed.
+    if let Some(breaching) =
+        rules().find(|rule| matches!(rule.trigger, Some(Verdict::Breach { .. })))
+    {
+        return Standing::Unmet(format!(
+            "{} is breaching; it ends, or it rolls back",
+            breaching.name
+        ));
+    }
+    match rules().find_map(too_few_for) {
+        Some(message) => Standing::TooFew(message),
+        None => Standing::Passed,
+    }
+}
+
+fn gate_message(engine: &Engine<'_>, judgment: &RuleJudgment, step: &StepState) -> String {
+    let rule = engine.input.policy.rules.iter().find(|rule| rule.name == judgment.name);
+    let bound = rule
+        .and_then(|rule| rule.promote_when)
+        .map_or_else(String::new, |bound| format!(", not {bound}"));
+    let value = judgment.gate_value.map_or_else(|| "not met".into(), |value| value.to_string());
+    format!("{} is {value} over the last {}{bound}", judgment.name, plain(step.required()))
+}
+
+/// Nothing can be said of the step, or not by all rules.
+fn outage<'a>(
+    judgment: &'a Judgment,
+    rules: impl Iterator<Item = &'a RuleJudgment>,
+) -> Option<Standing> {
+    let of_rules = rules.flat_map(|rule| {
+        let both = rule.trigger.iter().chain(&rule.gate);
+        both.map(|verdict| (rule.name.as_str(), verdict))
+    });
+    let verdicts: Vec<_> =
+        std::iter::once(("mcp_hub_info", &judgment.presence)).chain(of_rules).collect();
+    if verdicts.iter().any(|(_, verdict)| **verdict == Verdict::ProviderDown) {
+        return Some(Standing::ProviderDown(
+            "Prometheus does not answer; nothing is judged until it does".into(),
+        ));
+    }
+    let (name, _) = verdicts.iter().find(|(_, verdict)| **verdict == Verdict::NoData)?;
+    Some(Standing::NoData(format!(
+        "Prometheus has no data for {name}; is it scraping the canary's pods?"
+    )))
+}
+
+fn too_few_for(rule: &RuleJudgment) -> Option<String> {
+    match rule.gate {
+        Some(Verdict::TooFew { have, need }) => {
+            Some(format!("{} has {have} of {need} samples", rule.name))
+        }
+        Some(
+            Verdict::Good
+            | Verdict::Breach { .. }
+            | Verdict::NoData
+            | Verdict::ProviderDown
+            | Verdict::NotApplicable,
+        )
+        | None => None,
+    }
+}

@@ -1,0 +1,197 @@
+//! One step of a canary: pods for the weight, the weight, routers, bake, gates.
+
+use mcphub_crds::rollout::OnTooFew;
+use mcphub_hub_wire::dataplane::Weight;
+
+use super::standing::{self, Standing};
+use super::{hold, next_step, pause, pods, promotion, self_check};
+use crate::rollout::clock::millis;
+use crate::rollout::engine::Engine;
+use crate::rollout::rules::bake::Bake;
+use crate::rollout::rules::query_plan;
+use crate::rollout::state::{Canary, HoldReason};
+use crate::rollout::text::plain;
+use crate::rollout::{rollback, scale};
+
+/// One transition of a canary that has passed its engine-check.
+pub(in crate::rollout) fn advance_step(engine: &mut Engine<'_>) -> bool {
+    let Some(canary) = &engine.state.canary else { return false };
+    let Some(step) = canary.step.as_ref().filter(|_| canary.withdrawal.is_none()) else {
+        return false;
+    };
+    if canary.skip_steps.is_some() && step.traffic < Weight::FULL {
+        next_step::enter(engine);
+        return true;
+    }
+    if canary.weight < step.traffic {
+        return shift_traffic(engine);
+    }
+    if step.bake.is_none() {
+        return start_bake(engine);
+    }
+    hold::time_out(engine) || bake(engine)
+}
+
+/// Gives the canary its step's weight once the pods for it are Ready.
+fn shift_traffic(engine: &mut Engine<'_>) -> bool {
+    let Some(canary) = &engine.state.canary else { return false };
+    let Some(step) = &canary.step else { return false };
+    let (number, traffic) = (step.number, step.traffic);
+    let ready = scale::ready(engine.input, &canary.revision);
+    let first = engine.state.stable.is_none();
+    let needed = if first { 1 } else { scale::pods_for(traffic, &engine.state, engine.input) };
+    if ready < needed {
+        return pods::wait(engine);
+    }
+    if hold::release(engine, &[HoldReason::Unschedulable]) {
+        return true;
+    }
+    // Nothing serves before a first deployment does, so there is nothing that a pause could protect.
+    if !first && pause::reason(engine).is_some() {
+        return false;
+    }
+    if traffic == Weight::FULL {
+        promotion::promote(engine);
+        return true;
+    }
+    let revision = canary_name(engine.state.canary.as_ref());
+    engine.emit(
+        false,
+        "TrafficShifted",
+        format!("{revision} gets {} % (step {number})", traffic.percent()),
+    );
+    let now = engine.now();
+    engine.change_canary(|canary| {
+        canary.weight = traffic;
+        if let Some(step) = &mut canary.step {
+            step.weight_since = Some(now);
+        }
+    })
+}
+
+/// A step begins when every Ready router obeys its weight.
+fn start_bake(engine: &mut Engine<'_>) -> bool {
+    let routers = engine.input.routers;
+    if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < engine.state.generation) {
+        return false;
+    }
+    let now = engine.now();
+    engine.change_canary(|canary| {
+        if let Some(step) = &mut canary.step {
+            step.bake = Some(Bake::begin(now));
+        }
+    })
+}
+
+fn bake(engine: &mut Engine<'_>) -> bool {
+    let Some((canary, step)) = engine.at_step() else { return false };
+    let missing = scale::pods_for(canary.weight, &engine.state, engine.input)
+        .saturating_sub(scale::ready(engine.input, &canary.revision));
+    let facts = engine.input.revisions.get(&canary.revision);
+    if missing > 0 {
+        let homeless = facts.is_some_and(|facts| facts.unschedulable > 0);
+        return homeless
+            && hold::hold(
+                engine,
+                HoldReason::Unschedulable,
+                format!("{missing} of its pods are not Ready"),
+            );
+    }
+    let number = step.number;
+    match standing::standing(engine, canary, step) {
+        Standing::Baking => {
+            // Verdicts of a stale judgment end nothing: the next one is due now.
+            !query_plan::due(&engine.state, engine.input) && hold::release_any(engine)
+        }
+        Standing::ProviderDown(message) => hold::hold(engine, HoldReason::ProviderDown, message),
+        Standing::NoData(message) => hold::hold(engine, HoldReason::NoData, message),
+        Standing::Unmet(message) => gate_not_met(engine, message),
+        Standing::TooFew(message) => too_few(engine, &message),
+        Standing::Passed if hold::release_any(engine) => true,
+        Standing::Passed => pass(engine, number),
+    }
+}
+
+/// On to the next step, unless somebody is to be waited for.
+fn pass(engine: &mut Engine<'_>, number: u32) -> bool {
+    let waits = engine.at_step().is_some_and(|(_, step)| step.pause && !step.advanced);
+    if waits || pause::reason(engine).is_some() {
+        return false;
+    }
+    engine.emit(
+        false,
+        "StepPassed",
+        format!("{} passed step {number}", canary_name(engine.state.canary.as_ref())),
+    );
+    next_step::enter(engine);
+    true
+}
+
+fn gate_not_met(engine: &mut Engine<'_>, message: String) -> bool {
+    let limit = engine.input.policy.gate_timeout;
+    let Some((_, step)) = engine.at_step() else { return false };
+    let observed = millis(step.observed());
+    match step.unmet_from_ms {
+        // Counted in observed time: an outage of Prometheus brings nobody nearer to a rollback.
+        Some(from) if observed.saturating_sub(from) >= millis(limit) => {
+            rollback::roll_back(
+                engine,
+                format!("gate not met for {}: {message}", plain(limit)),
+                None,
+                false,
+            );
+            true
+        }
+        Some(_) => hold::hold(engine, HoldReason::GateNotMet, message),
+        None => {
+            engine.change_canary(|canary| {
+                if let Some(step) = &mut canary.step {
+                    step.unmet_from_ms = Some(observed);
+                }
+            });
+            hold::hold(engine, HoldReason::GateNotMet, message);
+            true
+        }
+    }
+}
+
+fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
+    if hold::hold(engine, HoldReason::TooFewSamples, message.to_owned()) {
+        return true;
+    }
+    let Some((canary, step)) = engine.at_step() else { return false };
+    let limit = standing::longest_bake(engine, step);
+    let waits = step.pause && !step.advanced;
+    if step.observed() < limit || waits || pause::reason(engine).is_some() {
+        return false;
+    }
+    let why = format!("{message} after {} at step {}", plain(limit), step.number);
+    match engine.input.policy.on_too_few {
+        OnTooFew::Pause => {
+            engine.change_canary(|canary| canary.paused = Some(format!("{why} (onTooFew: Pause)")));
+            engine.emit(
+                true,
+                "RolloutPaused",
+                format!("{why}; send traffic and resume, promote or abort"),
+            );
+            true
+        }
+        OnTooFew::Proceed if self_check::passes(engine.input, &canary.revision) => {
+            engine.emit(
+                false,
+                "StepPassedUnjudged",
+                format!("{why}; its engine-check passes (onTooFew: Proceed)"),
+            );
+            engine.change_canary(|canary| {
+                canary.exceptions.push(format!("{why} (onTooFew: Proceed)"))
+            });
+            next_step::enter(engine);
+            true
+        }
+        OnTooFew::Proceed => false,
+    }
+}
+
+fn canary_name(canary: Option<&Canary>) -> String {
+    canary.map_or_else(String::new, |canary| format!("revision {}", canary.revision))
+}

@@ -1,0 +1,51 @@
+//! The revision that is to serve in the end.
+
+use mcphub_hub_wire::dataplane::Revision;
+
+use super::attempt::AttemptResult;
+use super::engine::Engine;
+use super::state::SpecRevision;
+
+/// Notes what the spec asks for. After a loss of the state nobody can say that it changed.
+pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
+    let Some(desired) = engine.input.desired else { return };
+    if engine
+        .state
+        .spec_revision
+        .as_ref()
+        .is_some_and(|spec_revision| spec_revision.revision == *desired)
+    {
+        return;
+    }
+    let first = engine.state.spec_revision.is_none() && lost;
+    engine.state.spec_revision = Some(SpecRevision { revision: desired.clone(), fresh: !first });
+}
+
+/// What is to serve in the end: what the spec asks for, or what `rollback-to` put in its place.
+pub(super) fn wanted(engine: &Engine<'_>) -> Option<Revision> {
+    let spec_revision = &engine.state.spec_revision.as_ref()?.revision;
+    let pin = engine.state.pin.as_ref().filter(|pin| pin.instead_of == *spec_revision);
+    Some(pin.map_or(spec_revision, |pin| &pin.revision).clone())
+}
+
+/// Its last attempt ended badly: it is tried again only when somebody says so.
+pub(super) fn blocked(engine: &Engine<'_>, revision: &Revision) -> bool {
+    let fresh =
+        engine.state.spec_revision.as_ref().is_some_and(|spec_revision| {
+            spec_revision.fresh && spec_revision.revision == *revision
+        });
+    match engine.state.records.get(revision).and_then(|record| record.result) {
+        None | Some(AttemptResult::Promoted | AttemptResult::Replaced) => false,
+        Some(AttemptResult::RolledBack) => true,
+        Some(AttemptResult::Aborted) => !fresh,
+        Some(AttemptResult::Failed) => !fresh && engine.state.stable.is_some(),
+    }
+}
+
+pub(super) fn unpin(engine: &mut Engine<'_>) {
+    let spec_revision =
+        engine.state.spec_revision.as_ref().map(|spec_revision| &spec_revision.revision);
+    if engine.state.pin.as_ref().is_some_and(|pin| Some(&pin.instead_of) != spec_revision) {
+        engine.state.pin = None;
+    }
+}

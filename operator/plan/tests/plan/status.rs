@@ -1,0 +1,199 @@
+//! Status: what it says, and that it says nothing which was not acknowledged.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, SPEC};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use mcphub_crds::status::Phase;
+use mcphub_operator_plan::api::{Acknowledged, ObjectName, Rejection};
+use mcphub_operator_plan::next::Next;
+use mcphub_operator_plan::probes::ProbeResults;
+use mcphub_operator_plan::snapshot::PrometheusTiming;
+use mcphub_operator_plan::status;
+
+/// With a Prometheus, so that a second revision stays a canary.
+fn canary() -> Cluster {
+    let mut cluster = Cluster::new(SPEC);
+    let second = Duration::from_secs(1);
+    cluster
+        .snapshot
+        .operator
+        .prometheus
+        .insert("main".into(), PrometheusTiming { scrape_interval: second, ingest_delay: second });
+    cluster.settle();
+    cluster.set_spec(&format!("{SPEC}\nfeatureFlags: {{custom: {{compactAnswers: true}}}}"));
+    for _ in 0..10 {
+        let plan = cluster.plan();
+        cluster.apply(&plan);
+        cluster.run_pods();
+        cluster.pass(1);
+    }
+    cluster
+}
+
+fn standing(cluster: &Cluster) -> [String; 3] {
+    ["Ready", "Reconciling", "Stalled"].map(|kind| cluster.condition(kind).0)
+}
+
+#[test]
+fn a_healthy_hub_says_so() {
+    let cluster = Cluster::settled(SPEC);
+    insta::with_settings!({sort_maps => true}, { insta::assert_yaml_snapshot!(cluster.status()) });
+}
+
+#[test]
+fn a_hub_with_a_canary_says_where_it_is() {
+    let cluster = canary();
+    insta::with_settings!({sort_maps => true}, { insta::assert_yaml_snapshot!(cluster.status()) });
+}
+
+#[test]
+fn phases_and_the_three_conditions_of_kstatus_go_together() {
+    let mut cluster = Cluster::new(SPEC);
+    let plan = cluster.plan();
+    cluster.apply(&plan);
+    assert_eq!(
+        (cluster.status().phase, standing(&cluster)),
+        (Some(Phase::Initializing), ["False", "True", "False"].map(Into::into))
+    );
+    cluster.settle();
+    assert_eq!(
+        (cluster.status().phase, standing(&cluster)),
+        (Some(Phase::Healthy), ["True", "False", "False"].map(Into::into))
+    );
+    let cluster = canary();
+    assert_eq!(cluster.status().phase, Some(Phase::Progressing));
+    assert_eq!(standing(&cluster), ["False", "True", "False"]);
+}
+
+#[test]
+fn a_transition_time_stays_while_the_condition_does() {
+    let mut cluster = Cluster::settled(SPEC);
+    let ready = |cluster: &Cluster| {
+        cluster
+            .status()
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "Ready")
+            .map(|c| c.last_transition_time.clone())
+    };
+    let since = ready(&cluster);
+    cluster.pass(3600);
+    cluster.set_spec(&SPEC.replace("replicas: 2", "replicas: 3"));
+    cluster.settle();
+    assert_eq!(cluster.condition("Ready").0, "True");
+    assert_eq!(ready(&cluster), since);
+}
+
+// Said before it is done, a tool that waits for observedGeneration goes on too early.
+#[test]
+fn nothing_is_said_of_writes_that_were_not_acknowledged() {
+    let mut cluster = Cluster::settled(SPEC);
+    let before = cluster.status().clone();
+    cluster.set_spec(&SPEC.replace("files:1", "files:2"));
+    let plan = cluster.plan();
+    for writes in 0..plan.objects.len() {
+        let mut killed = cluster.clone();
+        let acknowledged = killed.apply_some(&plan, writes);
+        let whole = acknowledged.objects.len() == plan.objects.len();
+        let written = status(&plan.status, &acknowledged);
+        assert_eq!(
+            written.observed_generation,
+            if whole { Some(2) } else { before.observed_generation },
+            "{writes} writes"
+        );
+        let runtime =
+            acknowledged.objects.iter().any(|write| write.object.name() == "team-runtime");
+        assert_eq!(written.canary.is_some(), runtime, "{writes} writes");
+    }
+}
+
+#[test]
+fn an_object_that_the_api_server_refuses_is_named_with_its_words() {
+    let mut cluster = Cluster::settled(SPEC);
+    let plan = cluster.plan();
+    let mut acknowledged = cluster.apply_some(&plan, usize::MAX);
+    let object = ObjectName { kind: "PodDisruptionBudget", name: "team-router".into() };
+    acknowledged.objects.retain(|other| other.object.object_name() != object);
+    acknowledged.rejections.push(Rejection { object, message: "exceeded quota: pdbs".into() });
+    cluster.snapshot.hub.status = Some(status(&plan.status, &acknowledged));
+    let (stalled, reason, message) = cluster.condition("Stalled");
+    assert_eq!((stalled.as_str(), reason.as_str()), ("True", "WriteRefused"));
+    assert_eq!(
+        message,
+        "the API server refuses PodDisruptionBudget \"team-router\": exceeded quota: pdbs; mend what it names, the operator tries again"
+    );
+    assert_eq!(cluster.condition("Ready").0, "False");
+}
+
+#[test]
+fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
+    let mut cluster = Cluster::settled(SPEC);
+    cluster.ask();
+    for check in cluster.results.self_checks.values_mut() {
+        let server = &mut check.as_mut().expect("an answer").servers[1];
+        server.connected = false;
+        server.message = "connection refused".into();
+    }
+    let plan = cluster.plan_with_results();
+    cluster.apply(&plan);
+    assert_eq!(cluster.status().servers_ready.as_deref(), Some("1/2"));
+    assert_eq!(
+        cluster.condition("ServersReady").2,
+        "1 of 2 servers are not connected: files; see status.servers"
+    );
+    assert_eq!(cluster.condition("Ready").0, "True");
+    // A server that comes up after its hub tells nobody: status would say "1/2" until the next hourly look.
+    assert_eq!(plan.next, Next::In(Duration::from_secs(10)));
+    assert_eq!(cluster.plan().next, Next::Idle, "all are connected");
+}
+
+#[test]
+fn nothing_acknowledged_leaves_status_as_it_was_but_for_saying_that_it_is_at_work() {
+    let mut cluster = Cluster::settled(SPEC);
+    let before = cluster.status().clone();
+    cluster.set_spec(&SPEC.replace("files:1", "files:2"));
+    let after = status(&cluster.plan().status, &Acknowledged::default());
+    assert_eq!(after.stable, before.stable);
+    assert_eq!(after.observed_generation, before.observed_generation);
+}
+
+// Written every second, it would wake everybody who watches hubs.
+#[test]
+fn what_only_ticks_is_written_once_a_minute() {
+    let mut cluster = canary();
+    let written = cluster.snapshot.now;
+    cluster.snapshot.hub.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        subresource: Some("status".into()),
+        time: Some(Time(written)),
+        ..ManagedFieldsEntry::default()
+    }]);
+    let mut shown = cluster.status().clone();
+    shown.canary.as_mut().expect("a canary").bake_observed = Some(Duration::from_secs(1234).into());
+    let message = &mut shown.conditions[0].message;
+    *message = message.replace(" 10 %", " 11 %");
+    cluster.snapshot.hub.status = Some(shown.clone());
+    let plan = cluster.plan();
+    assert_eq!(cluster.clone().apply(&plan), shown, "young");
+    cluster.snapshot.now += jiff::SignedDuration::from_secs(61);
+    cluster.results = ProbeResults::default();
+    let plan = cluster.plan_with_results();
+    assert_ne!(cluster.apply(&plan), shown, "old");
+}
+
+// A look that nothing follows would leave the old words there for an hour.
+#[test]
+fn other_words_with_the_same_reason_are_written_at_once() {
+    let mut cluster = canary();
+    cluster.snapshot.hub.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        subresource: Some("status".into()),
+        time: Some(Time(cluster.snapshot.now)),
+        ..ManagedFieldsEntry::default()
+    }]);
+    let right = cluster.status().clone();
+    let mut shown = right.clone();
+    shown.conditions[0].message = "something that was true before".into();
+    cluster.snapshot.hub.status = Some(shown);
+    let plan = cluster.plan();
+    assert_eq!(cluster.apply(&plan).conditions, right.conditions);
+}
