@@ -1,4 +1,4 @@
-//! Writes what a plan says, in its order. Nothing is decided here but whether a write would change anything.
+//! Applies a plan in its order. The only decision here is whether a write would change anything.
 
 mod drift_conflict;
 mod secrets;
@@ -21,60 +21,56 @@ use crate::metrics::Metrics;
 use crate::object_api::{self, Verb};
 use crate::stores::{HubName, Stores};
 
-/// In every refusal by an admission policy or a webhook.
+/// Part of every rejection by an admission policy or a webhook.
 const DENIED: &str = "denied";
 
-/// Why a plan was not carried out to its end.
+/// Why a plan was not applied to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The object is not what the plan was made from.
-    #[error("{} {} is not as it was seen", .object.kind, .object.name)]
+    /// The object is not the one that the plan was made from.
+    #[error("{} {} changed since it was read", .object.kind, .object.name)]
     Conflict {
-        /// Which.
         object: ObjectName,
-        /// The API server's words.
         #[source]
         source: kube::Error,
     },
-    /// The same of the runtime ConfigMap, where it may mean that somebody else leads.
-    #[error("the runtime ConfigMap is not as it was seen")]
+    /// The same for the runtime ConfigMap, where it may mean that another replica leads.
+    #[error("the runtime ConfigMap changed since it was read")]
     RuntimeConflict(#[source] kube::Error),
     /// Any other failure.
-    #[error("{} {} cannot be written", .object.kind, .object.name)]
+    #[error("failed to write {} {}", .object.kind, .object.name)]
     Api {
-        /// Which.
         object: ObjectName,
-        /// The API server's words.
         #[source]
         source: kube::Error,
     },
 }
 
-/// What became of a plan.
+/// The outcome of applying a plan.
 #[derive(Debug)]
 pub struct ApplyOutcome {
     /// For the status.
     pub acknowledged: Acknowledged,
-    /// What is to be told: what happened on the way, and the plan's own events unless it was left half way.
+    /// Events to send: those of the writes, and those of the plan if it was applied to its end.
     pub events: Vec<Event>,
-    /// What was not written again because it was written just now may have changed unseen since: look again after
-    /// so long.
+    /// Reconcile again after this time, because a Secret that was written a moment ago was not
+    /// written again, and somebody may have changed it since.
     pub retry_secrets_after: Option<Duration>,
 }
 
-/// What writing needs.
+/// Writes the objects of hubs.
 pub struct Writer {
     /// The API server.
     pub client: Client,
-    /// Secrets that need no write.
+    /// Secrets that need no write now.
     pub secrets: SecretsWritten,
-    /// Objects that somebody else writes too.
+    /// Objects that somebody else keeps changing.
     pub conflicts: DriftConflicts,
 }
 
 impl Writer {
-    /// Carries the plan out. Stops at the first failure: later objects may rest on it. A refusal (400, 403, 422) is no
-    /// failure, it becomes part of the status.
+    /// Applies the plan. Stops at the first failure, because later objects may depend on the earlier
+    /// ones. A rejection by the API server (400, 403, 422) is not a failure: the status reports it.
     pub async fn apply(
         &self,
         stores: &Stores,
@@ -113,8 +109,8 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// After a conflict the cache is told what is there. By itself it would find out late, or never: an object whose
-    /// label was taken off is out of the watch's sight, but still in the way of its creation.
+    /// Updates the cache after a conflict. The watch would do so late or never: an object that lost its
+    /// label is not watched any more, but it still blocks the creation of a new one.
     async fn learn(&self, stores: &Stores, hub: &HubName, object: &Object, error: &Error) {
         if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
             return;
@@ -124,7 +120,7 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 stores.forget(&hub.namespace, &object.object_name())
             }
-            Err(_) => {} // the next try will conflict again
+            Err(_) => {} // the next attempt will conflict again
         }
     }
 
@@ -154,7 +150,7 @@ impl Writer {
             }
         };
         let answer = self
-            .without_strays(stores, namespace, wanted, answer, metrics, &mut outcome.events)
+            .remove_foreign_entries(stores, namespace, wanted, answer, metrics, &mut outcome.events)
             .await?;
         Ok(write.clone().applied(answer))
     }
@@ -177,8 +173,8 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Takes entries out that others put into lists and maps of ours.
-    async fn without_strays(
+    /// Removes entries that others added to lists and maps of ours.
+    async fn remove_foreign_entries(
         &self,
         stores: &Stores,
         namespace: &str,
@@ -189,34 +185,36 @@ impl Writer {
     ) -> Result<Object, kube::Error> {
         let Some(patch) = drift::strays(&answer, wanted) else { return Ok(answer) };
         let object = wanted.object_name();
-        match self.conflicts.found(namespace, &object) {
+        match self.conflicts.react(namespace, &object) {
             Reaction::Leave => return Ok(answer),
             Reaction::Report => {
                 let what = format!(
-                    "something else keeps adding to {} {}, against the operator",
+                    "something else keeps adding entries to {} {}",
                     object.kind, object.name
                 );
-                events.push(contested(&what, "a sidecar injector, a policy engine"));
+                events.push(drift_contested(&what, "a sidecar injector, a policy engine"));
                 return Ok(answer);
             }
             Reaction::Remove => {}
         }
-        info!(kind = object.kind, name = object.name, "taking out what others added");
+        info!(kind = object.kind, name = object.name, "removing entries that others added");
         match self.send(stores, namespace, wanted, Verb::Patch(patch), metrics).await {
-            // The code of a test that failed in a patch, too.
+            // A failed `test` operation of a JSON patch has the same code, but not this message.
             Err(kube::Error::Api(status))
                 if status.code == 422 && status.message.contains(DENIED) =>
             {
-                self.conflicts.refused(namespace, &object);
+                self.conflicts.yield_to_policy(namespace, &object);
                 let (kind, name, message) = (object.kind, &object.name, &status.message);
-                let what =
-                    format!("what was added to {kind} {name} may not be taken out: {message}");
-                events.push(contested(&what, "the policy"));
+                let what = format!(
+                    "entries that were added to {kind} {name} cannot be removed: {message}"
+                );
+                events.push(drift_contested(&what, "the policy"));
                 Ok(answer)
             }
-            // It changed meanwhile, so the test in the patch failed; that change brings the next reconcile.
+            // The object changed in the meantime, so the `test` operation of the patch failed. That
+            // change triggers the next reconcile.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
-                self.conflicts.missed(namespace, &object);
+                self.conflicts.cancel(namespace, &object);
                 Ok(answer)
             }
             sent => sent,
@@ -245,13 +243,13 @@ impl Writer {
     }
 }
 
-/// Entries of others stay in an object of ours for now.
-fn contested(what: &str, who: &str) -> Event {
+/// Entries of others stay in one of our objects for now.
+fn drift_contested(what: &str, who: &str) -> Event {
     Event {
         warning: true,
         reason: "DriftContested".into(),
         message: format!(
-            "{what}; it is left for an hour; exclude objects of McpHubs from what does it ({who})"
+            "{what}; the operator leaves them for an hour; exclude objects of McpHubs there ({who})"
         ),
     }
 }

@@ -19,15 +19,15 @@ use crate::FIELD_MANAGER;
 /// What is requested.
 #[derive(Debug, Clone)]
 pub(crate) enum Verb {
-    /// Server-side apply, forced.
+    /// Server-side apply with force.
     Apply,
-    /// The same, but nothing is stored.
+    /// Server-side apply with force and `dryRun=All`: nothing is stored.
     DryRun,
-    /// It must not exist yet.
+    /// `POST`: the object must not exist yet.
     Create,
-    /// A JSON patch (RFC 6902) of what is there.
+    /// A JSON patch (RFC 6902).
     Patch(Value),
-    /// Not at all: only to learn what is there.
+    /// `GET`.
     Read,
 }
 
@@ -112,27 +112,28 @@ where
     }
 }
 
-/// Deletes an object if it still is the one that was seen. One that is gone already is an error 404.
+/// Deletes an object if it is still the one that was read. An object that does not exist is an error
+/// (404).
 pub(crate) async fn delete(
     client: &Client,
     namespace: &str,
     delete: &Delete,
 ) -> Result<(), kube::Error> {
     match delete.object.kind {
-        "ServiceAccount" => gone::<ServiceAccount>(client, namespace, delete).await,
-        "Role" => gone::<Role>(client, namespace, delete).await,
-        "RoleBinding" => gone::<RoleBinding>(client, namespace, delete).await,
-        "Secret" => gone::<Secret>(client, namespace, delete).await,
-        "ControllerRevision" => gone::<ControllerRevision>(client, namespace, delete).await,
-        "ConfigMap" => gone::<ConfigMap>(client, namespace, delete).await,
-        "Service" => gone::<Service>(client, namespace, delete).await,
-        "Deployment" => gone::<Deployment>(client, namespace, delete).await,
-        "PodDisruptionBudget" => gone::<PodDisruptionBudget>(client, namespace, delete).await,
-        _ => Ok(()), // no plan makes other kinds
+        "ServiceAccount" => delete_one::<ServiceAccount>(client, namespace, delete).await,
+        "Role" => delete_one::<Role>(client, namespace, delete).await,
+        "RoleBinding" => delete_one::<RoleBinding>(client, namespace, delete).await,
+        "Secret" => delete_one::<Secret>(client, namespace, delete).await,
+        "ControllerRevision" => delete_one::<ControllerRevision>(client, namespace, delete).await,
+        "ConfigMap" => delete_one::<ConfigMap>(client, namespace, delete).await,
+        "Service" => delete_one::<Service>(client, namespace, delete).await,
+        "Deployment" => delete_one::<Deployment>(client, namespace, delete).await,
+        "PodDisruptionBudget" => delete_one::<PodDisruptionBudget>(client, namespace, delete).await,
+        _ => Ok(()), // no plan has other kinds
     }
 }
 
-async fn gone<K>(client: &Client, namespace: &str, delete: &Delete) -> Result<(), kube::Error>
+async fn delete_one<K>(client: &Client, namespace: &str, delete: &Delete) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone

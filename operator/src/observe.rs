@@ -1,4 +1,5 @@
-//! What is seen of one hub before it is planned. Reads only; what needs asking is said by `mcphub_operator_plan::questions`.
+//! Reads everything that a plan is made from: the caches, pods, Prometheus, and the API server where
+//! the caches are not enough. Nothing here changes the cluster.
 
 mod body;
 mod names;
@@ -23,25 +24,21 @@ pub use self::prometheus::Prometheus;
 use crate::object_api;
 use crate::stores::{HubName, Stores};
 
-/// Why a hub could not be seen.
+/// Why a hub could not be observed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A ConfigMap that the spec refers to.
-    #[error("the ConfigMaps that the spec refers to cannot be read")]
+    #[error("failed to read the ConfigMaps that the spec refers to")]
     References(#[source] kube::Error),
-    /// `<hub>-runtime`.
-    #[error("the runtime ConfigMap cannot be read")]
+    #[error("failed to read the runtime ConfigMap")]
     Runtime(#[source] kube::Error),
-    /// Whose an object is.
-    #[error("it cannot be found out whose an object is")]
+    #[error("failed to look up the owner of an object")]
     Names(#[source] kube::Error),
-    /// What the API server thinks of an object.
-    #[error("an object cannot be tried out")]
+    #[error("failed to dry-run an object")]
     DryRun(#[source] kube::Error),
 }
 
 impl Error {
-    /// The API server's answer behind it.
+    /// The error of the API server.
     pub fn source(&self) -> &kube::Error {
         match self {
             Self::References(error)
@@ -52,20 +49,19 @@ impl Error {
     }
 }
 
-/// What reading needs.
+/// Reads from the cluster, from pods and from Prometheus.
 pub struct Observer {
-    /// The API server.
     pub client: Client,
-    /// Hub and router pods.
     pub pods: Pods,
-    /// The administrator's servers.
+    /// The Prometheus servers in the operator's settings.
     pub prometheus: Prometheus,
-    /// Hubs whose runtime ConfigMap the leader of this term has read itself. From then on the cache will do: it has
-    /// our own writes at once, and everybody else's make our next write a conflict.
+    /// Hubs whose runtime ConfigMap this leader has read from the API server. After that read the
+    /// cache is good enough: it has our own writes immediately, and a write by anybody else makes
+    /// our next write a conflict.
     pub runtime_reads: RuntimeReads,
 }
 
-/// See [`Observer::runtime_reads`].
+/// See [`Observer::runtime_reads`]. The value is the term of the leader that read.
 #[derive(Debug, Default)]
 pub struct RuntimeReads(Mutex<HashMap<HubName, u64>>);
 
@@ -78,14 +74,14 @@ impl RuntimeReads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hub.clone(), term);
     }
 
-    /// Makes the next snapshot read it anew.
+    /// Makes the next snapshot read it again.
     pub fn invalidate(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
     }
 }
 
 impl Observer {
-    /// All that was seen of the hub at `now`.
+    /// Everything that the cluster has about the hub at `now`.
     pub async fn snapshot(
         &self,
         stores: &Stores,
@@ -116,7 +112,7 @@ impl Observer {
         })
     }
 
-    /// Reads the runtime ConfigMap itself where the cache may lack another leader's write.
+    /// Reads the runtime ConfigMap from the API server if the cache may lack another leader's write.
     async fn refresh_runtime(
         &self,
         stores: &Stores,

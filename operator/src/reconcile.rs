@@ -1,4 +1,4 @@
-//! One hub, from what is seen of it to what is written.
+//! The reconcile of one hub: read, plan, check, apply, report. Every decision is in the plan crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,68 +25,66 @@ use crate::report::{self, Reporter};
 use crate::stores::{HubName, Stores};
 use crate::{config, master_key};
 
-/// Conflicts in a row that are tried again at once: each means only that a cache was late.
+/// So many conflicts in a row are retried without delay. Each means only that a cache was late.
 const AT_ONCE: u32 = 5;
-/// Nothing tells of a change to a Secret, which may not be read: its keys are written again this often. A thousand
-/// hubs make three such reconciles a second, each with one write that changes nothing.
-const UNSEEN: Duration = Duration::from_mins(5);
+/// Interval at which an idle hub is reconciled. The operator may not read Secrets, so it cannot see
+/// that somebody changed the key Secret. It writes the Secret again this often. A thousand hubs make
+/// three such reconciles per second, each with one write that changes nothing.
+const IDLE_INTERVAL: Duration = Duration::from_mins(5);
 
-/// All that a reconcile needs. One for each scope, sharing what is the process's.
+/// Everything that a reconcile needs. There is one for each watched scope.
 pub struct Context {
     /// The caches of this scope.
     pub stores: Arc<Stores>,
-    /// Reads.
+    /// Reads from the cluster, from pods and from Prometheus.
     pub observer: Arc<Observer>,
-    /// Writes of children.
+    /// Writes the objects of hubs.
     pub writer: Arc<Writer>,
-    /// Status and Events.
+    /// Writes status and Events.
     pub reporter: Arc<Reporter>,
-    /// Whether any of it may be written.
+    /// Whether this replica may write.
     pub election: Election,
-    /// What the operator brings along.
+    /// Operator-wide inputs to every plan.
     pub operator: Arc<OperatorContext>,
-    /// Failures in a row.
+    /// Consecutive failures of each hub.
     pub backoff: Backoff,
-    /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
-/// What the operator brings along; see [`Operator`].
+/// Operator-wide inputs to every plan; see [`Operator`].
 #[derive(Debug)]
 pub struct OperatorContext {
     /// Settings of the administrator.
     pub config: config::Config,
     /// The operator's namespace.
     pub namespace: String,
-    /// Read, or made, by the first reconcile of a leader.
+    /// Read or created by the first reconcile of a leader.
     pub master_key: OnceCell<MasterKey>,
 }
 
-/// Why a reconcile was not finished.
+/// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There are no keys to be derived.
-    #[error("the master key is missing")]
+    #[error("failed to get the master key")]
     MasterKey(#[source] master_key::Error),
-    /// The hub could not be seen.
-    #[error("the hub cannot be observed")]
+    #[error("failed to observe the hub")]
     Observe(#[source] observe::Error),
-    /// A bug of ours: nothing was written.
-    #[error("the plan breaks a rule and is not carried out")]
+    /// A bug in the operator. Nothing was written.
+    #[error("the plan violates an invariant and is not applied; please report this bug")]
     Plan(#[source] Violation),
-    /// The plan was carried out in part.
-    #[error("the plan cannot be carried out")]
+    /// Part of the plan may have been applied.
+    #[error("failed to apply the plan")]
     Apply(#[source] apply::Error),
-    /// Only the status is missing.
-    #[error("the hub's status lags behind")]
+    /// The plan was applied.
+    #[error("failed to write the status of the hub")]
     Report(#[source] report::Error),
-    /// Somebody else leads now, or may.
-    #[error("the leadership is over")]
+    /// Another replica leads now, or may lead.
+    #[error("this replica does not lead any more")]
     LeadershipLost,
 }
 
 impl Error {
-    /// For metrics: from a small set.
+    /// Label for metrics, from a small set.
     pub fn category(&self) -> &'static str {
         match self {
             _ if self.retry_after().is_some() => "throttled",
@@ -101,7 +99,7 @@ impl Error {
         }
     }
 
-    /// How long the API server told us to wait (429).
+    /// How long to wait, if the API server answered 429.
     fn retry_after(&self) -> Option<Duration> {
         let answer = match self {
             Self::Observe(error) => error.source(),
@@ -121,8 +119,8 @@ impl Error {
     }
 }
 
-/// OperatorContext one hub to what its resource says. A replica that does not lead does nothing; it hears of every hub again
-/// when it does.
+/// Reconciles one hub with its resource. A replica that does not lead does nothing. Every hub is
+/// queued again when it becomes the leader.
 pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
     let name =
         HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
@@ -131,7 +129,7 @@ pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Act
     // The queue's copy may be older than our own last write of its status.
     let hub = context.stores.hubs.get(&name.namespace, &name.name).unwrap_or(queued);
     if hub.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change()); // owner references do the cleaning up; what we made now would be in its way
+        return Ok(Action::await_change()); // owner references clean up; an object made now would get in their way
     }
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
     let measured = context.metrics.start_reconcile();
@@ -148,7 +146,7 @@ pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Act
     result
 }
 
-/// IO only at the lines marked; every decision is in the plan.
+/// Every line is marked as I/O or pure. All decisions are made by `plan`.
 async fn as_leader(
     name: &HubName,
     hub: &McpHub,
@@ -209,11 +207,11 @@ fn requeue(next: Next) -> Action {
     match next {
         Next::Now => Action::requeue(Duration::ZERO),
         Next::In(after) => Action::requeue(after),
-        Next::Idle => Action::requeue(UNSEEN.mul_f64(0.9 + 0.2 * rand::random::<f64>())),
+        Next::Idle => Action::requeue(IDLE_INTERVAL.mul_f64(0.9 + 0.2 * rand::random::<f64>())),
     }
 }
 
-/// What to do about a reconcile that was not finished.
+/// Decides when a failed reconcile is retried.
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
 pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
     let name = HubName { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
@@ -221,7 +219,7 @@ pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> A
     let wait = match error {
         Error::LeadershipLost => return Action::await_change(),
         Error::Apply(apply::Error::RuntimeConflict(_)) => {
-            // Read it again before anything else: a higher term in it ends our leadership.
+            // Another leader may have written it. Read it from the API server before planning again.
             context.observer.runtime_reads.invalidate(&name);
             context.backoff.record_conflict(&name, AT_ONCE)
         }
@@ -234,12 +232,12 @@ pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> A
         (&name.namespace, &name.name, error.category(), error_chain::join(error));
     match error {
         Error::Plan(_) => {
-            error!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled")
+            error!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed")
         }
         Error::Apply(apply::Error::Conflict { .. }) => {
-            debug!(namespace, hub, category, error = cause, "not reconciled");
+            debug!(namespace, hub, category, error = cause, "reconcile failed");
         }
-        _ => warn!(namespace, hub, category, error = cause, again_in = ?wait, "not reconciled"),
+        _ => warn!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed"),
     }
     Action::requeue(wait)
 }

@@ -14,9 +14,6 @@ pub(crate) mod revision_service;
 pub(crate) mod router_deployment;
 pub(crate) mod runtime_config_map;
 pub(crate) mod server;
-mod server_config_map;
-mod server_deployment;
-mod server_service;
 
 use std::collections::BTreeSet;
 

@@ -163,7 +163,7 @@ fn not_canaried(input: &PlanInput<'_>, decision: &Decision) -> Vec<Event> {
             reason: "NotCanaried".into(),
             message: format!(
                 "server \"{}\" has strategy Recreate: if revision {revision} changes it, it changes for all revisions at \
-                 once; use a ReadWriteMany volume and RollingUpdate to have it tried with the canary",
+                 once; to canary it, use a ReadWriteMany volume and RollingUpdate",
                 server.server
             ),
         })

@@ -78,7 +78,7 @@ impl StatusDraft {
                 "no revision of this hub was ever accepted",
             ),
             rolled_back: ConditionDraft::no("NotRolledBack", ""),
-            servers: ConditionDraft::unknown("NotAsked", "no pod to ask"),
+            servers: ConditionDraft::unknown("NotAsked", "there is no pod to ask"),
             phase: Phase::NotAccepted,
             reason: String::new(),
             message: String::new(),

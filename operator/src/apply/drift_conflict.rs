@@ -1,5 +1,5 @@
-//! Notices that somebody else puts back what we take out, so that two controllers do not write against each other for
-//! ever.
+//! Detects that somebody else puts back what the operator removes, so that two controllers do not
+//! overwrite each other forever.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const WINDOW: Duration = Duration::from_mins(1);
 const TRUCE: Duration = Duration::from_hours(1);
 
-/// Removals of foreign entries, by namespace and object.
+/// Recent removals of foreign entries, by namespace and object.
 #[derive(Debug, Default)]
 pub struct DriftConflicts(Mutex<BTreeMap<(String, ObjectName), Conflict>>);
 
@@ -21,20 +21,20 @@ struct Conflict {
     truce: Option<Instant>,
 }
 
-/// What to do about foreign entries in one object.
+/// How to react to foreign entries in one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reaction {
-    /// Take them out.
+    /// Remove them.
     Remove,
-    /// They came back twice within a minute: tell, and leave them for an hour.
+    /// They came back twice within a minute. Report it, and leave them for an hour.
     Report,
-    /// Told already.
+    /// It was reported already.
     Leave,
 }
 
 impl DriftConflicts {
-    /// Foreign entries were found: what to do.
-    pub(super) fn found(&self, namespace: &str, object: &ObjectName) -> Reaction {
+    /// Records that foreign entries were found.
+    pub(super) fn react(&self, namespace: &str, object: &ObjectName) -> Reaction {
         let now = Instant::now();
         let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = conflicts.entry((namespace.to_owned(), object.clone())).or_default();
@@ -51,25 +51,25 @@ impl DriftConflicts {
         Reaction::Report
     }
 
-    /// What was to be removed was not: the object had changed meanwhile, and nothing has come back.
-    pub(super) fn missed(&self, namespace: &str, object: &ObjectName) {
+    /// Takes back the last record: the object had changed, so nothing was removed that could come back.
+    pub(super) fn cancel(&self, namespace: &str, object: &ObjectName) {
         let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = conflicts.get_mut(&(namespace.to_owned(), object.clone())) {
             state.removed.pop();
         }
     }
 
-    /// What was to be removed has to stay, says a policy: to be left for an hour.
-    pub(super) fn refused(&self, namespace: &str, object: &ObjectName) {
+    /// A policy rejects the removal. Leaves the entries for an hour.
+    pub(super) fn yield_to_policy(&self, namespace: &str, object: &ObjectName) {
         let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Conflict { removed: Vec::new(), truce: Some(Instant::now() + TRUCE) };
         conflicts.insert((namespace.to_owned(), object.clone()), state);
     }
 
-    /// Forgets all of a namespace that is over and done with.
+    /// Forgets everything about a namespace, except entries that are still to be left.
     pub fn forget(&self, namespace: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), state| {
-            of != namespace || state.truce.is_some_and(|until| Instant::now() < until)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, _), state| {
+            owner != namespace || state.truce.is_some_and(|until| Instant::now() < until)
         });
     }
 }
@@ -82,13 +82,13 @@ mod tests {
         ObjectName { kind: "Deployment", name: "team-r-0a1b2c3d".into() }
     }
 
-    // A sidecar injector that reacts to every write would otherwise have us both write without end.
+    // A sidecar injector that reacts to every write would otherwise make both write without end.
     #[tokio::test(start_paused = true)]
-    async fn entries_that_return_twice_within_a_minute_are_told_once_and_left_for_an_hour() {
+    async fn entries_that_return_twice_within_a_minute_are_reported_once_and_left_for_an_hour() {
         let conflicts = DriftConflicts::default();
         let mut reactions = Vec::new();
         for _ in 0..4 {
-            reactions.push(conflicts.found("ai", &deployment()));
+            reactions.push(conflicts.react("ai", &deployment()));
             tokio::time::advance(Duration::from_secs(5)).await;
         }
         assert_eq!(
@@ -96,34 +96,35 @@ mod tests {
             [Reaction::Remove, Reaction::Remove, Reaction::Report, Reaction::Leave]
         );
         tokio::time::advance(TRUCE).await;
-        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
+        assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
     }
 
-    // The status of a young Deployment changes several times a second: what somebody put into it then would stay for an hour.
+    // The status of a new Deployment changes several times per second. A foreign entry that was added
+    // at that time would stay for an hour.
     #[tokio::test(start_paused = true)]
-    async fn a_removal_that_met_a_newer_object_counts_for_nothing() {
+    async fn a_removal_that_met_a_newer_object_does_not_count() {
         let conflicts = DriftConflicts::default();
         for _ in 0..5 {
-            assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
-            conflicts.missed("ai", &deployment());
+            assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
+            conflicts.cancel("ai", &deployment());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_policy_keeps_is_left_for_an_hour() {
+    async fn entries_that_a_policy_protects_are_left_for_an_hour() {
         let conflicts = DriftConflicts::default();
-        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
-        conflicts.refused("ai", &deployment());
-        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Leave);
+        assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
+        conflicts.yield_to_policy("ai", &deployment());
+        assert_eq!(conflicts.react("ai", &deployment()), Reaction::Leave);
         tokio::time::advance(TRUCE).await;
-        assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
+        assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn edits_by_hand_once_in_a_while_are_always_taken_out() {
+    async fn occasional_edits_by_hand_are_always_removed() {
         let conflicts = DriftConflicts::default();
         for _ in 0..5 {
-            assert_eq!(conflicts.found("ai", &deployment()), Reaction::Remove);
+            assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
             tokio::time::advance(Duration::from_secs(31)).await;
         }
     }

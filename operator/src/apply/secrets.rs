@@ -1,4 +1,4 @@
-//! Which Secrets were written, since they may not be read.
+//! Remembers which Secrets were written, because the operator may not read them.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use mcphub_operator_plan::api::Object;
 use tokio::time::Instant;
 
-/// One that was written so long ago is written again by whatever reconcile comes: somebody may have edited or deleted
-/// it unseen. No shorter, since a rollout reconciles several times a second.
+/// After this time the next reconcile writes the Secret again, because somebody may have edited or
+/// deleted it. The time is not shorter, because a rollout reconciles several times per second.
 const TRUSTED: Duration = Duration::from_secs(5);
 
 /// Secrets that this process wrote, by namespace and name.
@@ -23,7 +23,7 @@ struct Written {
 }
 
 impl SecretsWritten {
-    /// For how long it needs no write: it was written just like this, and not long ago.
+    /// How long the Secret needs no write; `None` if it must be written now.
     pub(super) fn trusted_for(&self, namespace: &str, secret: &Object) -> Option<Duration> {
         let written = self.lock();
         let written = written.get(&(namespace.to_owned(), secret.name().to_owned()))?;
@@ -36,9 +36,9 @@ impl SecretsWritten {
         self.lock().insert((namespace.to_owned(), secret.name().to_owned()), written);
     }
 
-    /// Forgets all of a namespace: cheap, and the next reconciles write them again.
+    /// Forgets all Secrets of a namespace. The next reconciles write them again, which is cheap.
     pub fn forget(&self, namespace: &str) {
-        self.lock().retain(|(of, _), _| of != namespace);
+        self.lock().retain(|(owner, _), _| owner != namespace);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Written>> {
@@ -46,7 +46,7 @@ impl SecretsWritten {
     }
 }
 
-/// A fingerprint, so that no second copy of the secret lies in memory.
+/// A hash, so that there is no second copy of the secret in memory.
 fn content(secret: &Object) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(secret.to_value().to_string().as_bytes());

@@ -1,4 +1,4 @@
-//! What comes back from servers that are not the API server: read up to a bound, and errors in words.
+//! Reads responses of pods and of Prometheus.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -6,25 +6,26 @@ use std::fmt::Write as _;
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
-/// The JSON of an answer. A longer one than `limit` bytes is an error: one wrong address must not fill our memory.
+/// Parses a JSON body. A body of more than `limit` bytes is an error, because one wrong address must
+/// not fill our memory.
 pub(super) async fn json<T: DeserializeOwned>(
     mut response: Response,
     limit: usize,
 ) -> Result<T, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| words(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| message(&error))? {
         if body.len() + chunk.len() > limit {
-            return Err(format!("the answer is longer than {limit} bytes"));
+            return Err(format!("the response is longer than {limit} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map_err(|error| format!("the answer is not understood: {error}"))
+    serde_json::from_slice(&body).map_err(|error| format!("failed to parse the response: {error}"))
 }
 
-/// An error and its causes in one line, without the URL.
-pub(super) fn words(error: &reqwest::Error) -> String {
+/// The causes of an error in one line. The URL is left out, because tenants can read the message.
+pub(super) fn message(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "no answer in time".into();
+        return "timed out".into();
     }
     let mut text = String::new();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Finds out whether a name that a plan would use is somebody else's already.
+//! Finds names that belong to somebody else.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use kube::api::ObjectMeta;
 use kube::{Api, Client, Resource};
 use mcphub_operator_plan::api::ObjectName;
 
-/// Lookups of one hub at a time.
+/// Concurrent lookups for one hub.
 const CONCURRENT: usize = 8;
 
 /// Those of `names` that exist and are not controlled by the object with this uid.
@@ -56,7 +56,7 @@ async fn metadata(
         "RoleBinding" => get::<RoleBinding>(client, namespace, &name.name).await,
         "Service" => get::<Service>(client, namespace, &name.name).await,
         "ServiceAccount" => get::<ServiceAccount>(client, namespace, &name.name).await,
-        _ => Ok(None), // Secrets may not be looked at; other kinds are in no plan
+        _ => Ok(None), // the operator may not read Secrets; no plan has other kinds
     }
 }
 

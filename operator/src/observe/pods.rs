@@ -1,4 +1,4 @@
-//! Asks hub and router pods on their admin port.
+//! Client of the admin port of hub and router pods.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use super::body;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const LIMIT: usize = 1 << 20;
-/// Pods of one hub that are asked at a time.
+/// Concurrent requests for one hub.
 const CONCURRENT: usize = 16;
 
 /// Client of the admin endpoints.
@@ -44,7 +44,7 @@ impl Pods {
         self.each(pods, SELF_CHECK_PATH, token).await
     }
 
-    /// The generation that each of these pods (name to IP) obeys.
+    /// Asks each of these router pods (name to IP) for the generation that it obeys.
     pub async fn generations(
         &self,
         pods: &BTreeMap<String, String>,
@@ -79,7 +79,7 @@ impl Pods {
         path: &str,
         token: &str,
     ) -> Result<T, String> {
-        let ip: IpAddr = ip.parse().map_err(|_| format!("\"{ip}\" is no IP address"))?;
+        let ip: IpAddr = ip.parse().map_err(|_| format!("\"{ip}\" is not an IP address"))?;
         let url = format!("http://{}{path}", SocketAddr::new(ip, self.port));
         let response = self
             .client
@@ -87,7 +87,7 @@ impl Pods {
             .bearer_auth(token)
             .send()
             .await
-            .map_err(|error| body::words(&error))?;
+            .map_err(|error| body::message(&error))?;
         if !response.status().is_success() {
             return Err(format!("HTTP status {}", response.status()));
         }
@@ -122,17 +122,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_pod_has_an_answer_or_a_reason() {
+    async fn each_pod_has_a_result_or_a_reason() {
         let pods =
             [("a".to_owned(), "127.0.0.1".to_owned()), ("b".to_owned(), "nowhere".to_owned())]
                 .into();
         let answers = pod().await.generations(&pods, "secret").await;
         assert_eq!(answers["a"], Ok(7));
-        assert_eq!(answers["b"], Err("\"nowhere\" is no IP address".into()));
+        assert_eq!(answers["b"], Err("\"nowhere\" is not an IP address".into()));
     }
 
     #[tokio::test]
-    async fn a_wrong_token_is_told_as_a_status() {
+    async fn a_wrong_token_is_reported_as_an_http_status() {
         let pods = [("a".to_owned(), "127.0.0.1".to_owned())].into();
         let answers = pod().await.generations(&pods, "old").await;
         assert_eq!(answers["a"], Err("HTTP status 401 Unauthorized".into()));

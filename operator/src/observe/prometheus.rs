@@ -1,4 +1,4 @@
-//! Asks the Prometheus servers that the administrator named.
+//! Client of the Prometheus servers in the operator's settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::config;
 use crate::metrics::Metrics;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Some 11,000 points, the most that Prometheus gives, are under 400 kB.
+/// Prometheus returns at most about 11,000 points, which are less than 400 kB.
 const LIMIT: usize = 4 << 20;
-/// Queries of one hub at a time.
+/// Concurrent queries for one hub.
 const CONCURRENT: usize = 8;
 
 /// The servers by name.
@@ -32,12 +32,12 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// A client of these servers. Needs a TLS provider to be installed.
+    /// A rustls crypto provider must be installed before this is called.
     pub fn new(
         servers: &BTreeMap<String, config::PrometheusServer>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, reqwest::Error> {
-        // Redirects and proxies would make it call addresses that no administrator named.
+        // A redirect or proxy could lead to an address that is not in the settings.
         let client = Client::builder()
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
@@ -70,7 +70,7 @@ impl Prometheus {
     async fn run_one(&self, name: &str, query: &Query) -> QueryResult {
         let Some(base) = self.servers.get(name) else {
             return QueryResult::Failed(format!(
-                "the administrator has named no Prometheus \"{name}\""
+                "the operator's settings have no Prometheus \"{name}\""
             ));
         };
         let since = Instant::now();
@@ -94,9 +94,9 @@ impl Prometheus {
             .post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        let response = request.send().await.map_err(|error| body::words(&error))?;
+        let response = request.send().await.map_err(|error| body::message(&error))?;
         let status = response.status();
-        // Errors of Prometheus (bad query, too many samples) come as JSON too, with another status.
+        // Prometheus sends errors (bad query, too many samples) as JSON with an HTTP error status.
         match body::json::<Reply>(response, LIMIT).await {
             Ok(Reply::Success { data }) => data.series(),
             Ok(Reply::Error { error }) => Err(error),
@@ -156,7 +156,7 @@ struct Ranged {
     values: Vec<Point>,
 }
 
-/// Seconds, and a number as text (`NaN`, `+Inf` and `-Inf` are some).
+/// Seconds since 1970, and a number as text, which can be `NaN`, `+Inf` or `-Inf`.
 #[derive(Deserialize)]
 struct Point(f64, String);
 
@@ -165,30 +165,30 @@ impl Data {
         match self {
             Self::Vector(all) => all
                 .into_iter()
-                .map(|one| Ok(Series { labels: one.metric, points: vec![one.value.understood()?] }))
+                .map(|one| Ok(Series { labels: one.metric, points: vec![one.value.parse()?] }))
                 .collect(),
             Self::Matrix(all) => all
                 .into_iter()
                 .map(|one| {
                     let points =
-                        one.values.into_iter().map(Point::understood).collect::<Result<_, _>>()?;
+                        one.values.into_iter().map(Point::parse).collect::<Result<_, _>>()?;
                     Ok(Series { labels: one.metric, points })
                 })
                 .collect(),
             Self::Scalar(point) => {
-                Ok(vec![Series { labels: BTreeMap::new(), points: vec![point.understood()?] }])
+                Ok(vec![Series { labels: BTreeMap::new(), points: vec![point.parse()?] }])
             }
-            Self::String(_) => Err("the query's result is a text, not numbers".into()),
+            Self::String(_) => Err("the result of the query is a string, not numbers".into()),
         }
     }
 }
 
 impl Point {
     #[allow(clippy::cast_possible_truncation)] // milliseconds of a time that Prometheus knows are far below 2^53
-    fn understood(self) -> Result<(Timestamp, f64), String> {
+    fn parse(self) -> Result<(Timestamp, f64), String> {
         let time = Timestamp::from_millisecond((self.0 * 1000.0).round() as i64);
-        let time = time.map_err(|_| format!("{} is no time", self.0))?;
-        let value = self.1.parse().map_err(|_| format!("\"{}\" is no number", self.1))?;
+        let time = time.map_err(|_| format!("{} is not a time", self.0))?;
+        let value = self.1.parse().map_err(|_| format!("\"{}\" is not a number", self.1))?;
         Ok((time, value))
     }
 }
@@ -203,18 +203,18 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers as Prometheus does, so that its answers can be chosen; the real one runs in the cluster tests.
-    async fn served(status: StatusCode, answer: String) -> Prometheus {
+    /// A server with a fixed response. The real Prometheus runs in the cluster tests.
+    async fn serve(status: StatusCode, answer: String) -> Prometheus {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url =
             Url::parse(&format!("http://{}/prefix/", listener.local_addr().unwrap())).unwrap();
         let echo = move || async move { (status, answer) };
         let routes = Router::new().route("/prefix/api/v1/query_range", post(echo));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        of(url)
+        client(url)
     }
 
-    fn of(url: Url) -> Prometheus {
+    fn client(url: Url) -> Prometheus {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let second = Duration::from_secs(1);
         let facts = mcphub_operator_plan::snapshot::PrometheusTiming {
@@ -250,7 +250,7 @@ mod tests {
     async fn a_matrix_becomes_series_with_their_nan_points() {
         let matrix = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[
             {"metric":{"revision":"0a1b2c3d"},"values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
-        let prometheus = served(StatusCode::OK, matrix.into()).await;
+        let prometheus = serve(StatusCode::OK, matrix.into()).await;
         let QueryResult::Series(series) = answer(&prometheus, "main").await else {
             panic!("series expected")
         };
@@ -263,10 +263,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_of_prometheus_is_its_own_words() {
+    async fn an_error_of_prometheus_is_reported_with_its_message() {
         let error =
             r#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
-        let prometheus = served(StatusCode::BAD_REQUEST, error.into()).await;
+        let prometheus = serve(StatusCode::BAD_REQUEST, error.into()).await;
         assert_eq!(
             answer(&prometheus, "main").await,
             QueryResult::Failed("parse error: unexpected end".into())
@@ -274,33 +274,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_not_prometheus_or_too_long_is_down() {
-        let proxy = served(StatusCode::BAD_GATEWAY, "<html>".into()).await;
+    async fn a_response_that_is_not_prometheus_or_is_too_long_is_a_failure() {
+        let proxy = serve(StatusCode::BAD_GATEWAY, "<html>".into()).await;
         assert_eq!(
             answer(&proxy, "main").await,
             QueryResult::Failed("HTTP status 502 Bad Gateway".into())
         );
-        let endless = served(StatusCode::OK, "x".repeat(LIMIT + 1)).await;
+        let endless = serve(StatusCode::OK, "x".repeat(LIMIT + 1)).await;
         assert_eq!(
             answer(&endless, "main").await,
-            QueryResult::Failed(format!("the answer is longer than {LIMIT} bytes"))
+            QueryResult::Failed(format!("the response is longer than {LIMIT} bytes"))
         );
     }
 
-    // The address is the administrator's: whoever may read logs need not know it.
+    // The address belongs to the administrator. Tenants who can read the status must not see it.
     #[tokio::test]
-    async fn a_prometheus_that_is_not_there_is_down_without_its_address() {
+    async fn an_unreachable_prometheus_is_a_failure_without_its_address() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let QueryResult::Failed(reason) =
-            answer(&of(Url::parse(&format!("http://{free}")).unwrap()), "main").await
+            answer(&client(Url::parse(&format!("http://{free}")).unwrap()), "main").await
         else {
-            panic!("nobody listens there")
+            panic!("nobody listens on that port")
         };
         assert!(!reason.contains(&free.to_string()), "{reason}");
         let QueryResult::Failed(reason) =
-            answer(&of(Url::parse("http://127.0.0.1:1").unwrap()), "other").await
+            answer(&client(Url::parse("http://127.0.0.1:1").unwrap()), "other").await
         else {
-            panic!("it has no such name")
+            panic!("there is no such server")
         };
         assert!(reason.contains("no Prometheus \"other\""), "{reason}");
     }

@@ -288,5 +288,8 @@ fn failure(result: &Result<SelfCheck, String>, connected: &[String]) -> Option<S
         .servers
         .iter()
         .find(|server| !server.connected && connected.contains(&server.name))?;
-    Some(format!("server \"{}\" is connected on stable but not here: {}", lost.name, lost.message))
+    Some(format!(
+        "server \"{}\" is connected on stable but not on this pod: {}",
+        lost.name, lost.message
+    ))
 }

@@ -1,6 +1,10 @@
 //! One container server: its name, its hash, and the objects that it is made of. Revisions that render a server alike
 //! share it; a changed one runs beside the old one until no live revision refers to that.
 
+mod config_map;
+mod deployment;
+mod service;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,7 +14,6 @@ use mcphub_hub_wire::paths::BRIDGE_PORT;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{server_config_map, server_deployment, server_service};
 use crate::api::labels::{self, Component};
 use crate::api::{canonical, names};
 use crate::spec::valid::{Speaks, ValidContainer};
@@ -84,21 +87,21 @@ pub(crate) fn labels_of(
 
 /// Renders a server.
 pub(crate) fn build(container: &ValidContainer, around: Surroundings<'_>) -> ServerObjects {
-    let (container, config_maps) = server_config_map::own_copies(container, around);
-    let template = server_deployment::template(&container, around);
+    let (container, config_maps) = config_map::own_copies(container, around);
+    let template = deployment::template(&container, around);
     let hash = hash(&container, &json!(template));
     let labels = labels_of(around.hub, &container.name, &hash, around.version);
     let metadata = labels::meta(names::server(around.hub, &container.name, &hash), labels);
     let selector = selector(around.hub, &container.name, &hash);
     ServerObjects {
         server: container.name.clone(),
-        deployment: server_deployment::build(
+        deployment: deployment::build(
             metadata.clone(),
             selector.clone(),
             template,
             container.strategy,
         ),
-        service: server_service::build(metadata, selector, &container.speaks),
+        service: service::build(metadata, selector, &container.speaks),
         config_maps,
     }
 }

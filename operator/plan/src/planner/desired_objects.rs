@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::Deployment;
 use mcphub_hub_wire::dataplane::{Revision, Role};
 
+use super::prepare::with_replicas;
 use super::{orphans, router};
 use crate::api::Object;
 use crate::api::labels::Component;
@@ -144,14 +145,6 @@ fn server_objects(
 fn server_replicas(input: &PlanInput<'_>, server: &ServerObjects) -> u32 {
     let spec = input.snapshot.hub.spec.servers.iter().find(|spec| spec.name == server.server);
     spec.and_then(|spec| spec.container.as_ref()?.replicas).unwrap_or(1)
-}
-
-pub(super) fn with_replicas(deployment: &Deployment, replicas: u32) -> Deployment {
-    let mut deployment = deployment.clone();
-    if let Some(spec) = &mut deployment.spec {
-        spec.replicas = Some(i32::try_from(replicas).unwrap_or(i32::MAX));
-    }
-    deployment
 }
 
 fn runtime_config_map(input: &PlanInput<'_>, decision: &Decision, pin: &RouterPin) -> Object {

@@ -54,3 +54,11 @@ pub(super) fn delete(object: &Object) -> Option<Delete> {
         resource_version: meta.resource_version.clone()?,
     })
 }
+
+pub(super) fn with_replicas(deployment: &Deployment, replicas: u32) -> Deployment {
+    let mut deployment = deployment.clone();
+    if let Some(spec) = &mut deployment.spec {
+        spec.replicas = Some(i32::try_from(replicas).unwrap_or(i32::MAX));
+    }
+    deployment
+}

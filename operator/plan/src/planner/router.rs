@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::desired_objects::with_replicas;
+use super::prepare::with_replicas;
 use crate::api::labels::{self, Component};
 use crate::api::{Object, names};
 use crate::input::PlanInput;

@@ -53,7 +53,7 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
         Verb::Retry => retry(engine, revision, *attempt),
         Verb::RollbackTo => pin(engine, revision, *attempt),
         Verb::ResumeFlags => match engine.state.flags_rolled_back.remove(revision) {
-            Some(_) => Ok("flags are what the spec says again".into()),
+            Some(_) => Ok("the flags have the values of the spec again".into()),
             None => Err("no flag of this revision was rolled back".into()),
         },
         Verb::Promote
@@ -68,7 +68,7 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
             {
                 steer(engine, *verb)
             } else {
-                Err("void, this attempt is over".into())
+                Err("ignored: this attempt is over".into())
             }
         }
     }
@@ -78,12 +78,11 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
 fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
     let now = engine.now();
     let Some(canary) = &mut engine.state.canary else {
-        return Err("void, no rollout is going on".into());
+        return Err("ignored: no rollout is in progress".into());
     };
-    let leaving = canary
-        .withdrawal
-        .as_ref()
-        .map(|withdrawal| format!("refused, it is being taken back: {}", withdrawal.reason));
+    let leaving = canary.withdrawal.as_ref().map(|withdrawal| {
+        format!("refused: the revision is being withdrawn: {}", withdrawal.reason)
+    });
     match (verb, leaving) {
         (Verb::PromoteForce, _) => {
             canary.withdrawal = None;
@@ -91,27 +90,27 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
             canary.paused = None;
             canary
                 .exceptions
-                .push("promoted by force, whatever the rules say (promote-force)".into());
-            Ok("goes to 100 % by force; no rule takes it back any more".into())
+                .push("promoted by force, regardless of the rules (promote-force)".into());
+            Ok("goes to 100% by force; no rule rolls it back".into())
         }
         (_, Some(refusal)) => Err(refusal),
         (Verb::Promote, None) => {
             canary.skip_steps = Some(SkipReason::Promote);
             canary.paused = None;
-            canary.exceptions.push("steps skipped by a person (promote)".into());
-            Ok("goes to 100 %".into())
+            canary.exceptions.push("a person skipped the steps (promote)".into());
+            Ok("goes to 100%".into())
         }
         (Verb::Advance { step }, None) => match &mut canary.step {
             Some(at) if at.number == step => {
                 at.advanced = true;
-                Ok(format!("step {step} waits for no person any more"))
+                Ok(format!("step {step} no longer waits for a person"))
             }
-            Some(at) => Err(format!("void, it is at step {}", at.number)),
-            None => Err("void, it has not reached its first step".into()),
+            Some(at) => Err(format!("ignored: the rollout is at step {}", at.number)),
+            None => Err("ignored: the rollout has not reached its first step".into()),
         },
         (Verb::Pause, None) => {
-            canary.paused = Some("a person asked for it".into());
-            Ok(format!("stays at {} %", canary.weight.percent()))
+            canary.paused = Some("a person paused it (pause)".into());
+            Ok(format!("stays at {}%", canary.weight.percent()))
         }
         (Verb::Resume, None) => {
             canary.paused = None;
@@ -121,7 +120,7 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
             if let Some(step) = &mut canary.step {
                 step.advanced = true;
             }
-            Ok("goes on".into())
+            Ok("continues".into())
         }
         (Verb::Abort, None) => {
             rollback::withdraw(
@@ -130,22 +129,20 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
                 "a person ended it (abort)".into(),
                 false,
             );
-            Ok("goes back to stable".into())
+            Ok("returns to stable".into())
         }
         (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
-            Err("not for a canary".into())
+            Err("refused: this is not possible for a canary".into())
         }
     }
 }
 
 fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
     if target::wanted(engine).as_ref() != Some(revision) {
-        return Err(
-            "refused, the spec asks for another revision; set the spec to it instead".into()
-        );
+        return Err("refused: the spec asks for another revision; change the spec instead".into());
     }
     if engine.state.canary.is_some() {
-        return Err("refused, a rollout is going on; abort it first".into());
+        return Err("refused: a rollout is in progress; abort it first".into());
     }
     match engine.state.records.get(revision) {
         Some(record)
@@ -154,24 +151,24 @@ fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<S
                 && target::blocked(engine, revision) => {}
         Some(record) => {
             return Err(format!(
-                "void, attempt {} is the last one and nothing stops it",
+                "ignored: attempt {} is the latest one, and it is not blocked",
                 record.attempt
             ));
         }
-        None => return Err("void, it has never been tried".into()),
+        None => return Err("ignored: this revision was never tried".into()),
     }
     if let Some(previous) = &mut engine.state.previous {
         previous.guard_over = true;
     }
     if spec_change::make_room(engine, revision).is_some() {
-        return Err("refused, four revisions are live; try again in a minute".into());
+        return Err("refused: four revisions are live; try again in a minute".into());
     }
     spec_change::start_attempt(
         engine,
         revision.clone(),
-        Some("a person asked for it again (retry)".into()),
+        Some("a person asked for another attempt (retry)".into()),
     );
-    Ok(format!("attempt {} begins", attempt.saturating_add(1)))
+    Ok(format!("attempt {} starts", attempt.saturating_add(1)))
 }
 
 fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
@@ -180,15 +177,15 @@ fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<Str
     if promoted.is_none_or(|record| record.attempt != attempt)
         || !engine.input.revisions.contains_key(revision)
     {
-        return Err("refused, this attempt was not promoted; name one that was".into());
+        return Err("refused: this attempt was not promoted; name one that was".into());
     }
     let Some(spec_revision) = &engine.state.spec_revision else {
-        return Err("refused, nothing was ever asked for".into());
+        return Err("refused: no spec was ever accepted".into());
     };
     if spec_revision.revision == *revision {
-        return Err("refused, the spec asks for it already".into());
+        return Err("refused: the spec already asks for this revision".into());
     }
     engine.state.pin =
         Some(Pin { revision: revision.clone(), instead_of: spec_revision.revision.clone() });
-    Ok("serves until the spec's revision changes".into())
+    Ok("serves until the revision of the spec changes".into())
 }

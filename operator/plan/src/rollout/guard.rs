@@ -50,7 +50,12 @@ fn roll_back_flags_first(engine: &mut Engine<'_>, harm: &Harm) -> bool {
     engine.emit(
         true,
         "FlagsRolledBack",
-        format!("revision {}: {}; {}", stable.revision, listed(&flags), harm.reason),
+        format!(
+            "revision {}: flags rolled back: {}; {}",
+            stable.revision,
+            listed(&flags),
+            harm.reason
+        ),
     );
     true
 }
@@ -116,7 +121,11 @@ pub(super) fn end(engine: &mut Engine<'_>) -> bool {
         engine.state.judgment = None;
     }
     if guarded {
-        engine.emit(false, "GuardEnded", "no trigger held; the previous revision goes".into());
+        engine.emit(
+            false,
+            "GuardEnded",
+            "no trigger fired; the previous revision is removed".into(),
+        );
     }
     true
 }

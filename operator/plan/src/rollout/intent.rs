@@ -58,8 +58,8 @@ pub enum ParseIntentError {
     Shape(String),
     /// No such verb.
     #[error(
-        "\"{0}\" is not a verb: promote, promote-force, advance, abort, retry, pause, resume, rollback-to \
-         and resume-flags are"
+        "\"{0}\" is not a verb; use promote, promote-force, advance, abort, retry, pause, resume, rollback-to \
+         or resume-flags"
     )]
     Verb(String),
     /// No such revision can be.
@@ -168,7 +168,7 @@ mod tests {
     #[case("advance/0a1b2c3d/1", "is not an intent: write")]
     #[case("abort/0a1b2c3d/1/2", "is not an intent: write")]
     #[case("advance/0a1b2c3d/1/2/3", "is not an intent: write")]
-    #[case("destroy/0a1b2c3d/1", "\"destroy\" is not a verb: promote,")]
+    #[case("destroy/0a1b2c3d/1", "\"destroy\" is not a verb; use promote,")]
     #[case("promote/0A1B2C3D/1", "\"0A1B2C3D\" is not a revision")]
     #[case("promote/0a1b2c3d/x", "\"x\" is not a number")]
     #[case("promote/0a1b2c3d/0", "\"0\" is not a number")]

@@ -71,7 +71,7 @@ fn summary(engine: &Engine<'_>) -> Summary {
                 withdrawn(engine, &wanted)
             }
             Some(wanted) if wanted != stable.revision => {
-                let message = format!("revision {wanted} begins when an older one is gone");
+                let message = format!("revision {wanted} starts when an older revision is gone");
                 (Phase::Progressing, "RolloutStarting", message)
             }
             Some(_) | None => at_rest(engine),
@@ -84,7 +84,7 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
     let percent = weight.percent();
     if let Some(withdrawal) = &canary.withdrawal {
         let message = format!(
-            "revision {revision} keeps {percent} % until stable's pods are Ready to take it over: {}",
+            "revision {revision} keeps {percent}% until the stable pods are Ready to take over: {}",
             withdrawal.reason
         );
         return (Phase::Progressing, "RollingBack", message);
@@ -102,16 +102,16 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
         return (
             Phase::Paused,
             "Paused",
-            format!("revision {revision} stays at {percent} %: {why}; {then}"),
+            format!("revision {revision} stays at {percent}%: {why}; {then}"),
         );
     }
     if let Some(step) = canary.step.as_ref().filter(|_| pause::waits_for_person(engine)) {
         let passed = canary
             .hold
             .as_ref()
-            .map_or_else(|| "is passed".into(), |hold| format!("ends: {}", hold.message));
+            .map_or_else(|| "passed".into(), |hold| format!("ended: {}", hold.message));
         let message = format!(
-            "step {} {passed}; it waits for a person: set the annotation mcphub.dev/intent to advance/{name}/{}",
+            "step {} {passed} and waits for a person; set the annotation mcphub.dev/intent to advance/{name}/{}",
             step.number, step.number
         );
         return (Phase::Paused, "PauseStep", message);
@@ -121,7 +121,7 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
         return (
             Phase::Holding,
             reason,
-            format!("revision {revision} stays at {percent} %: {}", hold.message),
+            format!("revision {revision} stays at {percent}%: {}", hold.message),
         );
     }
     (Phase::Progressing, "RollingOut", progress(canary))
@@ -132,7 +132,7 @@ fn nothing_serves(engine: &Engine<'_>) -> Summary {
         Some(wanted) if target::blocked(engine, &wanted) => {
             let attempt = engine.state.records.get(&wanted).map_or(1, |record| record.attempt);
             let message = format!(
-                "revision {wanted} was rolled back and nothing else was ever promoted; {}",
+                "revision {wanted} was rolled back, and no other revision was ever promoted; {}",
                 advice(&wanted, attempt)
             );
             (Phase::Failed, "FirstDeploymentFailed", message)
@@ -153,7 +153,7 @@ fn withdrawn(engine: &Engine<'_>, wanted: &Revision) -> Summary {
 
 fn at_rest(engine: &Engine<'_>) -> Summary {
     let unwatched = if engine.input.policy.prometheus.is_none() {
-        "; the operator has no Prometheus, so changes go to 100 % watched by Kubernetes alone"
+        "; the operator has no Prometheus, so changes go to 100% and only Kubernetes watches them"
     } else {
         ""
     };
@@ -161,12 +161,16 @@ fn at_rest(engine: &Engine<'_>) -> Summary {
         Some(previous) => {
             let until = previous.guard_until.max(previous.drained_at).strftime("%H:%M:%S UTC");
             let message = format!(
-                "serves 100 %; revision {} is kept warm until {until}{unwatched}",
+                "serves 100%; revision {} is kept warm until {until}{unwatched}",
                 previous.revision
             );
             (Phase::Guard, "Guard", message)
         }
-        None => (Phase::Healthy, "Healthy", format!("what the spec asks for serves{unwatched}")),
+        None => (
+            Phase::Healthy,
+            "Healthy",
+            format!("the revision that the spec asks for serves{unwatched}"),
+        ),
     }
 }
 
@@ -178,22 +182,24 @@ fn progress(canary: &Canary) -> String {
         let check = if tries == 0 {
             String::new()
         } else {
-            format!("; {tries} failed: {}", canary.self_check.message)
+            format!("; {tries} tries failed: {}", canary.self_check.message)
         };
         return format!(
-            "revision {revision} gets no traffic before its pods are Ready and pass their self-check{check}"
+            "revision {revision} gets no traffic until its pods are Ready and pass their self-check{check}"
         );
     };
     if *weight < step.traffic {
         return format!(
-            "revision {revision} stays at {percent} % until its pods for {} % are Ready",
+            "revision {revision} stays at {percent}% until its pods for {}% are Ready",
             step.traffic.percent()
         );
     }
     match &step.bake {
-        None => format!("revision {revision} gets {percent} % as soon as all routers obey"),
+        None => {
+            format!("revision {revision} gets {percent}% as soon as all routers have applied it")
+        }
         Some(bake) => format!(
-            "revision {revision} gets {percent} %; watched for {} of {}",
+            "revision {revision} gets {percent}%; observed for {} of {}",
             plain(bake.observed()),
             plain(step.required())
         ),
@@ -204,7 +210,7 @@ fn first_deployment(canary: &Canary) -> Summary {
     let Canary { revision, .. } = canary;
     if let Some(why) = &canary.never_worked {
         let message = format!(
-            "revision {revision} has not worked yet: {why}; it serves as soon as it does, or change the spec"
+            "revision {revision} does not work yet: {why}; it serves as soon as it works, or change the spec"
         );
         return (Phase::Failed, "FirstDeploymentFailed", message);
     }
@@ -219,7 +225,7 @@ fn first_deployment(canary: &Canary) -> Summary {
     let check = if failed.failed == 0 {
         String::new()
     } else {
-        format!("; {} failed: {}", failed.failed, failed.message)
+        format!("; {} tries failed: {}", failed.failed, failed.message)
     };
     let message = format!(
         "revision {revision} serves when its pods are Ready and pass their self-check{check}"

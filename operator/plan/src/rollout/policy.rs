@@ -241,7 +241,7 @@ fn steps(
             None => problems.push(PolicyProblem::new(
                 format!("{field}.bake"),
                 format!(
-                    "is missing; write for how long {} % is watched, such as 30m",
+                    "is missing; set for how long {}% is observed, such as 30m",
                     written.traffic
                 ),
             )),
@@ -270,7 +270,7 @@ fn steps_unobserved(
         if step.traffic < Weight::FULL && !step.bake.is_zero() {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].bake"),
-                "needs a PrometheusSource, but the operator has none named \"main\"; name one in the operator's settings, \
+                "needs a PrometheusSource, but the operator has none named \"main\"; configure one in the operator's settings, \
                  or use steps: [{traffic: 100}]",
             ));
         } else if step.traffic < Weight::FULL && !step.pause {
@@ -308,7 +308,7 @@ fn in_order(
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].traffic"),
                 format!(
-                    "is {}, but the step before it has {}; steps rise",
+                    "is {}, but the step before it has {}; steps must increase",
                     step.traffic.percent(),
                     below.percent()
                 ),
@@ -317,7 +317,7 @@ fn in_order(
         if step.traffic == Weight::FULL && (step.pause || !step.bake.is_zero()) {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}]"),
-                "has a bake or a pause at 100 %; leave them out, rollout.guard is the time that is watched there",
+                "has a bake or a pause at 100%; remove it, because rollout.guard is the observed time at 100%",
             ));
         }
         below = step.traffic;
@@ -346,7 +346,7 @@ fn rollback(
     if *revision == Some(true) {
         problems.push(PolicyProblem::new(
             "rollout.rollback.revision",
-            "is true, which is not supported yet; leave it out",
+            "is true, which is not supported yet; remove it",
         ));
     }
     for (at, flag) in safe.iter().enumerate().filter(|(_, flag)| !flags.contains_key(&flag.name)) {
@@ -374,7 +374,5 @@ fn unsupported(spec: &Rollout) -> Vec<PolicyProblem> {
         ("rollout.flagChanges", spec.flag_changes == Some(FlagChanges::Immediate)),
     ];
     let found = found.into_iter().filter(|(_, found)| *found);
-    found
-        .map(|(field, _)| PolicyProblem::new(field, "is not supported yet; leave it out"))
-        .collect()
+    found.map(|(field, _)| PolicyProblem::new(field, "is not supported yet; remove it")).collect()
 }

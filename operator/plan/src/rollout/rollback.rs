@@ -58,7 +58,7 @@ pub(super) fn roll_back(
     let said = if flags.is_empty() {
         String::new()
     } else {
-        format!("; flags set back: {}", listed(&flags))
+        format!("; flags rolled back: {}", listed(&flags))
     };
     let then = advice(&revision, attempt);
     engine.emit(
@@ -155,7 +155,7 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
     let Some(withdrawal) = canary.withdrawal.clone() else { return false };
     let mut reason = withdrawal.reason;
     if !canary.exceptions.is_empty() && canary.weight > Weight::ZERO {
-        reason = format!("{reason} (before: {})", canary.exceptions.join("; "));
+        reason = format!("{reason} (earlier: {})", canary.exceptions.join("; "));
     }
     let result = match (&canary.never_worked, withdrawal.result) {
         (Some(_), AttemptResult::Replaced) => AttemptResult::Failed,
@@ -208,7 +208,7 @@ fn broken(judgment: &RuleJudgment, rule: Option<&RulePolicy>, engine: &Engine<'_
         since,
         samples: judgment.samples,
     };
-    let value = judgment.value.map_or_else(|| "gone now".into(), |value| value.to_string());
+    let value = judgment.value.map_or_else(|| "no value now".into(), |value| value.to_string());
     let samples =
         judgment.samples.map_or_else(String::new, |samples| format!(" on {samples:.0} samples"));
     let lasting = when.map_or_else(String::new, |when| format!(" for {}", plain(when.lasting)));

@@ -31,7 +31,7 @@ pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
         rollback::withdraw(
             engine,
             AttemptResult::Replaced,
-            format!("the spec asks for {wanted} now"),
+            format!("the spec now asks for revision {wanted}"),
             false,
         );
         return true;

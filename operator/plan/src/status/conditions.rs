@@ -31,8 +31,8 @@ impl ConditionDraft {
         Self { status: "Unknown", reason: reason.into(), message: message.into() }
     }
 
-    fn of(holds: bool, reason: &str, message: &str) -> Self {
-        if holds { Self::yes(reason, message) } else { Self::no(reason, message) }
+    fn from_bool(value: bool, reason: &str, message: &str) -> Self {
+        if value { Self::yes(reason, message) } else { Self::no(reason, message) }
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) struct ConditionDrafts {
 
 pub(super) fn accepted(input: &PlanInput<'_>) -> ConditionDraft {
     match &input.accepted {
-        Ok(_) => ConditionDraft::yes("Accepted", "the spec can be done"),
+        Ok(_) => ConditionDraft::yes("Accepted", "the spec is valid"),
         Err(problems) => {
             let reason = problems.first().map_or("InvalidSpec", |problem| problem.reason.as_str());
             let messages: Vec<_> =
@@ -68,11 +68,11 @@ pub(super) fn available(input: &PlanInput<'_>, decision: &Decision) -> Condition
     match (ready, input.routers.ready) {
         (0, _) => ConditionDraft::no(
             "NoReadyPod",
-            "no pod that has traffic is Ready; look at the hub pods' events",
+            "no pod with traffic is Ready; see the events of the hub pods",
         ),
         (_, 0) => ConditionDraft::no(
             "NoReadyRouter",
-            "no router is Ready; look at the router pods' events",
+            "no router is Ready; see the events of the router pods",
         ),
         (pods, routers) => ConditionDraft::yes(
             "Serving",
@@ -87,7 +87,9 @@ pub(super) fn rolled_back(report: &Report) -> ConditionDraft {
             "RolledBack",
             format!("revision {}: {}", cause.revision, cause.reason),
         ),
-        None => ConditionDraft::no("NotRolledBack", "no rollback since the spec changed last"),
+        None => {
+            ConditionDraft::no("NotRolledBack", "no rollback since the last change of the spec")
+        }
     }
 }
 
@@ -137,20 +139,20 @@ pub(super) fn all(
         Some(rejection) => {
             let object = &rejection.object;
             let message = format!(
-                "the API server refuses {} \"{}\": {}; mend what it names, the operator tries again",
+                "the API server refuses {} \"{}\": {}; correct what the message names, the operator retries",
                 object.kind, object.name, rejection.message
             );
-            let claim = |holds| ConditionDraft::of(holds, "WriteRefused", &message);
+            let claim = |holds| ConditionDraft::from_bool(holds, "WriteRefused", &message);
             [claim(false), claim(false), claim(true)]
         }
         None if !whole => {
-            let claim =
-                |holds| ConditionDraft::of(holds, "Applying", "not all objects are written yet");
+            let claim = |holds| {
+                ConditionDraft::from_bool(holds, "Applying", "not all objects are written yet")
+            };
             [claim(false), claim(true), claim(false)]
         }
-        None => {
-            standing(conditions.phase).map(|holds| ConditionDraft::of(holds, &reason, &message))
-        }
+        None => standing(conditions.phase)
+            .map(|holds| ConditionDraft::from_bool(holds, &reason, &message)),
     };
     [
         ("Ready", ready),

@@ -22,19 +22,19 @@ fn container(fields: &str) -> String {
 #[rstest]
 #[case(
     &format!("{SERVER}\npodTemplate: {{affinity: {{nodeAfinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: []}}}}}}}}"),
-    "podTemplate.affinity.nodeAfinity: Kubernetes knows no such field"
+    "podTemplate.affinity.nodeAfinity: Kubernetes has no such field"
 )]
 #[case(
     &format!("{SERVER}\npodTemplate: {{labels: {{app.kubernetes.io/name: x}}}}"),
-    "podTemplate.labels[\"app.kubernetes.io/name\"] is set by the operator; leave it out"
+    "podTemplate.labels[\"app.kubernetes.io/name\"] is set by the operator; remove it"
 )]
 #[case(
     &format!("{SERVER}\nexpose: {{service: {{annotations: {{prometheus.io/scrape: 'true'}}}}}}"),
-    "expose.service.annotations[\"prometheus.io/scrape\"] is set by the operator; leave it out"
+    "expose.service.annotations[\"prometheus.io/scrape\"] is set by the operator; remove it"
 )]
 #[case(
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, tools: {allow: ['^get_.+$']}}]",
-    "servers[0] \"a\".tools.allow: \"^get_.+$\" looks like a regular expression; patterns know * and ? only"
+    "servers[0] \"a\".tools.allow: \"^get_.+$\" looks like a regular expression; patterns support only * and ?"
 )]
 #[case(
     &container("volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"),
@@ -43,7 +43,7 @@ fn container(fields: &str) -> String {
 )]
 #[case(
     &container("volumes: [{name: mcphub-tmp, emptyDir: {}}]"),
-    "servers[0] \"files\".container.volumes: \"mcphub-tmp\" starts with \"mcphub-\", which is the operator's; rename it"
+    "servers[0] \"files\".container.volumes: \"mcphub-tmp\" starts with \"mcphub-\", which is reserved for the operator; rename it"
 )]
 #[case(
     &container("volumes: [{name: x, emptyDir: {}}], volumeMounts: [{name: x, mountPath: /mcphub}]"),
@@ -63,11 +63,11 @@ fn a_value_that_cannot_be_done_is_refused_with_what_to_write(
 #[rstest]
 #[case(
     "auth: {mode: Jwt}",
-    "auth.mode is not supported yet; put a proxy that authenticates in front, and write None"
+    "auth.mode is not supported yet; put an authenticating proxy in front, and set it to None"
 )]
 #[case(
     "networkPolicy: {enabled: true}",
-    "networkPolicy.enabled is not supported yet; write NetworkPolicies of your own"
+    "networkPolicy.enabled is not supported yet; create your own NetworkPolicies"
 )]
 fn what_would_leave_a_hub_open_is_refused_even_by_an_older_crd(
     #[case] field: &str,
@@ -96,13 +96,13 @@ fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_n
         ))
     };
     let mut cluster = Cluster::new(&env(false));
-    let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; make it, or mark the reference optional";
+    let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; create it, or mark the reference as optional";
     assert_eq!(problems(&cluster), [(Reason::ConfigMapMissing, missing.to_owned())]);
     cluster
         .snapshot
         .config_maps
         .insert("settings".into(), Some(config_map("settings", &[("B", "1")])));
-    let key = "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference optional";
+    let key = "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference as optional";
     assert_eq!(problems(&cluster), [(Reason::ConfigMapMissing, key.to_owned())]);
     assert_eq!(problems(&Cluster::new(&env(true))), []);
 }
@@ -112,7 +112,7 @@ fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_
     let mut cluster = Cluster::new(&format!("{SERVER}\nrollout: {{prometheus: team-b}}"));
     let message = |known| {
         format!(
-            "rollout.prometheus is \"team-b\", but the administrator named {known}; use one of those"
+            "rollout.prometheus is \"team-b\", but the operator's settings name {known}; use one of these"
         )
     };
     assert_eq!(problems(&cluster), [(Reason::UnknownPrometheus, message("none"))]);

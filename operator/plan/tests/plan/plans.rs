@@ -310,7 +310,7 @@ fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
     assert_eq!((status.as_str(), reason.as_str()), ("False", "NameTaken"));
     assert_eq!(
         message,
-        "Service \"team\" exists and does not belong to this McpHub; delete it, or give the hub another name than \"team\""
+        "Service \"team\" exists and does not belong to this McpHub; delete it, or rename the hub \"team\""
     );
     assert_eq!(cluster.status().phase, Some(Phase::NotAccepted));
 }

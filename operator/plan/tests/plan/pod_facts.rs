@@ -198,7 +198,7 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
     };
     assert_eq!(self_check(&mut cluster, false), SelfCheckFact::Passed);
     let words = format!(
-        "{canary}: server \"files\" is connected on stable but not here: connection refused"
+        "{canary}: server \"files\" is connected on stable but not on this pod: connection refused"
     );
     assert_eq!(self_check(&mut cluster, true), SelfCheckFact::Failed(words));
 }

@@ -106,7 +106,7 @@ pub(super) fn rules(
         if !spec.rules.is_empty() && spec.prometheus.is_none() {
             problems.push(PolicyProblem::new(
                 "rollout.rules",
-                "needs a PrometheusSource, but the operator has none named \"main\"; name one in the operator's settings, \
+                "needs a PrometheusSource, but the operator has none named \"main\"; configure one in the operator's settings, \
                  or withdrawal the rules out",
             ));
         }
@@ -209,7 +209,7 @@ fn rule(
         if there {
             problems.push(PolicyProblem::new(
                 format!("{field}.{part}"),
-                "is not supported yet; leave it out",
+                "is not supported yet; remove it",
             ));
         }
     }
@@ -235,7 +235,7 @@ fn rule(
         written.rollback_when.as_ref().and_then(|when| trigger(field, when, prometheus, problems));
     if promote_when.is_none() && rollback_when.is_none() && problems.len() == found {
         problems
-            .push(PolicyProblem::new(field, "says neither promoteWhen nor rollbackWhen; add one"));
+            .push(PolicyProblem::new(field, "has neither promoteWhen nor rollbackWhen; add one"));
     }
     Some(RulePolicy {
         name: written.name.clone(),
@@ -255,7 +255,7 @@ fn gate(field: &str, when: &PromoteWhen, problems: &mut Vec<PolicyProblem>) -> O
         (None, None) | (Some(_), Some(_)) => {
             problems.push(PolicyProblem::new(
                 format!("{field}.promoteWhen"),
-                "must say atLeast or atMost; keep one of them",
+                "must set exactly one of atLeast and atMost",
             ));
             None
         }
@@ -276,7 +276,7 @@ fn trigger(
         (None, None) | (Some(_), Some(_)) => {
             problems.push(PolicyProblem::new(
                 format!("{field}.rollbackWhen"),
-                "must say below or above; keep one of them",
+                "must set exactly one of below and above",
             ));
             return None;
         }

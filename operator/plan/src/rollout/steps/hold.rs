@@ -56,7 +56,7 @@ pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
             engine.emit(
                 true,
                 "RolloutPaused",
-                format!("{why}; look after Prometheus, then resume or abort"),
+                format!("{why}; repair Prometheus, then resume or abort"),
             );
         }
         OnHoldTimeout::Rollback => {
@@ -68,7 +68,7 @@ pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
             engine.emit(
                 true,
                 "RolloutUnjudged",
-                format!("{why}; goes to 100 % unjudged, as onHoldTimeout says"),
+                format!("{why}; goes to 100% without a verdict, because onHoldTimeout is Promote"),
             );
         }
     }

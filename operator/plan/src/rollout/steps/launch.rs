@@ -48,7 +48,11 @@ fn check(engine: &mut Engine<'_>) -> bool {
                     ))
         }
         SelfCheckFact::Passed => {
-            engine.emit(false, "SelfCheckPassed", format!("revision {}", canary.revision));
+            engine.emit(
+                false,
+                "SelfCheckPassed",
+                format!("revision {} passed its self-check", canary.revision),
+            );
             engine.change_canary(|canary| {
                 canary.never_worked = None;
                 canary.progress_since = now;

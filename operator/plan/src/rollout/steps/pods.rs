@@ -16,7 +16,7 @@ pub(super) fn wait(engine: &mut Engine<'_>) -> bool {
         return hold::hold(
             engine,
             HoldReason::Unschedulable,
-            format!("{number} of its pods have no node; see their events"),
+            format!("{number} of its pods have no node; see the events of the pods"),
         );
     }
     if hold::release(engine, &[HoldReason::Unschedulable]) {

@@ -28,7 +28,7 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
         None => "all steps passed".into(),
         Some(SkipReason::FirstDeployment) => "first deployment".into(),
         Some(SkipReason::FastRollback) => {
-            "it was promoted before, so no steps (fastRollback)".into()
+            "it was promoted before, so it takes no steps (fastRollback)".into()
         }
         Some(SkipReason::Promote | SkipReason::PromoteForce | SkipReason::HoldTimeout) => {
             String::new()
@@ -39,5 +39,5 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
     let reason = reasons.collect::<Vec<_>>().join("; ");
     engine.state.rollback = None;
     engine.record(&canary.revision, canary.attempt, AttemptResult::Promoted, reason.clone());
-    engine.emit(forced, "Promoted", format!("revision {} serves 100 %: {reason}", canary.revision));
+    engine.emit(forced, "Promoted", format!("revision {} serves 100%: {reason}", canary.revision));
 }

@@ -32,7 +32,7 @@ pub(super) fn standing(engine: &Engine<'_>, canary: &Canary, step: &StepState) -
     }
     if engine.input.policy.prometheus.is_none() {
         return Standing::ProviderDown(
-            "the operator has no Prometheus any more, so no bake can be observed".into(),
+            "the operator no longer has a Prometheus, so no bake can be observed".into(),
         );
     }
     let judgment =
@@ -64,7 +64,7 @@ pub(super) fn standing(engine: &Engine<'_>, canary: &Canary, step: &StepState) -
         rules().find(|rule| matches!(rule.trigger, Some(Verdict::Breach { .. })))
     {
         return Standing::Unmet(format!(
-            "{} is breaching; it ends, or it rolls back",
+            "rule {} is breached; either the breach ends, or the revision is rolled back",
             breaching.name
         ));
     }
@@ -101,7 +101,7 @@ fn outage<'a>(
     }
     let (name, _) = verdicts.iter().find(|(_, verdict)| **verdict == Verdict::NoData)?;
     Some(Standing::NoData(format!(
-        "Prometheus has no data for {name}; is it scraping the canary's pods?"
+        "Prometheus has no data for {name}; check that it scrapes the canary's pods"
     )))
 }
 

@@ -58,7 +58,7 @@ fn shift_traffic(engine: &mut Engine<'_>) -> bool {
     engine.emit(
         false,
         "TrafficShifted",
-        format!("{revision} gets {} % (step {number})", traffic.percent()),
+        format!("{revision} gets {}% (step {number})", traffic.percent()),
     );
     let now = engine.now();
     engine.change_canary(|canary| {
@@ -172,7 +172,7 @@ fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
             engine.emit(
                 true,
                 "RolloutPaused",
-                format!("{why}; send traffic and resume, promote or abort"),
+                format!("{why}; send traffic and then resume, or promote or abort"),
             );
             true
         }

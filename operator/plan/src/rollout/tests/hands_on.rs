@@ -10,7 +10,7 @@ fn promote_skips_to_the_end_and_history_says_so() {
     let story =
         Story::canary("").until(5 * MINUTE).intent("promote/bbbbbbbb/1").until(5 * MINUTE + 1);
     assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
-    assert_eq!(story.reason(NEXT), "steps skipped by a person (promote)");
+    assert_eq!(story.reason(NEXT), "a person skipped the steps (promote)");
 }
 
 #[test]

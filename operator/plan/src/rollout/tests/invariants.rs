@@ -427,7 +427,7 @@ impl History {
             .last()
             .filter(|last| state.is_none_or(|state| state.intents.last() != Some(*last)));
         if let Some(retried) = obeyed
-            .filter(|last| last.intent.verb == Verb::Retry && last.outcome.ends_with("begins"))
+            .filter(|last| last.intent.verb == Verb::Retry && last.outcome.ends_with("starts"))
         {
             self.rolled_back.remove(&retried.intent.revision);
         }

@@ -133,7 +133,7 @@ fn setting_the_spec_back_to_stable_ends_the_rollout_at_once() {
 fn the_way_back_waits_until_stable_is_whole() {
     let story = Story::canary("").until(40 * MINUTE).pods(GOOD, 1).spec(GOOD).until(41 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
-    assert!(story.message().contains("until stable's pods are Ready"), "{}", story.message());
+    assert!(story.message().contains("until the stable pods are Ready"), "{}", story.message());
     assert_eq!(story.pods(GOOD, 4).until(41 * MINUTE + 30).weights(), "aaaaaaaa 100");
 }
 

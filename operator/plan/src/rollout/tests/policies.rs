@@ -37,16 +37,16 @@ fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, Str
 )]
 #[case(
     "steps: [{traffic: 10}, {traffic: 100}]",
-    "rollout.steps[0].bake is missing; write for how long 10 % is watched, such as 30m"
+    "rollout.steps[0].bake is missing; set for how long 10% is observed, such as 30m"
 )]
 #[case("steps: [{traffic: 10, bake: 5m}]", "rollout.steps does not end at 100; add {traffic: 100}")]
 #[case(
     "steps: [{traffic: 50, bake: 5m}, {traffic: 10, bake: 5m}, {traffic: 100}]",
-    "rollout.steps[1].traffic is 10, but the step before it has 50; steps rise"
+    "rollout.steps[1].traffic is 10, but the step before it has 50; steps must increase"
 )]
 #[case(
     "rules: [{name: e, metric: HubErrorRate}]",
-    "rollout.rules[0] says neither promoteWhen nor rollbackWhen; add one"
+    "rollout.rules[0] has neither promoteWhen nor rollbackWhen; add one"
 )]
 #[case(
     "rules: [{name: e, query: up, rollbackWhen: {above: '1', for: 5m}}]",
@@ -58,10 +58,10 @@ fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, Str
 )]
 #[case(
     "steps: [{traffic: 100, bake: 5m}]",
-    "rollout.steps[0] has a bake or a pause at 100 %; leave them out, rollout.guard is the time that is watched there"
+    "rollout.steps[0] has a bake or a pause at 100%; remove it, because rollout.guard is the observed time at 100%"
 )]
-#[case("preview: {}", "rollout.preview is not supported yet; leave it out")]
-#[case("flagChanges: Immediate", "rollout.flagChanges is not supported yet; leave it out")]
+#[case("preview: {}", "rollout.preview is not supported yet; remove it")]
+#[case("flagChanges: Immediate", "rollout.flagChanges is not supported yet; remove it")]
 fn a_policy_that_cannot_be_done_is_refused_with_what_to_write(
     #[case] yaml: &str,
     #[case] message: &str,

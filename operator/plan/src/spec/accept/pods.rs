@@ -59,7 +59,7 @@ pub(super) fn own_keys(field: &str, keys: &BTreeMap<String, String>) -> Vec<Prob
         [DOMAIN, "app.kubernetes.io/", "prometheus.io/"].iter().any(|own| key.starts_with(own))
     };
     let word = |key: &String| {
-        Problem::invalid(format!("{field}[\"{key}\"] is set by the operator; leave it out"))
+        Problem::invalid(format!("{field}[\"{key}\"] is set by the operator; remove it"))
     };
     keys.keys().filter(|key| ours(key)).map(word).collect()
 }
@@ -90,9 +90,8 @@ pub(super) fn one<T: Shape + Serialize>(
             let lost = lost(value.as_value(), &read, field);
             // A mistyped field would vanish in silence: it is not in the type, and so never reaches the API server.
             problems.extend(
-                lost.iter().map(|path| {
-                    Problem::invalid(format!("{path}: Kubernetes knows no such field"))
-                }),
+                lost.iter()
+                    .map(|path| Problem::invalid(format!("{path}: Kubernetes has no such field"))),
             );
             lost.is_empty().then_some(typed)
         }

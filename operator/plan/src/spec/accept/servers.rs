@@ -37,7 +37,7 @@ pub(super) fn servers(
             }
             (None, None) => {
                 problems.push(Problem::invalid(format!(
-                    "{field}: neither remote nor container is set; write one"
+                    "{field}: neither remote nor container is set; set one"
                 )));
                 None
             }
@@ -115,7 +115,7 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
     {
         let name = &volume.name;
         problems.push(Problem::invalid(format!(
-            "{field}.container.volumes: \"{name}\" starts with \"{OWN_VOLUME_PREFIX}\", which is the operator's; rename it"
+            "{field}.container.volumes: \"{name}\" starts with \"{OWN_VOLUME_PREFIX}\", which is reserved for the operator; rename it"
         )));
     }
     for mount in
@@ -153,7 +153,7 @@ fn patterns(field: &str, rules: Option<&ToolRules>, problems: &mut Vec<Problem>)
         all.filter(|(_, pattern)| pattern.contains(['^', '$', '(', '[', '{', '|', '\\', '+']))
     {
         problems.push(Problem::invalid(format!(
-            "{field}.tools.{list}: \"{pattern}\" looks like a regular expression; patterns know * and ? only"
+            "{field}.tools.{list}: \"{pattern}\" looks like a regular expression; patterns support only * and ?"
         )));
     }
 }
@@ -169,11 +169,11 @@ fn missing_config_maps(
         let map = config_maps.get(&name).and_then(Option::as_ref);
         let message = match (map, key) {
             (None, _) => format!(
-                "{field}: there is no ConfigMap \"{name}\" in this namespace; make it, or mark the reference optional"
+                "{field}: there is no ConfigMap \"{name}\" in this namespace; create it, or mark the reference as optional"
             ),
             (Some(map), Some(key)) if !has_key(map, &key) => {
                 format!(
-                    "{field}: the ConfigMap \"{name}\" has no key \"{key}\"; add it, or mark the reference optional"
+                    "{field}: the ConfigMap \"{name}\" has no key \"{key}\"; add it, or mark the reference as optional"
                 )
             }
             (Some(_), _) => continue,

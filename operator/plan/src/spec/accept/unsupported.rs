@@ -15,21 +15,21 @@ pub(super) fn not_supported(spec: &McpHubSpec) -> Vec<Problem> {
     };
     let egress = |container: &mcphub_crds::container::Container| !container.egress.is_empty();
     let found = [
-        (auth, "auth.mode", "put a proxy that authenticates in front, and write None"),
+        (auth, "auth.mode", "put an authenticating proxy in front, and set it to None"),
         (
             spec.servers.iter().filter_map(|server| server.remote.as_ref()).any(remote_auth),
             "servers[].remote.auth",
-            "write Static and headers",
+            "use Static and set headers",
         ),
         (
             spec.servers.iter().filter_map(|server| server.container.as_ref()).any(egress),
             "servers[].container.egress",
-            "write a NetworkPolicy of your own",
+            "create your own NetworkPolicy",
         ),
         (
             spec.network_policy.as_ref().and_then(|policy| policy.enabled).unwrap_or_default(),
             "networkPolicy.enabled",
-            "write NetworkPolicies of your own",
+            "create your own NetworkPolicies",
         ),
     ];
     let word = |(_, field, instead)| {

@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-use super::server::{self, Surroundings};
+use super::Surroundings;
 use crate::api::{canonical, labels, names};
 use crate::spec::revision_content;
 use crate::spec::valid::ValidContainer;
@@ -27,7 +27,7 @@ pub(crate) fn own_copies(
         let copy = names::server(around.hub, &server, &hash);
         let known = copies.iter().any(|made| made.metadata.name.as_deref() == Some(&copy));
         if let (Some(original), false) = (original, known) {
-            let labels = server::labels_of(around.hub, &server, &hash, around.version);
+            let labels = super::labels_of(around.hub, &server, &hash, around.version);
             copies.push(ConfigMap {
                 metadata: labels::meta(copy.clone(), labels),
                 immutable: Some(true),

@@ -6,8 +6,7 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mcphub_hub_wire::paths::BRIDGE_PORT;
 
-use super::revision_service;
-use super::server;
+use crate::objects::revision_service;
 use crate::spec::valid::Speaks;
 
 /// The Service; its port is the same whatever the server's own is.
@@ -19,7 +18,7 @@ pub(crate) fn build(
     Service {
         metadata,
         spec: Some(ServiceSpec {
-            ports: Some(vec![revision_service::port("mcp", BRIDGE_PORT, server::port(speaks))]),
+            ports: Some(vec![revision_service::port("mcp", BRIDGE_PORT, super::port(speaks))]),
             selector: Some(selector),
             type_: Some("ClusterIP".into()),
             ..ServiceSpec::default()

@@ -14,10 +14,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mcphub_crds::container::{Sandbox, Strategy};
 use mcphub_hub_wire::paths::BRIDGE_PORT;
 
-use super::pod;
-use super::revision_deployment::surge_first;
-use super::server::{self, Surroundings};
+use super::Surroundings;
 use crate::api::labels::{self, Component};
+use crate::objects::pod;
+use crate::objects::revision_deployment::surge_first;
 use crate::spec::reserved::BRIDGE_DIR;
 use crate::spec::valid::{Speaks, ValidContainer};
 
@@ -94,7 +94,7 @@ fn bridge() -> String {
 }
 
 fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
-    let port = server::port(&container.speaks);
+    let port = super::port(&container.speaks);
     let (command, args) = command(container);
     Container {
         name: "server".into(),
