@@ -121,8 +121,12 @@ fn no_request_failed(tally: &mcphub_tests::traffic::Tally) -> Result<()> {
 
 /// The rule `tool-errors` is beyond its threshold, but not yet for long enough.
 async fn breach_began(hub: &Hub) -> Option<()> {
-    let judged = hub.engine().await.ok()?.judged?;
-    judged.rules.iter().any(|rule| rule.name == "tool-errors" && rule.open.is_some()).then_some(())
+    let judgment = hub.engine().await.ok()?.judgment?;
+    judgment
+        .rules
+        .iter()
+        .any(|rule| rule.name == "tool-errors" && rule.breach_start.is_some())
+        .then_some(())
 }
 
 #[tokio::test]
