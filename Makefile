@@ -1,89 +1,102 @@
-# `make help` lists what there is.
+# `make help` lists the targets.
 .DEFAULT_GOAL := help
 cargo := cargo
-cluster := $(cargo) run -p mcphub-tests --bin cluster --
-# What images are built for; named, so that flags do not reach procedural macros.
+cluster := $(cargo) run -q -p mcphub-tests --bin cluster --
+# The target of the programs in images. With a named target, RUSTFLAGS do not reach procedural macros.
 host := $(shell uname -m)-unknown-linux-gnu
+cache := $(or $(MCPHUB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mcphub)
+# The programs that the test cluster needs, by their folder in tests/cluster/tools.
+programs := etcd kubernetes coredns helm
 
 include model.mk
 
 .PHONY: help
-help: ## list every target
+help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
+# Go and Rust compile side by side, because either alone leaves a core idle while it links or downloads.
 .PHONY: demo
-demo: setup ## the whole system on a real cluster, told as it happens; KEEP=1 leaves it running
+demo: setup ## show the whole system on a real cluster; KEEP=1 leaves the cluster running
 	@mkdir -p target
+	@$(MAKE) --no-print-directory -j2 tools images
 	$(cargo) run -p mcphub-tests --bin demo -- $(if $(KEEP),--keep)
 
-# Layers, least powerful first; the order of `docs/testing.md`.
+# In the order of docs/testing.md: the least powerful layer first.
 .PHONY: test
-test: setup lint test-pure test-process test-api test-cluster ## everything; needs root for the clusters
+test: setup lint test-pure test-process test-api test-cluster ## run all tests; needs root for the clusters
 
 .PHONY: lint
-lint: ## formatting and clippy, without a warning
+lint: deny ## check formatting, clippy warnings, and the licenses and sources of dependencies
 	$(cargo) fmt --all --check
 	$(cargo) clippy --workspace --all-targets -- -D warnings
 
+.PHONY: deny
+deny: ## check the licenses and sources of dependencies with cargo-deny
+	@deny=$$(tests/deny/build) && "$$deny" --log-level warn check licenses bans sources
+
+# The crates without IO or a clock. Two of them are also tested alone, without the features that other crates turn on.
 .PHONY: test-pure
-test-pure: ## the pure crates: no IO, no clock
+test-pure: ## test the pure crates and the structure of the code base
 	$(cargo) test -q -p mcphub-hub-wire -p mcphub-crds -p mcphub-hub-protocol -p mcphub-hub-catalog -p mcphub-hub-routing -p mcphub-hub-select -p mcphub-operator-plan
+	$(cargo) test -q -p mcphub-hub-protocol
+	$(cargo) test -q -p mcphub-hub-routing
+	$(cargo) test -q -p mcphub-tests --test structure
 
 .PHONY: test-process
-test-process: ## hub and operator in process and as processes, with real MCP servers and clients
+test-process: ## test hub and operator in process and as processes, with real MCP servers and clients
 	$(cargo) test -q -p mcphub-hub -p mcphub-operator
 
 .PHONY: test-api
-test-api: tools ## against a real API server without nodes
-	$(cargo) test -q -p mcphub-tests --test resource --test operator_api
+test-api: tools ## test against a real API server without nodes
+	$(cargo) test -q -p mcphub-tests --test api
 
 .PHONY: test-cluster
-test-cluster: tools ## on real clusters, with real pods, servers and Prometheus
+test-cluster: tools ## test on real clusters, with real pods, MCP servers and Prometheus
 	$(cargo) test -q -p mcphub-tests --lib --bins --test harness
 	$(cargo) test -p mcphub-tests --test system -- --nocapture
 
 .PHONY: bench-correction
-bench-correction: ## what correction repairs in calls of real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
+bench-correction: ## measure the correction of arguments on real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
 	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-hub-catalog --test real_tools -- --nocapture
 
 .PHONY: bench-views
-bench-views: ## what a caller's list of 10,000 tools costs, and judging the arguments of a call
+bench-views: ## measure the tool list of a caller with 10,000 tools, and the validation of arguments
 	$(cargo) bench -q -p mcphub-hub-catalog --bench visibility --bench arguments
 
 .PHONY: bench-selection
-bench-selection: ## how well the selector finds tools (MCPHUB_DATA: folder of more sets; weights by `make model`); writes tests/bench/SELECTION.md
+bench-selection: ## measure how well the selector finds tools (MCPHUB_DATA: folder of more data sets); writes tests/bench/SELECTION.md
 	RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build -q --release --locked --target $(host) -p mcphub-hub -p mcphub-operator
 	rm -rf target/bench-selection
 	python3 tests/bench/selection.py $(or $(CARGO_TARGET_DIR),target)/$(host)/release/mcp-hub target/bench-selection
 
 .PHONY: setup
 setup: ## install what a bare Debian machine lacks (as root; starts no service)
-	tests/cluster/setup
+	@tests/cluster/setup
 
 .PHONY: tools
-tools: setup ## build the programs of the test cluster into the cache: minutes, once
-	@tests/cluster/tools/build etcd kubernetes coredns helm >/dev/null
+tools: setup ## build the programs of the test cluster into the cache, which takes minutes the first time
+	@tests/cluster/tools/build $(programs) >/dev/null
 
 .PHONY: images
-images: setup ## build the images of hub, operator and MCP servers into the cache
+images: setup ## build the images of hub, operator and MCP servers into the cache, and print their paths
 	$(cluster) images
 
 .PHONY: cluster
-cluster: setup ## start a Kubernetes of our own on this machine, leave it running, print how to use it
-	$(cluster) up --keep
+cluster: setup ## start a local Kubernetes with all images, leave it running, and print how to use it
+	$(cluster) up --keep --images
 
 .PHONY: cluster-down
 cluster-down: ## end what `make cluster` left running
 	$(cluster) down
 
 .PHONY: generate
-generate: ## write the generated files anew: the CRD, its copy in the chart, the reference
+generate: ## write the generated files: the CRD, its copy in the chart, the reference
 	@mkdir -p target
 	$(cargo) run -q -p mcphub-crds --bin crdgen >target/generated && mv target/generated crds/mcphubs.yaml
 	$(cargo) run -q -p mcphub-crds --bin crdgen reference >target/generated && mv target/generated docs/reference.md
 	cp crds/mcphubs.yaml charts/mcphub-crds/files/mcphubs.yaml
 
-helm ?= $(firstword $(wildcard $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mcphub/tools/helm-*/helm) helm)
+helm ?= $(firstword $(wildcard $(cache)/tools/helm-*/helm) helm)
 
 .PHONY: manifests
 manifests: generate ## render manifests/install.yaml from the charts
