@@ -17,13 +17,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! * Without `KUBECONFIG` the cluster is the project's own: etcd, API server, controllers, kubelet, containerd, kube-proxy,
-//!   `CoreDNS` and Prometheus as processes of this machine, in namespaces of the run. It ends with the value, and with the process
-//!   however that ends; nothing of it stays on the machine. The host reaches pods and Services by address; pods reach the
-//!   host at [`Cluster::host_address`].
-//! * With `KUBECONFIG` of a cluster that `cluster up --keep` left running, that one is used, in full.
-//! * With any other `KUBECONFIG` that cluster is used, see [`given`]: only namespaces of ours are touched, and `IMAGES`
-//!   says where images are pushed.
+//! * Without `KUBECONFIG` the cluster is local: etcd, API server, controllers, kubelet, containerd,
+//!   kube-proxy, `CoreDNS` and Prometheus run as processes of this machine, in namespaces of their
+//!   own. It ends with the value, and with the process in whatever way that ends. Nothing of it
+//!   stays on the machine. The host reaches pods and Services by address, and pods reach the host
+//!   at [`Cluster::host_address`].
+//! * With the `KUBECONFIG` of a local cluster that `cluster up --keep` left running, that cluster
+//!   is used.
+//! * With any other `KUBECONFIG`, that external cluster is used. Only namespaces of the tests are
+//!   touched, and `IMAGES` says where images are pushed.
 //!
 //! [`ControlPlane::start`] is the API alone, without a node, ready in seconds.
 
@@ -32,11 +34,11 @@ mod command;
 mod component;
 mod control_plane;
 mod dns;
-pub mod given;
+mod external;
 mod images;
+mod local;
 mod machine;
 mod node;
-mod own;
 mod prometheus;
 mod sandbox;
 mod tools;
@@ -55,19 +57,19 @@ pub use component::Part;
 pub use control_plane::ControlPlane;
 pub use images::Image;
 pub(crate) use images::short_hex;
-pub use own::Run;
+pub use local::Run;
 pub(crate) use tools::cache_dir;
 
-/// What a test wants of its cluster.
+/// What a test needs from its cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many nodes; only 1 works today.
+    /// The number of nodes. Only 1 is supported.
     pub nodes: u8,
-    /// Run Prometheus, scraping that often.
+    /// Run Prometheus, with this scrape interval.
     pub prometheus: Option<Duration>,
-    /// Images to build (or take from the cache) and load.
+    /// Images to load. Those that are not in the cache are built.
     pub images: Vec<Image>,
-    /// Leave it running after this process has ended; `cluster down` ends it.
+    /// Leave the cluster running after this process has ended. `cluster down` ends it.
     pub keep: bool,
 }
 
@@ -77,51 +79,56 @@ impl Default for Options {
     }
 }
 
-/// A running cluster: one of the project's own, or the one that `KUBECONFIG` names.
+/// A running cluster: a local one, or the one that `KUBECONFIG` names.
 #[derive(Debug)]
 pub struct Cluster(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Own(Box<own::Own>),
-    Given(Box<given::Given>),
+    Local(Box<local::Local>),
+    External(Box<external::External>),
 }
 
 impl Cluster {
-    /// Starts a cluster, or takes the one that `KUBECONFIG` names. Ready means: node Ready, DNS answers, images are loaded.
+    /// Starts a cluster, or uses the one that `KUBECONFIG` names. The node is then Ready, DNS
+    /// answers, and images are loaded.
     pub async fn start(options: Options) -> Result<Self> {
         if options.nodes != 1 {
-            bail!("nodes: {} is not supported yet; only 1", options.nodes);
+            bail!("nodes: {} is not supported yet; write 1", options.nodes);
         }
         crypto();
         match std::env::var("KUBECONFIG") {
-            Ok(path) if !path.is_empty() => match own::Own::attach(&path, &options).await? {
-                Some(own) => Ok(Self(Kind::Own(Box::new(own)))),
+            Ok(path) if !path.is_empty() => match local::Local::attach(&path, &options).await? {
+                Some(local) => Ok(Self(Kind::Local(Box::new(local)))),
                 None => {
-                    Self::given(&path, &std::env::var("IMAGES").unwrap_or_default(), &options).await
+                    let images = std::env::var("IMAGES").unwrap_or_default();
+                    Self::external(&path, &images, &options).await
                 }
             },
-            _ => Ok(Self(Kind::Own(Box::new(own::Own::start(&options).await?)))),
+            _ => Ok(Self(Kind::Local(Box::new(local::Local::start(&options).await?)))),
         }
     }
 
-    /// Uses a cluster that was there, which pulls images from `images`; what `KUBECONFIG` and `IMAGES` do.
-    pub async fn given(kubeconfig: &str, images: &str, options: &Options) -> Result<Self> {
+    /// Uses an external cluster, which pulls images from `images`. `KUBECONFIG` and `IMAGES` do the
+    /// same.
+    pub async fn external(kubeconfig: &str, images: &str, options: &Options) -> Result<Self> {
         crypto();
-        Ok(Self(Kind::Given(Box::new(given::Given::start(kubeconfig, images, options).await?))))
+        let external = external::External::start(kubeconfig, images, options).await?;
+        Ok(Self(Kind::External(Box::new(external))))
     }
 
-    /// The cluster that all tests of one process share; it ends with the process. The first caller's options count.
+    /// The cluster that all tests of one process share. It has the options of the first caller, and
+    /// ends with the process.
     pub async fn shared(options: Options) -> Result<&'static Self> {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         SHARED.get_or_try_init(|| Self::start(options)).await
     }
 
-    /// The kubeconfig file, with all rights that the harness has.
+    /// The path of a kubeconfig with all rights that the tests have.
     pub fn kubeconfig(&self) -> &Path {
         match &self.0 {
-            Kind::Own(own) => own.plane.kubeconfig(),
-            Kind::Given(given) => given.kubeconfig(),
+            Kind::Local(local) => local.plane.kubeconfig(),
+            Kind::External(external) => external.kubeconfig(),
         }
     }
 
@@ -130,7 +137,7 @@ impl Cluster {
         control_plane::client_of(&self.kubeconfig().to_string_lossy()).await
     }
 
-    /// Runs kubectl and returns its stdout; the error holds what it said.
+    /// Runs kubectl and returns its stdout.
     pub async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
         &self,
         args: I,
@@ -145,12 +152,13 @@ impl Cluster {
         self.kubectl([OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()]).await
     }
 
-    /// Makes a namespace `mcphub-test-<name>`; in a cluster that was there it goes when this process ends.
+    /// Creates the namespace `mcphub-test-<name>`. In an external cluster it is deleted when this
+    /// process ends.
     pub async fn namespace(&self, name: &str) -> Result<String> {
         let name = format!("mcphub-test-{name}");
         let labels = match &self.0 {
-            Kind::Own(_) => String::new(),
-            Kind::Given(given) => format!("mcphub.dev/test-run: \"{}\"", given.run()),
+            Kind::Local(_) => String::new(),
+            Kind::External(external) => format!("mcphub.dev/test-run: \"{}\"", external.run()),
         };
         self.apply(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}}}}}"
@@ -171,59 +179,59 @@ impl Cluster {
         .await
     }
 
-    /// Prometheus as pods reach it: what goes into a hub's `prometheus` address.
+    /// The address of Prometheus for pods, such as the operator.
     pub fn prometheus_url(&self) -> Result<String> {
         match &self.0 {
-            Kind::Own(own) => own.prometheus_url(),
-            Kind::Given(given) => given.prometheus_url(),
+            Kind::Local(local) => local.prometheus_url(),
+            Kind::External(external) => external.prometheus_url(),
         }
     }
 
-    /// Prometheus as this process reaches it.
+    /// The address of Prometheus for this process.
     pub fn prometheus_url_from_host(&self) -> Result<String> {
         match &self.0 {
-            Kind::Own(own) => own.prometheus_url(),
-            Kind::Given(given) => given.prometheus_url_from_host(),
+            Kind::Local(local) => local.prometheus_url(),
+            Kind::External(external) => external.prometheus_url_from_host(),
         }
     }
 
-    /// The number that an instant query gives; `None` when it gives nothing.
+    /// The number that an instant query returns; `None` if it returns no series.
     pub async fn query(&self, expression: &str) -> Result<Option<f64>> {
         prometheus::query(&self.prometheus_url_from_host()?, expression).await
     }
 
-    /// Builds an image if need be and makes the cluster know it. Returns its name.
+    /// Loads an image, and builds it first if it is not in the cache. Returns its name.
     pub async fn load_image(&self, image: Image) -> Result<String> {
         match &self.0 {
-            Kind::Own(own) => own.load(image).await,
-            Kind::Given(given) => given.push(image).await,
+            Kind::Local(local) => local.load(image).await,
+            Kind::External(external) => external.push(image).await,
         }
     }
 
-    /// The name of an image that was loaded, for a manifest.
+    /// The name of a loaded image, for a manifest.
     pub fn image(&self, image: Image) -> Result<String> {
         match &self.0 {
-            Kind::Own(_) => images::loaded_name(image),
-            Kind::Given(given) => given.name(image),
+            Kind::Local(_) => images::loaded_name(image),
+            Kind::External(external) => external.name(image),
         }
     }
 
-    /// The address at which pods reach this process, when it is a process of the machine the cluster runs on.
+    /// The address at which pods reach this process; `None` if the cluster runs elsewhere.
     pub fn host_address(&self) -> Option<std::net::Ipv4Addr> {
         match &self.0 {
-            Kind::Own(own) => Some(own.plane.sandbox.addresses().host()),
-            Kind::Given(_) => None,
+            Kind::Local(local) => Some(local.plane.sandbox.addresses().host()),
+            Kind::External(_) => None,
         }
     }
 
     /// Kills a process of the cluster as `kill -9` does.
     pub fn kill(&self, part: Part) -> Result<()> {
-        self.own()?.plane.kill(part)
+        self.local()?.plane.kill(part)
     }
 
     /// Kills a process of the cluster and starts it again.
     pub fn restart(&self, part: Part) -> Result<()> {
-        self.own()?.plane.restart(part)
+        self.local()?.plane.restart(part)
     }
 
     /// Folders with kubectl and helm, for `PATH`.
@@ -231,16 +239,16 @@ impl Cluster {
         self.tools().path()
     }
 
-    /// Files of the run, which end with it; `None` in a cluster that was there.
+    /// The folder with the files of the run, deleted when it ends; `None` for an external cluster.
     pub fn work_folder(&self) -> Option<PathBuf> {
         match &self.0 {
-            Kind::Own(own) => Some(own.plane.sandbox.dir()),
-            Kind::Given(_) => None,
+            Kind::Local(local) => Some(local.plane.sandbox.dir()),
+            Kind::External(_) => None,
         }
     }
 
-    /// Pods of a namespace that are not well: events and the last lines of their logs. For the message of a failed test.
-    pub async fn complaints(&self, namespace: &str) -> String {
+    /// Pods, events and ends of logs in a namespace, for the message of a failed test.
+    pub async fn diagnostics(&self, namespace: &str) -> String {
         let ask = async |args: &[&str]| {
             self.kubectl(args).await.unwrap_or_else(|error| format!("{error:#}"))
         };
@@ -257,39 +265,41 @@ impl Cluster {
         text
     }
 
-    /// Lets a cluster of our own outlive this process; `cluster down` ends it.
+    /// Lets a local cluster outlive this process. `cluster down` ends it.
     pub fn keep(&mut self) -> Result<()> {
         match &mut self.0 {
-            Kind::Own(own) => own.plane.sandbox.keep(),
-            Kind::Given(_) => Ok(()),
+            Kind::Local(local) => local.plane.sandbox.keep(),
+            Kind::External(_) => Ok(()),
         }
     }
 
-    /// Ends the cluster and waits until nothing of it is left. Dropping it does the same.
+    /// Ends the cluster and waits until nothing of it is left, as a drop does.
     pub fn stop(self) {
         drop(self);
     }
 
     fn tools(&self) -> &tools::Tools {
         match &self.0 {
-            Kind::Own(own) => &own.plane.tools,
-            Kind::Given(given) => given.tools(),
+            Kind::Local(local) => &local.plane.tools,
+            Kind::External(external) => external.tools(),
         }
     }
 
-    fn own(&self) -> Result<&own::Own> {
+    fn local(&self) -> Result<&local::Local> {
         match &self.0 {
-            Kind::Own(own) => Ok(own),
-            Kind::Given(_) => {
-                bail!("processes of a cluster given by KUBECONFIG are not ours to kill")
+            Kind::Local(local) => Ok(local),
+            Kind::External(_) => {
+                bail!("cannot kill processes of an external cluster; unset KUBECONFIG")
             }
         }
     }
 }
 
-/// Builds an image, or finds it in the cache, and returns the archive that `docker load` and `ctr images import` read.
-pub async fn image_archive(image: Image) -> Result<PathBuf> {
-    Ok(images::build(image).await?.archive)
+/// Builds what is not in the cache, and returns the archives, which `docker load` and `ctr images
+/// import` read.
+pub async fn image_archives(wanted: &[Image]) -> Result<Vec<PathBuf>> {
+    let built = images::build_all(wanted).await?;
+    Ok(built.into_iter().map(|image| image.archive).collect())
 }
 
 /// Runs kubectl against any of our kubeconfigs.
@@ -302,12 +312,7 @@ pub(crate) async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     command::output(kubectl.env("KUBECONFIG", kubeconfig).args(args)).await
 }
 
-/// One line of progress.
-pub(crate) fn say(line: &str) {
-    eprintln!("cluster: {line}");
-}
-
-/// rustls wants to be told which cryptography to use, once a process.
+/// rustls must be told once a process which cryptography to use.
 pub(crate) fn crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

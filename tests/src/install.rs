@@ -1,25 +1,28 @@
-//! The operator on a test cluster, installed as a user installs it: with helm, from the charts of this checkout.
+//! The operator on a test cluster, installed as users install it: with helm, from the charts of
+//! this checkout.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use mcphub_hub_wire::paths;
+use serde_json::json;
 
 use crate::cluster::{Cluster, Image};
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "mcphub-system";
 
-/// Values that tests choose.
+/// Settings of the operator that tests choose.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Replicas of the operator.
     pub replicas: u8,
-    /// How often the cluster's Prometheus, known to hubs as `main`, scrapes.
+    /// How often the Prometheus of the cluster scrapes. Hubs know it as `main`.
     pub prometheus_scrape: Duration,
-    /// Seconds after which a leader that was not heard of is replaced; the other times of the election follow from it.
+    /// Seconds until a silent leader is replaced. The other times of the election follow from it.
     pub lease_seconds: u8,
 }
 
@@ -29,63 +32,67 @@ impl Default for Settings {
     }
 }
 
+/// The values file of the chart `mcphub-operator`, with the images and the Prometheus of a cluster.
+pub fn values(cluster: &Cluster, settings: &Settings) -> Result<String> {
+    let lease = settings.lease_seconds;
+    Ok(serde_yaml_ng::to_string(&json!({
+        "image": cluster.image(Image::Operator)?,
+        "hubImage": cluster.image(Image::Hub)?,
+        "replicas": settings.replicas,
+        "prometheus": [{
+            "name": "main",
+            "url": cluster.prometheus_url()?,
+            "scrapeInterval": format!("{}ms", settings.prometheus_scrape.as_millis()),
+        }],
+        "leaderElection": {
+            "duration": lease,
+            "renewDeadline": lease * 2 / 3,
+            "retryPeriod": (lease / 7).max(1),
+        },
+    }))?)
+}
+
+/// The two commands that install the operator with a values file.
+pub fn commands(values: &Path) -> [String; 2] {
+    let charts = ["mcphub-crds charts/mcphub-crds", "mcphub charts/mcphub-operator"];
+    let [crds, operator] = charts.map(|chart| {
+        format!("helm upgrade --install {chart} --namespace {NAMESPACE} --create-namespace")
+    });
+    [crds, format!("{operator} --values {} --wait --timeout 5m", values.display())]
+}
+
 /// Installs both charts and waits until the operator is ready.
 pub async fn operator(cluster: &Cluster, settings: &Settings) -> Result<()> {
-    cluster
-        .helm([
-            "upgrade",
-            "--install",
-            "mcphub-crds",
-            "charts/mcphub-crds",
-            "--namespace",
-            "default",
-        ])
-        .await?;
-    let scrape = format!("{}ms", settings.prometheus_scrape.as_millis());
-    let lease = settings.lease_seconds;
-    let values = [
-        format!("image={}", cluster.image(Image::Operator)?),
-        format!("hubImage={}", cluster.image(Image::Hub)?),
-        format!("replicas={}", settings.replicas),
-        "prometheus[0].name=main".into(),
-        format!("prometheus[0].url={}", cluster.prometheus_url()?),
-        format!("prometheus[0].scrapeInterval={scrape}"),
-        format!("leaderElection.duration={lease}"),
-        format!("leaderElection.renewDeadline={}", lease * 2 / 3),
-        format!("leaderElection.retryPeriod={}", (lease / 7).max(1)),
-    ];
-    let mut install: Vec<String> =
-        "upgrade --install mcphub charts/mcphub-operator --create-namespace --wait --timeout 2m --namespace"
-            .split(' ')
-            .map(str::to_owned)
-            .collect();
-    install.push(NAMESPACE.into());
-    install.extend(values.into_iter().flat_map(|value| ["--set".into(), value]));
-    if let Err(error) = cluster.helm(install).await {
-        return Err(error.context(cluster.complaints(NAMESPACE).await));
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), values(cluster, settings)?)?;
+    for command in commands(file.path()) {
+        if let Err(error) = cluster.helm(command.split(' ').skip(1)).await {
+            return Err(error.context(cluster.diagnostics(NAMESPACE).await));
+        }
     }
     Ok(())
 }
 
 /// Waits until all replicas of the operator are ready.
 pub async fn wait_for_operator(cluster: &Cluster) -> Result<()> {
-    let wait = ["-n", NAMESPACE, "rollout", "status", "deployment", "--timeout=90s"];
+    let wait = ["-n", NAMESPACE, "rollout", "status", "deployment", "--timeout=300s"];
     cluster.kubectl(wait).await.map(drop)
 }
 
-/// Removes the operator, then the resource with every McpHub there is.
+/// Removes the operator and the release of the CRD. The CRD itself, and every McpHub with it,
+/// stays.
 pub async fn uninstall(cluster: &Cluster) -> Result<()> {
-    cluster.helm(["uninstall", "mcphub", "--namespace", NAMESPACE, "--wait"]).await?;
-    cluster.helm(["uninstall", "mcphub-crds", "--namespace", "default"]).await.map(drop)
+    for release in ["mcphub", "mcphub-crds"] {
+        cluster.helm(["uninstall", release, "--namespace", NAMESPACE, "--wait"]).await?;
+    }
+    Ok(())
 }
 
-/// The `/mcp` endpoint of a hub as this process reaches it.
+/// The `/mcp` endpoint of a hub, for this process.
 pub async fn url(cluster: &Cluster, namespace: &str, hub: &str) -> Result<String> {
     let services: Api<Service> = Api::namespaced(cluster.client().await?, namespace);
     let service = services.get(hub).await?;
-    let address = service
-        .spec
-        .and_then(|spec| spec.cluster_ip)
-        .context("the hub's Service has no address")?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip);
+    let address = address.with_context(|| format!("the Service {hub} has no address"))?;
     Ok(format!("http://{address}:{}/mcp", paths::PORT))
 }

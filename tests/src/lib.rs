@@ -1,7 +1,9 @@
-//! The test cluster, the demo, and the tests that need more than one crate.
+//! The test cluster, the demo, and what the tests that need more than one crate have in common.
 
 pub mod cluster;
 pub mod demo;
 pub mod install;
+mod progress;
+pub mod runtime_log;
 pub mod traffic;
-pub mod written;
+pub mod wait;

@@ -1,4 +1,4 @@
-//! `cluster up|down|list`: the project's own Kubernetes on this machine, by hand.
+//! `cluster up|down|list|images`: a local Kubernetes by hand.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use mcphub_tests::cluster::{Cluster, Image, Options, Run};
+use mcphub_tests::cluster::{Cluster, Image, Options, Run, image_archives};
+use mcphub_tests::install::{self, Settings};
 
-/// The project's own Kubernetes on this machine.
+/// A local Kubernetes for tests and for trying things out.
 #[derive(Debug, Parser)]
 #[command(name = "cluster")]
 struct Args {
@@ -18,32 +19,34 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Starts a cluster and keeps it up until Ctrl-C, or for good with --keep.
+    /// Start a cluster and keep it running until Ctrl-C, or until `cluster down` with --keep.
     Up {
-        /// Leave it running; `cluster down` ends it.
+        /// Leave the cluster running.
         #[arg(long)]
         keep: bool,
-        /// Seconds between two scrapes of Prometheus.
+        /// Scrape interval of Prometheus, in seconds.
         #[arg(long, default_value_t = 1)]
         scrape: u64,
-        /// Load the images of hub, operator and MCP servers (builds what is missing).
+        /// Load the images of hub, operator and MCP servers, and print how to install the operator.
         #[arg(long)]
         images: bool,
     },
-    /// Ends the clusters that were left running, and removes what killed ones left.
+    /// End the clusters that were left running, and remove what killed ones left.
     Down,
-    /// Lists the clusters that are up.
+    /// List the clusters that are running.
     List,
-    /// Builds all images and prints where they lie.
+    /// Build the images that are not in the cache, and print the paths of all of them.
     Images,
 }
+
+const IMAGES: [Image; 4] = [Image::Hub, Image::Operator, Image::ServersNode, Image::ServersPython];
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Args::parse().verb).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not Debug: it adds a backtrace of the harness, which nobody asked for.
+            // Not Debug, which adds a backtrace of this program that helps nobody.
             eprintln!("cluster: {error:#}");
             ExitCode::FAILURE
         }
@@ -55,8 +58,7 @@ async fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Up { keep, scrape, images } => up(keep, scrape, images).await,
         Verb::Down => {
-            let runs = Run::all();
-            for run in &runs {
+            for run in &Run::all() {
                 run.stop().await?;
                 writeln!(out, "run {} ended", run.index)?;
             }
@@ -64,35 +66,29 @@ async fn run(verb: Verb) -> Result<()> {
         }
         Verb::List => {
             for run in Run::all() {
-                writeln!(
-                    out,
-                    "run {}  KUBECONFIG={}  prometheus={}",
-                    run.index,
-                    run.kubeconfig,
-                    run.prometheus.as_deref().unwrap_or("-")
-                )?;
+                let prometheus = run.prometheus.as_deref().unwrap_or("-");
+                let (index, kubeconfig) = (run.index, run.kubeconfig);
+                writeln!(out, "run {index}  KUBECONFIG={kubeconfig}  prometheus={prometheus}")?;
             }
             Ok(())
         }
         Verb::Images => {
-            for image in ALL {
-                writeln!(out, "{}", mcphub_tests::cluster::image_archive(image).await?.display())?;
+            for archive in image_archives(&IMAGES).await? {
+                writeln!(out, "{}", archive.display())?;
             }
             Ok(())
         }
     }
 }
 
-const ALL: [Image; 4] = [Image::Hub, Image::Operator, Image::ServersNode, Image::ServersPython];
-
 async fn up(keep: bool, scrape: u64, images: bool) -> Result<()> {
     if std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) {
-        bail!("KUBECONFIG is set, so that cluster would be used; unset it to start one here");
+        bail!("KUBECONFIG is set, so that cluster would be used; unset it to start a local one");
     }
-    let images = if images { ALL.to_vec() } else { Vec::new() };
+    let scrape = Duration::from_secs(scrape);
     let options = Options {
-        prometheus: Some(Duration::from_secs(scrape)),
-        images,
+        prometheus: Some(scrape),
+        images: if images { IMAGES.to_vec() } else { Vec::new() },
         keep,
         ..Options::default()
     };
@@ -101,8 +97,29 @@ async fn up(keep: bool, scrape: u64, images: bool) -> Result<()> {
     writeln!(out, "export KUBECONFIG={}", cluster.kubeconfig().display())?;
     writeln!(out, "export PATH={}:$PATH", cluster.path())?;
     writeln!(out, "# Prometheus: {}", cluster.prometheus_url()?)?;
+    if images {
+        out.write_all(how_to_install(&cluster, scrape)?.as_bytes())?;
+    }
     if !keep {
         tokio::signal::ctrl_c().await?;
     }
     Ok(())
+}
+
+/// Writes a values file for this cluster, and returns commands to paste.
+fn how_to_install(cluster: &Cluster, scrape: Duration) -> Result<String> {
+    let settings = Settings { prometheus_scrape: scrape, ..Settings::default() };
+    let values = install::values(cluster, &settings)?;
+    let mut text = String::new();
+    let file = cluster.work_folder().unwrap_or_else(std::env::temp_dir).join("values.yaml");
+    std::fs::write(&file, &values)?;
+    text += "\n# Install the operator of this checkout (run these in the root of the checkout):\n";
+    text += &install::commands(&file).join("\n");
+    text += "\n\n# What that values file sets:\n";
+    text.extend(values.lines().map(|line| format!("#   {line}\n")));
+    text += "\n# Images with MCP servers, for `container.image` of a hub:\n";
+    for image in [Image::ServersNode, Image::ServersPython] {
+        text += &format!("#   {}  {}\n", cluster.image(image)?, image.programs().join(" "));
+    }
+    Ok(text)
 }

@@ -5,7 +5,7 @@ use clap::Parser;
 /// Shows the whole system on a real cluster.
 #[derive(Parser)]
 struct Args {
-    /// Leave the cluster running and say what to try next.
+    /// Leave the cluster running and print what to try next.
     #[arg(long)]
     keep: bool,
 }

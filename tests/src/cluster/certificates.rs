@@ -1,4 +1,4 @@
-//! The run's own certificate authority, and a kubeconfig for everybody who talks to the API server.
+//! The certificate authority of a run, and a kubeconfig for each client of its API server.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::sandbox::Addresses;
 
-/// Signs everything of one run.
+/// Signs all certificates of one run.
 pub(crate) struct Authority {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -25,7 +25,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Makes a new authority and, in `dir`: `ca.crt`, `apiserver.{crt,key}`, `kubelet-client.{crt,key}`, `accounts.{key,pub}`.
+    /// Creates an authority and the files `ca.crt`, `apiserver.{crt,key}`,
+    /// `kubelet-client.{crt,key}` and `accounts.{key,pub}` in `dir`.
     pub(crate) fn create(dir: &Path, at: Addresses) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let mut params = CertificateParams::default();
@@ -52,7 +53,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Where a file of the authority lies.
+    /// The path of a file of the authority.
     pub(crate) fn file(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
     }

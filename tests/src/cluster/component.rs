@@ -1,4 +1,5 @@
-//! The processes of a run: started inside its namespaces, each with a log in the work folder.
+//! The processes of a run. They are started inside its namespaces, each with a log in the work
+//! folder.
 
 use std::fmt;
 use std::fs::File;
@@ -12,32 +13,33 @@ use nix::unistd::Pid;
 
 use super::command;
 use super::sandbox::Sandbox;
+use crate::progress::{self, HowFar};
 
-/// A process of the test cluster that tests may take away.
+/// A process of the test cluster that tests may kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// The cluster's store.
+    /// The store of the API server.
     Etcd,
     /// The Kubernetes API.
     ApiServer,
     /// Deployments, endpoints, garbage collection and the like.
     ControllerManager,
-    /// Gives pods a node.
+    /// Assigns pods to nodes.
     Scheduler,
     /// Runs containers.
     Containerd,
-    /// Runs the node's pods.
+    /// Runs the pods of the node.
     Kubelet,
-    /// Makes addresses of Services work.
+    /// Implements the addresses of Services.
     KubeProxy,
-    /// Tells Prometheus which pods to scrape.
+    /// Writes the list of pods that Prometheus scrapes.
     Discovery,
     /// Scrapes pods.
     Prometheus,
 }
 
 impl Part {
-    /// The program's name, and that of its log.
+    /// The name of the program and of its log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
@@ -79,12 +81,11 @@ impl Component {
         let mut command = sandbox.enter(program);
         command.args(args);
         let log = sandbox.dir().join("logs").join(part.name());
-        let child =
-            spawn(&mut command, &log).with_context(|| format!("{part} could not be started"))?;
+        let child = spawn(&mut command, &log).with_context(|| format!("failed to start {part}"))?;
         Ok(Self { part, command, log, child })
     }
 
-    /// Starts the program again, with the same arguments, after it was killed.
+    /// Kills the program and starts it again with the same arguments.
     pub(crate) fn restart(&mut self) -> Result<()> {
         self.kill()?;
         self.child = spawn(&mut self.command, &self.log)?;
@@ -104,13 +105,13 @@ impl Component {
     /// An error with the end of the log when the process has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("{} ended ({status}); the end of its log:\n{}", self.part, self.last_words());
+            bail!("{} ended ({status}); the end of its log:\n{}", self.part, self.log_tail());
         }
         Ok(())
     }
 
     /// The end of the log.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         command::tail(&self.log, 25)
     }
 }
@@ -134,7 +135,8 @@ fn children(parent: u32) -> Vec<i32> {
         .collect()
 }
 
-/// Asks again and again until the answer is `true`; says which component ended, if one did, and shows its log.
+/// Asks until the answer is `true`. The error shows the log of the component that ended, or of the
+/// one to blame.
 pub(crate) async fn wait_for<F>(
     what: &str,
     within: Duration,
@@ -146,24 +148,24 @@ where
     F: AsyncFnMut() -> bool,
 {
     let started = Instant::now();
-    loop {
-        if ready().await {
-            return Ok(());
+    let waited = async {
+        loop {
+            if ready().await {
+                return Ok(());
+            }
+            for component in components.iter_mut() {
+                component.check()?;
+            }
+            if started.elapsed() > within {
+                let component = components.iter().find(|component| component.part == blame);
+                let log = component.map(Component::log_tail).unwrap_or_default();
+                bail!(
+                    "{what} is not ready after {} s; the end of the log of {blame}:\n{log}",
+                    within.as_secs()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        for component in components.iter_mut() {
-            component.check()?;
-        }
-        if started.elapsed() > within {
-            let words = components
-                .iter()
-                .find(|c| c.part == blame)
-                .map(Component::last_words)
-                .unwrap_or_default();
-            bail!(
-                "{what} was not there after {} s; the end of the log of {blame}:\n{words}",
-                within.as_secs()
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    };
+    progress::while_running(&format!("waiting for {what}"), &HowFar::default(), waited).await
 }

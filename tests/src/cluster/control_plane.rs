@@ -14,13 +14,16 @@ use super::component::{Component, Part, wait_for};
 use super::sandbox::Sandbox;
 use super::tools::{self, Tools};
 use super::{command, machine};
+use crate::progress;
+use crate::wait::PATIENCE;
 
 /// API server and etcd without a node, ready in seconds, for tests that need no pods.
 ///
-/// There are no controllers: nothing is garbage collected, Deployments make no pods, namespaces are never finished deleting.
+/// There are no controllers: nothing is garbage collected, Deployments create no pods, and
+/// namespaces stay Terminating.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Before the sandbox, so that they are dropped first.
+    // Declared before the sandbox, so that the processes are dropped before their namespaces.
     pub(crate) components: Mutex<Vec<Component>>,
     pub(crate) sandbox: Sandbox,
     pub(crate) tools: Tools,
@@ -28,12 +31,13 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts etcd and the API server in namespaces of their own; they end with this value or with the process.
+    /// Starts etcd and the API server in namespaces of their own. They end with this value, or with
+    /// the process.
     pub async fn start() -> Result<Self> {
         let started = Instant::now();
         let (mut plane, _) = Self::launch().await?;
         plane.wait().await?;
-        super::say(&format!(
+        progress::print(&format!(
             "API server without a node ready in {:.1} s",
             started.elapsed().as_secs_f32()
         ));
@@ -54,7 +58,7 @@ impl ControlPlane {
         Ok((Self { components, sandbox, tools, kubeconfig }, authority))
     }
 
-    /// All processes, for who has the only reference.
+    /// All processes, for the owner of the only reference.
     pub(crate) fn components(&mut self) -> Result<&mut Vec<Component>> {
         self.components
             .get_mut()
@@ -81,9 +85,8 @@ impl ControlPlane {
     /// Waits until the API server says it is ready.
     pub(crate) async fn wait(&mut self) -> Result<()> {
         let client = self.client().await?;
-        let within = Duration::from_mins(1);
         let ready = async || is_ready(&client).await;
-        wait_for("the API server", within, self.components()?, Part::ApiServer, ready).await
+        wait_for("the API server", PATIENCE, self.components()?, Part::ApiServer, ready).await
     }
 
     /// A client with all rights.
@@ -120,7 +123,7 @@ impl ControlPlane {
 pub(crate) async fn client_of(kubeconfig: &str) -> Result<Client> {
     super::crypto();
     let file = Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("the kubeconfig {kubeconfig} is not usable"))?;
+        .with_context(|| format!("failed to read the kubeconfig {kubeconfig}"))?;
     let mut config =
         kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
@@ -139,7 +142,7 @@ fn etcd(sandbox: &Sandbox, tools: &Tools) -> Result<Component> {
         "--advertise-client-urls=http://127.0.0.1:2379".into(),
         "--listen-peer-urls=http://127.0.0.1:2380".into(),
         "--log-level=warn".into(),
-        // The data goes with the run, so waiting for the disk buys nothing.
+        // The data is deleted with the run, so there is no point in waiting for the disk.
         "--unsafe-no-fsync".into(),
     ];
     Component::start(sandbox, Part::Etcd, tools.etcd(), args.into())
@@ -164,7 +167,7 @@ fn api_server(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result
         format!("--service-account-signing-key-file={}", authority.file("accounts.key")),
         format!("--kubelet-client-certificate={}", authority.file("kubelet-client.crt")),
         format!("--kubelet-client-key={}", authority.file("kubelet-client.key")),
-        // Else `kubectl logs` looks the node's name up in DNS.
+        // Otherwise `kubectl logs` looks up the name of the node in DNS.
         "--kubelet-preferred-address-types=InternalIP".into(),
         "--profiling=false".into(),
     ];

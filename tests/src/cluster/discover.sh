@@ -1,4 +1,4 @@
-# Keeps a file with the pods that Prometheus scrapes: Debian builds Prometheus without its Kubernetes discovery.
+# Writes the file with the pods that Prometheus scrapes. Debian builds Prometheus without Kubernetes discovery.
 # usage: bash -c "$(cat discover.sh)" discover KUBECTL KUBECONFIG TARGETS_FILE
 kubectl=$1 targets=$3
 export KUBECONFIG=$2
@@ -9,8 +9,8 @@ template+='"labels": {"namespace": "{{$pod.namespace}}", "pod": "{{$pod.name}}"}
 
 while :; do
   "$kubectl" get pods --all-namespaces --watch --output='jsonpath={.metadata.name}{"\n"}' | while read -r _; do
-    while read -r -t 0.2 _; do :; done   # a burst of changes is one new file
+    while read -r -t 0.2 _; do :; done   # write one file for a burst of changes
     "$kubectl" get pods --all-namespaces --output="go-template=$template" >"$targets.new" && mv "$targets.new" "$targets"
   done
-  sleep 0.5   # the API server was taken away
+  sleep 0.5   # the API server is down
 done

@@ -1,17 +1,17 @@
-//! Names of Services and pods, from `CoreDNS` in a pod.
+//! DNS for Services and pods: `CoreDNS` in a pod.
 
 use k8s_openapi::serde_json::{Value, json};
 
 use super::sandbox::Addresses;
 
-/// Namespace and name of the Deployment.
+/// The namespace of the Deployment.
 pub(crate) const NAMESPACE: &str = "kube-system";
 
-/// Everything `CoreDNS` needs, in one List.
+/// All objects of `CoreDNS`, in one List.
 pub(crate) fn manifest(at: Addresses, image: &str) -> Value {
     let labels = json!({"k8s-app": "kube-dns"});
     let metadata = |name: &str| json!({"name": name, "namespace": NAMESPACE, "labels": labels});
-    // Not port 53: an ordinary user may not listen there.
+    // Not port 53, where only root may listen.
     let corefile = ".:5353 {\n  errors\n  ready :8181\n  kubernetes cluster.local in-addr.arpa {\n    pods insecure\n    ttl 5\n  }\n  cache 5\n}\n";
     let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "targetPort": 5353, "protocol": protocol});
     json!({"apiVersion": "v1", "kind": "List", "items": [

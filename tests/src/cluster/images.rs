@@ -1,4 +1,5 @@
-//! Container images, built without a daemon and without a registry, and kept in the cache as archives.
+//! Container images. They are built without a daemon and without a registry, and stay in the cache
+//! as archives.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,22 +16,24 @@ use tokio::sync::OnceCell;
 
 use super::sandbox::Sandbox;
 use super::tools::{cache_dir, root_dir, source_dir};
-use super::{command, node, say};
+use super::{command, node};
+use crate::progress;
 
-/// An image that the harness makes.
+/// An image that the harness builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Image {
-    /// The hub, a release build of this checkout.
+    /// The hub of this checkout, compiled with the profile `test-images`.
     Hub,
-    /// The operator, a release build of this checkout.
+    /// The operator of this checkout, compiled with the profile `test-images`.
     Operator,
-    /// Node.js and the MCP servers `mcp-server-everything`, `mcp-server-filesystem FOLDER` and `mcp-server-memory` on `PATH`.
+    /// Node.js and the MCP servers `mcp-server-everything`, `mcp-server-filesystem FOLDER` and
+    /// `mcp-server-memory` on `PATH`.
     ServersNode,
     /// Python, git and the MCP servers `mcp-server-time` and `mcp-server-git` on `PATH`.
     ServersPython,
     /// The cluster's DNS.
     CoreDns,
-    /// What holds a pod's namespaces.
+    /// The program that holds the namespaces of a pod.
     Pause,
 }
 
@@ -43,6 +46,19 @@ impl Image {
             Self::ServersPython => "servers-python",
             Self::CoreDns => "coredns",
             Self::Pause => "pause",
+        }
+    }
+}
+
+impl Image {
+    /// The MCP servers on the `PATH` of the image.
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::ServersNode => {
+                &["mcp-server-everything", "mcp-server-filesystem", "mcp-server-memory"]
+            }
+            Self::ServersPython => &["mcp-server-git", "mcp-server-time"],
+            Self::Hub | Self::Operator | Self::CoreDns | Self::Pause => &[],
         }
     }
 }
@@ -60,8 +76,8 @@ pub(crate) struct Built {
     pub(crate) archive: PathBuf,
 }
 
-/// What this process has built or found already: the name in a manifest and the image in the cluster must not differ
-/// because a source file was saved in between.
+/// What this process has built or found already. Without it, the name in a manifest and the image
+/// in the cluster would differ when a source file is saved in between.
 static BUILT: LazyLock<Mutex<BTreeMap<Image, Built>>> = LazyLock::new(Mutex::default);
 
 /// The name of an image that was built or found in this process.
@@ -69,15 +85,21 @@ pub(crate) fn loaded_name(image: Image) -> Result<String> {
     let built = BUILT.lock().unwrap_or_else(PoisonError::into_inner).get(&image).cloned();
     built
         .map(|built| built.name)
-        .with_context(|| format!("the image {image} was not asked for in Options::images"))
+        .with_context(|| format!("the image {image} is not loaded; add it to Options::images"))
 }
 
-/// Finds an image in the cache or builds it. The tag is the hash of what goes in.
+/// Builds what is missing of these images, all at the same time: some download while others
+/// compile.
+pub(crate) async fn build_all(images: &[Image]) -> Result<Vec<Built>> {
+    futures::future::try_join_all(images.iter().map(|image| build(*image))).await
+}
+
+/// Finds an image in the cache or builds it. The tag is the hash of what is in the image.
 pub(crate) async fn build(image: Image) -> Result<Built> {
     if let Some(built) = BUILT.lock().unwrap_or_else(PoisonError::into_inner).get(&image) {
         return Ok(built.clone());
     }
-    let recipe = Recipe::of(image).await?;
+    let recipe = Recipe::for_image(image).await?;
     let built = recipe.build(image).await?;
     BUILT.lock().unwrap_or_else(PoisonError::into_inner).insert(image, built.clone());
     Ok(built)
@@ -96,10 +118,12 @@ pub(crate) async fn import(sandbox: &Sandbox, built: &Built) -> Result<()> {
         "--no-unpack",
     ]);
     ctr.arg(&built.archive);
-    command::output(&mut ctr).await.map(drop)
+    let what = format!("loading {} into containerd", built.name);
+    command::with_progress(&mut ctr, &what, command::unknown).await.map(drop)
 }
 
-/// How an image is made: a Dockerfile, and what stands in for its stage `build`.
+/// How an image is built: with a Dockerfile, and a folder that takes the place of its stage
+/// `build`.
 struct Recipe {
     dockerfile: PathBuf,
     target: Option<&'static str>,
@@ -107,16 +131,16 @@ struct Recipe {
     fill: Fill,
 }
 
-/// What fills the folder that takes the place of the stage `build`.
+/// How the folder is filled that takes the place of the stage `build`.
 enum Fill {
-    /// These files, under their own names.
+    /// With these files, under their own names.
     Files(Vec<PathBuf>),
-    /// This program, called with the folder.
+    /// By this program, which is called with the folder.
     Program(PathBuf),
 }
 
 impl Recipe {
-    async fn of(image: Image) -> Result<Self> {
+    async fn for_image(image: Image) -> Result<Self> {
         let folder = source_dir().join("images").join(image.repository());
         let product = |target: &'static str, program: PathBuf| Self {
             dockerfile: root_dir().join("Dockerfile"),
@@ -125,8 +149,10 @@ impl Recipe {
             fill: Fill::Files(vec![program, PathBuf::from(TRUSTED)]),
         };
         Ok(match image {
-            Image::Hub => product("hub", release_build().await?.join("mcp-hub")),
-            Image::Operator => product("operator", release_build().await?.join("mcphub-operator")),
+            Image::Hub => product("hub", compile_programs().await?.join("mcp-hub")),
+            Image::Operator => {
+                product("operator", compile_programs().await?.join("mcphub-operator"))
+            }
             Image::CoreDns => {
                 let program = super::tools::Tools::ready().await?.coredns();
                 Self {
@@ -155,17 +181,17 @@ impl Recipe {
         fs::create_dir_all(&folder)?;
         let archive = folder.join(format!("{image}-{key}.tar"));
         if !archive.exists() {
-            say(&format!("building the image {image} (kept in the cache afterwards) ..."));
+            progress::print(&format!("building the image {image} ..."));
             let started = Instant::now();
             let scratch = tempfile::tempdir_in(&folder)?;
             let whole = scratch.path().join("image.tar");
             self.build_archive(scratch.path(), &whole, &name)
                 .await
-                .with_context(|| format!("the image {image}"))?;
+                .with_context(|| format!("failed to build the image {image}"))?;
             fs::rename(&whole, &archive)?;
             remove_older(&folder, image)?;
             let size = fs::metadata(&archive)?.len() / 1_000_000;
-            say(&format!(
+            progress::print(&format!(
                 "building the image {image}: done in {} s, {size} MB",
                 started.elapsed().as_secs()
             ));
@@ -203,7 +229,9 @@ impl Recipe {
                 }
             }
             Fill::Program(program) => {
-                command::with_progress(Command::new(program).arg(&build)).await?;
+                let what = format!("building the image {name}");
+                command::with_progress(Command::new(program).arg(&build), &what, step_of_fill)
+                    .await?;
             }
         }
         let mut command = buildah(scratch, "build")?;
@@ -212,9 +240,12 @@ impl Recipe {
         if let Some(target) = self.target {
             command.args(["--target", target]);
         }
-        command::output(command.arg(&empty)).await?;
+        let what = format!("packing the image {name}");
+        command::with_progress(command.arg(&empty), &what, command::unknown).await?;
         let to = format!("docker-archive:{}:{name}", archive.display());
-        command::output(buildah(scratch, "push")?.arg(name).arg(to)).await.map(drop)
+        let mut push = buildah(scratch, "push")?;
+        let what = format!("archiving the image {name}");
+        command::with_progress(push.arg(name).arg(to), &what, command::unknown).await.map(drop)
     }
 }
 
@@ -222,13 +253,20 @@ impl Recipe {
 pub(crate) async fn push(built: &Built, name: &str, tls: bool) -> Result<()> {
     let scratch = tempfile::tempdir_in(cache_dir().join("images"))?;
     let from = format!("docker-archive:{}", built.archive.display());
-    let id = command::output(buildah(scratch.path(), "pull")?.arg("--quiet").arg(from)).await?;
+    let mut pull = buildah(scratch.path(), "pull")?;
+    let what = format!("unpacking {}", built.name);
+    let id = command::with_progress(pull.arg("--quiet").arg(from), &what, command::unknown).await?;
     let mut push = buildah(scratch.path(), "push")?;
     push.arg(format!("--tls-verify={tls}")).arg(id.trim()).arg(format!("docker://{name}"));
-    command::output(&mut push).await.map(drop)
+    command::with_progress(&mut push, &format!("pushing {name}"), command::unknown).await.map(drop)
 }
 
-/// buildah with a store of its own, which goes with the scratch folder.
+/// What the `fill` scripts print for each of their steps: `2 of 4: installing the servers`.
+fn step_of_fill(line: &str) -> Option<String> {
+    line.strip_prefix("fill: ").map(str::to_owned)
+}
+
+/// buildah with a store of its own, which is removed with the scratch folder.
 fn buildah(scratch: &Path, verb: &str) -> Result<Command> {
     let policy = scratch.join("policy.json");
     fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
@@ -243,46 +281,53 @@ fn buildah(scratch: &Path, verb: &str) -> Result<Command> {
     Ok(buildah)
 }
 
-/// The machine's certificate authorities: TLS clients FROM scratch have no others.
+/// The certificate authorities of this machine. An image FROM scratch has no others.
 const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The folder with hub and operator as static programs, built once a process: both are of the same sources.
-async fn release_build() -> Result<PathBuf> {
+/// The folder with hub and operator as static programs. They are compiled together, once a process.
+async fn compile_programs() -> Result<PathBuf> {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
-    FOLDER.get_or_try_init(run_release_build).await.cloned()
+    FOLDER.get_or_try_init(run_cargo).await.cloned()
 }
 
-async fn run_release_build() -> Result<PathBuf> {
+async fn run_cargo() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root_dir().join("target"), PathBuf::from);
     let started = Instant::now();
     let mut cargo = Command::new("cargo");
-    cargo.args([
-        "build",
-        "--release",
-        "--locked",
-        "--target",
-        &target,
-        "-p",
-        "mcphub-hub",
-        "-p",
-        "mcphub-operator",
-    ]);
-    // The target is named so that the flag does not reach procedural macros, which cannot be static.
+    cargo.args(["build", "--profile", PROFILE, "--locked", "--target", &target]);
+    cargo.args(["-p", "mcphub-hub", "-p", "mcphub-operator"]);
+    // The target is named so that the flag does not reach procedural macros, which cannot be
+    // static.
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.env("CARGO_TARGET_DIR", &folder).current_dir(root_dir());
-    // What cargo says of this crate would reach build scripts, and half of everything be built again by hand.
+    // The bar is the only place where cargo says how many crates there are.
+    cargo.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "80");
+    // `cargo test` sets variables about this crate. Build scripts would see them and run again.
     let of_this_crate =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars().filter(|(name, _)| of_this_crate(name)) {
         cargo.env_remove(name);
     }
-    command::with_progress(&mut cargo).await?;
+    let what = "compiling hub and operator for the images";
+    command::with_progress(&mut cargo, what, crates_compiled).await?;
     if started.elapsed().as_secs() > 2 {
-        say(&format!("release build of hub and operator: {} s", started.elapsed().as_secs()));
+        progress::print(&format!("{what}: done in {} s", started.elapsed().as_secs()));
     }
-    Ok(folder.join(target).join("release"))
+    Ok(folder.join(target).join(PROFILE))
+}
+
+/// A cargo profile that compiles faster than `release`; the product's own images are built with
+/// that.
+const PROFILE: &str = "test-images";
+
+/// What cargo's progress bar says: `Building [====>     ] 213/430: kube-client, k8s-openapi`.
+fn crates_compiled(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("] ")?;
+    let (count, total) = rest.split_once(':')?.0.split_once('/')?;
+    let (count, total) = (count.trim().parse::<u32>().ok()?, total.trim().parse::<u32>().ok()?);
+    Some(format!("{count} of {total} crates"))
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -293,7 +338,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Hub and operator change with every build; of each image the last few are kept.
+/// Keeps the last few archives of an image: hub and operator change with every build.
 fn remove_older(folder: &Path, image: Image) -> Result<()> {
     let mut archives: Vec<_> = fs::read_dir(folder)?
         .flatten()
@@ -311,4 +356,19 @@ fn remove_older(folder: &Path, image: Image) -> Result<()> {
 pub(crate) fn short_hex(hash: &[u8]) -> String {
     let digits: Vec<_> = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     digits.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_bar_of_cargo_and_steps_of_a_fill_script_say_how_far_they_are() {
+        let bar =
+            "    Building [=======>                   ] 213/430: kube-client, mcphub-hub(bin)   ";
+        assert_eq!(crates_compiled(bar).as_deref(), Some("213 of 430 crates"));
+        assert_eq!(crates_compiled("   Compiling serde v1.0.228 ([email] 1/2)"), None);
+        assert_eq!(step_of_fill("fill: 2 of 4: npm").as_deref(), Some("2 of 4: npm"));
+        assert_eq!(step_of_fill("npm warn"), None);
+    }
 }

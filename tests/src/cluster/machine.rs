@@ -1,19 +1,20 @@
-//! What this machine must have for a cluster of its own, said in one sentence when something is missing.
+//! What a machine must have for a local cluster, and the sentence for one that lacks something.
 
 use anyhow::{Result, bail};
 
-/// What to do on a machine that lacks something; what it lacks follows.
-pub(crate) const UNFIT: &str =
-    "this machine cannot run a cluster of its own, so set KUBECONFIG to use one that is there";
+/// The first half of that sentence. What is missing follows.
+pub(crate) const CANNOT_RUN: &str =
+    "this machine cannot run a local cluster; set KUBECONFIG to use another cluster";
 
-/// `PATH` with the folders where Debian keeps iptables and the like, which a user's may not have.
+/// `PATH`, with the folders where Debian installs iptables and the like. Not every user has them.
 pub(crate) fn path() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
     path
 }
 
-/// Programs from Debian packages, and what kernel features look like from user space.
+/// Checks for programs from Debian packages, and for kernel features as far as user space can see
+/// them.
 pub(crate) fn check() -> Result<()> {
     let mut missing = Vec::new();
     if !nix::unistd::geteuid().is_root() {
@@ -59,7 +60,7 @@ pub(crate) fn check() -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{UNFIT}: {} is missing (tests/cluster/setup installs the programs on Debian)",
+        "{CANNOT_RUN}: {} is missing (tests/cluster/setup installs the programs on Debian)",
         missing.join(", ")
     )
 }

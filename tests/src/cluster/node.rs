@@ -14,18 +14,18 @@ use super::tools::Tools;
 /// The node's name in the API.
 pub(crate) const NAME: &str = "node-1";
 
-/// Where the pod network's programs lie on Debian.
+/// Where Debian installs the programs of the pod network.
 const CNI_PROGRAMS: &str = "/usr/lib/cni";
 
 /// The name under which containerd looks for the image of pod sandboxes.
 pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.6";
 
-/// Path of containerd's socket; it lies in the work folder, so the host reaches it too.
+/// The path of containerd's socket. It is in the work folder, so that the host reaches it too.
 pub(crate) fn socket(sandbox: &Sandbox) -> String {
     sandbox.dir().join("containerd/socket").to_string_lossy().into_owned()
 }
 
-/// Starts containerd; pods need images in it before kubelet starts them.
+/// Starts containerd. Pods need images in it before kubelet starts them.
 pub(crate) fn containerd(sandbox: &Sandbox) -> Result<Component> {
     let dir = sandbox.dir();
     fs::create_dir_all(dir.join("containerd"))?;
@@ -69,7 +69,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     )
 }
 
-/// Overlay, except where the work folder itself lies on an overlay (a container): the kernel refuses one on the other.
+/// The snapshotter is overlay, unless the work folder is itself on an overlay (in a container): the
+/// kernel refuses one on the other.
 fn snapshotter(dir: &Path) -> &'static str {
     const OVERLAY: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x794c_7630);
     match nix::sys::statfs::statfs(dir) {
@@ -78,8 +79,8 @@ fn snapshotter(dir: &Path) -> &'static str {
     }
 }
 
-/// Each pod on a veth of its own, routed: with a bridge, answers between two pods of the node would bypass kube-proxy's
-/// address translation wherever the kernel lacks `br_netfilter`.
+/// Each pod has a routed veth of its own. With a bridge, answers between two pods of the node would
+/// bypass the address translation of kube-proxy on kernels without `br_netfilter`.
 fn pod_network(sandbox: &Sandbox) -> Value {
     json!({
         "cniVersion": "0.4.0", "name": "pods",
@@ -108,7 +109,7 @@ pub(crate) fn start(
 fn kubelet(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result<Component> {
     let dir = sandbox.dir().join("kubelet");
     fs::create_dir_all(&dir)?;
-    // The host's own name servers are of no use inside the run's network.
+    // The name servers of the host cannot be reached from the network of the run.
     fs::write(dir.join("resolv.conf"), "")?;
     let config = dir.join("config.json");
     fs::write(&config, kubelet_config(sandbox, authority).to_string())?;
@@ -137,12 +138,13 @@ fn kubelet_config(sandbox: &Sandbox, authority: &Authority) -> Value {
         "containerRuntimeEndpoint": format!("unix://{}", socket(sandbox)),
         "cgroupDriver": "cgroupfs", "cgroupRoot": sandbox.cgroup(), "failCgroupV1": false,
         "failSwapOn": false,
-        // A nearly full disk of a developer's machine must not evict the pods under test, nor their images.
+        // A nearly full disk on a developer's machine must not evict the pods under test, nor their
+        // images.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         "clusterDNS": [sandbox.addresses().dns().to_string()], "clusterDomain": "cluster.local",
         "resolvConf": sandbox.dir().join("kubelet/resolv.conf"),
-        // The default is a folder of the system that all runs would share.
+        // The default is a system folder, which all runs would share.
         "podLogsDir": sandbox.dir().join("pod-logs"),
         "volumePluginDir": sandbox.dir().join("kubelet/volume-plugins"),
         "kubeAPIQPS": 100, "kubeAPIBurst": 200, "eventRecordQPS": 0,

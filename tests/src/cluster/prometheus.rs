@@ -1,4 +1,4 @@
-//! Prometheus beside the cluster: it finds pods by annotation, as a user's own would.
+//! Prometheus beside the cluster. It finds pods by annotation, as the Prometheus of a user does.
 
 use std::fs;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::component::{Component, Part};
 use super::sandbox::Sandbox;
 use super::tools::Tools;
 
-/// The port it answers on.
+/// The port of Prometheus.
 pub(crate) const PORT: u16 = 9090;
 
-/// Starts Debian's Prometheus inside the run, and what tells it of pods.
+/// Starts the Prometheus of Debian inside the run, and the script that writes its list of pods.
 pub(crate) fn start(
     sandbox: &Sandbox,
     tools: &Tools,
@@ -47,8 +47,8 @@ pub(crate) fn start(
 
 const DISCOVER: &str = include_str!("discover.sh");
 
-/// A configuration that scrapes what `discovery` finds. Labels of the pod's own (`namespace`, `hub`, `revision`) win over
-/// those of the target.
+/// A configuration that scrapes what `discovery` finds. The labels that a pod exports (`namespace`,
+/// `hub`, `revision`) take precedence over those of the target.
 pub(crate) fn config(interval: Duration, discovery: &Value, relabel: &Value) -> Value {
     let every = format!("{}ms", interval.as_millis());
     let mut job = json!({"job_name": "pods", "honor_labels": true, "relabel_configs": relabel});
@@ -61,7 +61,7 @@ pub(crate) fn config(interval: Duration, discovery: &Value, relabel: &Value) -> 
     })
 }
 
-/// The value of an instant query that gives one number, and `None` where it gives nothing.
+/// The value of an instant query; `None` if it returns no series.
 pub(crate) async fn query(url: &str, expression: &str) -> Result<Option<f64>> {
     super::crypto();
     let response: Value = reqwest::Client::new()
@@ -69,14 +69,17 @@ pub(crate) async fn query(url: &str, expression: &str) -> Result<Option<f64>> {
         .query(&[("query", expression)])
         .send()
         .await
-        .context("Prometheus does not answer")?
+        .context("failed to query Prometheus")?
         .json()
         .await?;
     anyhow::ensure!(
         response["status"] == "success",
-        "Prometheus refuses {expression}: {}",
+        "Prometheus rejected {expression}: {}",
         response["error"]
     );
     let value = &response["data"]["result"][0]["value"][1];
-    value.as_str().map(|text| text.parse().context("Prometheus gave no number")).transpose()
+    value
+        .as_str()
+        .map(|text| text.parse().context("Prometheus returned a value that is not a number"))
+        .transpose()
 }

@@ -1,8 +1,9 @@
 //! The namespaces, the addresses and the work folder of one run.
 //!
-//! A run lives in process, network and mount namespaces of its own, held by `sandbox.sh`. When their first process ends,
-//! the kernel ends every other process in them and takes mounts and interfaces away; the script then removes the control
-//! groups and the work folder. So a run leaves nothing behind however its owner ends, `kill -9` included.
+//! A run lives in process, network and mount namespaces of its own, which `sandbox.sh` holds. When
+//! their first process ends, the kernel ends every other process in them and removes mounts and
+//! interfaces. The script then removes the control groups and the work folder. So a run leaves
+//! nothing behind in whatever way its owner ends, even by `kill -9`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
@@ -16,13 +17,15 @@ use super::{command, machine};
 
 const SCRIPT: &str = include_str!("sandbox.sh");
 
-/// Work folders of all runs on this machine; sockets lie in them, so the path must stay short (108 bytes is the limit).
+/// The work folders of all runs on this machine. They contain sockets, whose paths may not exceed
+/// 108 bytes.
 pub(crate) const RUNS: &str = "/var/tmp/mcphub";
 
-/// More runs at once than a machine can carry.
+/// More runs than a machine can carry at a time.
 pub(crate) const MAX_RUNS: u8 = 32;
 
-/// The address block of a run: `10.213.<8 * index>.0/21`, with the link, the pods and the services in it.
+/// The address block of a run, `10.213.<8 * index>.0/21`. It contains the link, the pods and the
+/// services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Addresses(u8);
 
@@ -68,7 +71,8 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the namespaces of a new run under the first free index, and removes what dead runs left.
+    /// Creates the namespaces of a new run under the first free index, and removes what dead runs
+    /// left.
     pub(crate) async fn start() -> Result<Self> {
         sweep_dead().await?;
         let routes = host_routes().await?;
@@ -77,22 +81,22 @@ impl Sandbox {
                 continue;
             }
             if let Some(sandbox) = Self::hold(index)? {
-                sandbox.link().await.context(machine::UNFIT)?;
+                sandbox.link().await.context(machine::CANNOT_RUN)?;
                 return Ok(sandbox);
             }
         }
         bail!(
-            "no free run left: {MAX_RUNS} are alive, or their address ranges (10.213.0.0/16) are routed elsewhere; \
+            "no run is free: {MAX_RUNS} are alive, or their address ranges (10.213.0.0/16) are routed elsewhere; \
              see `cluster list`"
         )
     }
 
-    /// A run that somebody else started and that is alive.
+    /// A live run that another process started.
     pub(crate) fn attached(index: u8, first: u32) -> Self {
         Self { index, first, holder: None }
     }
 
-    /// Lets the run outlive this process; `cluster down` ends it.
+    /// Lets the run outlive this process. `cluster down` ends it.
     pub(crate) fn keep(&mut self) -> Result<()> {
         if let Some(mut holder) = self.holder.take() {
             holder.stdin.take().context("the sandbox script has no stdin")?.write_all(b"keep\n")?;
@@ -101,7 +105,8 @@ impl Sandbox {
     }
 
     fn hold(index: u8) -> Result<Option<Self>> {
-        // A session of its own: Ctrl-C ends the owner, and the script must outlive it to clean up.
+        // In a session of its own: Ctrl-C ends the owner, and the script must outlive it to clean
+        // up.
         let mut holder = Command::new("setsid")
             .args(["sh", "-c", SCRIPT, "mcphub-sandbox", "hold", RUNS, &index.to_string()])
             .env("PATH", machine::path())
@@ -109,7 +114,7 @@ impl Sandbox {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .context(machine::UNFIT)?;
+            .context(machine::CANNOT_RUN)?;
         let mut line = String::new();
         let stdout = holder.stdout.take().context("the sandbox script has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
@@ -123,12 +128,13 @@ impl Sandbox {
             }
             _ => {
                 holder.wait()?;
-                bail!("{}: {}", machine::UNFIT, line.trim_start_matches("failed ").trim())
+                bail!("{}: {}", machine::CANNOT_RUN, line.trim_start_matches("failed ").trim())
             }
         }
     }
 
-    /// Joins the run's network to the host's, without a rule in the host's iptables.
+    /// Joins the network of the run to that of the host, without a rule in the iptables of the
+    /// host.
     async fn link(&self) -> Result<()> {
         let at = self.addresses();
         let name = format!("mcphub{}", self.index);
@@ -146,12 +152,14 @@ impl Sandbox {
             command::output(tokio::process::Command::from(self.enter("ip")).args(args)).await?;
         }
         ip(&["route", "add", &at.block(), "via", &at.node().to_string()]).await?;
-        // Without it kube-proxy goes on trying for ever, and nothing says why Services do not work.
+        // If iptables does not work, kube-proxy retries forever and nothing says why Services do
+        // not work.
         let mut iptables = tokio::process::Command::from(self.enter("iptables"));
         command::output(iptables.args(["--table", "nat", "--list-rules"])).await.map(drop)
     }
 
-    /// A command that runs a program inside the run, in a session of its own so that Ctrl-C does not end it half way.
+    /// A command that runs a program inside the run, in a session of its own so that Ctrl-C does
+    /// not end it halfway.
     pub(crate) fn enter(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("setsid");
         command.env("PATH", machine::path());
@@ -172,18 +180,18 @@ impl Sandbox {
     pub(crate) fn index(&self) -> u8 {
         self.index
     }
-    /// The first process of the run's process namespace, as the host counts.
+    /// The first process of the process namespace of the run, with its number on the host.
     pub(crate) fn first(&self) -> u32 {
         self.first
     }
     pub(crate) fn addresses(&self) -> Addresses {
         Addresses::new(self.index)
     }
-    /// The work folder: everything of the run lies in it and goes with it.
+    /// The work folder. It contains all files of the run and is deleted with it.
     pub(crate) fn dir(&self) -> PathBuf {
         work_folder(self.index)
     }
-    /// The control group below which kubelet puts its own, in every hierarchy.
+    /// The control group, in every hierarchy, below which kubelet puts its own.
     pub(crate) fn cgroup(&self) -> String {
         format!("/mcphub-{}", self.index)
     }
@@ -193,7 +201,7 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         if let Some(mut holder) = self.holder.take() {
             drop(holder.stdin.take());
-            // The script ends when the last trace is gone, so who stops a run and looks finds nothing.
+            // The script ends when the last trace is gone, so nothing is left when this returns.
             let _ = holder.wait();
         }
     }
@@ -204,7 +212,7 @@ pub(crate) fn work_folder(index: u8) -> PathBuf {
     Path::new(RUNS).join(index.to_string())
 }
 
-/// Is the run with this index alive?
+/// Whether the run with this index is alive.
 pub(crate) fn alive(index: u8) -> bool {
     let Ok(lock) = std::fs::File::open(Path::new(RUNS).join(format!("{index}.lock"))) else {
         return false;
@@ -212,7 +220,8 @@ pub(crate) fn alive(index: u8) -> bool {
     matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
-/// Removes what dead runs left: those that were ended together with the script that cleans up after them.
+/// Removes what dead runs left, those that were killed together with the script that cleans up
+/// after them.
 pub(crate) async fn sweep_dead() -> Result<()> {
     for index in 0..MAX_RUNS {
         if work_folder(index).exists() && !alive(index) {
@@ -222,7 +231,7 @@ pub(crate) async fn sweep_dead() -> Result<()> {
     Ok(())
 }
 
-/// Removes what the run with this index left; a live one is left alone.
+/// Removes what the run with this index left. Does nothing if it is alive.
 pub(crate) async fn sweep(index: u8) -> Result<()> {
     let args = ["-c", SCRIPT, "mcphub-sandbox", "sweep", RUNS, &index.to_string()];
     command::output(tokio::process::Command::new("sh").args(args)).await.map(drop)
@@ -242,10 +251,10 @@ struct Route {
 async fn host_routes() -> Result<Vec<Route>> {
     let json =
         command::output(tokio::process::Command::new("ip").args(["-json", "-4", "route"])).await?;
-    serde_json::from_str(&json).context("`ip -json route` said something unexpected")
+    serde_json::from_str(&json).context("failed to parse the output of `ip -json route`")
 }
 
-/// Does a route of somebody else reach into the block of this run?
+/// Whether a route that is not of a run overlaps the address block of this one.
 fn overlaps(route: &Route, at: Addresses) -> bool {
     let (network, bits) = route.dst.split_once('/').unwrap_or((&route.dst, "32"));
     let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
@@ -269,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_of_somebody_else_into_the_block_rules_the_index_out() {
+    fn an_index_whose_block_is_routed_elsewhere_is_not_used() {
         let foreign = |dst: &str| Route { dst: dst.into(), dev: "tun0".into() };
         assert!(overlaps(&foreign("10.213.0.0/24"), Addresses::new(0)));
         assert!(overlaps(&foreign("10.0.0.0/8"), Addresses::new(3)));

@@ -1,9 +1,9 @@
 # Holds the namespaces of one run of the test cluster, and removes everything of the run when they end.
 # usage: sh -c "$(cat sandbox.sh)" mcphub-sandbox VERB RUNS INDEX
-#   hold    until stdin ends, which it does when the owner ends, however it ends; after a line `keep` on stdin,
-#           until somebody kills the first process
-#   sweep   remove what a run left that could not clean up after itself (kill -9 of this script, power loss)
-# Says one line on stdout: `taken` (another live run has this index) or `ready PID` (first process, as the host counts).
+#   hold    hold the run until stdin ends, which happens when the owner ends in any way; after a line `keep` on stdin,
+#           hold it until its first process is killed
+#   sweep   remove what is left of a run that could not clean up after itself (kill -9 of this script, power loss)
+# Prints one line on stdout: `taken` (another live run has this index) or `ready PID` (first process, numbered by the host).
 set -u
 verb=$1 runs=$2 index=$3
 dir=$runs/$index link=mcphub$index cgroup=mcphub-$index
@@ -14,7 +14,7 @@ cgroup_parents() {
 
 make_cgroups() {
   for parent in $(cgroup_parents); do mkdir -p "$parent/$cgroup"; done
-  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then   # version 2: a controller reaches a child only when its parent passes it on
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then   # version 2: a group has only the controllers that its parent delegates
     for controller in cpuset cpu io memory hugetlb pids; do
       for parent in /sys/fs/cgroup "/sys/fs/cgroup/$cgroup"; do echo "+$controller" >"$parent/cgroup.subtree_control"; done
     done 2>/dev/null
@@ -27,7 +27,7 @@ remove_cgroups() {
 }
 
 sweep() {
-  ip link delete "$link" 2>/dev/null   # its routes go with it
+  ip link delete "$link" 2>/dev/null   # this removes its routes too
   # A process that was killed a moment ago still counts as a member of its cgroup.
   tries=0
   until remove_cgroups || [ $tries -ge 50 ]; do tries=$((tries + 1)); sleep 0.1; done
@@ -38,14 +38,14 @@ mkdir -p "$runs"
 exec 9>"$runs/$index.lock"
 flock -n 9 || { echo taken; exit 0; }
 sweep
-[ "$verb" != sweep ] || exit 0   # the lock file stays: who holds an unlinked one would share the index with who makes it anew
+[ "$verb" != sweep ] || exit 0   # keep the lock file: two runs could lock two files of this name
 mkdir -p "$dir/logs"
 make_cgroups
 
-# All of the run lives in these namespaces: when their first process ends, the kernel ends every process in them and takes
-# every mount and interface away. /run, /var/log and /var/lib/kubelet are the run's own, because containerd, kubelet and
-# iptables write to fixed paths there which two runs would share. kubelet insists on some settings of the whole machine and
-# would change them; it is shown files that say what it wants to read.
+# All of the run lives in these namespaces. When their first process ends, the kernel ends every process in them and
+# removes every mount and interface. The run has its own /run, /var/log and /var/lib/kubelet, because containerd, kubelet
+# and iptables write to fixed paths there, which two runs would share. kubelet would change some settings of the whole
+# machine, so it sees files that already have the values it wants.
 mkdir -p /var/lib/kubelet
 setpriv --pdeathsig KILL unshare --fork --kill-child --pid --net --mount --propagation private sh -c '
   set -e

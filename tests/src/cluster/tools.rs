@@ -1,4 +1,5 @@
-//! The programs of the test cluster: built once from pinned Go modules, then taken from the cache.
+//! The programs of the test cluster. They are built once from pinned Go modules and then taken from
+//! the cache.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::command;
 
-/// Folders of the programs that `tests/cluster/tools/build` made.
+/// Folders of the programs that `tests/cluster/tools/build` built.
 #[derive(Debug, Clone)]
 pub(crate) struct Tools {
     etcd: PathBuf,
@@ -18,7 +19,8 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Builds what is missing (minutes, with progress on stderr) and finds the rest in the cache (milliseconds).
+    /// Builds what is missing, which takes minutes, and finds the rest in the cache, which takes
+    /// milliseconds.
     pub(crate) async fn ready() -> Result<Self> {
         static READY: OnceCell<Tools> = OnceCell::const_new();
         READY.get_or_try_init(Self::build).await.cloned()
@@ -27,11 +29,11 @@ impl Tools {
     async fn build() -> Result<Self> {
         let names = ["etcd", "kubernetes", "coredns", "helm"];
         let lines =
-            command::with_progress(Command::new(source_dir().join("tools/build")).args(names))
+            command::with_own_progress(Command::new(source_dir().join("tools/build")).args(names))
                 .await?;
         let folder = |tool: &str| -> Result<PathBuf> {
             let line = lines.lines().find_map(|line| line.strip_prefix(tool)?.strip_prefix(' '));
-            Ok(line.with_context(|| format!("tools/build said nothing of {tool}"))?.into())
+            Ok(line.with_context(|| format!("tools/build printed no folder for {tool}"))?.into())
         };
         Ok(Self {
             etcd: folder("etcd")?,
@@ -69,7 +71,7 @@ pub(crate) fn root_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What outlives a run and a checkout: built programs and images.
+/// The folder for what outlives a run and a checkout: built programs and images.
 pub(crate) fn cache_dir() -> PathBuf {
     let set =
         |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -1,5 +1,7 @@
-//! The first instant at which Prometheus shows that the rule `tool-errors` is breached for as long as it says: the
-//! rule's own range query, asked every 100 ms by somebody who is not the operator.
+//! The first instant at which Prometheus shows that the rule `tool-errors` has been breached for
+//! the duration of its `for`.
+//!
+//! The demo sends the range query of the rule every 100 ms, independently of the operator.
 
 use std::time::Duration;
 
@@ -15,17 +17,17 @@ use crate::cluster::Cluster;
 
 /// As in `tests/demo/3-bad.yaml`.
 const ABOVE: f64 = 0.10;
-const LASTING: SignedDuration = SignedDuration::from_secs(4);
+const FOR: SignedDuration = SignedDuration::from_secs(4);
 const MIN_SAMPLES: f64 = 20.0;
 /// `max(4 x scrape interval, 1m)`.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Looks for the breach until it is there; ends when dropped.
-pub(super) struct Breach(JoinHandle<Timestamp>);
+/// Queries until the breach is visible. Ends when dropped.
+pub(super) struct BreachProbe(JoinHandle<Timestamp>);
 
-impl Breach {
-    /// Asks from now on; nothing before `epoch` counts.
-    pub(super) fn look_for(
+impl BreachProbe {
+    /// Starts to query. Nothing before `epoch` counts.
+    pub(super) fn start(
         cluster: &Cluster,
         namespace: &str,
         hub: &str,
@@ -55,15 +57,17 @@ impl Breach {
         })))
     }
 
-    /// When it was visible first; an error if it is not after the rollback.
+    /// When the breach became visible. An error if it is not visible although the operator has
+    /// rolled back.
     pub(super) async fn visible_at(mut self) -> Result<Timestamp> {
-        let soon = tokio::time::timeout(Duration::from_secs(5), &mut self.0).await;
-        soon.context("the operator rolled back, but Prometheus does not show the breach")?
-            .context("the poll ended")
+        let visible = tokio::time::timeout(Duration::from_secs(30), &mut self.0).await;
+        visible
+            .context("the operator rolled back, but Prometheus does not show the breach")?
+            .context("the probe ended early")
     }
 }
 
-impl Drop for Breach {
+impl Drop for BreachProbe {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -97,7 +101,7 @@ async fn range(
         .collect()
 }
 
-/// Whether the newest run of bad points is as long as the rule's `for`.
+/// Whether the latest uninterrupted breach is as long as `for`.
 fn breached(values: &[(f64, f64)], samples: &[(f64, f64)]) -> bool {
     let enough = |at: f64| {
         samples.iter().any(|(when, have)| (when - at).abs() < 0.01 && *have >= MIN_SAMPLES)
@@ -111,5 +115,5 @@ fn breached(values: &[(f64, f64)], samples: &[(f64, f64)]) -> bool {
             (Some(_), true) => until = *at,
         }
     }
-    since.is_some_and(|since| until - since >= LASTING.as_secs_f64())
+    since.is_some_and(|since| until - since >= FOR.as_secs_f64())
 }

@@ -6,33 +6,33 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-/// The figures of one run; `null` is what was not measured.
+/// The figures of one run. What was not measured is `null`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Summary {
     /// Version of the API server.
     pub(super) kubernetes: String,
-    /// Seconds since the start of the demo, or that a stage took.
+    /// Seconds since the start of the demo. `promotion` and `rollback` are durations.
     pub(super) seconds: Seconds,
-    /// Image to bytes of its archive.
+    /// Size of the archive of each image, in bytes.
     pub(super) images: BTreeMap<String, u64>,
-    /// Step ("10", "50", "100") to sessions opened while all routers reported its generation.
+    /// Sessions opened at each step ("10", "50", "100") while all routers had its generation.
     pub(super) share: BTreeMap<String, Share>,
-    /// Background traffic.
     pub(super) requests: Requests,
-    /// From the first instant at which the rule's own range query, asked every 100 ms, shows the trigger met to the last
-    /// request that a router began to forward to the canary. Negative: the operator was quicker than the poll.
+    /// From the first instant at which the range query of the rule, sent every 100 ms, shows the
+    /// breach, to the last request that a router began to forward to the canary. Negative if the
+    /// operator was faster than the query.
     pub(super) breach_to_last_canary_request_s: Option<f64>,
-    /// From the runtime ConfigMap written (as a watch sees it) to the last pod that reports its generation.
+    /// From the write of the runtime ConfigMap, as a watch sees it, to the last pod that reports
+    /// its generation.
     pub(super) flag_write_to_last_pod_s: Option<f64>,
     /// `rollout.interval` of the demo's hub.
     pub(super) evaluation_interval_s: f64,
-    /// Pods of stable that are the same (uid, restarts) after promotion, rollback and operator restart.
+    /// Whether the pods of stable were the same (UID, restarts) after promotion, rollback and
+    /// operator restart.
     pub(super) pods_unchanged: bool,
 }
 
-/// Times in seconds.
 #[derive(Debug, Clone, Default, Serialize)]
-#[allow(missing_docs)] // named by the stages
 pub(super) struct Seconds {
     pub(super) cluster_ready: f64,
     pub(super) operator_ready: f64,
@@ -45,22 +45,22 @@ pub(super) struct Seconds {
 /// Sessions of one step.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Share {
-    /// Sessions opened.
     pub(super) sessions: u64,
-    /// Of them, on the canary.
+    /// Those of them that the canary got.
     pub(super) canary: u64,
 }
 
-/// Requests of the background traffic and of the counted sessions.
+/// Requests of the background traffic and of the sessions that are counted for `share`.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Requests {
-    /// All.
     pub(super) sent: u64,
-    /// Connection error, 5xx, or no success after one new initialize.
+    /// Connection error, HTTP error, or no success after one new initialize.
     pub(super) failed: u64,
-    /// Of them, from the good change to the end of its guard.
+    /// Requests whose session was gone, so that the client had to initialize again.
+    pub(super) reinitialized: u64,
+    /// Those of the background traffic from the good change to the end of its guard.
     pub(super) failed_during_promotion: u64,
-    /// Of them, from the bad change to the end.
+    /// Those of the background traffic from the bad change until it was rolled back.
     pub(super) failed_during_rollback: u64,
 }
 
