@@ -69,8 +69,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Applies the plan. Stops at the first failure, because later objects may depend on the earlier
-    /// ones. A rejection by the API server (400, 403, 422) is not a failure: the status reports it.
+    /// Applies the plan. Stops at the first failure, because later objects may depend on the
+    /// earlier ones. A rejection by the API server (400, 403, 422) is not a failure: the status
+    /// reports it.
     pub async fn apply(
         &self,
         stores: &Stores,
@@ -109,8 +110,8 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Updates the cache after a conflict. The watch would do so late or never: an object that lost its
-    /// label is not watched any more, but it still blocks the creation of a new one.
+    /// Updates the cache after a conflict. The watch would do so late or never: an object that lost
+    /// its label is not watched any more, but it still blocks the creation of a new one.
     async fn learn(&self, stores: &Stores, hub: &HubName, object: &Object, error: &Error) {
         if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
             return;

@@ -61,7 +61,8 @@ pub(crate) async fn send(
     })
 }
 
-/// The API server's reason if it refuses the object, `None` if it would accept it. Nothing is stored.
+/// The API server's reason if it refuses the object, `None` if it would accept it. Nothing is
+/// stored.
 pub(crate) async fn dry_run(
     client: &Client,
     namespace: &str,
@@ -112,8 +113,8 @@ where
     }
 }
 
-/// Deletes an object if it is still the one that was read. An object that does not exist is an error
-/// (404).
+/// Deletes an object if it is still the one that was read. An object that does not exist is an
+/// error (404).
 pub(crate) async fn delete(
     client: &Client,
     namespace: &str,

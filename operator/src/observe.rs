@@ -1,5 +1,5 @@
-//! Reads everything that a plan is made from: the caches, pods, Prometheus, and the API server where
-//! the caches are not enough. Nothing here changes the cluster.
+//! Reads everything that a plan is made from: the caches, pods, Prometheus, and the API server
+//! where the caches are not enough. Nothing here changes the cluster.
 
 mod body;
 mod names;
@@ -112,7 +112,8 @@ impl Observer {
         })
     }
 
-    /// Reads the runtime ConfigMap from the API server if the cache may lack another leader's write.
+    /// Reads the runtime ConfigMap from the API server if the cache may lack another leader's
+    /// write.
     async fn refresh_runtime(
         &self,
         stores: &Stores,
@@ -132,7 +133,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Asks everything that the plan must know besides the snapshot. `token` is for the admin ports of the hub's pods.
+    /// Asks everything that the plan needs besides the snapshot. `token` is for the admin ports of
+    /// the pods.
     pub async fn ask(
         &self,
         name: &HubName,

@@ -28,8 +28,8 @@ use crate::{config, master_key};
 /// So many conflicts in a row are retried without delay. Each means only that a cache was late.
 const AT_ONCE: u32 = 5;
 /// Interval at which an idle hub is reconciled. The operator may not read Secrets, so it cannot see
-/// that somebody changed the key Secret. It writes the Secret again this often. A thousand hubs make
-/// three such reconciles per second, each with one write that changes nothing.
+/// that somebody changed the key Secret. It writes the Secret again this often. A thousand hubs
+/// make three such reconciles per second, each with one write that changes nothing.
 const IDLE_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Everything that a reconcile needs. There is one for each watched scope.
@@ -129,7 +129,8 @@ pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Act
     // The queue's copy may be older than our own last write of its status.
     let hub = context.stores.hubs.get(&name.namespace, &name.name).unwrap_or(queued);
     if hub.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change()); // owner references clean up; an object made now would get in their way
+        // Owner references clean up. An object that is created now would get in their way.
+        return Ok(Action::await_change());
     }
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
     let measured = context.metrics.start_reconcile();
@@ -155,15 +156,17 @@ async fn as_leader(
 ) -> Result<Action, Error> {
     let Context { stores, observer, writer, reporter, election, operator, metrics, .. } = context;
     let now = Timestamp::now();
-    let operator = operator.at_term(&writer.client, term).await.map_err(Error::MasterKey)?; // I/O: once a process
+    let operator = operator.at_term(&writer.client, term); // I/O, once per process
+    let operator = operator.await.map_err(Error::MasterKey)?;
     let snapshot = observer.snapshot(stores, name, hub, &operator, now); // I/O: reads
     let snapshot = snapshot.await.map_err(Error::Observe)?;
     let input = PlanInput::read(&snapshot); // pure
     let probes = input.probes(); // pure
     let token = input.admin_token(); // pure
-    let results = observer.ask(name, hub, &token, probes).await.map_err(Error::Observe)?; // I/O: reads
+    let results = observer.ask(name, hub, &token, probes); // I/O: reads
+    let results = results.await.map_err(Error::Observe)?;
     let plan = plan(input, &results); // pure, total
-    check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug of ours stops here
+    check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
     if let Some(newer) = plan.superseded_by {
         election.resign(newer);
         return Err(Error::LeadershipLost);
@@ -219,7 +222,8 @@ pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> A
     let wait = match error {
         Error::LeadershipLost => return Action::await_change(),
         Error::Apply(apply::Error::RuntimeConflict(_)) => {
-            // Another leader may have written it. Read it from the API server before planning again.
+            // Another leader may have written it. Read it from the API server before planning
+            // again.
             context.observer.runtime_reads.invalidate(&name);
             context.backoff.record_conflict(&name, AT_ONCE)
         }

@@ -1,5 +1,6 @@
-//! What a plan must never do. Shares no code with the planner that it could inherit a mistake from: it looks at the
-//! JSON of the objects. A flaw is a bug of ours, and stops here, not in the cluster.
+//! The checker: what a plan must never do. It shares no code with the planner from which it could
+//! inherit a mistake. Instead it looks at the JSON of the objects. A violation is a bug in the
+//! operator, and it stops here instead of in the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,69 +11,54 @@ use crate::plan::Plan;
 use crate::probes::ProbeResults;
 use crate::snapshot::Snapshot;
 
-/// What is wrong with a plan.
+/// A rule that a plan violates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// It writes although a newer leader has taken over.
+    /// The plan writes although a newer leader has taken over.
     #[error("a superseded operator plans to write {0}")]
     Superseded(String),
-    /// An object that is not the hub's.
+    /// An object does not belong to the hub.
     #[error("{object}: {what}")]
-    NotOurs {
-        /// Which.
-        object: String,
-        /// Why it is not.
-        what: &'static str,
-    },
-    /// Written twice.
+    NotOurs { object: String, what: &'static str },
+    /// An object is written twice.
     #[error("{0} is planned twice")]
     Twice(String),
-    /// Weights that cannot be.
+    /// Impossible weights.
     #[error("weights: {0}")]
     Weights(String),
-    /// Two writes with one generation, or one that goes back.
+    /// A generation that goes back, or that stays while its content changes.
     #[error("generation: {0}")]
     Generation(String),
-    /// A write without its precondition.
+    /// A write lacks its precondition.
     #[error("{object} needs {what} as a precondition")]
-    Precondition {
-        /// Which.
-        object: String,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// The runtime ConfigMap with another term than this leader's.
+    Precondition { object: String, what: &'static str },
+    /// The runtime ConfigMap has another term than this leader.
     #[error("the runtime ConfigMap would carry term {found}, this leader's is {own}")]
     Term {
-        /// Planned.
+        /// The term in the plan.
         found: u64,
-        /// The operator's.
+        /// The term of this leader.
         own: u64,
     },
-    /// A live revision would be rendered anew.
+    /// A live revision would be rendered again.
     #[error("the pod template of {0} is not the recorded one")]
     Rendered(String),
-    /// A role or weight where a change of it would touch pods or selectors.
+    /// A label with a role or weight. A change of it would touch pods or selectors.
     #[error("{object} has the label {label}")]
-    Label {
-        /// Which.
-        object: String,
-        /// The label.
-        label: String,
-    },
+    Label { object: String, label: String },
     /// A live revision would lose an object.
     #[error("{0} belongs to a live revision and would be deleted")]
     LiveDeleted(String),
-    /// Deleted, but not seen.
+    /// An object would be deleted that is not in the snapshot.
     #[error("{0} would be deleted but is not in the snapshot as named")]
     Unseen(String),
-    /// Key material outside of a Secret.
+    /// Key material outside a Secret.
     #[error("{0} holds key material")]
     Leak(String),
 }
 
 impl Violation {
-    /// Bounded word for metrics.
+    /// Label for metrics, from a bounded set.
     pub fn category(&self) -> &'static str {
         match self {
             Self::Superseded(_) => "superseded",
@@ -118,7 +104,8 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, results: &ProbeResults) -> Result
         let (name, value) = (write.object.object_name(), write.object.to_value());
         let times = seen.entry(name.clone()).or_default();
         *times += 1;
-        // A ControllerRevision is made first, and gets its attempt after the state that says so.
+        // A ControllerRevision is written twice: it is created first, and gets its attempt after
+        // the state that says so.
         if *times > if name.kind == "ControllerRevision" { 2 } else { 1 } {
             return Err(Violation::Twice(words(&name)));
         }
@@ -180,7 +167,7 @@ fn labels(name: &ObjectName, value: &Value) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A revision that has a ControllerRevision runs what that says.
+/// A revision with a ControllerRevision must run what is recorded there.
 fn template(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation> {
     let (kind, field) = match name.kind {
         "Deployment" => ("deployment", "/spec/template"),
@@ -323,7 +310,7 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A Deployment that somebody made anew with another selector: it cannot be mended in place.
+/// Somebody recreated the Deployment with another selector. It cannot be repaired in place.
 fn reselected(hub: &Hub<'_>, name: &str) -> bool {
     let selector = hub.snapshot.objects.deployments.get(name).and_then(|live| live.spec.as_ref());
     let recorded =
@@ -333,7 +320,7 @@ fn reselected(hub: &Hub<'_>, name: &str) -> bool {
     recorded.is_some() && live.as_ref() != recorded
 }
 
-/// The hub's keys, as they stand in its Secret.
+/// The hub's keys as they appear in its Secret.
 fn key_material(snapshot: &Snapshot) -> Vec<String> {
     let uid = snapshot.hub.metadata.uid.as_deref().unwrap_or_default();
     let engine = snapshot

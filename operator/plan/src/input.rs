@@ -1,7 +1,8 @@
 //! The input of a plan: the snapshot, parsed once, and then the results of the probes.
 //!
-//! [`PlanInput::read`] parses the runtime ConfigMap, the ControllerRevisions, the spec and the pods.
-//! [`PlanInput::probes`] says what else must be asked, and [`crate::plan`] takes the input together with the results.
+//! [`PlanInput::read`] parses the runtime ConfigMap, the ControllerRevisions, the spec and the
+//! pods. [`PlanInput::probes`] says what else must be asked, and [`crate::plan`] takes the input
+//! together with the results.
 
 pub(crate) mod pod_facts;
 mod probe_selection;
@@ -52,7 +53,8 @@ pub struct PlanInput<'a> {
     pub(crate) routers: RouterFacts,
 }
 
-/// The validated spec, the revision that it asks for, and that revision rendered if it is not recorded yet.
+/// The validated spec, the revision that it asks for, and that revision rendered if it is not
+/// recorded yet.
 type Acceptance = Result<(ValidHub, Revision, Option<StoredRevision>), Vec<Problem>>;
 
 impl<'a> PlanInput<'a> {
@@ -172,7 +174,8 @@ impl<'a> PlanInput<'a> {
         })
     }
 
-    /// What a person asks for. Ignored while the spec is refused, because the intent may be about that spec.
+    /// What a person asks for. Ignored while the spec is refused, because the intent may be about
+    /// that spec.
     fn intent(&self) -> Option<Result<Intent, String>> {
         let annotations =
             self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
@@ -202,7 +205,8 @@ impl<'a> PlanInput<'a> {
     }
 }
 
-/// The revision that the spec asks for, and that revision rendered if no ControllerRevision records it yet.
+/// The revision that the spec asks for, and that revision rendered if no ControllerRevision records
+/// it yet.
 fn desired(
     snapshot: &Snapshot,
     owner: Owner<'_>,
@@ -222,8 +226,9 @@ fn desired(
         render,
         ..revision_record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
     };
-    // The ControllerRevision is gone, or not in the cache yet, and the pods run something that this operator would not
-    // render any more. What was copied back from them stays: rendering again would restart them.
+    // The ControllerRevision is gone, or not in the cache yet, and the pods run something that this
+    // operator would not render any more. What was copied back from them stays: rendering again
+    // would restart them.
     let runs_something_else = stored.contains_key(&revision) && !runs(snapshot, &record);
     if runs_something_else {
         return Ok((revision, None));

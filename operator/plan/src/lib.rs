@@ -1,6 +1,8 @@
-//! The pure part of the operator: it decides what is done about one hub. No I/O, no clock, no randomness.
+//! The pure part of the operator: it decides what is done about one hub. No I/O, no clock, no
+//! randomness.
 //!
-//! A reconcile takes these steps. Only the shell (`mcphub-operator`) does I/O, at the steps marked with *.
+//! A reconcile takes these steps. Only the shell (`mcphub-operator`) does I/O, at the steps marked
+//! with *.
 //!
 //! 1. * read the cluster into a [`snapshot::Snapshot`]
 //! 2. [`PlanInput::read`] parses it, once

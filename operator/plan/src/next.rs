@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// When to look again even if nothing changes.
+/// When to reconcile again even if nothing changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// At once: the plan's writes changed what it was made from.
+    /// Immediately, because the writes of the plan changed its own input.
     Now,
-    /// After so long.
+    /// After this time.
     In(Duration),
-    /// Not for anything that is known of: now and then, with jitter.
+    /// There is no known reason. Reconcile now and then, with jitter.
     Idle,
 }
 
 impl Next {
-    /// The earlier of two.
+    /// The earlier of the two.
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {
         match (self, other) {

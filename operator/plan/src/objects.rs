@@ -1,6 +1,6 @@
-//! The objects that a hub is made of: one file per kind of child. Builders take what [`crate::spec::accept`] let through,
-//! and cannot fail. Namespace and owner are put on when an object is planned, not here: what is recorded with a
-//! revision must fit a restored McpHub, which has another uid.
+//! The objects of a hub, one file for each kind. Builders take a spec that [`crate::spec::accept`]
+//! has accepted, and cannot fail. Namespace and owner are added when an object is planned, not
+//! here, because a recorded object must also fit a restored McpHub, which has another uid.
 
 pub(crate) mod disruption_budget;
 pub(crate) mod hub_service;
@@ -19,7 +19,8 @@ use std::collections::BTreeSet;
 
 use crate::api::{ObjectName, names};
 
-/// Names of the objects that every hub has once. The key Secret is left out, because it cannot be looked up.
+/// Names of the objects that every hub has once. The key Secret is not among them, because the
+/// operator may not look it up.
 pub(crate) fn shared_names(hub: &str) -> BTreeSet<ObjectName> {
     let accounts = [names::hub(hub), names::router(hub)].into_iter().flat_map(|name| {
         ["ServiceAccount", "Role", "RoleBinding"].map(|kind| (kind, name.clone()))

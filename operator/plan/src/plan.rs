@@ -4,23 +4,25 @@ use crate::api::{Delete, Event, ObjectWrite, Prepared};
 use crate::next::Next;
 use crate::status::StatusDraft;
 
-/// All that is to be done about one hub, in order: objects, deletes, events, status.
+/// Everything that is done about one hub, in this order: writes, deletes, events, status. A plan
+/// leaves no choice to its execution, and planning again after applying it changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// To be applied one after the other; an error ends the reconcile there, so that nothing is done on the strength
-    /// of a write that did not happen. Those that [`crate::drift::differs`] calls equal to what is there need no
-    /// write.
+    /// Writes, in order. An error ends the reconcile, so that nothing depends on a write that did
+    /// not happen. An object that does not differ from the live one
+    /// ([`crate::api::drift::differs`]) needs no write.
     pub objects: Vec<ObjectWrite<Prepared>>,
-    /// To be deleted after that, with their preconditions.
+    /// Deletes, after the writes.
     pub deletes: Vec<Delete>,
-    /// To be sent after that.
+    /// Events, after the deletes.
     pub events: Vec<Event>,
-    /// When to look again.
+    /// When to reconcile again.
     pub next: Next,
-    /// Term of a newer leader, if one has written its term. Nothing is done then, and this operator leads no more.
+    /// Term of a newer leader that has written to the runtime ConfigMap. The plan is empty then,
+    /// and this operator does not lead any more.
     pub superseded_by: Option<u64>,
-    /// What it waits for, for a person; logged, not acted on.
+    /// What the plan waits for. It is only logged.
     pub waits: Vec<String>,
-    /// What status is made of once the objects are acknowledged; see [`crate::status`].
+    /// The status, as far as it can be known before the writes; see [`crate::status()`].
     pub status: StatusDraft,
 }

@@ -1,4 +1,4 @@
-//! Decides what is done: from the input and the decision of the engine to writes in order.
+//! The planner: from the input and the decision of the engine to writes in order.
 
 mod desired_objects;
 mod orphans;
@@ -20,12 +20,13 @@ use crate::spec::problem::Problem;
 use crate::spec::valid::ValidLive;
 use crate::status::StatusDraft;
 
-/// Decides what is written. Total: whatever is wrong with the spec becomes `Accepted=False`.
+/// Makes the plan. This function is total: everything that is wrong with the spec becomes
+/// `Accepted=False`.
 pub fn plan<'a>(input: PlanInput<'a>, results: &'a ProbeResults) -> Plan {
     let input = input.with_results(results);
     let status = StatusDraft::new(&input);
     if input.snapshot.hub.metadata.deletion_timestamp.is_some() {
-        // Objects made now would outlive the garbage collector's look.
+        // An object that is created now could escape the garbage collector.
         return nothing(status, "the McpHub is being deleted");
     }
     if let Some(term) = input.newer_term() {
@@ -64,7 +65,8 @@ fn nothing(status: StatusDraft, why: &str) -> Plan {
     }
 }
 
-/// A new leader writes its term before it acts: from then on no write of an older one takes effect here.
+/// A new leader writes its term before it acts. After that no write of an older leader takes
+/// effect.
 fn take_over(input: &PlanInput<'_>, status: StatusDraft) -> Plan {
     let operator = &input.snapshot.operator;
     let mut object = Object::ConfigMap(runtime_config_map::with_term(
@@ -82,7 +84,7 @@ fn take_over(input: &PlanInput<'_>, status: StatusDraft) -> Plan {
     }
 }
 
-/// An Event for every problem that status does not name yet.
+/// An Event for every problem that the status does not report yet.
 fn problems(input: &PlanInput<'_>) -> Vec<Event> {
     let Err(problems) = &input.accepted else { return Vec::new() };
     let conditions = input.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
@@ -100,7 +102,7 @@ fn problems(input: &PlanInput<'_>) -> Vec<Event> {
     .collect()
 }
 
-/// How long a server that is not connected is left alone.
+/// Interval at which a hub is reconciled while a server is not connected.
 const SERVERS_AGAIN: Duration = Duration::from_secs(10);
 
 fn compose(
@@ -117,7 +119,7 @@ fn compose(
     plan.events.extend(decision.events.clone());
     for object in desired_objects::objects(input, live, decision) {
         match objects.get(&object) {
-            // Not ours: it is never touched.
+            // The object belongs to somebody else and is never touched.
             _ if input.results.taken.contains(&object.object_name()) => {}
             Some(there) if drift::unpatchable(&there, &object) => {
                 plan.deletes.extend(delete(&there));
@@ -139,7 +141,8 @@ fn compose(
     plan
 }
 
-/// A server that comes up after its hub tells nobody: without another look status would miss it for an hour.
+/// Nothing reports that a server came up after its hub. Without another reconcile the status would
+/// be wrong for a long time.
 fn waits_for_servers(input: &PlanInput<'_>) -> bool {
     let mut checks = input.results.self_checks.values();
     checks.any(|check| {
@@ -147,7 +150,8 @@ fn waits_for_servers(input: &PlanInput<'_>) -> bool {
     })
 }
 
-/// A new revision with a server that two pods cannot run beside each other: that one changes for everybody at once.
+/// Events about servers of a new revision that cannot run in two pods at a time. Such a server
+/// changes for all revisions at once.
 fn not_canaried(input: &PlanInput<'_>, decision: &Decision) -> Vec<Event> {
     let revisions = input.revisions().count();
     let stored =

@@ -1,4 +1,4 @@
-//! What a plan needs to know besides the snapshot, and the answers. Nothing here changes the cluster.
+//! What a plan needs besides the snapshot. No probe changes the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,8 +14,9 @@ use crate::api::{Object, ObjectName};
 pub struct Probes {
     /// Objects that the plan may create. A name among them may belong to somebody else.
     pub names: BTreeSet<ObjectName>,
-    /// Objects of a revision that has no ControllerRevision yet, to be applied with `dryRun=All`. Only the API server
-    /// can validate pod-shaped fields, and it must do so before the revision is recorded.
+    /// Objects of a revision that has no ControllerRevision yet, to be applied with `dryRun=All`.
+    /// Only the API server can validate pod-shaped fields, and it must do so before the revision is
+    /// recorded.
     pub dry_runs: Vec<Object>,
     /// Pods (name to IP) whose self-check is due.
     pub self_checks: BTreeMap<String, String>,
@@ -48,7 +49,8 @@ pub struct Query {
 /// Identifies a query and its result.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueryKey {
-    /// The revision that is being evaluated, also where the numbers are those of the revision it is compared with.
+    /// The revision that is being evaluated, also where the numbers are those of the revision it is
+    /// compared with.
     pub revision: Revision,
     /// What the numbers are for.
     pub purpose: QueryPurpose,
@@ -87,7 +89,7 @@ pub enum Span {
         start: Timestamp,
         /// Last point at most.
         end: Timestamp,
-        /// Distance of points.
+        /// Distance between points.
         step: Duration,
     },
 }
@@ -130,7 +132,6 @@ pub enum QueryResult {
 /// One series of a query result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Instant and value, in time order; one point for [`Span::At`].
     pub points: Vec<(Timestamp, f64)>,

@@ -1,36 +1,40 @@
-//! The rollout engine: one step of a pure state machine over what was observed.
+//! The rollout engine: a pure state machine. One decision takes the stored state and what was
+//! observed, and returns the next state.
 //!
 //! ```text
-//!  no Promoted revision ──► first deployment: pods Ready ─► self-check ─► 100 % ─────────────┐
-//!                              └─ deadline, 3 failed tries ─► Failed (goes on trying)       │
+//!  no Promoted revision ──► first deployment: pods Ready ─► self-check ─► 100% ─────────────┐
+//!                              └─ deadline, 3 failed tries ─► Failed (keeps trying)         │
 //!  spec changes                                                                             ▼
-//!  Healthy ──► launch (weight 0): pods Ready ─► self-check ─► step 1 … n ─► 100 % ─► guard ─► Healthy
+//!  Healthy ──► launch (weight 0): pods Ready ─► self-check ─► step 1 … n ─► 100% ─► guard ─► Healthy
 //!                 │                                │  each: pods for it ─► weight ─► routers obey
 //!                 │                                │        ─► bake (observed time) ─► gates ─► pause?
 //!                 │                                ├─ Hold ends by itself, or by its timeout
-//!                 └─ leave ◄───────────────────────┴─ trigger, deadline, gateTimeout, abort, newer spec
-//!                      └─► cut: stable 100 ─► failed (kept for `keepFor`) ─► gone once routers obey
+//!                 └─ withdrawal ◄──────────────────┴─ trigger, deadline, gateTimeout, abort, newer spec
+//!                      └─► cut: stable 100 ─► failed (kept for `keepFor`) ─► removed once routers obey
 //!  guard ── trigger ─► flags back ─► (flagGrace) ─► previous 100
 //! ```
 //!
-//! One file a matter:
-//!
-//! | file | owns |
+//! | module | what it owns |
 //! |---|---|
-//! | [`state`] | what is remembered (`engine.json`) |
-//! | [`policy`] | `spec.rollout` with every default filled in; what of it is refused |
-//! | [`intent`] | what a person asks for by annotation |
-//! | [`presets`] | the PromQL of every metric |
-//! | [`questions`] | what has to be asked before [`advance`], and when |
-//! | [`verdict`], [`trigger`], [`gate`], [`bake`] | what the answers mean |
-//! | [`adopt`] | a state for a hub whose state is lost |
-//! | [`change`] | what a new spec or an intent starts and ends |
-//! | [`launch`], [`step`], [`hold`] | the way of a canary up to 100 % |
-//! | [`rollback`], [`guard`] | the way back, and the time after 100 % |
-//! | [`scale`] | weights, flags and replicas that follow from the state |
-//! | [`next`], [`report`] | when to look again, and what to say |
+//! | [`state`] | what is stored (`engine.json`) |
+//! | `input`, `decision` | what the engine decides from, and what it decides |
+//! | [`policy`] | `spec.rollout` with every default filled in, or what is wrong with it |
+//! | [`intent`], `commands` | what a person asks for by annotation, and what it does |
+//! | `probes`, `candidates` | what must be asked before a decision |
+//! | [`rules`] | queries, and what their results mean |
+//! | `advance` | one decision: the order of all transitions |
+//! | `engine` | the state while it changes |
+//! | `adopt` | a new state for a hub whose state is lost |
+//! | `target`, `spec_change` | which revision must serve, and what a new spec starts and ends |
+//! | `steps` | the way of a canary up to 100% |
+//! | `rollback`, `guard` | the way back, and the time after 100% |
+//! | `scale` | weights, flags and replicas, which follow from the state |
+//! | `schedule` | when to reconcile again |
+//! | [`report`], `messages` | what the status shows |
+//! | `attempt`, `clock`, `text` | small types and functions that several of these need |
 //!
-//! [`advance`] takes transitions until none is left, so the same observation gives nothing new the second time.
+//! [`advance()`] takes transitions until none is left, so the same input gives nothing new the
+//! second time.
 
 mod adopt;
 mod advance;

@@ -13,75 +13,73 @@ use mcphub_hub_wire::keys::MasterKey;
 
 use crate::api::{Object, ObjectName};
 
-/// One hub and its surroundings.
+/// Everything that was read about one hub.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When all of it was seen.
+    /// When it was read.
     pub now: Timestamp,
-    /// The resource.
     pub hub: McpHub,
-    /// What the operator brings along.
     pub operator: Operator,
-    /// Objects controlled by this McpHub, from the caches.
+    /// Objects that this McpHub controls, from the caches.
     pub objects: HubObjects,
-    /// The ConfigMaps in the hub's namespace that [`crate::revision_content::referenced_config_maps`] names; `None` where
-    /// there is no such one.
+    /// The ConfigMaps that [`crate::spec::revision_content::referenced_config_maps`] names; `None`
+    /// for one that does not exist.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
 }
 
-/// What the operator brings along: its release, its settings, its place in the succession of leaders.
+/// Operator-wide inputs: the release, the settings and the term of the leader.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    /// Release, as in `app.kubernetes.io/version`.
+    /// Release, as in the label `app.kubernetes.io/version`.
     pub version: String,
-    /// Image of hubs whose spec names none; also of routers and bridges.
+    /// Image of routers, of bridges, and of hubs whose spec names no image.
     pub hub_image: String,
-    /// Pull policy that goes with `hub_image`, where the administrator set one.
+    /// Pull policy for `hub_image`, if the administrator set one.
     pub image_pull_policy: Option<String>,
-    /// Term of this leader; rises at each take-over.
+    /// Term of this leader. Every new leader has a higher one.
     pub term: u64,
-    /// Prometheus servers that the administrator named.
+    /// Prometheus servers in the operator's settings, by name.
     pub prometheus: BTreeMap<String, PrometheusTiming>,
-    /// Source of every hub's keys.
+    /// The key from which the keys of all hubs are derived.
     pub master_key: MasterKey,
-    /// Namespace that the operator runs in.
+    /// Namespace of the operator.
     pub namespace: String,
 }
 
-/// One Prometheus that the administrator named.
+/// Timing of one Prometheus in the operator's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrometheusTiming {
-    /// How often it scrapes hubs.
+    /// Interval at which it scrapes hubs.
     pub scrape_interval: Duration,
-    /// How old a sample is at most before it can be queried.
+    /// Longest time until a new sample can be queried.
     pub ingest_delay: Duration,
 }
 
-/// Objects controlled by the McpHub, by name.
+/// Objects that the McpHub controls, by name.
 #[derive(Debug, Clone, Default)]
 pub struct HubObjects {
-    /// Revisions, servers and the router.
+    /// One for each revision and container server, and the router.
     pub deployments: BTreeMap<String, Deployment>,
-    /// The hub's, and one per revision and container server.
+    /// One for the hub, and one for each revision and container server.
     pub services: BTreeMap<String, Service>,
-    /// One per revision, and `<hub>-runtime`.
+    /// One for each revision, `<hub>-runtime`, `<hub>-learned`, and the copies for container
+    /// servers.
     pub config_maps: BTreeMap<String, ConfigMap>,
-    /// One per revision.
+    /// One for each revision.
     pub controller_revisions: BTreeMap<String, ControllerRevision>,
-    /// For hub and router pods.
+    /// For hub pods and router pods.
     pub service_accounts: BTreeMap<String, ServiceAccount>,
-    /// What those accounts may do.
     pub roles: BTreeMap<String, Role>,
-    /// Who they are given to.
     pub role_bindings: BTreeMap<String, RoleBinding>,
-    /// Of revisions and the router.
+    /// One for each revision, and the router.
     pub disruption_budgets: BTreeMap<String, PodDisruptionBudget>,
     /// Pods with the label `mcphub.dev/hub`, by name.
     pub pods: BTreeMap<String, Pod>,
 }
 
 impl HubObjects {
-    /// The object of the same kind and name, if it is there.
+    /// The object with the same kind and name. Secrets are not cached, so the answer for them is
+    /// `None`.
     pub fn get(&self, object: &Object) -> Option<Object> {
         let name = object.name();
         match object {
@@ -121,7 +119,7 @@ impl HubObjects {
         }
     }
 
-    /// Every object, pods left out.
+    /// All objects except pods.
     pub fn all(&self) -> impl Iterator<Item = Object> {
         let deployments = self.deployments.values().cloned().map(Object::Deployment);
         let services = self.services.values().cloned().map(Object::Service);

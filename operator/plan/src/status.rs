@@ -1,5 +1,5 @@
-//! Status of a hub: from the engine's report, the children and the answers; said only of what the API server has
-//! acknowledged.
+//! The status of a hub. It is derived from the engine's report, the objects and the probes, and it
+//! reports only what the API server has acknowledged.
 
 mod conditions;
 mod parts;
@@ -19,37 +19,37 @@ use crate::rollout::Decision;
 use crate::snapshot::Snapshot;
 use crate::spec::valid::ValidLive;
 
-/// Values that only tick are written no more often than this.
+/// Values that change all the time are written at most once in this interval.
 const QUIET: Duration = Duration::from_mins(1);
-/// Longest message of a condition; the API server refuses more than 32768 bytes.
+/// Maximum length of a condition's message in bytes. The API server rejects more than 32768.
 const LONGEST: usize = 4096;
 
-/// What status is made of once the objects are acknowledged.
+/// The status, as far as it can be known before the writes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusDraft {
     now: Timestamp,
     generation: Option<i64>,
-    /// As it was seen.
+    /// The status as it was read.
     old: McpHubStatus,
-    /// When `old` was written, as far as is known.
+    /// When `old` was written, if that is known.
     written: Option<Timestamp>,
-    /// Objects of the plan.
+    /// Number of writes in the plan.
     expected: usize,
-    /// The runtime ConfigMap: the truth that status describes.
+    /// Name of the runtime ConfigMap, which has the state that the status describes.
     runtime: ObjectName,
     said: Said,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Said {
-    /// There is nothing to say that was not said before.
+    /// The status does not change.
     Nothing,
-    /// Status, if everything is acknowledged.
+    /// The status if every write is acknowledged.
     Status { status: Box<McpHubStatus>, conditions: Box<ConditionDrafts>, needs_runtime: bool },
 }
 
 impl StatusDraft {
-    /// One that leaves status as it is.
+    /// A draft that leaves the status as it is.
     pub(crate) fn new(input: &PlanInput<'_>) -> Self {
         let hub = &input.snapshot.hub;
         Self {
@@ -63,7 +63,7 @@ impl StatusDraft {
         }
     }
 
-    /// The spec is not accepted, and there is nothing else to tell.
+    /// A draft for a spec that is not accepted while nothing runs.
     pub(crate) fn refused(mut self, input: &PlanInput<'_>) -> Self {
         let status = McpHubStatus {
             phase: Some(Phase::NotAccepted),
@@ -91,7 +91,7 @@ impl StatusDraft {
         self
     }
 
-    /// What the engine decided, and what was seen.
+    /// A draft from the decision of the engine.
     pub(crate) fn decided(
         mut self,
         input: &PlanInput<'_>,
@@ -141,33 +141,33 @@ impl StatusDraft {
         self
     }
 
-    /// These have to be acknowledged.
+    /// Sets the number of writes that must be acknowledged.
     pub(crate) fn expect(&mut self, objects: &[ObjectWrite<Prepared>]) {
         self.expected = objects.len();
     }
 }
 
-/// When an operator wrote status last, from the server's own book.
+/// When an operator last wrote the status, from the managed fields.
 fn last_written(snapshot: &Snapshot) -> Option<Timestamp> {
     let entries = snapshot.hub.metadata.managed_fields.iter().flatten();
     let status = entries.filter(|entry| entry.subresource.as_deref() == Some("status"));
     status.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
 }
 
-/// All serving pods, for autoscalers.
+/// Selects all serving pods, for autoscalers.
 fn selector(hub: &str) -> String {
     let all = labels::selector(hub, Component::Hub);
     all.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// Status of the hub, from what the API server acknowledged.
+/// Derives the status from what the API server acknowledged.
 pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus {
     let mut written = acknowledged.objects.iter().map(|write| write.object.object_name());
     let Said::Status { status, conditions, needs_runtime } = &draft.said else {
         return draft.old.clone();
     };
     let refusal = acknowledged.rejections.first();
-    // Without the runtime ConfigMap nothing of what the engine decided is true yet.
+    // Without the runtime ConfigMap the engine's decision has not taken effect yet.
     let mut new = if *needs_runtime && !written.any(|name| name == draft.runtime) {
         draft.old.clone()
     } else {
@@ -179,8 +179,8 @@ pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus 
     quiet(new, draft)
 }
 
-/// The old status where the new one differs only in what ticks, and the old one is young: a status that is written
-/// every second wakes everybody who watches it.
+/// Keeps the old status if the new one differs only in values that change all the time, and the old
+/// one is young. A status that is written every second wakes everybody who watches it.
 fn quiet(new: McpHubStatus, draft: &StatusDraft) -> McpHubStatus {
     let young = draft.written.is_some_and(|written| {
         Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET)
@@ -193,7 +193,7 @@ fn quiet(new: McpHubStatus, draft: &StatusDraft) -> McpHubStatus {
         if let Some(canary) = &mut status.canary {
             canary.bake_observed = None;
         }
-        // Their reasons say what is; their messages count seconds.
+        // The reasons of these conditions are stable, but their messages contain elapsed times.
         let counting = |condition: &&mut Condition| {
             ["Ready", "Reconciling", "Stalled"].contains(&&*condition.type_)
         };

@@ -51,7 +51,8 @@ impl DriftConflicts {
         Reaction::Report
     }
 
-    /// Takes back the last record: the object had changed, so nothing was removed that could come back.
+    /// Takes back the last record: the object had changed, so nothing was removed that could come
+    /// back.
     pub(super) fn cancel(&self, namespace: &str, object: &ObjectName) {
         let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = conflicts.get_mut(&(namespace.to_owned(), object.clone())) {
@@ -99,8 +100,8 @@ mod tests {
         assert_eq!(conflicts.react("ai", &deployment()), Reaction::Remove);
     }
 
-    // The status of a new Deployment changes several times per second. A foreign entry that was added
-    // at that time would stay for an hour.
+    // The status of a new Deployment changes several times per second. A foreign entry that was
+    // added at that time would stay for an hour.
     #[tokio::test(start_paused = true)]
     async fn a_removal_that_met_a_newer_object_does_not_count() {
         let conflicts = DriftConflicts::default();

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
-/// Parses a JSON body. A body of more than `limit` bytes is an error, because one wrong address must
-/// not fill our memory.
+/// Parses a JSON body. A body of more than `limit` bytes is an error, because one wrong address
+/// must not fill our memory.
 pub(super) async fn json<T: DeserializeOwned>(
     mut response: Response,
     limit: usize,

@@ -184,7 +184,7 @@ impl Data {
 }
 
 impl Point {
-    #[allow(clippy::cast_possible_truncation)] // milliseconds of a time that Prometheus knows are far below 2^53
+    #[allow(clippy::cast_possible_truncation)] // milliseconds of real times are far below 2^53
     fn parse(self) -> Result<(Timestamp, f64), String> {
         let time = Timestamp::from_millisecond((self.0 * 1000.0).round() as i64);
         let time = time.map_err(|_| format!("{} is not a time", self.0))?;
@@ -248,8 +248,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_matrix_becomes_series_with_their_nan_points() {
-        let matrix = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[
-            {"metric":{"revision":"0a1b2c3d"},"values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
+        let matrix = r#"{"status":"success","warnings":["w"],"data":{
+            "resultType":"matrix","result":[{
+                "metric":{"revision":"0a1b2c3d"},
+                "values":[[1700000000.25,"0.5"],[1700000001.75,"NaN"]]}]}}"#;
         let prometheus = serve(StatusCode::OK, matrix.into()).await;
         let QueryResult::Series(series) = answer(&prometheus, "main").await else {
             panic!("series expected")

@@ -1,10 +1,10 @@
-//! One text for one value, whatever order its keys come in: `serde_json` keeps or sorts keys depending on what other
-//! crates of the build ask it for, and a hash must not depend on that.
+//! One text for one value, independent of the order of its keys. `serde_json` keeps or sorts keys
+//! depending on the features that other crates ask for, and a hash must not depend on that.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// JSON with sorted keys and no white space.
+/// Returns JSON with sorted keys and without white space.
 pub fn text(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(text(&value), r#"{"a":"x\"y","b":[{"a":null,"z":1}]}"#);
     }
 
-    // All hashes of all clusters hang on this one.
+    // The revision hashes of all clusters depend on this one.
     #[test]
     fn the_hash_is_pinned() {
         assert_eq!(hash8(&json!({"a": 1})), "015abd7f");

@@ -1,14 +1,15 @@
-//! Whether what is there is what was applied, and what somebody else added to it.
+//! Compares live objects with desired ones: whether an apply is due, and what others added.
 
 use serde_json::{Value, json};
 
 use crate::api::{Object, canonical};
 
-/// Annotation on every object: hash of what was applied. A field that is not applied any more leaves no trace in
-/// what is; by this its apply is still seen to be due.
+/// Annotation on every object: hash of what was applied. A field that is not applied any more
+/// leaves no trace in the desired object. The hash still shows that an apply is due.
 pub const APPLIED: &str = "mcphub.dev/applied";
 
-/// Puts the hash on an object. Not on Secrets: nothing that is derived from a key leaves it.
+/// Adds the hash to an object. Secrets get none, because nothing that is derived from a key may
+/// leave a Secret.
 pub fn stamp(object: &mut Object) {
     if matches!(object, Object::Secret(_)) {
         return;
@@ -20,20 +21,20 @@ pub fn stamp(object: &mut Object) {
     object.meta_mut().annotations.get_or_insert_default().insert(APPLIED.into(), hash);
 }
 
-/// Whether `live` says something else than `ours` in a field that we set: an apply is due. What the API server fills
-/// in besides does not count.
+/// Whether `live` differs from `ours` in a field that we set, so that an apply is due. Fields that
+/// the API server fills in do not count.
 pub fn differs(live: &Object, ours: &Object) -> bool {
     let (live, mut ours) = (live.to_value(), ours.to_value());
     if let Some(meta) = ours.get_mut("metadata").and_then(Value::as_object_mut) {
-        // Preconditions, not wishes.
+        // These are preconditions, not part of the desired object.
         meta.remove("resourceVersion");
         meta.remove("uid");
     }
     !covers(&live, &ours, "")
 }
 
-/// Whether an apply of `ours` would be refused because of what `live` is: fields that cannot change do differ. It has
-/// to be deleted first.
+/// Whether the API server would reject an apply of `ours` because an immutable field of `live`
+/// differs. The live object must be deleted first.
 pub fn unpatchable(live: &Object, ours: &Object) -> bool {
     match (live, ours) {
         (Object::ConfigMap(live), Object::ConfigMap(ours)) => {
@@ -55,7 +56,7 @@ pub fn unpatchable(live: &Object, ours: &Object) -> bool {
     }
 }
 
-/// How entries of a list are told apart; `None`: by position.
+/// The keys that identify entries of a list; `None` if the position does.
 fn merge_keys(list: &str) -> Option<&'static [&'static str]> {
     Some(match list {
         "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => &["name"],
@@ -76,11 +77,12 @@ fn covers(live: &Value, ours: &Value, field: &str) -> bool {
         (_, Value::Null) => true,
         (Value::Null, Value::Object(map)) => map.is_empty(),
         (Value::Null, Value::Array(list)) => list.is_empty(),
-        // The API server leaves it out where it is false: without this, every reconcile would write every Service.
+        // The API server omits the field if it is false. Without this case every reconcile would
+        // write every Service.
         (Value::Null, Value::Bool(false)) => field == "publishNotReadyAddresses",
-        // An immutable blob: all of it, not only what we set.
+        // This is an immutable blob, so all of it is compared.
         (live, ours) if field == "data" && ours.get("schema").is_some() => live == ours,
-        // One value, not a map of fields: a label more would select other pods.
+        // This is one value, not a map of fields: one more label would select other pods.
         (live, ours)
             if matches!(field, "selector" | "matchLabels" | "nodeSelector") && is_texts(ours) =>
         {
@@ -111,7 +113,7 @@ fn is_quantities(field: &str) -> bool {
     matches!(field, "limits" | "requests")
 }
 
-/// The API server writes quantities its own way: `0.5` becomes `500m`, `1024Mi` becomes `1Gi`.
+/// The API server normalizes quantities: `0.5` becomes `500m`, `1024Mi` becomes `1Gi`.
 fn same_quantity(live: &Value, ours: &Value) -> bool {
     let read = |value: &Value| value.as_str().and_then(quantity);
     live == ours
@@ -124,7 +126,7 @@ fn quantity(text: &str) -> Option<f64> {
     let split = text
         .find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'))
         .unwrap_or(text.len());
-    // `E` is exa as well as exponent: at the end it is exa.
+    // `E` is both exa and exponent. At the end it is exa.
     let split = if text.ends_with('E') { text.len() - 1 } else { split };
     let (number, unit) = text.split_at(split);
     let factor = match unit {
@@ -149,8 +151,9 @@ fn quantity(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
-/// Entries that others added to our lists: containers, initContainers, env, volumes and ports of a Deployment, ports
-/// of a Service, rules of a Role. As one JSON patch with a resourceVersion test; `None`: there are none.
+/// Entries that others added to our lists: containers, initContainers, env, volumes and ports of a
+/// Deployment, ports of a Service, rules of a Role. The result is one JSON patch with a
+/// resourceVersion test; `None` if there are no such entries.
 pub fn strays(live: &Object, ours: &Object) -> Option<Value> {
     let (live, ours) = (live.to_value(), ours.to_value());
     let mut removals = Vec::new();
@@ -169,7 +172,8 @@ pub fn strays(live: &Object, ours: &Object) -> Option<Value> {
     Some(Value::Array(std::iter::once(test).chain(removals).collect()))
 }
 
-/// Deepest and last first, so that no removal moves what a later one names.
+/// The deepest and last entries come first, so that no removal shifts an entry that a later one
+/// names.
 fn pod_strays(live: &Value, ours: &Value, spec: &str, removals: &mut Vec<String>) {
     for list in ["containers", "initContainers"] {
         let path = format!("{spec}/{list}");
@@ -207,7 +211,7 @@ fn list_strays(live: &Value, ours: &Value, path: &str, list: &str, removals: &mu
     removals.extend(found.map(|extra| format!("{path}/{extra}")));
 }
 
-/// Positions of entries that are not ours, last first.
+/// Positions of entries that are not ours, from last to first.
 fn extra<'a>(
     live: Option<&'a Value>,
     ours: Option<&'a Value>,

@@ -3,10 +3,10 @@
 /// A Kubernetes Event on the McpHub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// `Warning`, else `Normal`.
+    /// The type is `Warning`, else `Normal`.
     pub warning: bool,
-    /// `UpperCamelCase`, bounded set.
+    /// `UpperCamelCase`, from a bounded set.
     pub reason: String,
-    /// For a person: what happened, and what to do where something is to be done.
+    /// What happened and, if necessary, what to do.
     pub message: String,
 }

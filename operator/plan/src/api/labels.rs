@@ -1,34 +1,32 @@
-//! Labels and owner of a hub's objects. Role and weight are never labels: a promotion would then change objects,
-//! and a changed pod template restarts pods.
+//! Labels and owner of a hub's objects. Role and weight are never labels. A promotion would
+//! otherwise change objects, and a changed pod template restarts pods.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-/// Prefix of this project's own labels and annotations.
+/// Prefix of this project's labels and annotations.
 pub const DOMAIN: &str = "mcphub.dev/";
-/// Name of the McpHub.
+/// Label: name of the McpHub.
 pub const HUB: &str = "mcphub.dev/hub";
-/// Revision of a hub; on objects of a container server the hash in their name.
+/// Label: revision of the hub. On objects of a container server, the hash in their name.
 pub const REVISION: &str = "mcphub.dev/revision";
-/// Name of a container server.
+/// Label: name of a container server.
 pub const SERVER: &str = "mcphub.dev/server";
-/// `hub`, `router` or `server`.
+/// Label: `hub`, `router` or `server`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 
-/// What an object is part of.
+/// The part of a hub that an object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
-    /// Hub pods and what is theirs.
+    /// Hub pods and the objects that they need.
     Hub,
-    /// The router.
     Router,
-    /// A container server.
     Server,
 }
 
 impl Component {
-    /// As in the label.
+    /// The value of the label [`COMPONENT`].
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hub => "hub",
@@ -38,12 +36,12 @@ impl Component {
     }
 }
 
-/// Labels that never change in the life of an object; what selectors are made of.
+/// Labels for selectors. They never change in the life of an object.
 pub fn selector(hub: &str, component: Component) -> BTreeMap<String, String> {
     BTreeMap::from([(HUB.into(), hub.into()), (COMPONENT.into(), component.as_str().into())])
 }
 
-/// All labels of an object. `version` is the operator's that rendered it.
+/// All labels of an object. `version` is the release of the operator that rendered it.
 pub fn labels(hub: &str, component: Component, version: &str) -> BTreeMap<String, String> {
     let mut labels = selector(hub, component);
     for (key, value) in [
@@ -61,16 +59,14 @@ pub fn labels(hub: &str, component: Component, version: &str) -> BTreeMap<String
 /// The McpHub that objects belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner<'a> {
-    /// Its name.
     pub hub: &'a str,
-    /// Its namespace.
     pub namespace: &'a str,
-    /// Its uid.
     pub uid: &'a str,
 }
 
 impl Owner<'_> {
-    /// Puts an object in the hub's namespace and under its control, so that it goes when the hub goes.
+    /// Puts an object into the hub's namespace and makes the hub its controller, so that it is
+    /// deleted with the hub.
     pub fn adopt(&self, meta: &mut ObjectMeta) {
         meta.namespace = Some(self.namespace.into());
         meta.owner_references = Some(vec![OwnerReference {

@@ -1,44 +1,42 @@
-//! Names of a hub's objects. The CRD holds a hub's name to 24 characters, so that all of these fit in 63.
+//! Names of a hub's objects. The CRD limits the name of a hub to 24 characters, so that all of
+//! these fit into 63 characters.
 
 use mcphub_hub_wire::dataplane::Revision;
 
-/// The Service that users call, and the account of hub pods.
+/// The Service that users call, and the ServiceAccount of hub pods.
 pub fn hub(hub: &str) -> String {
     hub.to_owned()
 }
 
-/// The router's Deployment, account and so on.
+/// The Deployment, ServiceAccount and other objects of the router.
 pub fn router(hub: &str) -> String {
     format!("{hub}-router")
 }
 
-/// The runtime ConfigMap.
 pub fn runtime(hub: &str) -> String {
     format!("{hub}-runtime")
 }
 
-/// What hub pods have learned: a ConfigMap, and the Lease of the pod that merges into it.
+/// The ConfigMap with what hub pods have learned, and the Lease of the pod that merges into it.
 pub fn learned(hub: &str) -> String {
     format!("{hub}-learned")
 }
 
-/// The key Secret.
 pub fn keys(hub: &str) -> String {
     format!("{hub}-keys")
 }
 
-/// All objects of one revision.
 pub fn revision(hub: &str, revision: &Revision) -> String {
     format!("{hub}-r-{revision}")
 }
 
-/// All objects of one container server; `hash` is of what it renders to.
+/// All objects of one container server. `hash` is the hash of its rendered template.
 pub fn server(hub: &str, server: &str, hash: &str) -> String {
     let cut: String = server.chars().take(24).collect();
     format!("{hub}-s-{cut}-{hash}")
 }
 
-/// The revision that an object of this name belongs to.
+/// The revision that an object with this name belongs to.
 pub fn revision_of(hub: &str, name: &str) -> Option<Revision> {
     name.strip_prefix(hub)?.strip_prefix("-r-")?.parse().ok()
 }
@@ -47,7 +45,7 @@ pub fn revision_of(hub: &str, name: &str) -> Option<Revision> {
 mod tests {
     use super::*;
 
-    // One character more, and every object of such a hub is refused by the API server.
+    // With one more character the API server would reject every object of such a hub.
     #[test]
     fn the_longest_names_fit_in_a_label() {
         let hub = "h".repeat(24);

@@ -1,4 +1,4 @@
-//! An object of any kind that the operator makes.
+//! An object of any kind that the operator writes.
 
 use std::fmt;
 
@@ -9,7 +9,6 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-/// Any object that this operator makes.
 #[derive(Clone, PartialEq)]
 #[allow(missing_docs, reason = "the kinds name themselves")]
 #[allow(clippy::large_enum_variant, reason = "a hub has some twenty of them")]
@@ -26,7 +25,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// Kind, as in the object.
+    /// `kind`, as in the object.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ServiceAccount(_) => "ServiceAccount",
@@ -41,7 +40,6 @@ impl Object {
         }
     }
 
-    /// Metadata, whatever the kind.
     pub fn meta(&self) -> &ObjectMeta {
         match self {
             Self::ServiceAccount(o) => &o.metadata,
@@ -56,7 +54,6 @@ impl Object {
         }
     }
 
-    /// Metadata, whatever the kind.
     pub fn meta_mut(&mut self) -> &mut ObjectMeta {
         match self {
             Self::ServiceAccount(o) => &mut o.metadata,
@@ -71,17 +68,16 @@ impl Object {
         }
     }
 
-    /// `metadata.name`; every child has one.
+    /// `metadata.name`; every object has one.
     pub fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
 
-    /// Kind and name.
     pub fn object_name(&self) -> ObjectName {
         ObjectName { kind: self.kind(), name: self.name().to_owned() }
     }
 
-    /// As JSON, with `apiVersion` and `kind`.
+    /// The object as JSON, with `apiVersion` and `kind`.
     pub fn to_value(&self) -> Value {
         let value = match self {
             Self::ServiceAccount(o) => serde_json::to_value(o),
@@ -94,12 +90,12 @@ impl Object {
             Self::Deployment(o) => serde_json::to_value(o),
             Self::PodDisruptionBudget(o) => serde_json::to_value(o),
         };
-        // Fails only for maps whose keys are not text; there are none in these types.
+        // This fails only for maps whose keys are not strings, and these types have none.
         value.unwrap_or_default()
     }
 }
 
-// Plans are logged; a Secret among them must not be.
+// Plans are logged, and a Secret in them must not be.
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,6 +117,5 @@ impl fmt::Debug for Object {
 pub struct ObjectName {
     /// `Deployment`, `Service`, …
     pub kind: &'static str,
-    /// `metadata.name`.
     pub name: String,
 }

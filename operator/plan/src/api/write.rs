@@ -4,91 +4,93 @@ use std::marker::PhantomData;
 
 use super::object::{Object, ObjectName};
 
-/// Not sent yet.
+/// The object has not been sent yet.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prepared {}
 
-/// Acknowledged by the API server, as it answered.
+/// The API server has acknowledged the object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {}
 
 /// How an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
-    /// Server-side apply, forced. `metadata.resourceVersion` and `uid`, where set, are preconditions.
+    /// Server-side apply with force. `metadata.resourceVersion` and `uid` are preconditions if they
+    /// are set.
     Apply,
-    /// `POST`: it must not exist yet. An apply would overwrite what a newer leader has made since it was looked for.
+    /// `POST`: the object must not exist yet. An apply would overwrite what a newer leader has
+    /// created since the cache was read.
     Create,
 }
 
-/// An object on its way to the API server, or back from it.
+/// An object before (`Prepared`) or after (`Applied`) it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectWrite<State> {
-    /// The object: as we want it, or as the server answered.
+    /// The desired object, or the object that the API server returned.
     pub object: Object,
     mode: WriteMode,
     state: PhantomData<State>,
 }
 
 impl ObjectWrite<Prepared> {
-    /// An object to be applied. Only fields that the operator owns are set; `metadata.resourceVersion` and `uid`,
-    /// where set, are preconditions.
+    /// Prepares a server-side apply. The object has only the fields that the operator owns.
+    /// `metadata.resourceVersion` and `uid` are preconditions if they are set.
     pub fn prepare(object: Object) -> Self {
         Self { object, mode: WriteMode::Apply, state: PhantomData }
     }
 
-    /// An object that must not exist yet.
+    /// Prepares the creation of an object that must not exist yet.
     pub fn create(object: Object) -> Self {
         Self { object, mode: WriteMode::Create, state: PhantomData }
     }
 
-    /// How it is to be written.
     pub fn mode(&self) -> WriteMode {
         self.mode
     }
 
-    /// What comes after it rests on it: if it is refused, nothing more of the plan may be written. A Deployment scaled
-    /// down while routers still read the old weights loses sessions.
+    /// Later writes depend on this one. If it is rejected, the rest of the plan must not be
+    /// written: a Deployment that is scaled down while routers still read the old weights loses
+    /// sessions.
     pub fn is_essential(&self) -> bool {
         match &self.object {
             Object::ControllerRevision(_) => true,
-            // Without content of ours it is what pods fill (`<hub>-learned`), and nothing rests on it.
+            // A ConfigMap without data of ours is filled by pods (`<hub>-learned`). No other object
+            // depends on it.
             Object::ConfigMap(map) => map.immutable != Some(true) && map.data.is_some(),
             _ => false,
         }
     }
 
-    /// The same object as the server answered it.
+    /// The same object after the write, as the API server returned it.
     pub fn applied(self, answer: Object) -> ObjectWrite<Applied> {
         ObjectWrite { object: answer, mode: self.mode, state: PhantomData }
     }
 }
 
-/// An object to be deleted if it still is the one that was seen.
+/// The deletion of an object, if it is still the one that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
-    /// Which.
     pub object: ObjectName,
-    /// `metadata.uid` as seen.
+    /// `metadata.uid` as it was read.
     pub uid: String,
-    /// `metadata.resourceVersion` as seen.
+    /// `metadata.resourceVersion` as it was read.
     pub resource_version: String,
 }
 
-/// What became of a plan's objects.
+/// The outcome of writing the objects of a plan.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Acknowledged {
-    /// Those that the API server took, and those that needed no write (as they are in the caches).
+    /// Objects that the API server accepted, and objects that needed no write (as they are in the
+    /// caches).
     pub objects: Vec<ObjectWrite<Applied>>,
-    /// Those that it refused.
+    /// Objects that the API server rejected.
     pub rejections: Vec<Rejection>,
 }
 
-/// A server's refusal of one object that trying again does not mend (400, 403, 422).
+/// The API server's rejection of one object (400, 403, 422). A retry would not change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Which.
     pub object: ObjectName,
-    /// The API server's own words.
+    /// The message of the API server.
     pub message: String,
 }

@@ -16,19 +16,21 @@ use crate::rollout::state::EngineState;
 use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
 use crate::snapshot::{HubObjects, Snapshot};
 
-/// A scheduled pod may be not Ready for so long.
+/// A scheduled pod may be not Ready for this long.
 const UNREADY: Duration = Duration::from_secs(30);
-/// A pod may take so long to start: more weight means more pods, on nodes that have the image not yet.
+/// A pod may start for this long. More weight means more pods, on nodes that do not have the image
+/// yet.
 const STARTING: Duration = Duration::from_mins(10);
-/// What a container that is not Ready for so long waits for in vain. Not before: a registry that hiccups must not roll a
-/// canary back that gets one pod more.
+/// Reasons for which a container waits in vain. They count only after the pod was not Ready for
+/// [`UNREADY`], because a short outage of a registry must not roll back a canary that gets one more
+/// pod.
 const STUCK: [&str; 4] =
     ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"];
-/// A container that was started so many times again is broken, even if it runs just now.
+/// A container with so many restarts is broken, even if it runs now.
 const RESTARTS: u32 = 2;
 
-/// Facts about every revision whose record can be read. Self-checks are unknown until the probes have been answered.
-/// Restarts from before the current attempt do not count.
+/// Facts about every revision whose record can be read. Self-checks are unknown until the probes
+/// have been answered. Restarts from before the current attempt do not count.
 pub(super) fn revisions<'a>(
     snapshot: &Snapshot,
     stored: impl Iterator<Item = (&'a Revision, &'a StoredRevision)>,
@@ -85,7 +87,8 @@ pub(super) fn routers(snapshot: &Snapshot) -> RouterFacts {
     RouterFacts { ready: u32::try_from(ready).unwrap_or(u32::MAX), obeyed: None }
 }
 
-/// The lowest generation that the Ready routers obey; `None` if there is none, or if one did not answer.
+/// The lowest generation that the Ready routers obey; `None` if there is none, or if one did not
+/// answer.
 pub(super) fn obeyed_generation(snapshot: &Snapshot, results: &ProbeResults) -> Option<u64> {
     let routers = ready_routers(&snapshot.objects);
     let generations = routers.iter().map(|pod| {
@@ -95,14 +98,14 @@ pub(super) fn obeyed_generation(snapshot: &Snapshot, results: &ProbeResults) -> 
     generations.collect::<Option<Vec<u64>>>()?.into_iter().min()
 }
 
-/// Router pods that take traffic.
+/// Ready router pods.
 pub(super) fn ready_routers(objects: &HubObjects) -> Vec<&Pod> {
     let routers =
         objects.pods.values().filter(|pod| component(pod) == Some(Component::Router.as_str()));
     routers.filter(|pod| ready_since(pod).is_some()).collect()
 }
 
-/// Pods of a revision that take traffic, in the order of their names.
+/// Ready pods of a revision, in the order of their names.
 pub(crate) fn ready_pods<'a>(
     objects: &'a HubObjects,
     revision: &'a Revision,
@@ -110,12 +113,12 @@ pub(crate) fn ready_pods<'a>(
     pods_of(objects, revision).filter(|pod| ready_since(pod).is_some())
 }
 
-/// Name and IP of a pod that has both.
+/// Name and IP of a pod; `None` if it lacks one of them.
 pub(super) fn address(pod: &Pod) -> Option<(String, String)> {
     Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?))
 }
 
-/// Pods of a revision that are not on their way out.
+/// Pods of a revision that are not terminating.
 fn pods_of<'a>(objects: &'a HubObjects, revision: &'a Revision) -> impl Iterator<Item = &'a Pod> {
     let of = move |pod: &&Pod| {
         component(pod) == Some(Component::Hub.as_str())
@@ -140,7 +143,7 @@ fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// Evicted or finished: another one comes in its place.
+/// The pod was evicted or has finished, and another one replaces it.
 fn ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
@@ -150,22 +153,22 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Since when a pod is Ready; `None` if it is not, or on its way out.
+/// Since when a pod is Ready; `None` if it is not, or if it is terminating.
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready")
         .filter(|ready| ready.status == "True" && pod.metadata.deletion_timestamp.is_none())?;
     Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }
 
-/// Waits for a node, or lost it.
+/// The pod waits for a node, or lost its node.
 fn homeless(pod: &Pod) -> bool {
     let unscheduled =
         condition(pod, "PodScheduled").is_some_and(|scheduled| scheduled.status == "False");
     unscheduled || node_lost(pod)
 }
 
-/// The node's controller sets Ready to False when kubelet is silent; the containers' own state stays as it was last
-/// reported.
+/// The node controller sets Ready to False if the kubelet is silent. The containers keep the state
+/// that was last reported.
 fn node_lost(pod: &Pod) -> bool {
     let is =
         |kind, status| condition(pod, kind).is_some_and(|condition| condition.status == status);
@@ -173,7 +176,7 @@ fn node_lost(pod: &Pod) -> bool {
     reason == Some("NodeLost") || (is("ContainersReady", "True") && !is("Ready", "True"))
 }
 
-/// States and names of all containers.
+/// Name (`pod/container`) and status of all containers.
 fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
     let status = pod.status.iter();
     let all =
@@ -183,7 +186,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
         .map(|container| (format!("{}/{}", name(pod), container.name), container))
 }
 
-/// Restarts of its containers in their life, where there were any.
+/// Restarts of the pod's containers in their whole life, without those that never restarted.
 fn restarts(pod: &Pod) -> impl Iterator<Item = (String, u32)> {
     containers(pod)
         .map(|(name, container)| (name, restart_count(container)))
@@ -194,7 +197,7 @@ fn restart_count(container: &ContainerStatus) -> u32 {
     u32::try_from(container.restart_count).unwrap_or_default()
 }
 
-/// `before`: restarts that are held against nobody any more.
+/// `before` has the restarts that do not count any more.
 fn broken(pod: &Pod, before: &BTreeMap<String, u32>, now: Timestamp) -> Option<BrokenPod> {
     let crashed = containers(pod).find_map(|(name, container)| {
         let before = before.get(&name).copied().unwrap_or_default();
@@ -208,7 +211,8 @@ fn crashed(container: &ContainerStatus, before: u32) -> Option<String> {
         return Some(why);
     }
     let restarts = restart_count(container).saturating_sub(before);
-    // What the last start ended with is told for ever: without a new one it is an old story.
+    // Kubernetes reports the end of the last start forever. Without a new restart it is an old
+    // event.
     let last = container.last_state.as_ref().filter(|_| before == 0 || restarts > 0);
     let mut ended =
         container.state.iter().chain(last).filter_map(|state| state.terminated.as_ref());
@@ -219,7 +223,7 @@ fn crashed(container: &ContainerStatus, before: u32) -> Option<String> {
         .then(|| format!("container {} was restarted {restarts} times", container.name))
 }
 
-/// What the container waits for, if it is one of these.
+/// What the container waits for, if it is one of these reasons.
 fn waits(container: &ContainerStatus, reasons: &[&str]) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| reasons.contains(reason))?;
@@ -237,7 +241,7 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
         return None;
     }
     let stuck = containers(pod).find_map(|(_, container)| waits(container, &STUCK));
-    // One that pulls its image or is in its startup probe has harmed nobody yet.
+    // A container that pulls its image or is in its startup probe has not harmed anybody yet.
     let unstarted = |container: &ContainerStatus| {
         container.started == Some(false) && container.restart_count == 0
     };
@@ -283,7 +287,7 @@ fn failure(result: &Result<SelfCheck, String>, connected: &[String]) -> Option<S
     if !check.passed {
         return Some("the self-check did not pass".into());
     }
-    // Removed and disabled servers are not in the canary's answer, and do not count.
+    // Removed and disabled servers are not in the canary's self-check, so they do not count.
     let lost = check
         .servers
         .iter()

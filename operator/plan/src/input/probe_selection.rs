@@ -12,7 +12,8 @@ use crate::revisions::RevisionRecord;
 use crate::rollout::state::EngineState;
 use crate::rollout::{self, EngineInput};
 
-/// Pods of one revision that run a self-check at a time. Each self-check makes every server list its tools.
+/// Pods of one revision that run a self-check at a time. Each self-check makes every server list
+/// its tools.
 const SELF_CHECKED_PODS: usize = 3;
 
 /// Nothing must be asked about a hub that is being deleted, or that a newer leader has taken over.
@@ -31,7 +32,8 @@ pub(super) fn probes(input: &PlanInput<'_>) -> Probes {
         let pods = pod_facts::ready_pods(objects, revision).take(SELF_CHECKED_PODS);
         self_checks.extend(addresses(pods));
     }
-    // Stable shows which servers can be reached at all. A canary is not blamed for a server that nobody reaches.
+    // Stable shows which servers can be reached at all. A canary is not blamed for a server that
+    // nobody reaches.
     let stable = engine.stable.as_ref().map(|stable| &stable.revision);
     if let Some(stable) =
         stable.filter(|_| engine.canary.is_none() || !needs.self_checks.is_empty())
@@ -58,8 +60,8 @@ fn prometheus(input: &EngineInput<'_>, queries: Vec<Query>) -> Option<Prometheus
     (!queries.is_empty()).then_some(PrometheusQueries { server, queries })
 }
 
-/// Names of objects that the plan may create. Secrets are left out, because the operator may not read them. Their type
-/// cannot be changed, so an apply cannot overwrite a Secret of somebody else.
+/// Names of objects that the plan may create. Secrets are left out, because the operator may not
+/// read them. Their type cannot be changed, so an apply cannot overwrite a Secret of somebody else.
 fn names(input: &PlanInput<'_>, engine_input: &EngineInput<'_>) -> BTreeSet<ObjectName> {
     if !input.has_begun() || input.must_take_over() {
         return BTreeSet::new();

@@ -21,8 +21,8 @@ pub(crate) struct Runtime {
     pub(crate) dataplane: Option<Dataplane>,
     /// State of the rollout engine.
     pub(crate) engine: Option<EngineState>,
-    /// Term of the leader that wrote last. Read even from an `engine.json` that cannot be parsed otherwise, because a
-    /// newer operator may have written it; 0 if there is none.
+    /// Term of the leader that wrote last. Read even from an `engine.json` that cannot be parsed
+    /// otherwise, because a newer operator may have written it; 0 if there is none.
     pub(crate) term: u64,
     /// Serial of the hub's current key, read as leniently as `term`; 1 if there is none.
     pub(crate) key_serial: u32,

@@ -1,4 +1,4 @@
-//! PodDisruptionBudgets: a node drain takes one pod at a time, of each revision and of the router.
+//! PodDisruptionBudgets. A node drain evicts one pod at a time of each revision and of the router.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,6 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// The budget of the pods that `selector` selects.
 pub(crate) fn build(
     metadata: ObjectMeta,
     selector: BTreeMap<String, String>,
@@ -19,7 +18,8 @@ pub(crate) fn build(
                 match_labels: Some(selector),
                 ..LabelSelector::default()
             }),
-            // A canary that never becomes Ready would block the drain of its node for ever.
+            // Otherwise a canary that never becomes Ready would block the drain of its node
+            // forever.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()
         }),

@@ -1,4 +1,4 @@
-//! The Service that users call: in front of the routers.
+//! The Service that users call. It selects the routers.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use mcphub_hub_wire::paths::PORT;
@@ -8,7 +8,6 @@ use crate::api::labels::{self, Component};
 use crate::api::names;
 use crate::spec::valid::ValidService;
 
-/// The Service.
 pub(crate) fn build(hub: &str, valid: &ValidService, version: &str) -> Service {
     let mut metadata =
         labels::meta(names::hub(hub), labels::labels(hub, Component::Router, version));

@@ -1,5 +1,6 @@
-//! Secret with the keys of a hub. Derived from the operator's master key, so it is the same each time, and can be
-//! applied without being read: the operator may not read Secrets of other namespaces.
+//! The Secret with the keys of a hub. The keys are derived from the operator's master key, so they
+//! are always the same and can be applied without being read: the operator may not read Secrets of
+//! other namespaces.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +12,10 @@ use mcphub_hub_wire::paths::KEYS_FILE;
 use crate::api::labels::{self, Component};
 use crate::api::names;
 
-/// The type of a Secret cannot be changed: an apply onto somebody else's Secret of this name is refused by the API
-/// server, though the operator cannot look whose it is.
+/// The type of a Secret is immutable. So the API server rejects an apply to somebody else's Secret
+/// of this name, although the operator cannot see whose it is.
 pub(crate) const TYPE: &str = "mcphub.dev/keys";
 
-/// The Secret.
 pub(crate) fn build(
     hub: &str,
     uid: &str,
@@ -23,7 +23,7 @@ pub(crate) fn build(
     serial: u32,
     version: &str,
 ) -> Secret {
-    // Fails only for maps whose keys are not text; a ring is a list.
+    // This fails only for maps whose keys are not strings, and a ring is a list.
     let ring = serde_json::to_vec(&master.ring(uid, serial)).unwrap_or_default();
     Secret {
         metadata: labels::meta(names::keys(hub), labels::labels(hub, Component::Hub, version)),

@@ -1,4 +1,4 @@
-//! What pods of this project have in common.
+//! Settings that all pods of a hub have in common.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mcphub_hub_wire::paths::{ADMIN_PORT, DATAPLANE_FILE, KEYS_DIR, PORT, RUNTIME_DIR};
 
-/// The program in the hub image.
+/// Path of the program in the hub image.
 pub(crate) const BINARY: &str = "/mcp-hub";
-/// User that nothing runs as but this: not root, and none that a node has.
+/// User id of the pods. It is not root, and no node has such a user.
 pub(crate) const USER: i64 = 65532;
 
-/// Pod settings that the restricted profile asks for.
+/// The pod settings that the restricted Pod Security Standard requires.
 pub(crate) fn pod_security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -33,7 +33,7 @@ pub(crate) fn pod_security() -> PodSecurityContext {
     }
 }
 
-/// Container settings that the restricted profile asks for.
+/// The container settings that the restricted Pod Security Standard requires.
 pub(crate) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -59,7 +59,6 @@ pub(crate) fn identity() -> Vec<EnvVar> {
     vec![field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")]
 }
 
-/// A port of a container.
 pub(crate) fn port(name: &str, number: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.into()),
@@ -69,12 +68,13 @@ pub(crate) fn port(name: &str, number: u16) -> ContainerPort {
     }
 }
 
-/// The ports of hub and router.
+/// The ports of hub and router pods.
 pub(crate) fn ports() -> Vec<ContainerPort> {
     vec![port("mcp", PORT), port("admin", ADMIN_PORT)]
 }
 
-/// Probes of hub and router: startup, readiness, liveness. Readiness asks the port that clients use.
+/// Probes of hub and router: startup, readiness, liveness. Readiness asks the port that clients
+/// use.
 pub(crate) fn probes() -> [Probe; 3] {
     let http = |path: &str, port: u16| Probe {
         http_get: Some(HTTPGetAction {
@@ -104,7 +104,7 @@ pub(crate) fn probes() -> [Probe; 3] {
     [startup, readiness, liveness]
 }
 
-/// Waits for sessions to end before the process is told to.
+/// A preStop hook that waits for sessions to end before the process is stopped.
 pub(crate) fn drain(seconds: u64) -> Lifecycle {
     let command =
         [BINARY, "drain", "--timeout", &format!("{seconds}s")].map(ToOwned::to_owned).to_vec();
@@ -117,12 +117,12 @@ pub(crate) fn drain(seconds: u64) -> Lifecycle {
     }
 }
 
-/// Grace that leaves the drain its time and the process 30 s more.
+/// Grace period in seconds: the time of the drain, and 30 s for the process to stop.
 pub(crate) fn grace(drain_seconds: u64) -> i64 {
     i64::try_from(drain_seconds).unwrap_or(i64::MAX).saturating_add(30)
 }
 
-/// Over nodes, as far as possible.
+/// Spreads pods over nodes as far as possible.
 pub(crate) fn spread(selector: &BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
     vec![TopologySpreadConstraint {
         max_skew: 1,
@@ -136,7 +136,7 @@ pub(crate) fn spread(selector: &BTreeMap<String, String>) -> Vec<TopologySpreadC
     }]
 }
 
-/// Where Prometheus scrapes a pod.
+/// Annotations that say where Prometheus scrapes a pod.
 pub(crate) fn scraped() -> BTreeMap<String, String> {
     BTreeMap::from([
         ("prometheus.io/scrape".into(), "true".into()),
@@ -144,24 +144,23 @@ pub(crate) fn scraped() -> BTreeMap<String, String> {
     ])
 }
 
-/// Secrets for private registries.
 pub(crate) fn pull_secrets(names: &[String]) -> Option<Vec<LocalObjectReference>> {
     let references: Vec<_> =
         names.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
     (!references.is_empty()).then_some(references)
 }
 
-/// A mount that is only read.
+/// A read-only mount.
 pub(crate) fn read_only(volume: &str, path: &str) -> VolumeMount {
     VolumeMount { read_only: Some(true), ..writable(volume, path) }
 }
 
-/// A mount.
+/// A writable mount.
 pub(crate) fn writable(volume: &str, path: &str) -> VolumeMount {
     VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
 }
 
-/// An empty folder that goes with the pod.
+/// An empty directory that is deleted with the pod.
 pub(crate) fn empty(name: &str) -> Volume {
     Volume {
         name: name.into(),
@@ -170,14 +169,15 @@ pub(crate) fn empty(name: &str) -> Volume {
     }
 }
 
-/// A whole ConfigMap as files.
+/// All keys of a ConfigMap as files.
 pub(crate) fn config_map(volume: &str, name: String) -> Volume {
     let source = ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() };
     Volume { name: volume.into(), config_map: Some(source), ..Volume::default() }
 }
 
-/// The runtime ConfigMap and the keys, with their mounts. Of the runtime ConfigMap only what pods read: the operator
-/// writes its own state there every few seconds, and kubelet would rewrite the folder as often.
+/// The runtime ConfigMap and the keys, with their mounts. Only the part of the runtime ConfigMap
+/// that pods read is mounted: the operator writes its own state there every few seconds, and the
+/// kubelet would rewrite the directory as often.
 pub(crate) fn runtime_and_keys(runtime: String, keys: String) -> [(Volume, VolumeMount); 2] {
     let item = KeyToPath { key: DATAPLANE_FILE.into(), path: DATAPLANE_FILE.into(), mode: None };
     let runtime = Volume {
@@ -201,8 +201,8 @@ pub(crate) fn runtime_and_keys(runtime: String, keys: String) -> [(Volume, Volum
     [(runtime, read_only("runtime", RUNTIME_DIR)), (keys, read_only("keys", KEYS_DIR))]
 }
 
-/// Some keys of some Secrets as `<secret>/<key>`. Optional: a Secret that is not there must take down the one server
-/// that needs it (its self-check says so), not keep the whole pod from starting.
+/// Some keys of some Secrets as `<secret>/<key>`. They are optional: a missing Secret must fail
+/// only the server that needs it (its self-check says so) and not keep the whole pod from starting.
 pub(crate) fn secret_files<'a>(
     volume: &str,
     secrets: impl Iterator<Item = (&'a String, Vec<&'a String>)>,

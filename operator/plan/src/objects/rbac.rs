@@ -1,5 +1,6 @@
-//! ServiceAccounts of hub and router pods, and what they may do: watch the runtime ConfigMap; hubs share what they
-//! have learned in another one; the router finds pods by EndpointSlices as well.
+//! ServiceAccounts, Roles and RoleBindings of hub and router pods. All watch the runtime ConfigMap.
+//! Hub pods also share what they learn in another ConfigMap, and routers find pods by
+//! EndpointSlices.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ fn name(hub: &str, component: Component) -> String {
     }
 }
 
-/// The account. Its token is mounted where a pod asks for it, only.
+/// The ServiceAccount. Its token is mounted only in pods that ask for it.
 pub(crate) fn service_account(hub: &str, component: Component, version: &str) -> ServiceAccount {
     ServiceAccount {
         metadata: labels::meta(name(hub, component), labels::labels(hub, component, version)),
@@ -25,7 +26,7 @@ pub(crate) fn service_account(hub: &str, component: Component, version: &str) ->
     }
 }
 
-/// What pods of this component may do in the hub's namespace.
+/// The Role of the pods of this component.
 pub(crate) fn role(hub: &str, component: Component, version: &str) -> Role {
     let rule =
         |group: &str, resource: &str, names: Option<Vec<String>>, verbs: &[&str]| PolicyRule {
@@ -55,7 +56,7 @@ pub(crate) fn role(hub: &str, component: Component, version: &str) -> Role {
                 learned(),
                 &["get", "patch", "update"],
             ));
-            // A name cannot be asked for here: an object that is being made has none yet.
+            // A name cannot be required here, because an object that is being created has none yet.
             rules.push(rule("coordination.k8s.io", "leases", None, &["create"]));
         }
     }
@@ -65,7 +66,7 @@ pub(crate) fn role(hub: &str, component: Component, version: &str) -> Role {
     }
 }
 
-/// Gives the role to these accounts of the hub's namespace.
+/// Binds the Role to these ServiceAccounts in the hub's namespace.
 pub(crate) fn role_binding(
     hub: &str,
     namespace: &str,
@@ -90,7 +91,7 @@ pub(crate) fn role_binding(
     }
 }
 
-/// Name of the account that the operator makes for pods of this component.
+/// Name of the operator's ServiceAccount for pods of this component.
 pub(crate) fn account_name(hub: &str, component: Component) -> String {
     name(hub, component)
 }

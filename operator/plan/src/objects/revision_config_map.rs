@@ -1,4 +1,5 @@
-//! ConfigMap with the compiled config of one revision. Read at start, never changed.
+//! The ConfigMap with the compiled config of one revision. Pods read it at start, and it never
+//! changes.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +11,13 @@ use mcphub_hub_wire::paths::CONFIG_FILE;
 use super::revision_deployment::labels_of;
 use crate::api::{labels, names};
 
-/// The ConfigMap.
 pub(crate) fn build(
     hub: &str,
     revision: &Revision,
     config: &HubConfig,
     version: &str,
 ) -> ConfigMap {
-    // Fails only for maps whose keys are not text; the config has none.
+    // This fails only for maps whose keys are not strings, and the config has none.
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
     ConfigMap {
         metadata: labels::meta(names::revision(hub, revision), labels_of(hub, revision, version)),

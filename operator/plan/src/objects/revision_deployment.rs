@@ -1,4 +1,4 @@
-//! Deployment of one revision: the hub pods.
+//! The Deployment of one revision: the hub pods.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::api::names;
 use crate::spec::compile;
 use crate::spec::valid::ValidRevision;
 
-/// Labels that pods of a revision have and others have not.
+/// Labels that select the pods of one revision.
 pub(crate) fn selector(hub: &str, revision: &Revision) -> BTreeMap<String, String> {
     let mut selector = labels::selector(hub, Component::Hub);
     selector.insert(labels::REVISION.into(), revision.to_string());
@@ -31,7 +31,7 @@ pub(crate) fn labels_of(hub: &str, revision: &Revision, version: &str) -> BTreeM
     all
 }
 
-/// The Deployment, without replicas: those are set whenever it is planned.
+/// The Deployment without replicas, which are set when it is planned.
 pub(crate) fn build(
     hub: &str,
     revision: &Revision,
@@ -43,7 +43,7 @@ pub(crate) fn build(
     Deployment {
         metadata: labels::meta(names::revision(hub, revision), labels_of(hub, revision, version)),
         spec: Some(DeploymentSpec {
-            // Its own history is of no use: a revision's template never changes.
+            // The template of a revision never changes, so a history of ReplicaSets is useless.
             revision_history_limit: Some(1),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
             strategy: Some(surge_first()),
@@ -54,7 +54,7 @@ pub(crate) fn build(
     }
 }
 
-/// A new pod is Ready before an old one goes.
+/// A new pod becomes Ready before an old one is removed.
 pub(crate) fn surge_first() -> DeploymentStrategy {
     DeploymentStrategy {
         type_: Some("RollingUpdate".into()),

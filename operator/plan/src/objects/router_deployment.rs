@@ -1,5 +1,6 @@
-//! Deployment of the router. Its template is pinned in the runtime ConfigMap (`router.json`) and made anew only when
-//! what it is made of changes in the spec: an operator upgrade must not restart it.
+//! The Deployment of the router. Its template is pinned in the runtime ConfigMap (`router.json`)
+//! and rendered again only when its inputs in the spec change, because an operator upgrade must not
+//! restart it.
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements};
@@ -14,38 +15,36 @@ use crate::api::labels::{self, Component};
 use crate::api::{canonical, names};
 use crate::snapshot::Operator;
 
-/// How long a router that goes waits for its connections.
+/// How long a terminating router waits for its connections.
 const DRAIN_SECONDS: u64 = 30;
 
-/// The router's Deployment as it was rendered last. Applied from here, and rendered anew only when its inputs change:
-/// an operator upgrade would otherwise restart all routers.
+/// The router's Deployment as it was rendered last. It is applied from here and rendered again only
+/// when its inputs change. Otherwise an operator upgrade would restart all routers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RouterPin {
-    /// Hash of what the user decides about it.
+    /// Hash of the [`Inputs`] that it was rendered from.
     pub(crate) inputs: String,
-    /// Without replicas.
+    /// The Deployment without replicas.
     pub(crate) deployment: Deployment,
 }
 
-/// What the router is made of that the user decides.
+/// The inputs of the router's template that come from the spec.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Inputs {
-    /// Requests and limits.
     pub(crate) resources: Option<ResourceRequirements>,
-    /// Secrets for private registries.
     pub(crate) pull_secrets: Vec<String>,
 }
 
 impl Inputs {
-    /// A change of this makes a new template.
+    /// A change of this hash causes a new template.
     pub(crate) fn hash(&self) -> String {
         let Self { resources, pull_secrets } = self;
         canonical::hash8(&json!({"resources": resources, "pullSecrets": pull_secrets}))
     }
 }
 
-/// The Deployment, without replicas: those are set whenever it is planned.
+/// The Deployment without replicas, which are set when it is planned.
 pub(crate) fn build(hub: &str, inputs: &Inputs, operator: &Operator) -> Deployment {
     let selector = labels::selector(hub, Component::Router);
     let all_labels = labels::labels(hub, Component::Router, &operator.version);

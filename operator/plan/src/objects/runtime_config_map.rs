@@ -1,5 +1,6 @@
-//! The runtime ConfigMap: what changes while pods run, and the operator's own memory. The only place for role, weight
-//! and step. Every write carries the resourceVersion that was read, so that two leaders cannot both write.
+//! The runtime ConfigMap. It has what changes while pods run, and the state of the rollout engine.
+//! It is the only place for role, weight and step. Every write carries the resourceVersion that was
+//! read, so that two leaders cannot both write.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,9 @@ use crate::api::labels::{self, Component};
 use crate::api::{canonical, names};
 use crate::rollout::state::EngineState;
 
-/// Key: the router's pinned template.
+/// Key of the router's pinned template.
 pub(crate) const ROUTER_FILE: &str = "router.json";
-/// Key: what the last accepted spec said outside of its revision.
+/// Key of the fields of the last accepted spec that are outside of its revision.
 pub(crate) const ACCEPTED_FILE: &str = "accepted.json";
 
 /// The ConfigMap with this leader's term. Nothing else in it changes.
@@ -35,7 +36,7 @@ pub(crate) fn with_term(
     config_map(live, hub, data, version)
 }
 
-/// What the ConfigMap is made of.
+/// The data of the ConfigMap.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contents<'a> {
     /// State of the rollout engine.
@@ -48,7 +49,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) accepted: Option<&'a Value>,
 }
 
-/// The ConfigMap. `live` is the one that was read: its resourceVersion is the precondition of the write.
+/// The ConfigMap. `live` is the one that was read; its resourceVersion is the precondition of the
+/// write.
 pub(crate) fn build(
     live: Option<&ConfigMap>,
     hub: &str,
@@ -80,7 +82,7 @@ fn config_map(
 }
 
 fn to_value<T: Serialize>(value: &T) -> Value {
-    // Fails only for maps whose keys are not text; there are none.
+    // This fails only for maps whose keys are not strings, and there are none.
     serde_json::to_value(value).unwrap_or_default()
 }
 

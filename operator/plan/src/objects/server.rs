@@ -1,5 +1,5 @@
-//! One container server: its name, its hash, and the objects that it is made of. Revisions that render a server alike
-//! share it; a changed one runs beside the old one until no live revision refers to that.
+//! The objects of one container server. Revisions that render a server alike share them. A changed
+//! server runs beside the old one until no live revision refers to the old one.
 
 mod config_map;
 mod deployment;
@@ -18,20 +18,19 @@ use crate::api::labels::{self, Component};
 use crate::api::{canonical, names};
 use crate::spec::valid::{Speaks, ValidContainer};
 
-/// What a server's objects are made of that is not its own.
+/// The inputs of a server's objects that are not its own fields.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
-    /// Name of the McpHub.
+    /// Label: name of the McpHub.
     pub(crate) hub: &'a str,
-    /// Operator's release.
+    /// Release of the operator.
     pub(crate) version: &'a str,
-    /// Image that the bridge is copied from.
+    /// Image from which the bridge is copied.
     pub(crate) bridge_image: &'a str,
-    /// Pull policy of that image.
+    /// Pull policy of the bridge image.
     pub(crate) bridge_pull_policy: &'a str,
     /// Pull policy of the server's image.
     pub(crate) pull_policy: &'a str,
-    /// Secrets for private registries.
     pub(crate) pull_secrets: &'a [String],
     /// ConfigMaps that servers refer to.
     pub(crate) config_maps: &'a BTreeMap<String, Option<ConfigMap>>,
@@ -41,13 +40,12 @@ pub(crate) struct Surroundings<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerObjects {
-    /// Name of the server in the resource.
+    /// Name of the server in the spec.
     pub(crate) server: String,
-    /// The Deployment, without replicas.
+    /// The Deployment without replicas.
     pub(crate) deployment: Deployment,
-    /// The Service.
     pub(crate) service: Service,
-    /// Immutable copies of the ConfigMaps that it refers to.
+    /// Immutable copies of the ConfigMaps that the server refers to.
     #[serde(default)]
     pub(crate) config_maps: Vec<ConfigMap>,
 }
@@ -58,14 +56,14 @@ impl ServerObjects {
         self.deployment.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Two pods of it cannot run at once.
+    /// Two pods of the server cannot run at the same time.
     pub(crate) fn is_recreated(&self) -> bool {
         let strategy = self.deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
         strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
     }
 }
 
-/// Labels that pods of this rendering of a server have and others have not.
+/// Labels that select the pods of one rendering of a server.
 pub(crate) fn selector(hub: &str, server: &str, hash: &str) -> BTreeMap<String, String> {
     let mut selector = labels::selector(hub, Component::Server);
     selector.insert(labels::SERVER.into(), server.into());
@@ -73,7 +71,7 @@ pub(crate) fn selector(hub: &str, server: &str, hash: &str) -> BTreeMap<String, 
     selector
 }
 
-/// Labels of all objects of this rendering of a server.
+/// Labels of all objects of one rendering of a server.
 pub(crate) fn labels_of(
     hub: &str,
     server: &str,
@@ -85,7 +83,6 @@ pub(crate) fn labels_of(
     all
 }
 
-/// Renders a server.
 pub(crate) fn build(container: &ValidContainer, around: Surroundings<'_>) -> ServerObjects {
     let (container, config_maps) = config_map::own_copies(container, around);
     let template = deployment::template(&container, around);
@@ -106,8 +103,8 @@ pub(crate) fn build(container: &ValidContainer, around: Surroundings<'_>) -> Ser
     }
 }
 
-/// A `Recreate` server has a volume that two pods cannot have at once: all its renderings have one name, and a change
-/// replaces the pod in place.
+/// A `Recreate` server has a volume that two pods cannot use at the same time. All its renderings
+/// have the same name, so that a change replaces the pod in place.
 fn hash(container: &ValidContainer, template: &serde_json::Value) -> String {
     match container.strategy {
         Strategy::RollingUpdate => {
@@ -117,7 +114,7 @@ fn hash(container: &ValidContainer, template: &serde_json::Value) -> String {
     }
 }
 
-/// Port in the pod.
+/// The port that the server listens on in its pod.
 pub(crate) fn port(speaks: &Speaks) -> u16 {
     match speaks {
         Speaks::Stdio { .. } => BRIDGE_PORT,
@@ -125,7 +122,7 @@ pub(crate) fn port(speaks: &Speaks) -> u16 {
     }
 }
 
-/// Where hub pods reach a server.
+/// The URL at which hub pods reach a server.
 pub(crate) fn endpoint(name: &str, namespace: &str, speaks: &Speaks) -> String {
     let path = match speaks {
         Speaks::Stdio { .. } => "/mcp",

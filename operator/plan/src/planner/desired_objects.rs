@@ -1,8 +1,9 @@
 //! The objects of a hub, in the order in which they are written.
 //!
-//! The order decides what a crash between two writes leaves behind. A ControllerRevision comes before everything that is
-//! applied from it. The runtime ConfigMap, which has the state of the engine, comes before the Deployments that follow
-//! from that state. The result of an attempt is written to its ControllerRevision after the state that says so.
+//! The order decides what a crash between two writes leaves behind. A ControllerRevision comes
+//! before everything that is applied from it. The runtime ConfigMap, which has the state of the
+//! engine, comes before the Deployments that follow from that state. The result of an attempt is
+//! written to its ControllerRevision after the state that says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,7 @@ use crate::rollout::Decision;
 use crate::spec::revision_content;
 use crate::spec::valid::ValidLive;
 
-/// Every object in order, without hash and preconditions.
+/// All objects in order, without hash and preconditions.
 pub(super) fn objects(input: &PlanInput<'_>, live: &ValidLive, decision: &Decision) -> Vec<Object> {
     let ranked = ranked(input, decision);
     let pin = router::router_pin(input, live);
@@ -48,7 +49,7 @@ pub(super) fn objects(input: &PlanInput<'_>, live: &ValidLive, decision: &Decisi
     all
 }
 
-/// Live revisions whose record can be read, the ones that new traffic goes to first.
+/// Live revisions whose record can be read. Revisions that new traffic goes to come first.
 fn ranked<'a>(
     input: &'a PlanInput<'_>,
     decision: &Decision,
@@ -106,8 +107,8 @@ fn account(deployment: &Deployment) -> Option<String> {
     deployment.spec.as_ref()?.template.spec.as_ref()?.service_account_name.clone()
 }
 
-/// Live revisions that have no ControllerRevision yet. Without an attempt: that one has begun is the engine's to say,
-/// and its state is written later.
+/// Live revisions that have no ControllerRevision yet. The attempt is written later, because the
+/// state of the engine that says so is written later.
 fn new_revisions(
     input: &PlanInput<'_>,
     ranked: &[(Revision, &RevisionRecord, u32)],
@@ -120,8 +121,8 @@ fn new_revisions(
         .collect()
 }
 
-/// Servers of all live revisions, each once. Where revisions disagree about one (it is `Recreate`), the one that
-/// traffic goes to next decides.
+/// The servers of all live revisions, each of them once. If revisions differ about a server (its
+/// strategy is `Recreate`), the revision that traffic goes to next decides.
 fn server_objects(
     input: &PlanInput<'_>,
     ranked: &[(Revision, &RevisionRecord, u32)],
@@ -163,7 +164,7 @@ fn runtime_config_map(input: &PlanInput<'_>, decision: &Decision, pin: &RouterPi
     Object::ConfigMap(runtime_config_map::build(live, hub, contents, &operator.version))
 }
 
-/// Every ControllerRevision that stays, with its last attempt as the engine's state says.
+/// All ControllerRevisions that stay, with the last attempt according to the state of the engine.
 fn attempts(input: &PlanInput<'_>, live: &ValidLive, decision: &Decision) -> Vec<Object> {
     let hub = input.owner.hub;
     let forgotten = orphans::forgotten(input, live, decision);

@@ -1,4 +1,4 @@
-//! Objects that no live revision needs any more.
+//! Objects that no live revision needs.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::revisions::{RevisionRecord, StoredRevision};
 use crate::rollout::Decision;
 use crate::spec::valid::ValidLive;
 
-/// Objects of revisions and servers that are not needed, and ControllerRevisions beyond the limit. Only what has a
-/// name of that kind: an object that a newer operator made is not this one's to judge.
+/// Objects of revisions and servers that are not needed, and ControllerRevisions beyond the limit.
+/// Other names are ignored, because a newer operator may have created such an object.
 pub(crate) fn orphans(input: &PlanInput<'_>, live: &ValidLive, decision: &Decision) -> Vec<Object> {
     let needed = needed_servers(input, decision);
     let servers = format!("{}-s-", input.owner.hub);
@@ -32,10 +32,10 @@ pub(crate) fn orphans(input: &PlanInput<'_>, live: &ValidLive, decision: &Decisi
     input.snapshot.objects.all().filter(orphan).collect()
 }
 
-/// Names of servers' objects that some pod may still call; `None` if that cannot be known, because a newer operator
-/// wrote a record: nothing goes then.
+/// Names of server objects that pods may still call. `None` if a newer operator wrote a record,
+/// because then the names cannot be known and nothing may be deleted.
 fn needed_servers(input: &PlanInput<'_>, decision: &Decision) -> Option<BTreeSet<String>> {
-    // Pods that drain still call their servers, though their revision has no role any more.
+    // Pods that drain still call their servers although their revision has no role any more.
     let draining = input.snapshot.objects.pods.values().filter_map(|pod| {
         let labels = pod.metadata.labels.as_ref()?;
         labels.get(labels::REVISION)?.parse::<Revision>().ok()
@@ -51,8 +51,9 @@ fn needed_servers(input: &PlanInput<'_>, decision: &Decision) -> Option<BTreeSet
     Some(needed)
 }
 
-/// Revisions whose ControllerRevision goes: the oldest beyond the limit. Never a live one, never the one that the spec
-/// asks for: with its record gone, a rolled-back revision would be tried again.
+/// Revisions whose ControllerRevision is deleted: the oldest ones beyond the limit. A live revision
+/// stays, and so does the revision that the spec asks for: without its record a rolled-back
+/// revision would be tried again.
 pub(crate) fn forgotten(
     input: &PlanInput<'_>,
     live: &ValidLive,

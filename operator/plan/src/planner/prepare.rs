@@ -5,12 +5,12 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use crate::api::{Delete, Object, ObjectWrite, Prepared, drift};
 use crate::revisions::ATTEMPT;
 
-/// With its hash, and with preconditions where a stale view would do harm.
+/// Adds the hash, and preconditions where a write that is based on a stale cache would do harm.
 pub(super) fn prepare(mut object: Object, there: Option<&Object>) -> ObjectWrite<Prepared> {
     stamp(&mut object);
     let Some(there) = there else {
         return match &object {
-            // What is not in the cache may be there: an apply would overwrite what a newer leader wrote.
+            // The cache may be stale. An apply would overwrite what a newer leader wrote.
             Object::ConfigMap(map) if map.immutable != Some(true) => ObjectWrite::create(object),
             Object::ControllerRevision(revision) if !was_attempted(revision) => {
                 ObjectWrite::create(object)
@@ -31,7 +31,7 @@ fn was_attempted(revision: &ControllerRevision) -> bool {
     revision.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ATTEMPT))
 }
 
-/// The hash is of what is wished, not of the preconditions.
+/// The hash covers the desired object without its preconditions.
 pub(super) fn stamp(object: &mut Object) {
     let meta = object.meta_mut();
     let (uid, version) = (meta.uid.take(), meta.resource_version.take());
@@ -45,7 +45,7 @@ fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// `None` for an object that was never on the server.
+/// `None` for an object that has never been on the API server.
 pub(super) fn delete(object: &Object) -> Option<Delete> {
     let meta = object.meta();
     Some(Delete {

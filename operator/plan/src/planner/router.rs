@@ -11,10 +11,10 @@ use crate::objects::{disruption_budget, hub_service};
 use crate::revisions::recovery;
 use crate::spec::valid::ValidLive;
 
-/// Annotation of the router's Deployment: hash of what the user decides about it.
+/// Annotation of the router's Deployment: hash of the fields that the user sets.
 const INPUTS: &str = "mcphub.dev/inputs";
 
-/// The router as it was rendered last, unless the user changed what it is made of.
+/// The router as it was rendered last. It is rendered again only if the user changed its inputs.
 pub(super) fn router_pin(input: &PlanInput<'_>, live: &ValidLive) -> RouterPin {
     let (hub, operator) = (input.owner.hub, &input.snapshot.operator);
     let secrets =
@@ -36,7 +36,7 @@ pub(super) fn router_pin(input: &PlanInput<'_>, live: &ValidLive) -> RouterPin {
             .and_then(|all| all.get(INPUTS))
             .is_some_and(|noted| *noted == hash)
     };
-    // The runtime ConfigMap was deleted by hand: what runs is what was pinned.
+    // Somebody deleted the runtime ConfigMap. What runs is what was pinned.
     let lost = there.filter(|_| input.runtime.router.is_none()).filter(noted);
     let deployment = match lost {
         Some(there) => recovery::bare_deployment(there),

@@ -1,15 +1,15 @@
-//! JSON whose bytes do not depend on who writes it. The API server compares the data of a ControllerRevision byte for
-//! byte, and its own writers differ in whether they escape `&`, `<` and `>`: a command with `&&` in it could be
-//! created, and then never be written again.
+//! JSON whose bytes do not depend on who writes it. The API server compares the data of a
+//! ControllerRevision byte by byte, but its own writers differ in whether they escape `&`, `<` and
+//! `>`. Without this, a command with `&&` could be created but never written again.
 
 use serde_json::Value;
 
-/// The value with every such character of its texts and keys spelled `\uXXXX`, and `\` as `\\`.
+/// Escapes every such character in texts and keys as `\uXXXX`, and `\` as `\\`.
 pub(crate) fn escape(value: Value) -> Value {
     map_texts(value, &escape_text)
 }
 
-/// What was spelled.
+/// Reverses [`escape`].
 pub(crate) fn unescape(value: Value) -> Value {
     map_texts(value, &unescape_text)
 }
@@ -44,7 +44,7 @@ fn escape_sequence(character: char) -> String {
     format!("\\u{:04x}", u32::from(character))
 }
 
-/// A text that was not spelled (somebody edited it) is taken as it is where it makes no sense.
+/// A text that is not a valid escape (somebody edited it) is kept where it makes no sense.
 fn unescape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! Copies a record back from the objects that were applied from it. It is needed when somebody deleted the
-//! ControllerRevision.
+//! Copies a record back from the objects that were applied from it. It is needed when somebody
+//! deleted the ControllerRevision.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::objects::server::ServerObjects;
 use crate::objects::{disruption_budget, revision_deployment, revision_service};
 use crate::snapshot::HubObjects;
 
-/// What a lost ControllerRevision said, from the objects that were applied from it.
+/// The record of a lost ControllerRevision, from the objects that were applied from it.
 pub(super) fn copied_back(
     revision: &Revision,
     deployment: &Deployment,
@@ -80,7 +80,7 @@ fn server_copied_back(server: &str, name: &str, objects: &HubObjects) -> Option<
     })
 }
 
-/// Without what the API server and other writers put on it.
+/// Metadata without what the API server and other writers added.
 pub(crate) fn bare_meta(meta: &ObjectMeta) -> ObjectMeta {
     let ours =
         |key: &String| key.starts_with(labels::DOMAIN) || key.starts_with("app.kubernetes.io/");

@@ -1,6 +1,6 @@
-//! What a ControllerRevision records: everything that was resolved when the revision was created. A live revision is
-//! always applied from its record and never rendered again. Otherwise an operator upgrade that renders differently
-//! would restart every hub at once.
+//! What a ControllerRevision records: everything that was resolved when the revision was created. A
+//! live revision is always applied from its record and never rendered again. Otherwise an operator
+//! upgrade that renders differently would restart every hub at once.
 
 use std::collections::BTreeMap;
 
@@ -23,36 +23,35 @@ use crate::snapshot::Operator;
 use crate::spec::compile;
 use crate::spec::valid::{Upstream, ValidContainer, ValidRevision, ValidServer};
 
-/// Version of [`RevisionRecord`]'s layout. Read: this and all before; written: this.
+/// Version of the layout of [`RevisionRecord`]. Older versions are read too; only this one is
+/// written.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// The data of a ControllerRevision, spelled as `inert` does. Objects are whole, but for namespace, owner and replicas.
+/// The data of a ControllerRevision, escaped by [`super::json_escape`]. The objects are complete
+/// except for namespace, owner and replicas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RevisionRecord {
-    /// [`SCHEMA`].
+    /// See [`SCHEMA`].
     pub(crate) schema: u32,
-    /// Operator's release that rendered it.
+    /// Release of the operator that rendered it.
     pub(crate) version: String,
-    /// The fields that the hash is taken over, as the user wrote them; `null` in one that was copied back from its
-    /// Deployment.
+    /// The fields that the hash covers, as the user wrote them; `null` in a record that was copied
+    /// back from its Deployment.
     #[serde(default)]
     pub(crate) fields: Value,
-    /// Short hashes of what the ConfigMaps said that the fields refer to; their contents are with the servers.
+    /// Short hashes of the ConfigMaps that the fields refer to. Their content is recorded with the
+    /// servers.
     #[serde(default)]
     pub(crate) config_maps: BTreeMap<String, String>,
-    /// How often an unchanged spec was rendered anew before this.
+    /// The render serial: how often an unchanged spec was rendered again before this.
     #[serde(default)]
     pub(crate) render: u32,
-    /// Image of the hub, resolved.
+    /// The resolved image of the hub.
     pub(crate) image: String,
-    /// The hub pods.
     pub(crate) deployment: Deployment,
-    /// Their Service.
     pub(crate) service: Service,
-    /// Their disruption budget.
     pub(crate) disruption_budget: PodDisruptionBudget,
-    /// Their compiled config.
     pub(crate) config: ConfigMap,
     /// The container servers that the config refers to.
     #[serde(default)]
@@ -60,12 +59,12 @@ pub(crate) struct RevisionRecord {
 }
 
 impl RevisionRecord {
-    /// The compiled config, where it can be read.
+    /// The compiled config; `None` if it cannot be parsed.
     pub(crate) fn hub_config(&self) -> Option<HubConfig> {
         serde_json::from_str(self.config_text()).ok()
     }
 
-    /// The same as text.
+    /// The compiled config as text.
     pub(crate) fn config_text(&self) -> &str {
         self.config
             .data
@@ -96,13 +95,12 @@ impl RevisionRecord {
         names
     }
 
-    /// Feature flags as its spec had them, defaults filled in.
+    /// Feature flags as its spec had them, with defaults filled in.
     pub(crate) fn flags(&self) -> BTreeMap<String, bool> {
         self.hub_config().map(|config| config.flags).unwrap_or_default()
     }
 }
 
-/// Renders a revision.
 pub(crate) fn render(
     hub: &str,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! The revisions that the cluster knows.
+//! The revisions that are stored in the cluster.
 
 use std::collections::BTreeMap;
 
@@ -16,33 +16,33 @@ use crate::objects::revision_deployment;
 use crate::rollout::AttemptRecord;
 use crate::snapshot::HubObjects;
 
-/// Annotation that holds a [`Record`]: attempt, result, reason, time.
+/// Annotation with an [`AttemptRecord`]: attempt, result, reason, time.
 pub const ATTEMPT: &str = "mcphub.dev/attempt";
 
-/// A revision that has a ControllerRevision, or is about to get one.
+/// A revision with a ControllerRevision, or one that is about to get one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredRevision {
-    /// Its data, exactly as it is (the API server refuses every change of it).
+    /// The data exactly as it is stored. The API server rejects every change of it.
     pub(crate) data: Value,
-    /// Its data, understood; `None` where a newer operator wrote it: nothing of such a revision is touched.
+    /// The parsed data; `None` if a newer operator wrote it. Nothing of such a revision is touched.
     pub(crate) record: Option<RevisionRecord>,
-    /// Its place in the order of revisions.
+    /// The position in the order of revisions.
     pub(crate) number: i64,
-    /// Its last attempt.
+    /// The last attempt.
     pub(crate) attempt: Option<AttemptRecord>,
-    /// When it was made; `None`: it is not yet.
+    /// When it was created; `None` if it is not created yet.
     pub(crate) created: Option<Timestamp>,
 }
 
 impl StoredRevision {
-    /// One that is not made yet.
+    /// A revision that is not stored yet.
     pub(crate) fn new(record: RevisionRecord, number: i64) -> Self {
-        // Fails only for maps whose keys are not text; there are none.
+        // This fails only for maps whose keys are not strings, and there are none.
         let data = json_escape::escape(serde_json::to_value(&record).unwrap_or_default());
         Self { data, record: Some(record), number, attempt: None, created: None }
     }
 
-    /// One that is there.
+    /// Parses a ControllerRevision.
     pub(crate) fn read(object: &ControllerRevision) -> Self {
         let data = object.data.as_ref().map(|data| data.0.clone()).unwrap_or_default();
         let record =
@@ -63,7 +63,7 @@ impl StoredRevision {
         }
     }
 
-    /// The ControllerRevision, with this attempt written on it.
+    /// The ControllerRevision with this attempt as its annotation.
     pub(crate) fn object(
         &self,
         hub: &str,
@@ -73,7 +73,7 @@ impl StoredRevision {
         let version = self.record.as_ref().map(|record| record.version.clone()).unwrap_or_default();
         let labels = revision_deployment::labels_of(hub, revision, &version);
         let mut metadata = labels::meta(names::revision(hub, revision), labels);
-        // Fails only for maps whose keys are not text; there are none.
+        // This fails only for maps whose keys are not strings, and there are none.
         let text = attempt.and_then(|attempt| serde_json::to_string(attempt).ok());
         metadata.annotations = text.map(|text| BTreeMap::from([(ATTEMPT.into(), text)]));
         ControllerRevision {
@@ -84,8 +84,8 @@ impl StoredRevision {
     }
 }
 
-/// All revisions that are there: those with a ControllerRevision, and those whose ControllerRevision was deleted by
-/// hand while their Deployment and config still are there.
+/// All stored revisions: those with a ControllerRevision, and those whose ControllerRevision was
+/// deleted by hand while their Deployment and config still exist.
 pub(crate) fn stored_revisions(
     hub: &str,
     objects: &HubObjects,

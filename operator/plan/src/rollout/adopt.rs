@@ -1,4 +1,5 @@
-//! The state that the engine starts from: the one that was stored, or a new one for a hub whose state is lost.
+//! The state that the engine starts from: the one that was stored, or a new one for a hub whose
+//! state is lost.
 
 use mcphub_hub_wire::dataplane::Revision;
 
@@ -21,7 +22,8 @@ pub(super) fn adopt<'a>(state: Option<&EngineState>, input: &'a EngineInput<'a>)
     Engine { state: next, input, base_generation, events: Vec::new() }
 }
 
-/// The latest promoted revision is stable; an attempt that goes on begins again at its first step.
+/// Rebuilds a lost state: the latest promoted revision is stable, and an unfinished attempt starts
+/// again at its first step.
 fn rebuilt(input: &EngineInput<'_>) -> EngineState {
     let promoted = input.revisions.iter().filter_map(|(revision, facts)| {
         let record = facts
@@ -34,8 +36,8 @@ fn rebuilt(input: &EngineInput<'_>) -> EngineState {
     let deployed = input.revisions.values().any(|facts| facts.deployed.is_some());
     EngineState {
         stable: latest.map(|(_, _, revision, record)| stable(revision, record)),
-        // Routers obey the highest generation that they have seen, and nobody remembers which that was: seconds
-        // since 1970 are more than any hub has counted to.
+        // Routers obey the highest generation that they have seen, and nobody remembers which one
+        // that was. The seconds since 1970 are more than any hub has counted to.
         generation: if deployed {
             u64::try_from(input.now.as_second()).unwrap_or_default()
         } else {
@@ -55,7 +57,8 @@ fn stable(revision: &Revision, record: &AttemptRecord) -> Stable {
     }
 }
 
-/// A leader whose clock was ahead leaves times behind that would stop judging until they are reached.
+/// Corrects times that lie in the future. A leader whose clock was ahead would otherwise stop the
+/// evaluation until these times are reached.
 fn no_later_than_now(state: &mut EngineState, input: &EngineInput<'_>) {
     state.last_judgment = state.last_judgment.map(|last| last.min(input.now));
     if let Some(canary) = &mut state.canary {

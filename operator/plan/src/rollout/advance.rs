@@ -11,10 +11,12 @@ use super::state::EngineState;
 use super::steps::{launch, step};
 use super::{commands, guard, messages, rollback, scale, schedule, spec_change, target};
 
-/// More transitions than one look can take: a chain that is longer is a bug, and ends at the next look.
+/// Upper bound of transitions in one decision. A longer chain is a bug, and ends with the next
+/// reconcile.
 const MOST_TURNS: usize = 32;
 
-/// One step of the state machine: what follows from `state` (`None`: there is none, or it was lost) and what was seen.
+/// Decides what follows from `state` and `input`. `state` is `None` if there is none, or if it was
+/// lost.
 pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Decision {
     let mut engine = adopt(state, input);
     target::note_spec(&mut engine, state.is_none());
@@ -29,9 +31,9 @@ pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Decision
     decision(engine)
 }
 
-/// The most urgent transition; `false`: there is none.
+/// Takes the most urgent transition; `false` if there is none.
 fn next_transition(engine: &mut Engine<'_>) -> bool {
-    // A trigger is obeyed before anything else is looked at (invariant 3).
+    // A trigger is obeyed before everything else (invariant 3).
     rollback::obey_trigger(engine)
         || guard::obey_trigger(engine)
         || commands::obey_intent(engine)
@@ -43,7 +45,7 @@ fn next_transition(engine: &mut Engine<'_>) -> bool {
         || rollback::remove_failed(engine)
 }
 
-/// Takes in the answers of Prometheus.
+/// Evaluates the results of the queries.
 fn take_in_results(engine: &mut Engine<'_>) {
     let Some((judgment, bake)) = evaluation::evaluate(&engine.state, engine.input) else { return };
     let of_canary =
@@ -55,7 +57,7 @@ fn take_in_results(engine: &mut Engine<'_>) {
     engine.state.judgment = Some(judgment);
 }
 
-/// The generation rises with the dataplane, and only then: at most once a look.
+/// The generation rises when the dataplane changes, and only then: at most once per decision.
 fn settle(engine: &mut Engine<'_>) {
     let wanted = scale::dataplane(&engine.state, engine.input);
     let same = engine
@@ -79,7 +81,7 @@ fn decision(mut engine: Engine<'_>) -> Decision {
     Decision { state: engine.state, dataplane, live, report, events: engine.events, next }
 }
 
-/// Forgets what no ControllerRevision and no role holds any more.
+/// Removes revisions that have neither a ControllerRevision nor a role.
 fn forget_removed_revisions(engine: &mut Engine<'_>) {
     let roles: std::collections::BTreeSet<Revision> =
         scale::with_role(&engine.state).into_iter().cloned().collect();

@@ -1,19 +1,19 @@
-//! The record of an attempt, as an annotation of the ControllerRevision.
+//! The record of an attempt. It is stored in the state and as an annotation of the
+//! ControllerRevision.
 
 use jiff::Timestamp;
 
-/// What is written on a ControllerRevision about its attempts.
+/// The last attempt of a revision.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptRecord {
-    /// 1, 2, …
+    /// Counts from 1.
     pub attempt: u32,
-    /// How the attempt ended; `None`: it is going on.
+    /// How the attempt ended; `None` while it is in progress.
     pub result: Option<AttemptResult>,
-    /// Why, for a person.
     #[serde(default)]
     pub reason: String,
-    /// When it ended, or began while it goes on.
+    /// When the attempt ended, or started if it is in progress.
     pub at: Timestamp,
 }
 

@@ -1,4 +1,5 @@
-//! The revisions whose objects a plan may create. The names of these objects are looked up before the engine decides.
+//! The revisions whose objects a plan may create. The names of these objects are looked up before
+//! the engine decides.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +12,15 @@ use super::intent::Verb;
 use super::state::EngineState;
 use super::{scale, target};
 
-/// Revisions that [`super::advance`] may ask for, whatever the results of the probes are: those that live now, and the
-/// one that the spec or an intent may start.
+/// Revisions whose objects [`super::advance()`] may ask for, whatever the results of the probes
+/// are: those that live now, and the one that the spec or an intent may start.
 pub fn candidates(state: Option<&EngineState>, input: &EngineInput<'_>) -> BTreeSet<Revision> {
     let mut engine = adopt(state, input);
     target::note_spec(&mut engine, state.is_none());
     target::unpin(&mut engine);
     let mut all: BTreeSet<Revision> = scale::live(&engine.state, input).into_keys().collect();
-    // A blocked revision is not started, and its objects are gone: to look for their names at every reconcile would be
-    // of no use.
+    // A blocked revision is not started and its objects are deleted. A lookup of their names in
+    // every reconcile would be useless.
     all.extend(target::wanted(&engine).filter(|wanted| !target::blocked(&engine, wanted)));
     all.extend(named_by_intent(&engine));
     all

@@ -8,10 +8,10 @@ use super::intent::{Intent, Verb};
 use super::state::{IntentRecord, Pin, SkipReason};
 use super::{rollback, spec_change, target};
 
-/// Intents that are remembered.
+/// Number of intents in the state.
 const INTENTS: usize = 10;
 
-/// Looks at the intent once.
+/// Obeys or refuses the intent, once.
 pub(super) fn obey_intent(engine: &mut Engine<'_>) -> bool {
     let intent = match engine.input.intent.clone().transpose() {
         Ok(intent) => {
@@ -74,7 +74,7 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
     }
 }
 
-/// Steers the canary at hand.
+/// Executes a verb that is about the current canary.
 fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
     let now = engine.now();
     let Some(canary) = &mut engine.state.canary else {

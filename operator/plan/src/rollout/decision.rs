@@ -12,16 +12,16 @@ use crate::next::Next;
 /// What the engine decided.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// For `engine.json`.
+    /// The content of `engine.json`.
     pub state: EngineState,
-    /// For `dataplane.json`.
+    /// The content of `dataplane.json`.
     pub dataplane: Dataplane,
-    /// Revisions whose Deployment, Service and config must exist, with replicas. All others may go.
+    /// Revisions whose objects must exist, with replicas. All others can be deleted.
     pub live: BTreeMap<Revision, u32>,
-    /// What status says of it.
+    /// What the status shows.
     pub report: Report,
-    /// To be sent once the state is written.
+    /// Events to send after the state is written.
     pub events: Vec<Event>,
-    /// When the engine wants to be asked again.
+    /// When the next decision is due.
     pub next: Next,
 }

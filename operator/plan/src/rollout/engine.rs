@@ -1,5 +1,5 @@
-//! The engine while it decides. Transitions are free functions in the modules that are named after them; see
-//! [`super::advance`] for their order.
+//! The engine while it decides. Transitions are free functions in the modules that are named after
+//! them; see [`super::advance`] for their order.
 
 use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Revision, Weight};
@@ -9,11 +9,11 @@ use super::input::EngineInput;
 use super::state::{Canary, EngineState, FailedRevision, StepState};
 use crate::api::Event;
 
-/// The state on its way from one look to the next.
+/// The state while it changes.
 pub(super) struct Engine<'a> {
     pub(super) state: EngineState,
     pub(super) input: &'a EngineInput<'a>,
-    /// Generation that `seen.dataplane` has, or that the state left.
+    /// The higher one of the generations in the live `dataplane.json` and in the state.
     pub(super) base_generation: u64,
     pub(super) events: Vec<Event>,
 }
@@ -27,7 +27,7 @@ impl Engine<'_> {
         self.events.push(Event { warning, reason: reason.into(), message });
     }
 
-    /// Ends the attempt that goes on, in history.
+    /// Records the end of an attempt.
     pub(super) fn record(
         &mut self,
         revision: &Revision,
@@ -49,17 +49,16 @@ impl Engine<'_> {
         }
     }
 
-    /// Keeps a revision without traffic, to be looked at; the one kept before it goes.
+    /// Keeps a revision without traffic for inspection. It replaces the one that was kept before.
     pub(super) fn keep_failed(&mut self, revision: Revision, replicas: u32) {
         self.state.failed = Some(FailedRevision { revision, since: self.now(), replicas });
     }
 
-    /// Weight of the canary now.
     pub(super) fn canary_weight(&self) -> Weight {
         self.state.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight)
     }
 
-    /// Changes the canary at hand; always `true`: something changed.
+    /// Changes the canary. Returns `true`, because something changed.
     pub(super) fn change_canary(&mut self, change: impl FnOnce(&mut Canary)) -> bool {
         if let Some(canary) = &mut self.state.canary {
             change(canary);

@@ -12,7 +12,7 @@ use super::scale;
 use super::state::Stable;
 use super::text::advice;
 
-/// A trigger that holds on a promoted revision whose predecessor is still warm.
+/// Obeys a trigger that fires on a promoted revision while its predecessor is kept warm.
 pub(super) fn obey_trigger(engine: &mut Engine<'_>) -> bool {
     let Some(stable) = &engine.state.stable else { return false };
     let Some(previous) = &engine.state.previous else { return false };
@@ -28,7 +28,7 @@ pub(super) fn obey_trigger(engine: &mut Engine<'_>) -> bool {
     return_to_previous(engine, harm)
 }
 
-/// Sets flags back and gives them `flagGrace`; `false`: there is no flag that could help.
+/// Rolls back flags and waits for `flagGrace`; `false` if there is no flag that could help.
 fn roll_back_flags_first(engine: &mut Engine<'_>, harm: &Harm) -> bool {
     let Some((stable, previous)) = engine.state.stable.clone().zip(engine.state.previous.clone())
     else {
@@ -39,7 +39,8 @@ fn roll_back_flags_first(engine: &mut Engine<'_>, harm: &Harm) -> bool {
     if let Some(stable) = &mut engine.state.stable {
         stable.flags_tried = true;
         if !flags.is_empty() {
-            // A new epoch: what was measured with the flags on says nothing of the revision without them.
+            // This starts a new epoch, because values that were measured with the flags say nothing
+            // about the revision without them.
             stable.epoch = Some(grace);
         }
     }
@@ -106,7 +107,7 @@ fn return_to_previous(engine: &mut Engine<'_>, harm: Harm) -> bool {
     true
 }
 
-/// Lets the previous revision go: its sessions are drained, and its time is over.
+/// Ends the guard: the sessions of the previous revision are drained, and its time has passed.
 pub(super) fn end(engine: &mut Engine<'_>) -> bool {
     let now = engine.now();
     let Some(previous) = &engine.state.previous else { return false };
@@ -130,8 +131,8 @@ pub(super) fn end(engine: &mut Engine<'_>) -> bool {
     true
 }
 
-/// Guard ends after a look at what happened in it, not because an operator or a Prometheus was away so long;
-/// but not for ever.
+/// Guard must not end because an operator or Prometheus was away for so long. Its end waits until
+/// the rules have been evaluated up to that time, but only for `holdTimeout`.
 fn is_unobserved(engine: &Engine<'_>) -> bool {
     let Some((stable, previous)) = engine.state.stable.as_ref().zip(engine.state.previous.as_ref())
     else {

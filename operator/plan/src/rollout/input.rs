@@ -15,84 +15,87 @@ use crate::probes::{QueryKey, QueryResult};
 pub struct EngineInput<'a> {
     /// The instant of the snapshot.
     pub now: Timestamp,
-    /// Term of this leader; goes into `engine.json`.
+    /// Term of this leader. It is written to `engine.json`.
     pub term: u64,
-    /// `dataplane.json` as it was seen; `None` where there is none that can be read. Edited by hand, it gets a
-    /// higher generation: pods obey no other.
+    /// `dataplane.json` as it was read; `None` if it is missing or cannot be parsed. If somebody
+    /// edited it, it gets a higher generation, because pods obey only a higher one.
     pub dataplane: Option<&'a Dataplane>,
-    /// Namespace and name of the McpHub (labels in queries).
+    /// Namespace of the McpHub (a label in queries).
     pub namespace: &'a str,
-    /// See `namespace`.
+    /// Name of the McpHub (a label in queries).
     pub hub: &'a str,
     /// The accepted `spec.rollout`, with defaults.
     pub policy: &'a Policy,
-    /// What the spec asks for; `None` while it is not accepted: the engine goes on with what it has.
+    /// The revision that the spec asks for; `None` while the spec is not accepted. The engine then
+    /// continues with what it has.
     pub desired: Option<&'a Revision>,
     /// N: `spec.replicas`.
     pub replicas: u32,
-    /// `metadata.annotations["mcphub.dev/intent"]`, parsed; `Err` says what is wrong with it.
+    /// The annotation `mcphub.dev/intent`; the error says what is wrong with it.
     pub intent: Option<Result<Intent, String>>,
-    /// Every revision that has a ControllerRevision, with what its pods do; and the desired one before it has one.
+    /// Every stored revision, and the desired one before it is stored.
     pub revisions: &'a BTreeMap<Revision, RevisionFacts>,
-    /// The routers.
     pub routers: RouterFacts,
-    /// Results of the queries that [`probes`] asks for; empty if none were due, or before they were asked.
+    /// Results of the queries that [`probes`] asks for; empty if none were due, or before they were
+    /// asked.
     pub results: &'a BTreeMap<QueryKey, QueryResult>,
 }
 
-/// One revision as it is seen.
+/// What is known about one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RevisionFacts {
-    /// Feature flags as its spec has them (all known ones, defaults filled in).
+    /// Feature flags of its spec: all known ones, with defaults filled in.
     pub flags: BTreeMap<String, bool>,
-    /// Image, for reports.
+    /// The image, for the status.
     pub image: String,
-    /// What its ControllerRevision records of earlier attempts; newest last.
+    /// The last attempt that its ControllerRevision records.
     pub attempt: Option<AttemptRecord>,
-    /// When its ControllerRevision was made, seconds precision; orders revisions.
+    /// When its ControllerRevision was created, with a precision of seconds. It orders revisions.
     pub created: Timestamp,
-    /// Replicas that its Deployment asks for now; `None`: there is no Deployment.
+    /// Replicas of its Deployment; `None` if there is no Deployment.
     pub deployed: Option<u32>,
-    /// Pods that are Ready (and not terminating).
+    /// Pods that are Ready and not terminating.
     pub ready: u32,
-    /// Instant since which at least one pod is Ready.
+    /// Since when at least one pod has been Ready.
     pub ready_since: Option<Timestamp>,
-    /// Pods that are crash-looping, OOM-killed or restarted twice since their attempt began, or not Ready for 30 s
-    /// although scheduled and started.
+    /// Pods that crash-loop, were OOM-killed or restarted twice since the attempt started, and pods
+    /// that are scheduled and started but not Ready for 30 s.
     pub broken: Vec<BrokenPod>,
-    /// How often containers (`pod/container`) were restarted in their life; none of those that never were.
+    /// Restarts of containers (`pod/container`) in their whole life, without those that never
+    /// restarted.
     pub restarts: BTreeMap<String, u32>,
-    /// Pods that wait for a node, or whose node is gone: a Hold, not the revision's fault.
+    /// Pods that wait for a node or lost it. This is a Hold, because it is not the fault of the
+    /// revision.
     pub unschedulable: u32,
-    /// Decision of the self-check of its Ready pods.
+    /// Result of the self-check of its Ready pods.
     pub self_check: SelfCheckFact,
 }
 
-/// A pod in trouble.
+/// A pod that does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenPod {
-    /// Its name.
     pub name: String,
-    /// What is wrong, for a person.
+    /// What is wrong.
     pub why: String,
 }
 
-/// Decision of a revision's self-check.
+/// Result of a revision's self-check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SelfCheckFact {
-    /// Not asked, or no pod to ask.
+    /// No pod was asked.
     Unknown,
-    /// One that was asked passed, none failed.
+    /// At least one pod passed, and none failed.
     Passed,
-    /// One failed: what, in words.
+    /// One pod failed; the message says how.
     Failed(String),
 }
 
-/// The router pods as they are seen.
+/// What is known about the router pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RouterFacts {
     /// Ready router pods.
     pub ready: u32,
-    /// Least generation that they report; `None` if one of them did not answer (or was not asked).
+    /// Lowest generation that the Ready routers obey; `None` if one of them did not answer or was
+    /// not asked.
     pub obeyed: Option<u64>,
 }

@@ -1,5 +1,5 @@
-//! What a person asks for: annotation `mcphub.dev/intent: <verb>/<revision hash8>/<attempt>`, for `advance`
-//! with `/<step>`.
+//! Intents: what a person asks for with the annotation `mcphub.dev/intent:
+//! <verb>/<revision>/<attempt>`, for `advance` with `/<step>`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,65 +7,58 @@ use std::str::FromStr;
 use mcphub_hub_wire::dataplane::{InvalidRevision, Revision};
 use serde::{Deserialize, Serialize};
 
-/// Name of the annotation.
 pub const ANNOTATION: &str = "mcphub.dev/intent";
 
-/// One intent. Void once its attempt is over, so that a manifest in git that still carries it does nothing.
+/// One intent. It is ignored when its attempt is over, so that a manifest in git that still has it
+/// does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Intent {
-    /// What to do.
     pub verb: Verb,
-    /// On which revision.
     pub revision: Revision,
-    /// On which attempt of it.
+    /// The attempt of the revision.
     pub attempt: u32,
 }
 
-/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Skip to the end; refused while a trigger holds.
+    /// Skip the remaining steps. Refused while a trigger fires.
     Promote,
-    /// Skip to the end whatever the rules say, and leave the rules out of it afterwards.
+    /// Skip the remaining steps regardless of the rules, and ignore the rules afterwards.
     PromoteForce,
-    /// Go on after the pause of this step.
+    /// Continue after the pause of this step.
     Advance {
-        /// The step that it stands at, from 1.
+        /// The current step, counted from 1.
         step: u32,
     },
-    /// Back to stable.
+    /// Return to stable.
     Abort,
-    /// Try a revision again whose last attempt this was.
+    /// Try a revision again. The attempt is its last one.
     Retry,
-    /// Stay at this step.
     Pause,
-    /// Go on.
+    /// Continue.
     Resume,
-    /// Back to this promoted revision, until the spec's revision changes.
+    /// Return to this promoted revision until the revision of the spec changes.
     RollbackTo,
-    /// Flags that were rolled back are again what the spec says.
+    /// Give rolled-back flags the values of the spec again.
     ResumeFlags,
 }
 
-/// A text that is no intent.
+/// A text that is not an intent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseIntentError {
-    /// Parts are missing, or there are too many.
+    /// Parts are missing, or there are too many of them.
     #[error(
         "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance <verb>/<revision>/<attempt>/<step>"
     )]
     Shape(String),
-    /// No such verb.
     #[error(
         "\"{0}\" is not a verb; use promote, promote-force, advance, abort, retry, pause, resume, rollback-to \
          or resume-flags"
     )]
     Verb(String),
-    /// No such revision can be.
     #[error(transparent)]
     Revision(#[from] InvalidRevision),
-    /// Attempt or step is no number.
     #[error("\"{0}\" is not a number: attempts and steps count from 1")]
     Number(String),
 }
@@ -104,7 +97,7 @@ fn number(text: &str) -> Result<u32, ParseIntentError> {
 }
 
 impl Verb {
-    /// As it is written.
+    /// The verb as in the annotation.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Promote => "promote",

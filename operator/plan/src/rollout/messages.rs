@@ -15,7 +15,7 @@ use super::steps::pause;
 use super::target;
 use super::text::{advice, plain};
 
-/// Phase, reason of the conditions, sentence.
+/// Phase, reason of the conditions, and message.
 type Summary = (Phase, &'static str, String);
 
 pub(super) fn report(engine: &Engine<'_>) -> Report {
@@ -269,7 +269,7 @@ fn rule_report(rule: &RuleJudgment) -> RuleReport {
     }
 }
 
-/// The worse of trigger and gate; before its epoch a trigger has seen nothing.
+/// The worse one of trigger and gate. Before its epoch a trigger has no verdict.
 fn verdict(rule: &RuleJudgment) -> RuleVerdict {
     match (&rule.trigger, &rule.gate) {
         (Some(Verdict::Breach { .. }), _) => RuleVerdict::Breach,

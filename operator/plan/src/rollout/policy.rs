@@ -1,4 +1,4 @@
-//! `spec.rollout` with every default filled in, and what of it is refused.
+//! `spec.rollout` with every default filled in, or what is wrong with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,110 +15,110 @@ use crate::snapshot;
 mod rules;
 pub use rules::{Gate, RulePolicy, Threshold, Trigger};
 
-/// Shortest distance between two judgments where nothing else bounds it.
+/// Default interval of evaluations, if no scrape interval is longer.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How changes of one hub are tried, judged and taken back. Made by [`Policy::from_spec`] only.
+/// How changes of one hub are rolled out, evaluated and rolled back. Only [`Policy::from_spec`]
+/// makes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Rising, the last one at 100; never empty.
+    /// Never empty. The traffic increases, and the last step has 100%.
     pub steps: Vec<StepPolicy>,
-    /// See rollout.md, Words.
+    /// Time after 100% in which the old revision is kept warm.
     pub guard: Duration,
-    /// Distance of judgments.
+    /// Interval of evaluations.
     pub interval: Duration,
-    /// From a canary's first Ready pod to the first judged instant.
+    /// Time from the canary's first Ready pod to its epoch.
     pub warmup: Duration,
     /// In the order of the resource.
     pub rules: Vec<RulePolicy>,
-    /// What answers; `None`: the administrator named none, and only Kubernetes is watched.
+    /// `None` if the operator's settings name none. Then only Kubernetes is watched.
     pub prometheus: Option<PrometheusSource>,
-    /// What a rollback does.
     pub rollback: RollbackPolicy,
     /// `spec.rollout.paused`.
     pub paused: bool,
-    /// A canary that is not Available by then is rolled back.
+    /// A canary that is not Available within this time is rolled back.
     pub progress_deadline: Duration,
-    /// Observed time for which a gate may be unmet.
+    /// Longest observed time for which a gate may be unmet.
     pub gate_timeout: Duration,
-    /// Observed time at one step after which too few samples are enough; `None`: three times its bake.
+    /// Observed time at one step after which too few samples are enough; `None` means three times
+    /// the bake.
     pub max_bake: Option<Duration>,
-    /// What happens then.
     pub on_too_few: OnTooFew,
-    /// Longest wait for data or for Prometheus.
+    /// Longest Hold for missing data or an unreachable Prometheus.
     pub hold_timeout: Duration,
-    /// What happens then.
     pub on_hold_timeout: OnHoldTimeout,
-    /// How long a pod that goes keeps its sessions.
+    /// How long a terminating pod keeps its sessions.
     pub drain_timeout: Duration,
-    /// Fewest canary pods.
+    /// Minimum number of canary pods.
     pub min_canary_replicas: u32,
-    /// Going back to one of so many last promoted revisions takes no steps.
+    /// A rollback to one of this many last promoted revisions skips the steps.
     pub fast_rollback: u32,
-    /// ControllerRevisions that are kept.
+    /// Number of ControllerRevisions that are kept.
     pub history_limit: u32,
 }
 
-/// What a hub has that rules can measure besides its requests.
+/// Features of a hub that decide which rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HubFeatures {
-    /// A language model that prompts ask.
+    /// Prompts ask a language model.
     pub llm: bool,
-    /// Queries whose tools are known.
+    /// The spec has golden questions.
     pub golden_questions: bool,
 }
 
-/// One share of traffic.
+/// One step of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepPolicy {
-    /// The canary's share.
+    /// Weight of the canary.
     pub traffic: Weight,
-    /// Observed time before the next step.
+    /// Observed time that the step takes.
     pub bake: Duration,
-    /// Waits for a person after the bake.
+    /// The step waits for a person after its bake.
     pub pause: bool,
 }
 
-/// The Prometheus of a hub.
+/// The Prometheus that evaluates a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrometheusSource {
-    /// As the administrator named it.
+    /// Name in the operator's settings.
     pub name: String,
-    /// How often it scrapes.
+    /// Interval at which it scrapes hubs.
     pub scrape_interval: Duration,
-    /// How old a sample is at most before it can be queried.
+    /// Longest time until a new sample can be queried.
     pub ingest_delay: Duration,
 }
 
 impl PrometheusSource {
-    /// `{{window}}`: with fewer than four scrapes in it a rate jumps with every late scrape.
+    /// `{{window}}` of a query. With fewer than four scrapes in it, a rate would jump with every
+    /// late scrape.
     pub fn window(&self) -> Duration {
         (self.scrape_interval * 4).max(MINUTE)
     }
 }
 
-/// What a rollback does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackPolicy {
-    /// `None`: Together while there is a canary, else `FlagsFirst`.
+    /// `None` means Together while there is a canary, else `FlagsFirst`.
     pub order: Option<RollbackOrder>,
-    /// Flags by name with their safe value. Empty: those that differ between canary and stable.
+    /// Flags by name with their safe value. Empty means the flags that differ between canary and
+    /// stable.
     pub flags: BTreeMap<String, Option<bool>>,
-    /// How long flags alone may help.
+    /// How long rolled-back flags may take to help.
     pub flag_grace: Duration,
-    /// Time for calls in flight.
+    /// Time that calls in flight get.
     pub abort_grace: Duration,
-    /// How long a failed revision's pods are kept.
+    /// How long the pods of a failed revision are kept.
     pub keep_for: Duration,
 }
 
-/// A field that cannot be done, and what to write instead.
+/// An invalid field, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct PolicyProblem {
-    /// Path below `spec`: `rollout.rules[0].rollbackWhen.for`.
+    /// Path below `spec`, such as `rollout.rules[0].rollbackWhen.for`.
     pub field: String,
-    /// A predicate: "is 10s, but …; use at least 2m".
+    /// A predicate, such as "is 10s, but …; use at least 2m".
     pub message: String,
 }
 
@@ -135,12 +135,12 @@ impl PolicyProblem {
 }
 
 impl Policy {
-    /// The policy of a hub. `prometheus` is the one that `spec.rollout.prometheus` names (`main` where it is unset),
-    /// `None` where the administrator named no such one; `flags` are all known flags of the hub, `has` is what it could
-    /// be measured by.
+    /// Reads the policy of a hub. `prometheus` is the one that `spec.rollout.prometheus` names
+    /// (default `main`), or `None` if the operator's settings do not have it. `flags` are all known
+    /// flags of the hub. `has` decides which rules apply.
     ///
-    /// Without a Prometheus a hub that says nothing about steps and rules is still accepted: its changes go to 100 %
-    /// after the self-check, watched by Kubernetes alone, and status says so.
+    /// Without a Prometheus, a hub without steps and rules is still accepted. Its changes go to
+    /// 100% after the self-check, only Kubernetes watches them, and the status says so.
     pub fn from_spec(
         spec: Option<&Rollout>,
         prometheus: Option<(&str, &snapshot::PrometheusTiming)>,
@@ -193,11 +193,11 @@ fn interval(
     if let Some(prometheus) = prometheus {
         problems.extend(too_short("rollout.interval", written.get(), 1, prometheus));
     }
-    // A hub judged without pause would keep one worker of the operator busy for ever.
+    // A hub that is evaluated without pause would keep one worker of the operator busy forever.
     written.get().max(Duration::from_secs(1))
 }
 
-/// The sentence about a time that is shorter than `times` scrape intervals.
+/// Reports a time that is shorter than `times` scrape intervals.
 fn too_short(
     field: &str,
     written: Duration,
@@ -251,7 +251,7 @@ fn steps(
     in_order(steps, full, problems)
 }
 
-/// Steps of a hub that nothing can judge: only those that ask for no judgment are possible.
+/// Steps of a hub without a Prometheus. Only steps without bake are possible.
 fn steps_unobserved(
     spec: &Rollout,
     full: StepPolicy,
@@ -296,7 +296,8 @@ fn weight(percent: u8) -> Weight {
     Weight::try_from(percent).unwrap_or(Weight::FULL)
 }
 
-/// The schema says so too; but a step that falls or a walk that never ends would be an outage, so it is looked at again.
+/// Checks the order of the steps. The CRD checks it too, but a decreasing step or a rollout without
+/// end would be an outage.
 fn in_order(
     steps: Vec<StepPolicy>,
     full: StepPolicy,
@@ -365,7 +366,8 @@ fn rollback(
     }
 }
 
-/// What is typed but not built. The schema refuses it first; a field that slips through must not be ignored in silence.
+/// Reports fields that are not supported yet. The CRD rejects them first, but a field that slips
+/// through must not be ignored silently.
 fn unsupported(spec: &Rollout) -> Vec<PolicyProblem> {
     let provider = spec.traffic.as_ref().and_then(|traffic| traffic.provider);
     let found = [

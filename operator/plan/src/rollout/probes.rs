@@ -34,7 +34,7 @@ pub fn probes(state: &EngineState, input: &EngineInput<'_>) -> RolloutProbes {
     }
 }
 
-/// It has a weight that routers may not obey yet.
+/// The canary has a weight that the routers may not obey yet.
 pub(crate) fn awaits_routers(canary: &Canary) -> bool {
     let step = canary.step.as_ref();
     canary.withdrawal.is_none()

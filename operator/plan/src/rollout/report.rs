@@ -9,76 +9,70 @@ use mcphub_hub_wire::dataplane::{Revision, Weight};
 
 use super::state::{IntentRecord, RollbackCause};
 
-/// What status says of a rollout.
+/// What the status shows of a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Where the hub is in its life; never `NotAccepted`, which is not the engine's to know.
+    /// The phase. It is never `NotAccepted`, because the engine does not know about that.
     pub phase: Phase,
-    /// `UpperCamelCase`, bounded: reason of the conditions.
+    /// Reason of the conditions, from a bounded set.
     pub reason: String,
-    /// For a person: what is, and what to do next where something is to be done.
+    /// What is the case and, if necessary, what to do next.
     pub message: String,
-    /// Serves what the canary does not.
+    /// The revision that serves what the canary does not.
     pub stable: Option<StableReport>,
-    /// Is being tried.
+    /// The revision that is being rolled out.
     pub canary: Option<CanaryReport>,
-    /// End of the guard or of the drain, and the revision that is kept for it.
+    /// The revision that is kept for guard or drain, and until when.
     pub previous: Option<(Revision, Timestamp)>,
-    /// Kept to be looked at, and until when.
+    /// The failed revision that is kept, and until when.
     pub failed: Option<(Revision, Timestamp)>,
-    /// Rules as they were judged last; empty while none are judged.
+    /// The rules at the last evaluation; empty while none are evaluated.
     pub rules: Vec<RuleReport>,
-    /// Flags that a rollback set back, with the value in force, by revision.
+    /// Rolled-back flags with their effective value, by revision.
     pub flags_rolled_back: BTreeMap<Revision, BTreeMap<String, bool>>,
     /// Why the revision that the spec asks for does not serve.
     pub rollback: Option<RollbackCause>,
-    /// Intents that were looked at, newest last.
+    /// Intents that were obeyed or refused, newest last.
     pub intents: Vec<IntentRecord>,
 }
 
 /// The revision that serves what the canary does not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StableReport {
-    /// Which.
     pub revision: Revision,
-    /// When it became stable.
     pub since: Timestamp,
 }
 
-/// The revision that is being tried.
+/// The revision that is being rolled out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CanaryReport {
-    /// Which.
     pub revision: Revision,
-    /// How often it was tried, this time included.
+    /// The attempt, counted from 1.
     pub attempt: u32,
-    /// Step it is at, from 1; 0 before the first.
+    /// The current step, counted from 1; 0 before the first one.
     pub step: u32,
-    /// Steps that there are.
+    /// Number of steps.
     pub steps: u32,
-    /// Its share now.
+    /// Its current weight.
     pub weight: Weight,
-    /// Observed time at this step.
     pub bake_observed: Duration,
-    /// Time that the step asks for.
+    /// Observed time that the step takes.
     pub bake_required: Duration,
-    /// What it waits for by itself.
+    /// Why the rollout holds, and since when.
     pub holding: Option<(HoldReason, Timestamp)>,
 }
 
-/// One rule, as it was judged last.
+/// One rule at the last evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleReport {
-    /// Its name.
     pub name: String,
-    /// On the canary, or on the promoted revision in guard.
+    /// Value on the canary, or on the promoted revision in guard.
     pub value: Option<f64>,
-    /// On the other one.
+    /// Value on the revision that it is compared with.
     pub stable_value: Option<f64>,
-    /// Behind `value`.
+    /// Number of samples behind `value`.
     pub samples: Option<f64>,
-    /// What follows from it.
     pub verdict: RuleVerdict,
-    /// First breaching point of the open breach.
+    /// Start of the current breach.
     pub breached_since: Option<Timestamp>,
 }

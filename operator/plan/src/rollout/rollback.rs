@@ -13,13 +13,13 @@ use super::scale;
 use super::state::{RollbackCause, RuleBreach, SkipReason, Withdrawal};
 use super::text::{advice, plain};
 
-/// Why a revision must not keep its traffic.
+/// Why a revision must lose its traffic.
 pub(super) struct Harm {
     pub(super) reason: String,
     pub(super) rule: Option<RuleBreach>,
 }
 
-/// A trigger that holds on a canary with traffic.
+/// Obeys a trigger that fires on a canary with traffic.
 pub(super) fn obey_trigger(engine: &mut Engine<'_>) -> bool {
     let Some(canary) = &engine.state.canary else { return false };
     let forced = canary.skip_steps == Some(SkipReason::PromoteForce);
@@ -32,7 +32,7 @@ pub(super) fn obey_trigger(engine: &mut Engine<'_>) -> bool {
     true
 }
 
-/// What holds against a revision that has traffic: what Kubernetes shows, and what rules say.
+/// Evidence against a revision with traffic, from the rules or from its pods.
 pub(super) fn harm(engine: &Engine<'_>, revision: &Revision) -> Option<Harm> {
     let judgment = engine.state.judgment.as_ref().filter(|judgment| judgment.revision == *revision);
     if let Some(judgment) = judgment.and_then(Judgment::broken) {
@@ -43,7 +43,7 @@ pub(super) fn harm(engine: &Engine<'_>, revision: &Revision) -> Option<Harm> {
     Some(Harm { reason: format!("pod {} {}", pod.name, pod.why), rule: None })
 }
 
-/// Takes the canary back: its flags at once, its traffic as soon as stable can take it.
+/// Rolls the canary back: its flags immediately, its traffic as soon as stable can take over.
 pub(super) fn roll_back(
     engine: &mut Engine<'_>,
     reason: String,
@@ -70,7 +70,7 @@ pub(super) fn roll_back(
     withdraw(engine, AttemptResult::RolledBack, reason, harmful);
 }
 
-/// Sends the canary on its way out.
+/// Starts the withdrawal of the canary.
 pub(super) fn withdraw(
     engine: &mut Engine<'_>,
     result: AttemptResult,
@@ -96,7 +96,8 @@ pub(super) fn record_cause(
     engine.state.rollback = Some(RollbackCause { revision, attempt, at, reason, rule, flags });
 }
 
-/// Sets flags of a revision back, live; which ones, with their value now.
+/// Rolls back flags of a revision on its running pods. Returns the flags that changed, with their
+/// new value.
 pub(super) fn roll_back_flags(
     engine: &mut Engine<'_>,
     revision: &Revision,
@@ -105,7 +106,7 @@ pub(super) fn roll_back_flags(
     let flags =
         |revision: &Revision| engine.input.revisions.get(revision).map(|facts| facts.flags.clone());
     let (own, good) = (flags(revision).unwrap_or_default(), good.and_then(flags));
-    // A flag that a revision does not know is off in it.
+    // A flag that a revision does not have is off there.
     let on =
         |flags: &BTreeMap<String, bool>, name: &String| flags.get(name).copied().unwrap_or(false);
     let safe = |name: &String| good.as_ref().is_some_and(|good| on(good, name));
@@ -128,7 +129,7 @@ pub(super) fn roll_back_flags(
     changed
 }
 
-/// Cuts the traffic of a canary on its way out.
+/// Cuts the traffic of a canary that is being withdrawn.
 pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
     let Some(withdrawal) =
         engine.state.canary.as_ref().and_then(|canary| canary.withdrawal.as_ref())
@@ -144,8 +145,9 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
             .map_or(0, |stable| scale::ready(engine.input, &stable.revision));
         let waited_enough =
             elapsed(engine.now(), withdrawal.since) >= engine.input.policy.progress_deadline;
-        // Stable is made whole first: half its pods under all of the traffic is the next outage. Unless the canary
-        // harms its callers, or stable does not get whole.
+        // Stable must have all its pods first, because half of them under the full traffic would be
+        // the next outage. There are two exceptions: the canary harms its callers, or stable does
+        // not become complete.
         let needed = if withdrawal.harmful || waited_enough { 1 } else { all.max(1) };
         if stable < needed {
             return false;
@@ -186,7 +188,7 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
     true
 }
 
-/// Ends what is kept of a rolled back revision.
+/// Removes a failed revision after `keepFor`.
 pub(super) fn remove_failed(engine: &mut Engine<'_>) -> bool {
     let (now, keep_for) = (engine.now(), engine.input.policy.rollback.keep_for);
     engine.state.failed.take_if(|failed| elapsed(now, failed.since) >= keep_for).is_some()
@@ -196,7 +198,7 @@ pub(super) fn listed(flags: &BTreeMap<String, bool>) -> String {
     flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Rule, value, threshold, since when, on how many samples.
+/// Describes the rule that fired: value, threshold, start and number of samples.
 fn broken(judgment: &RuleJudgment, rule: Option<&RulePolicy>, engine: &Engine<'_>) -> Harm {
     let when = rule.and_then(|rule| rule.rollback_when);
     let since = judgment.breach_start.unwrap_or(engine.now());

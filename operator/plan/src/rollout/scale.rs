@@ -1,4 +1,4 @@
-//! Weights, flags and replicas: what follows from the state alone.
+//! Weights, flags and replicas, which follow from the state alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 use super::input::{EngineInput, RevisionFacts};
 use super::state::{Canary, EngineState};
 
-/// N: never below its value at the rollout's start.
+/// N. It does not fall below its value at the start of the rollout.
 pub(crate) fn replicas(state: &EngineState, input: &EngineInput<'_>) -> u32 {
     state.canary.as_ref().map_or(input.replicas, |canary| input.replicas.max(canary.base_replicas))
 }
 
-/// Canary pods that a weight needs.
+/// Number of canary pods that a weight needs.
 pub(crate) fn pods_for(weight: Weight, state: &EngineState, input: &EngineInput<'_>) -> u32 {
     let all = replicas(state, input);
     if weight == Weight::FULL {
@@ -22,7 +22,7 @@ pub(crate) fn pods_for(weight: Weight, state: &EngineState, input: &EngineInput<
     u32::try_from(share).unwrap_or(u32::MAX).max(input.policy.min_canary_replicas)
 }
 
-/// The weight that the canary's pods are made for: the one it is about to get.
+/// The weight that the canary gets next. Its pods are scaled for this weight.
 pub(crate) fn target(canary: &Canary, input: &EngineInput<'_>) -> Weight {
     match (&canary.step, canary.skip_steps) {
         (_, Some(_)) => Weight::FULL,
@@ -31,12 +31,13 @@ pub(crate) fn target(canary: &Canary, input: &EngineInput<'_>) -> Weight {
     }
 }
 
-/// Pods that are needed before the canary's self-check. A first deployment is better served by one pod than by none.
+/// Number of Ready pods before the canary's self-check. For a first deployment, one pod is better
+/// than none.
 pub(crate) fn launch_pods(canary: &Canary, state: &EngineState, input: &EngineInput<'_>) -> u32 {
     if canary.skip_steps.is_some() { 1 } else { pods_for(target(canary, input), state, input) }
 }
 
-/// All pods that the canary's weight needs are Ready.
+/// Whether all pods that the canary's weight needs are Ready.
 pub(crate) fn available(state: &EngineState, canary: &Canary, input: &EngineInput<'_>) -> bool {
     ready(input, &canary.revision) >= pods_for(canary.weight, state, input)
 }
@@ -46,7 +47,7 @@ pub(crate) fn ready(input: &EngineInput<'_>, revision: &Revision) -> u32 {
     input.revisions.get(revision).map_or(0, |facts| facts.ready)
 }
 
-/// Revisions that have a role.
+/// Revisions with a role.
 pub(crate) fn with_role(state: &EngineState) -> BTreeSet<&Revision> {
     let EngineState { stable, canary, previous, failed, .. } = state;
     let stable = stable.iter().map(|stable| &stable.revision);
@@ -59,12 +60,12 @@ pub(crate) fn with_role(state: &EngineState) -> BTreeSet<&Revision> {
         .collect()
 }
 
-/// Revisions without a role whose pods a router may still send to.
+/// Revisions without a role whose pods may still get requests from a router, with replicas.
 pub(crate) fn leaving<'a>(
     state: &EngineState,
     input: &'a EngineInput<'_>,
 ) -> BTreeMap<&'a Revision, u32> {
-    // Nothing has served yet: no session can be lost.
+    // Nothing has served yet, so no session can be lost.
     let obeyed = input.routers.ready > 0
         && input.routers.obeyed.is_some_and(|obeyed| obeyed >= state.generation);
     if state.stable.is_none() || obeyed {
@@ -78,7 +79,8 @@ pub(crate) fn leaving<'a>(
 /// Revisions whose objects must exist, with replicas.
 pub(crate) fn live(state: &EngineState, input: &EngineInput<'_>) -> BTreeMap<Revision, u32> {
     let all = replicas(state, input);
-    // Router first: a Deployment scaled down before the routers have the generation drops its sessions.
+    // Routers come first: a Deployment that is scaled down before the routers have the generation
+    // loses its sessions.
     let mut live: BTreeMap<Revision, u32> = leaving(state, input)
         .into_iter()
         .map(|(revision, pods)| (revision.clone(), pods))
@@ -98,12 +100,12 @@ pub(crate) fn live(state: &EngineState, input: &EngineInput<'_>) -> BTreeMap<Rev
     live
 }
 
-/// Pods that the canary is to have.
+/// Number of pods that the canary must have.
 pub(crate) fn canary_pods(canary: &Canary, state: &EngineState, input: &EngineInput<'_>) -> u32 {
     pods_for(target(canary, input).max(canary.weight), state, input)
 }
 
-/// Role, weight and flags of every revision that has a role.
+/// Role, weight and flags of every revision with a role.
 pub(crate) fn dataplane(
     state: &EngineState,
     input: &EngineInput<'_>,
@@ -129,7 +131,7 @@ pub(crate) fn dataplane(
     revisions
 }
 
-/// Flags as the spec of the revision has them, but for those that a rollback set back.
+/// Flags of the revision's spec, except for those that were rolled back.
 fn flags_in_force(
     state: &EngineState,
     input: &EngineInput<'_>,

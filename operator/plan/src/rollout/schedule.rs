@@ -13,16 +13,18 @@ use super::state::Canary;
 use super::steps::self_check;
 use crate::next::Next;
 
-/// Routers obey in well under a second, and the bake starts when they do. One that does not is asked ever less often.
+/// Minimum and maximum interval at which routers are asked for their generation. They obey in well
+/// under a second, and the bake starts when they do. A router that lags is asked less and less
+/// often.
 const ROUTERS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Objects that nobody needs any more may wait a little.
+/// Interval at which routers are asked while objects wait for their removal.
 const REMOVAL: Duration = Duration::from_secs(2);
 
-/// A question that was due at this look and was not answered.
+/// Retry of a probe that was due and was not answered.
 const UNANSWERED: Duration = Duration::from_millis(500);
 
-/// No two looks for the passing of time are closer.
+/// Minimum time between two reconciles that only wait for time to pass.
 const LEAST: Duration = Duration::from_millis(50);
 
 pub(super) fn next(engine: &Engine<'_>) -> Next {
@@ -41,7 +43,7 @@ pub(super) fn next(engine: &Engine<'_>) -> Next {
     waits.into_iter().flatten().min().map_or(Next::Idle, |wait| Next::In(wait.max(LEAST)))
 }
 
-/// Time to an instant that lies ahead.
+/// Time until an instant in the future.
 fn until(engine: &Engine<'_>, then: Timestamp) -> Option<Duration> {
     (then > engine.now()).then(|| elapsed(then, engine.now()))
 }

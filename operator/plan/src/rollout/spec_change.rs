@@ -9,13 +9,13 @@ use super::engine::Engine;
 use super::state::{Canary, SelfCheckTries, SkipReason};
 use super::{rollback, scale, target};
 
-/// Ends or begins a rollout where the spec asks for another revision than the one at hand.
+/// Ends or starts a rollout if the spec asks for another revision than the current one.
 pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
     target::unpin(engine);
     let Some(wanted) = target::wanted(engine) else { return false };
     if let Some(canary) = &mut engine.state.canary {
         if canary.revision == wanted {
-            // The spec went away and came back before stable could take over.
+            // The spec changed and changed back before stable could take over.
             let back = canary
                 .withdrawal
                 .as_ref()
@@ -51,8 +51,8 @@ pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
     })
 }
 
-/// Never more than four live revisions, those that are on their way out and still deployed included. `None`: there
-/// is room for one more.
+/// Keeps the number of live revisions at four or less, including those that are still deployed
+/// without a role. `None` means that there is room for one more.
 pub(super) fn make_room(engine: &mut Engine<'_>, wanted: &Revision) -> Option<bool> {
     let roles = scale::with_role(&engine.state);
     let deployed = engine.input.revisions.iter().filter(|(_, facts)| facts.deployed.is_some());
@@ -61,11 +61,11 @@ pub(super) fn make_room(engine: &mut Engine<'_>, wanted: &Revision) -> Option<bo
     if others.collect::<BTreeSet<_>>().len() < 4 {
         return None;
     }
-    // Without its role it goes as soon as the routers obey that.
+    // Without its role it is removed as soon as the routers obey.
     Some(engine.state.failed.take().is_some())
 }
 
-/// Begins an attempt.
+/// Starts an attempt.
 pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because: Option<String>) {
     let last = engine.state.records.get(&revision);
     let attempt = match last {
@@ -83,7 +83,7 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     engine.state.flags_rolled_back.remove(&revision);
     engine.state.judgment = None;
     engine.state.rollback = None;
-    // Pods of a fast rollback have lived: what they went through before is not held against it.
+    // The pods of a fast rollback have run before. Their earlier restarts do not count.
     engine.state.restarts = engine
         .input
         .revisions
@@ -114,7 +114,7 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     });
 }
 
-/// It is one of the last `fastRollback` promoted revisions beside stable.
+/// Whether it is one of the last `fastRollback` promoted revisions besides stable.
 fn qualifies_for_fast_rollback(engine: &Engine<'_>, revision: &Revision) -> bool {
     let stable = engine.state.stable.as_ref().map(|stable| &stable.revision);
     let promoted = engine.state.records.iter().filter(|(other, record)| {

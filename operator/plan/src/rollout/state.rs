@@ -1,7 +1,8 @@
 //! The state of the engine between two reconciles: `engine.json` in the runtime ConfigMap.
 //!
-//! Operators of several releases read and write it. Therefore fields are only ever added: unknown keys are ignored,
-//! and every missing key has a meaning. The names of the keys are pinned by a golden file.
+//! Operators of several releases read and write it. Therefore fields are only ever added: unknown
+//! keys are ignored, and every missing key has a meaning. The names of the keys are pinned by a
+//! golden file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,65 +18,66 @@ use super::rules::judgment::Judgment;
 
 pub use mcphub_crds::status::HoldReason;
 
-/// Version of [`EngineState`]'s layout.
+/// Version of the layout of [`EngineState`].
 pub const SCHEMA: u32 = 1;
 
-/// The whole of `engine.json`.
+/// The content of `engine.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EngineState {
-    /// [`SCHEMA`].
+    /// See [`SCHEMA`].
     pub schema: u32,
-    /// Term of the leader that wrote it. A leader that reads a higher one than its own leads no more.
+    /// Term of the leader that wrote it. A leader that reads a higher term than its own resigns.
     #[serde(default)]
     pub term: u64,
-    /// Generation of the `dataplane.json` beside it.
+    /// Generation of `dataplane.json`.
     #[serde(default)]
     pub generation: u64,
     /// Serial of the hub's current key.
     #[serde(default = "one")]
     pub key_serial: u32,
-    /// What the spec asked for last.
+    /// The revision that the spec asked for last.
     #[serde(rename = "asked", default, skip_serializing_if = "Option::is_none")]
     pub spec_revision: Option<SpecRevision>,
-    /// Serves what the canary does not.
+    /// The revision that serves what the canary does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Stable>,
-    /// Is being tried; on a first deployment there is no stable one beside it.
+    /// The revision that is being rolled out. During a first deployment there is no stable one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// Was stable before the last promotion.
+    /// The revision that was stable before the last promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
-    /// Was rolled back; its pods are kept to be looked at.
+    /// The last rolled-back revision, whose pods are kept for inspection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedRevision>,
-    /// SpecRevision for by `rollback-to` instead of what the spec asks for.
+    /// The revision that `rollback-to` asked for instead of the spec.
     #[serde(rename = "pinned", default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
-    /// When rules were judged last.
+    /// When the rules were evaluated last.
     #[serde(rename = "lastJudged", default, skip_serializing_if = "Option::is_none")]
     pub last_judgment: Option<Timestamp>,
-    /// What came of it.
+    /// The result of the last evaluation.
     #[serde(rename = "judged", default, skip_serializing_if = "Option::is_none")]
     pub judgment: Option<Judgment>,
-    /// Restarts of containers (`pod/container`) from before the last attempt began: none of its doing.
+    /// Restarts of containers (`pod/container`) from before the last attempt. They do not count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
-    /// Flags that a rollback set back, with the value in force, by revision.
+    /// Rolled-back flags with their effective value, by revision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags_rolled_back: BTreeMap<Revision, BTreeMap<String, bool>>,
-    /// The last attempt of every revision. ControllerRevisions are annotated from here, so a crash between the two
-    /// writes loses nothing.
+    /// The last attempt of every revision. The annotations of ControllerRevisions are written from
+    /// here, so a crash between the two writes loses nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<Revision, AttemptRecord>,
-    /// The last rollback, for as long as its revision is what the spec asks for.
+    /// The last rollback, as long as the spec asks for its revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackCause>,
-    /// Intents that were looked at, newest last.
+    /// Intents that were obeyed or refused, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<IntentRecord>,
-    /// What was said of an annotation that is no intent, for as long as it is there: said once.
+    /// The error about an annotation that is not an intent, as long as it is there. It is reported
+    /// once.
     #[serde(rename = "misread", default, skip_serializing_if = "Option::is_none")]
     pub invalid_intent: Option<String>,
 }
@@ -109,13 +111,12 @@ impl Default for EngineState {
     }
 }
 
-/// What the spec asked for last.
+/// The revision that the spec asked for last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpecRevision {
-    /// Its revision.
     pub revision: Revision,
-    /// The spec changed to it since its last attempt ended: it may be tried once more.
+    /// The spec changed to it after its last attempt ended, so it can be tried once more.
     #[serde(default)]
     pub fresh: bool,
 }
@@ -124,34 +125,30 @@ pub struct SpecRevision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stable {
-    /// Which.
     pub revision: Revision,
-    /// When it became stable.
     pub since: Timestamp,
-    /// Rules look at nothing before this instant.
+    /// Rules ignore everything before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Timestamp>,
-    /// Promoted by force: no rule takes it back.
+    /// It was promoted by force, so no rule rolls it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
-    /// Its guard has set flags back once; the next trigger moves traffic.
+    /// The guard has rolled back flags once. The next trigger moves traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flags_tried: bool,
 }
 
-/// The revision that is being tried.
+/// The revision that is being rolled out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// Which.
     pub revision: Revision,
-    /// 1, 2, …
+    /// Counts from 1.
     pub attempt: u32,
-    /// When this attempt began.
     pub started: Timestamp,
-    /// N at that time; N does not fall below it until the rollout ends.
+    /// N at the start of the attempt. N does not fall below it until the rollout ends.
     pub base_replicas: u32,
-    /// Its share now.
+    /// Its current weight.
     #[serde(default)]
     pub weight: Weight,
     /// `None` until its self-check has passed.
@@ -159,208 +156,186 @@ pub struct Canary {
     pub step: Option<StepState>,
     /// Start of `progressDeadline`.
     pub progress_since: Timestamp,
-    /// When its first pod was seen Ready.
+    /// When its first pod became Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_ready: Option<Timestamp>,
-    /// SelfCheckTries that failed.
     #[serde(default)]
     pub self_check: SelfCheckTries,
-    /// Why it needs no steps.
+    /// Why it skips the steps.
     #[serde(rename = "straight", default, skip_serializing_if = "Option::is_none")]
     pub skip_steps: Option<SkipReason>,
-    /// A person, or a timeout, stopped it where it is: in words.
+    /// Why a person or a timeout paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
-    /// What it waits for by itself.
+    /// Why the rollout holds, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// It is on its way out, and keeps its weight until stable can take it.
+    /// It is being withdrawn. It keeps its weight until stable can take over.
     #[serde(rename = "leave", default, skip_serializing_if = "Option::is_none")]
     pub withdrawal: Option<Withdrawal>,
-    /// First deployment only: it did not work in time; in words.
+    /// Why a first deployment did not work in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub never_worked: Option<String>,
-    /// Each weight that it got without bake or gate, with the reason, for history.
+    /// The reason of each weight that it got without bake or gate, for the history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<String>,
 }
 
-/// A step as it was when it began; an edit of `rollout.steps` counts from the next one on.
+/// The current step as it was at its start. An edit of `rollout.steps` takes effect from the next
+/// step on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepState {
-    /// From 1.
+    /// Counts from 1.
     pub number: u32,
-    /// Share that it asks for.
+    /// Weight of the step.
     pub traffic: Weight,
-    /// Observed time that it asks for.
+    /// Observed time that the step takes.
     pub bake_ms: u64,
-    /// Waits for a person after it.
+    /// The step waits for a person after its bake.
     #[serde(default)]
     pub pause: bool,
-    /// That person said: go on.
+    /// A person has advanced the step.
     #[serde(default)]
     pub advanced: bool,
-    /// When the canary got the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_since: Option<Timestamp>,
-    /// Starts when all routers obey the weight.
+    /// The bake. It starts when all routers obey the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Bake>,
-    /// Observed time at which a gate was first not met.
+    /// Observed time at which the gates were first not met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmet_from_ms: Option<u64>,
 }
 
 impl StepState {
-    /// Observed time that it asks for.
+    /// Observed time that the step takes.
     pub fn required(&self) -> Duration {
         Duration::from_millis(self.bake_ms)
     }
 
-    /// Observed time so far.
     pub fn observed(&self) -> Duration {
         self.bake.as_ref().map_or(Duration::ZERO, Bake::observed)
     }
 }
 
-/// SelfCheckTries of a self-check.
+/// Failed tries of a self-check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SelfCheckTries {
-    /// How many failed.
     pub failed: u32,
-    /// When the last one did.
+    /// When the last try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
-    /// What it said.
+    /// Message of the last try.
     #[serde(default)]
     pub message: String,
 }
 
-/// Why a canary needs no steps.
+/// Why a canary skips the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SkipReason {
-    /// Nothing served before.
     FirstDeployment,
-    /// It was promoted before, not long ago.
+    /// It is one of the last promoted revisions.
     FastRollback,
-    /// A person said so.
+    /// Intent `promote`.
     Promote,
-    /// A person said so, whatever the rules say.
+    /// Intent `promote-force`.
     PromoteForce,
     /// `onHoldTimeout: Promote`.
     HoldTimeout,
 }
 
-/// What a rollout waits for by itself.
+/// A rollout that waits by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Why.
     pub reason: HoldReason,
-    /// Since when.
     pub since: Timestamp,
-    /// For a person.
     #[serde(default)]
     pub message: String,
 }
 
-/// A canary on its way out.
+/// A canary that is being withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdrawal {
-    /// How the attempt ends.
     pub result: AttemptResult,
-    /// Why, for a person.
     pub reason: String,
-    /// It harms its callers: one Ready stable pod is enough to take its traffic.
+    /// It harms its callers, so one Ready stable pod is enough to take over.
     pub harmful: bool,
-    /// Since when.
     pub since: Timestamp,
 }
 
-/// The stable revision of before.
+/// The revision that was stable before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previous {
-    /// Which.
     pub revision: Revision,
-    /// When it lost its traffic.
     pub since: Timestamp,
-    /// End of the guard.
     pub guard_until: Timestamp,
-    /// By then its sessions have ended or been cut.
+    /// When its sessions have ended or are cut.
     pub drained_at: Timestamp,
-    /// A newer spec ended the guard before its time; the drain goes on.
+    /// A newer spec ended the guard early. The drain continues.
     #[serde(default)]
     pub guard_over: bool,
 }
 
-/// A rolled back revision that is kept.
+/// A rolled-back revision that is kept for inspection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedRevision {
-    /// Which.
     pub revision: Revision,
-    /// When it lost its traffic.
     pub since: Timestamp,
-    /// Pods that are kept.
+    /// Number of pods that are kept.
     pub replicas: u32,
 }
 
-/// `rollback-to` holds until the spec's revision changes.
+/// The effect of `rollback-to`, until the revision of the spec changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pin {
-    /// What is asked for.
+    /// The revision that serves.
     pub revision: Revision,
-    /// What the spec asks for meanwhile.
+    /// The revision that the spec asks for.
     pub instead_of: Revision,
 }
 
-/// Why a revision was rolled back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackCause {
-    /// Which.
     pub revision: Revision,
-    /// Which attempt of it.
     pub attempt: u32,
-    /// When.
     pub at: Timestamp,
-    /// For a person, with what to do next left out.
+    /// The reason without what to do next.
     pub reason: String,
-    /// The rule whose trigger held; `None`: no rule did it.
+    /// The rule whose trigger fired; `None` if the cause was not a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleBreach>,
-    /// Flags that were set back, with their value now.
+    /// Rolled-back flags with their new value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, bool>,
 }
 
-/// The rule whose trigger held.
+/// The rule whose trigger fired.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleBreach {
-    /// Its name.
     pub name: String,
-    /// Last value that was measured.
+    /// The last measured value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// "above 0.1".
+    /// Such as "above 0.1".
     pub threshold: String,
     /// `for`, in milliseconds.
     pub lasting_ms: u64,
-    /// First breaching point.
+    /// Start of the breach.
     pub since: Timestamp,
-    /// Samples behind the value.
+    /// Number of samples behind the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<f64>,
 }
 
-/// An intent that was looked at.
+/// An intent that was obeyed or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentRecord {
-    /// Which.
     pub intent: Intent,
-    /// When.
     pub at: Timestamp,
-    /// What came of it, for a person.
+    /// What happened.
     pub outcome: String,
 }

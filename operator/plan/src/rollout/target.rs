@@ -1,4 +1,4 @@
-//! The revision that is to serve in the end.
+//! The revision that must serve in the end.
 
 use mcphub_hub_wire::dataplane::Revision;
 
@@ -6,7 +6,7 @@ use super::attempt::AttemptResult;
 use super::engine::Engine;
 use super::state::SpecRevision;
 
-/// Notes what the spec asks for. After a loss of the state nobody can say that it changed.
+/// Records what the spec asks for. After a loss of the state nobody can say that it changed.
 pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
     let Some(desired) = engine.input.desired else { return };
     if engine
@@ -21,14 +21,14 @@ pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
     engine.state.spec_revision = Some(SpecRevision { revision: desired.clone(), fresh: !first });
 }
 
-/// What is to serve in the end: what the spec asks for, or what `rollback-to` put in its place.
+/// The revision that must serve in the end: the one that the spec or `rollback-to` asks for.
 pub(super) fn wanted(engine: &Engine<'_>) -> Option<Revision> {
     let spec_revision = &engine.state.spec_revision.as_ref()?.revision;
     let pin = engine.state.pin.as_ref().filter(|pin| pin.instead_of == *spec_revision);
     Some(pin.map_or(spec_revision, |pin| &pin.revision).clone())
 }
 
-/// Its last attempt ended badly: it is tried again only when somebody says so.
+/// Whether its last attempt failed, so that it is tried again only on request.
 pub(super) fn blocked(engine: &Engine<'_>, revision: &Revision) -> bool {
     let fresh =
         engine.state.spec_revision.as_ref().is_some_and(|spec_revision| {

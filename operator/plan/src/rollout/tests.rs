@@ -1,5 +1,5 @@
-//! Stories: what was seen over time, and what the engine made of it. [`simulation`] is the cluster of a story, [`story`]
-//! the language that it is told in.
+//! Stories of the rollout engine. [`simulation`] is the cluster of a story, and [`story`] is the
+//! language of stories.
 
 use jiff::Timestamp;
 

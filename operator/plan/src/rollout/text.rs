@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use mcphub_hub_wire::dataplane::Revision;
 
-/// What a person can do about a revision that was taken back.
+/// What to do about a revision that was rolled back.
 pub(crate) fn advice(revision: &Revision, attempt: u32) -> String {
     format!(
         "change the spec, or set the annotation mcphub.dev/intent to retry/{revision}/{attempt}"
     )
 }
 
-/// A time in words: `2m`, `1m30s`, `500ms`; parts of a second only below ten of them.
+/// A duration such as `2m`, `1m30s` or `500ms`. From ten seconds on, fractions are dropped.
 pub(crate) fn plain(length: Duration) -> String {
     let length = if length >= Duration::from_secs(10) {
         Duration::from_secs(length.as_secs())

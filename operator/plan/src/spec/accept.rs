@@ -1,5 +1,5 @@
-//! From what the user wrote to what can be built. Everything that can be wrong is found here, and named with what to
-//! write instead; what comes out is a [`ValidHub`], and builders of children cannot fail.
+//! Validates a spec. It finds everything that is wrong, and says what to write instead. The result
+//! is a [`ValidHub`], so the builders of objects cannot fail.
 
 mod filtering;
 mod pods;
@@ -21,12 +21,12 @@ use crate::spec::problem::{Problem, Reason};
 use crate::spec::revision_content::{self, RevisionContent};
 use crate::spec::valid::{ValidHub, ValidLive, ValidRevision, ValidService};
 
-/// Most bytes that a revision's ControllerRevision may have; the API server's own limit is 1.5 MiB.
+/// Maximum size of a revision's ControllerRevision. The API server's own limit is 1.5 MiB.
 pub const MAX_RECORD_BYTES: usize = 1_000_000;
-/// How long a pod that goes keeps its sessions, unless the spec says so.
+/// Default of `rollout.drainTimeout`: how long a terminating pod keeps its sessions.
 const DRAIN: Duration = Duration::from_mins(5);
 
-/// The hub as it can be built, or all that is wrong with it.
+/// Validates a spec. The error has everything that is wrong with it.
 pub fn accept(snapshot: &Snapshot) -> Result<ValidHub, Vec<Problem>> {
     let spec = &snapshot.hub.spec;
     let mut problems = unsupported::not_supported(spec);
@@ -82,7 +82,8 @@ fn pull_policy(spec: &McpHubSpec, operator: &Operator) -> String {
     users.or(administrators).unwrap_or_else(|| "IfNotPresent".into())
 }
 
-/// What is applied at once, of this spec (the one to be accepted, or the last accepted one).
+/// The part of a spec that is applied at once. The spec is the one to be accepted, or the last
+/// accepted one.
 pub fn live_part(spec: &McpHubSpec, operator: &Operator) -> Result<ValidLive, Vec<Problem>> {
     let mut problems = Vec::new();
     let policy = collect(policy(spec, operator), &mut problems);
@@ -108,7 +109,7 @@ pub fn live_part(spec: &McpHubSpec, operator: &Operator) -> Result<ValidLive, Ve
     })
 }
 
-/// Prometheus that is asked where the spec names none.
+/// Default of `rollout.prometheus`.
 const PROMETHEUS: &str = "main";
 
 fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>> {
@@ -133,8 +134,8 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
     )
 }
 
-/// Whether prompts ask a language model. One that only says what categories tools have is asked about new tools alone:
-/// a rule would wait for samples in vain.
+/// Whether prompts ask a language model. A model that only assigns categories is asked about new
+/// tools alone, and a rule would wait for samples in vain.
 fn chooses_by_llm(filtering: &Filtering) -> bool {
     let backend = filtering.selector.as_ref().and_then(|selector| selector.backend);
     filtering.llm.is_some() && backend == Some(SelectorBackend::Llm)
@@ -147,7 +148,8 @@ pub fn refusals(hub: &str, results: &ProbeResults) -> Vec<Problem> {
     problems
 }
 
-/// Names that somebody else has. Such an object is never touched, and the hub cannot be created beside it.
+/// Names that somebody else has. Such an object is never touched, and the hub cannot be created
+/// beside it.
 fn taken(hub: &str, results: &ProbeResults) -> Vec<Problem> {
     let problem = |object: &ObjectName| {
         let ObjectName { kind, name } = object;
@@ -172,20 +174,21 @@ fn refused(results: &ProbeResults) -> Vec<Problem> {
     results.refused.iter().map(problem).collect()
 }
 
-/// What hubs would say of their config, by their own code: pods that refuse it at start would only crash.
+/// Reports what hub pods would reject in their config, with the hub's own code. Such pods would
+/// only crash at start.
 pub fn refused_by_hubs(config: &str) -> Vec<Problem> {
     let Err(found) = mcphub_hub_catalog::config::parse(config, &|_| None) else {
         return Vec::new();
     };
     let word = |problem: &mcphub_hub_catalog::config::ConfigError| {
-        // The one list that is spelled otherwise in the resource.
+        // This is the only field with another name in the resource.
         let field = problem.at.replace("filtering.staticTools", "filtering.static.tools");
         Problem::invalid(format!("{field}: {}", problem.message))
     };
     found.0.iter().map(word).collect()
 }
 
-/// Whether a revision fits in a ControllerRevision and its config in a ConfigMap.
+/// Reports a revision that does not fit into a ControllerRevision.
 pub fn size(record: &Object) -> Option<Problem> {
     let bytes = record.to_value().to_string().len();
     (bytes > MAX_RECORD_BYTES).then(|| {

@@ -1,5 +1,5 @@
-//! From a spec to the compiled config that `serve` reads: every default filled in, every reference resolved.
-//! Secrets become the files that they are mounted as.
+//! From a spec to the compiled config that `serve` reads. Every default is filled in, and every
+//! reference is resolved: Secrets become the files that they are mounted as.
 
 mod filtering;
 
@@ -20,7 +20,7 @@ use crate::spec::valid::{
     MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidRevision, ValidServer,
 };
 
-/// The config of a revision. `endpoint` says where a container server listens.
+/// Compiles the config of a revision. `endpoint` returns the URL of a container server.
 pub fn compile(
     revision: &ValidRevision,
     endpoint: impl Fn(&ValidContainer) -> String,
@@ -113,8 +113,8 @@ fn compile_server(valid: &ValidServer, endpoint: &impl Fn(&ValidContainer) -> St
     server
 }
 
-/// The bridge ends a call that takes too long; the hub waits a little longer, so that its answer is the one that is
-/// seen. An Http server has no bridge: the hub ends the call itself.
+/// The bridge ends a call that takes too long. The hub waits a little longer, so that callers see
+/// the bridge's answer. An Http server has no bridge, so the hub ends the call itself.
 fn container_timeout(container: &ValidContainer, timeout: Option<Duration>) -> Duration {
     let longest = container.max_execution;
     match container.speaks {
@@ -124,7 +124,7 @@ fn container_timeout(container: &ValidContainer, timeout: Option<Duration>) -> D
 }
 
 fn compile_remote(server: &mut Server, remote: &Remote) {
-    // `auth` says Static or nothing: the schema refuses the rest for now.
+    // `auth` is Static or unset: the schema rejects the other values for now.
     let Remote { url, transport, auth: _, headers, tls } = remote;
     server.url.clone_from(url);
     server.transport = match transport.unwrap_or(RemoteTransport::Auto) {

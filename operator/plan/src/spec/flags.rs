@@ -6,7 +6,7 @@ use mcphub_crds::McpHubSpec;
 use mcphub_crds::flags::FeatureFlags;
 use mcphub_hub_wire::flags::DEFAULTS;
 
-/// Every known flag, and those of `custom`.
+/// Every known flag with its value, and those of `custom`.
 pub fn flags(spec: &McpHubSpec) -> BTreeMap<String, bool> {
     let mut flags: BTreeMap<_, _> =
         DEFAULTS.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -1,26 +1,26 @@
 //! What can be wrong with a spec.
 
-/// Reason of `Accepted=False`: a bounded set.
+/// Reason of `Accepted=False`, from a bounded set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// A value that cannot be done.
+    /// A value is invalid.
     InvalidSpec,
-    /// A field or value that does not work yet.
+    /// A field or value is not supported yet.
     NotSupported,
-    /// A ConfigMap that the spec refers to is not there.
+    /// A ConfigMap that the spec refers to does not exist.
     ConfigMapMissing,
-    /// A Prometheus that the administrator has not named.
+    /// The operator's settings do not name this Prometheus.
     UnknownPrometheus,
-    /// An object of that name belongs to somebody else.
+    /// An object with a name that the hub needs belongs to somebody else.
     NameTaken,
-    /// The API server refuses the pod that the spec describes.
+    /// The API server rejects the pod that the spec describes.
     PodRefused,
-    /// The revision does not fit in one object.
+    /// The revision does not fit into one object.
     TooLarge,
 }
 
 impl Reason {
-    /// As in the condition.
+    /// The reason in the condition.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidSpec => "InvalidSpec",
@@ -34,22 +34,19 @@ impl Reason {
     }
 }
 
-/// One thing that is wrong, where, and what to write instead.
+/// One thing that is wrong with a spec. The message says where, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Why.
     pub reason: Reason,
-    /// For a person.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem in words.
     pub fn new(reason: Reason, message: String) -> Self {
         Self { reason, message }
     }
 
-    /// A value that cannot be done.
+    /// A value is invalid.
     pub fn invalid(message: String) -> Self {
         Self::new(Reason::InvalidSpec, message)
     }

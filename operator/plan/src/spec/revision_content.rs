@@ -1,5 +1,6 @@
-//! The hash of a revision: of what the user wrote, as written. Whatever the operator fills in (defaults, images,
-//! templates) is recorded with the revision but not hashed, so that an operator upgrade makes no new revisions.
+//! The hash of a revision. It covers the fields as the user wrote them. What the operator fills in
+//! (defaults, images, templates) is recorded with the revision but not hashed, so that an operator
+//! upgrade creates no new revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +11,21 @@ use serde_json::{Map, Value, json};
 
 use crate::api::canonical;
 
-/// Version of the serialization under the hash. A change of it restarts every hub in the world.
+/// Version of the serialization that is hashed. A change restarts every hub in the world.
 const SCHEMA: u32 = 1;
 
-/// All that a revision's hash is taken over, but the render serial.
+/// Everything that a revision's hash covers except the render serial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RevisionContent {
-    /// The spec's fields that belong to a revision, as the user wrote them.
+    /// The fields of the spec that belong to a revision, as the user wrote them.
     pub fields: Value,
-    /// Contents of the ConfigMaps that the fields refer to, by name; `null` for an optional one that is not there.
+    /// Contents of the ConfigMaps that the fields refer to, by name; `null` for an optional one
+    /// that does not exist.
     pub config_maps: Value,
 }
 
 impl RevisionContent {
-    /// What the spec and the ConfigMaps say now.
+    /// The content for a spec and the ConfigMaps that it refers to.
     pub fn new(spec: &McpHubSpec, config_maps: &BTreeMap<String, Option<ConfigMap>>) -> Self {
         let referenced = referenced_config_maps(spec);
         let contents = referenced.into_iter().map(|name| {
@@ -34,14 +36,15 @@ impl RevisionContent {
         Self { fields: fields(spec), config_maps: Value::Object(contents.collect()) }
     }
 
-    /// Short hash of what each ConfigMap says. The contents themselves are recorded once: in the copies that servers
-    /// read.
+    /// Short hash of each ConfigMap's content. The content itself is recorded once, in the copies
+    /// that the servers read.
     pub fn digests(&self) -> BTreeMap<String, String> {
         let maps = self.config_maps.as_object().into_iter().flatten();
         maps.map(|(name, contents)| (name.clone(), canonical::hash8(contents))).collect()
     }
 
-    /// Name of the revision. `render`: how often an unchanged spec was rendered anew (`upgradePolicy: Rollout`).
+    /// The name of the revision. `render` says how often an unchanged spec was rendered again
+    /// (`upgradePolicy: Rollout`).
     #[allow(clippy::missing_panics_doc, clippy::expect_used)]
     pub fn revision(&self, render: u32) -> Revision {
         let Self { fields, config_maps } = self;
@@ -51,15 +54,15 @@ impl RevisionContent {
     }
 }
 
-/// What a ConfigMap says, without its metadata.
+/// The content of a ConfigMap without its metadata.
 pub fn contents(map: &ConfigMap) -> Value {
     let binary: BTreeMap<_, _> =
         map.binary_data.iter().flatten().map(|(key, bytes)| (key.clone(), json!(bytes))).collect();
     json!({"data": map.data.clone().unwrap_or_default(), "binaryData": binary})
 }
 
-/// The spec without what is applied at once: everything that is not named here belongs to the revision, so that a
-/// field that somebody forgets here makes one rollout too many, not an unwatched change.
+/// The spec without the fields that are applied at once. All other fields belong to the revision.
+/// So a field that somebody forgets here causes one rollout too many, not an unwatched change.
 pub fn fields(spec: &McpHubSpec) -> Value {
     let mut spec = as_value(spec);
     if let Value::Object(spec) = &mut spec {
@@ -80,8 +83,9 @@ pub fn fields(spec: &McpHubSpec) -> Value {
     spec
 }
 
-/// `filtering: {}` says what no `filtering` says. Only sections that are typed throughout: in a pod-shaped field an
-/// empty object may mean everything (`namespaceSelector`), or something (`emptyDir`).
+/// An empty section such as `filtering: {}` means the same as no section. This holds only for
+/// sections that are typed throughout: in a pod-shaped field an empty object can mean everything
+/// (`namespaceSelector`) or something (`emptyDir`).
 fn drop_empty_sections(spec: &mut Map<String, Value>) {
     let says_nothing = |value: &Value| value.as_object().is_some_and(Map::is_empty);
     if let Some(filtering) = spec.get_mut("filtering").and_then(Value::as_object_mut) {
@@ -95,7 +99,7 @@ fn drop_empty_sections(spec: &mut Map<String, Value>) {
     spec.retain(|_, section| !says_nothing(section));
 }
 
-/// The other part of the spec: what is applied at once.
+/// The other part of the spec: the fields that are applied at once.
 pub fn live_fields(spec: &McpHubSpec) -> Value {
     let all = as_value(spec);
     let take = |key: &str| all.get(key).cloned().unwrap_or_default();
@@ -103,11 +107,11 @@ pub fn live_fields(spec: &McpHubSpec) -> Value {
 }
 
 fn as_value(spec: &McpHubSpec) -> Value {
-    // Fails only for maps whose keys are not text; the spec has none.
+    // This fails only for maps whose keys are not strings, and the spec has none.
     serde_json::to_value(spec).unwrap_or_default()
 }
 
-/// Leaves of `parent` only `child`, and nothing at all where that is not there.
+/// Keeps only `child` of `parent`, and nothing if there is no `child`.
 fn keep_only(spec: &mut Map<String, Value>, parent: &str, object: &str) {
     let kept = spec.remove(parent).and_then(|mut value| value.get_mut(object).map(Value::take));
     if let Some(kept) = kept {

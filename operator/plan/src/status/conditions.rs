@@ -1,4 +1,4 @@
-//! Conditions: kstatus's Ready, Reconciling and Stalled, and ours.
+//! The conditions: Ready, Reconciling and Stalled of kstatus, and our own.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mcphub_crds::status::{Phase, ServerStatus};
@@ -10,7 +10,7 @@ use crate::input::PlanInput;
 use crate::rollout::Decision;
 use crate::rollout::report::Report;
 
-/// One condition, before it has times.
+/// One condition without times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConditionDraft {
     status: &'static str,
@@ -36,7 +36,7 @@ impl ConditionDraft {
     }
 }
 
-/// What the conditions are made of.
+/// Drafts of the conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConditionDrafts {
     pub(super) accepted: ConditionDraft,
@@ -109,7 +109,7 @@ pub(super) fn servers(servers: &[ServerStatus]) -> ConditionDraft {
     }
 }
 
-/// Ready, Reconciling, Stalled: the table of rollout.md.
+/// The status of Ready, Reconciling and Stalled in each phase.
 fn standing(phase: Phase) -> [bool; 3] {
     match phase {
         Phase::Initializing
@@ -122,7 +122,6 @@ fn standing(phase: Phase) -> [bool; 3] {
     }
 }
 
-/// All conditions with their times.
 pub(super) fn all(
     conditions: &ConditionDrafts,
     refusal: Option<&Rejection>,
@@ -174,7 +173,7 @@ fn condition(kind: &str, claim: ConditionDraft, draft: &StatusDraft) -> Conditio
     Condition {
         type_: kind.into(),
         status: status.into(),
-        // The API server refuses an empty one.
+        // The API server rejects an empty reason.
         reason: if reason.is_empty() { "Unspecified".into() } else { reason },
         message: cut(message),
         observed_generation: draft.generation,

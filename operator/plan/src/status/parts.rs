@@ -1,4 +1,4 @@
-//! The parts of status that are lists.
+//! The lists in the status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mcphub_crds::McpHubStatus;
@@ -54,7 +54,7 @@ pub(super) fn rules(report: &Report) -> Vec<RuleStatus> {
     report.rules.iter().map(rule).collect()
 }
 
-/// At most four decimals, none that say nothing.
+/// At most four decimals, without trailing zeros.
 fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     if !text.contains('.') {
@@ -72,7 +72,7 @@ fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 
-/// Flags of the revision that the spec asks for while it lives, else of the stable one.
+/// Flags of the revision that the spec asks for if it lives, else of the stable one.
 pub(super) fn flags(input: &PlanInput<'_>, decision: &Decision) -> Vec<FlagStatus> {
     let live = &decision.dataplane.revisions;
     let desired = input.desired.as_ref().filter(|revision| live.contains_key(*revision));
@@ -94,7 +94,8 @@ pub(super) fn flags(input: &PlanInput<'_>, decision: &Decision) -> Vec<FlagStatu
     spec_flags(&input.snapshot.hub.spec).into_iter().map(flag).collect()
 }
 
-/// Servers as a hub pod sees them: one of stable's, else one of the canary's; as they were where none was asked.
+/// Servers as a pod of stable sees them, else as a pod of the canary does. If no pod was asked,
+/// they stay as they were.
 pub(super) fn servers(
     input: &PlanInput<'_>,
     decision: &Decision,
@@ -120,7 +121,7 @@ fn self_check<'a>(input: &'a PlanInput<'_>, revision: &Revision) -> Option<&'a S
         .find_map(|pod| results.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
 }
 
-/// What became of the last revisions, newest first.
+/// Results of the last revisions, newest first.
 pub(super) fn history(
     input: &PlanInput<'_>,
     live: &ValidLive,

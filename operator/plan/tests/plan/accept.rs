@@ -1,4 +1,4 @@
-//! What is refused, and the sentence that says what to write instead.
+//! What is rejected, and with which message.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     assert_eq!(problems(&cluster), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
-// Pods would refuse such a config at start and crash, and nobody would know why.
+// Pods would reject such a config at start and crash, and nobody would know why.
 #[rstest]
 #[case("access: [{when: 'caller.sub == '}]", "access[0].when: ")]
 #[case(
@@ -177,7 +177,7 @@ fn what_hubs_would_refuse_is_refused_before_a_pod_starts(
     assert!(said.contains(message), "{said}");
 }
 
-// Never judged, it would be trusted.
+// It would never be evaluated, but users would trust it.
 #[test]
 fn a_rule_on_recall_without_golden_questions_is_refused() {
     let rule = "{name: r, metric: SelectionRecall, rollbackWhen: {below: '0.8', for: 2m}}";
@@ -192,7 +192,7 @@ fn a_rule_on_recall_without_golden_questions_is_refused() {
     assert_eq!(problems(&cluster), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
-// It is asked about new tools alone: a rollout would wait for samples at every step.
+// Such a model is asked about new tools alone, so a rollout would wait for samples at every step.
 #[test]
 fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
     let judged = |filtering: &str| {
@@ -212,7 +212,7 @@ fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
     assert_eq!(judged(&format!("{categories}, selector: {{backend: Llm}}")), [true]);
 }
 
-// The hub has nothing to do with a slip of the person who steers it.
+// A typo in the annotation is no problem of the hub.
 #[test]
 fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
     let mut cluster = Cluster::settled(SERVER);
@@ -231,7 +231,7 @@ fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
     assert_eq!(cluster.condition("Accepted").0, "True");
 }
 
-// etcd refuses more, and the revision could never be recorded.
+// etcd rejects larger objects, so the revision could never be stored.
 #[test]
 fn a_revision_that_does_not_fit_in_one_object_is_refused_before_anything_is_made() {
     let mut cluster = Cluster::new(&container("envFrom: [{configMapRef: {name: big}}]"));

@@ -10,7 +10,7 @@ use mcphub_operator_plan::plan::Plan;
 use mcphub_operator_plan::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-/// What the checker says of a settled hub's plan after `damage`.
+/// The violation in a settled hub's plan after `damage`.
 fn violation(damage: impl FnOnce(&mut Plan, &mut Snapshot)) -> &'static str {
     let mut cluster = Cluster::settled(SPEC);
     let mut plan = cluster.plan();

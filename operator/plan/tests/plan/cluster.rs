@@ -1,4 +1,5 @@
-//! A cluster in memory: takes plans, runs pods, answers questions. No clock but its own.
+//! A cluster in memory. It applies plans, runs pods and answers probes. It has no clock but its
+//! own.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 pub(super) const UID: &str = "0d9f6a52-0000-4000-8000-000000000001";
 
-/// Two servers, one of each sort.
+/// Two servers, one of each kind.
 pub(super) const SPEC: &str = "
 replicas: 2
 servers:
@@ -80,7 +81,7 @@ impl Cluster {
         Self { snapshot, results: ProbeResults::default(), healthy: true, versions: 0 }
     }
 
-    /// One that has come to rest.
+    /// A cluster whose hub has settled.
     pub(super) fn settled(spec: &str) -> Self {
         let mut cluster = Self::new(spec);
         cluster.settle();
@@ -131,12 +132,13 @@ impl Cluster {
         plan
     }
 
-    /// Plans with the results at hand.
+    /// Plans with the current results.
     pub(super) fn plan_with_results(&self) -> Plan {
         plan(PlanInput::read(&self.snapshot), &self.results)
     }
 
-    // An object whose name nobody looked up could be somebody else's, and the apply would overwrite it.
+    // An object whose name nobody looked up could belong to somebody else, and the apply would
+    // overwrite it.
     fn assert_names_were_probed(&self, probes: &Probes, plan: &Plan) {
         let names = plan.objects.iter().map(|write| write.object.object_name());
         let new =
@@ -145,7 +147,7 @@ impl Cluster {
         assert!(unprobed.is_empty(), "created without a look at who has the name: {unprobed:?}");
     }
 
-    /// Carries out the plan's first `writes` writes and deletes, as an operator that is killed then does.
+    /// Applies the plan's first `writes` writes and deletes, like an operator that is then killed.
     pub(super) fn apply_some(&mut self, plan: &Plan, writes: usize) -> Acknowledged {
         let mut left = writes;
         let mut acknowledged = Acknowledged::default();
@@ -227,7 +229,7 @@ impl Cluster {
         }
     }
 
-    /// Every Deployment has the pods that it asks for, all Ready.
+    /// Gives every Deployment the pods that it asks for, all of them Ready.
     pub(super) fn run_pods(&mut self) {
         let mut pods = BTreeMap::new();
         for (name, deployment) in &self.snapshot.objects.deployments {
@@ -244,7 +246,7 @@ impl Cluster {
         self.snapshot.objects.pods = pods;
     }
 
-    /// Plans and applies until nothing is to be done any more.
+    /// Plans and applies until nothing changes any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
             self.run_pods();
@@ -259,7 +261,7 @@ impl Cluster {
         panic!("never comes to rest: {:?}", self.snapshot.hub.status);
     }
 
-    /// Whether carrying out the plan would change anything.
+    /// Whether applying the plan would change anything.
     pub(super) fn changes(&self, plan: &Plan) -> bool {
         !plan.deletes.is_empty() || plan.objects.iter().any(|write| self.would_write(write))
     }
@@ -308,7 +310,7 @@ impl Cluster {
             .clone()
     }
 
-    /// Objects that are there, as `Kind name`, without pods.
+    /// All objects except pods, as `Kind name`.
     pub(super) fn inventory(&self) -> Vec<String> {
         let mut all: Vec<_> = self
             .snapshot

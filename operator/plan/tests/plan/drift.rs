@@ -1,4 +1,4 @@
-//! What others change in our objects.
+//! Changes that others make to our objects.
 
 use super::cluster::{Cluster, SPEC};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,7 +8,7 @@ use mcphub_operator_plan::api::drift::{differs, stamp, strays, unpatchable};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// A planned Deployment, and the same with changes as the API server would hold it.
+/// A planned Deployment, and the live one after a change.
 fn changed(change: impl FnOnce(&mut Value)) -> (Object, Object) {
     let cluster = Cluster::settled(SPEC);
     let ours = cluster.snapshot.objects.deployments["team-router"].clone();
@@ -29,7 +29,7 @@ fn a_field_of_ours_that_was_edited_is_seen(#[case] path: &str, #[case] value: Va
     assert!(differs(&live, &ours));
 }
 
-// A look of the operator would take back what pods have learned.
+// A reconcile would otherwise delete what pods have learned.
 #[test]
 fn what_pods_have_learned_is_no_drift() {
     let mut cluster = Cluster::settled(SPEC);
@@ -43,7 +43,7 @@ fn what_pods_have_learned_is_no_drift() {
     assert!(!ours.is_essential(), "a quota that refuses it must not stop a rollback");
 }
 
-// Every object would be written in every reconcile.
+// Otherwise every object would be written in every reconcile.
 #[test]
 fn what_the_api_server_fills_in_is_no_difference() {
     let (live, ours) = changed(|live| {
@@ -79,7 +79,7 @@ fn quantities_are_compared_by_value(
     assert_eq!(differs(&with(live), &with(ours)), different);
 }
 
-// The Service of a hub would send to pods of nobody, or of somebody else.
+// Otherwise the Service of a hub would send to no pods, or to pods of somebody else.
 #[test]
 fn a_label_added_to_a_selector_is_seen() {
     let cluster = Cluster::settled(SPEC);
@@ -90,7 +90,7 @@ fn a_label_added_to_a_selector_is_seen() {
     assert!(differs(&Object::Service(live), &Object::Service(ours)));
 }
 
-// Left out of an apply, a field stays in the object unless the apply is sent.
+// A field that is removed from the desired object stays in the live object until an apply is sent.
 #[test]
 fn a_field_that_is_not_set_any_more_is_seen_by_the_hash_of_what_was_applied() {
     let with = |annotations: &str| {

@@ -1,6 +1,6 @@
 //! Plans of whole hubs, against a cluster in memory.
 //!
-//! The rollout engine has tests of its own, in `src/rollout/tests`: they tell stories that take hours.
+//! The rollout engine has its own tests in `src/rollout/tests`. They tell stories that take hours.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod accept;

@@ -1,10 +1,11 @@
-//! Every object as a whole object. Each comment says which outage the object's odd-looking lines prevent.
+//! Every kind of object as a whole. Each comment says which outage the unusual lines of the object
+//! prevent.
 
 use super::cluster::{Cluster, config_map};
 use mcphub_operator_plan::api::Object;
 use serde_json::Value;
 
-/// A hub that uses everything that works.
+/// A hub that uses every supported field.
 const SPEC: &str = "
 image: registry.example/own-hub:3
 imagePullPolicy: Always
@@ -85,7 +86,7 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// The planned object of this kind and name; a name that ends in `-` is the beginning of one.
+/// The planned object with this kind and name. A name that ends in `-` is a prefix.
 fn planned(kind: &str, name: &str) -> Value {
     let plan = cluster().plan();
     let found = plan.objects.iter().map(|write| &write.object);
@@ -115,37 +116,40 @@ fn revision_service() {
     snapshot!(planned("Service", "team-r-"));
 }
 
-// Without AlwaysAllow, a canary that never becomes Ready blocks the drain of its node for ever.
+// Without AlwaysAllow, a canary that never becomes Ready blocks the drain of its node forever.
 #[test]
 fn revision_disruption_budget() {
     snapshot!(planned("PodDisruptionBudget", "team-r-"));
 }
 
-// Not immutable, an edit by hand would change what the next pod of a running revision reads.
+// If it were not immutable, an edit by hand would change what the next pod of a running revision
+// reads.
 #[test]
 fn revision_config_map() {
     snapshot!(planned("ConfigMap", "team-r-"));
 }
 
-// What is missing here is rendered anew by the next operator, and restarts pods.
+// What is missing here is rendered again by the next operator, which restarts pods.
 #[test]
 fn controller_revision() {
     snapshot!(planned("ControllerRevision", "team-r-"));
 }
 
-// A pod that cannot read its weight at start without the API server is down with it.
+// A pod that cannot read its weight at start without the API server is down together with it.
 #[test]
 fn runtime_config_map() {
     snapshot!(planned("ConfigMap", "team-runtime"));
 }
 
-// Without an owner it would outlive the hub; with content of ours every look would take back what pods have learned.
+// Without an owner it would outlive the hub. With data of ours, every reconcile would delete what
+// pods have learned.
 #[test]
 fn learned_config_map() {
     snapshot!(planned("ConfigMap", "team-learned"));
 }
 
-// One router at a time goes, and only after another one is Ready: it is in front of everything.
+// Routers are replaced one at a time, and only after another one is Ready, because they are in
+// front of everything.
 #[test]
 fn router_deployment() {
     snapshot!(planned("Deployment", "team-router"));
@@ -156,19 +160,20 @@ fn router_disruption_budget() {
     snapshot!(planned("PodDisruptionBudget", "team-router"));
 }
 
-// The selector is the routers'; with the hubs' one, weights would be bypassed.
+// The Service selects the routers. If it selected hub pods, weights would be bypassed.
 #[test]
 fn hub_service() {
     snapshot!(planned("Service", "team"));
 }
 
-// A stdio server gets the bridge copied in, writable HOME and /tmp, and nothing else: it runs other people's code.
+// A stdio server gets the bridge, a writable HOME and a writable /tmp, and nothing else, because it
+// runs third-party code.
 #[test]
 fn stdio_server_deployment() {
     snapshot!(planned("Deployment", "team-s-files-"));
 }
 
-// Recreate: with a ReadWriteOnce volume, a second pod would wait for the first one's node for ever.
+// With a ReadWriteOnce volume, a second pod would wait for the node of the first one forever.
 #[test]
 fn http_server_deployment() {
     snapshot!(planned("Deployment", "team-s-web-"));
@@ -179,7 +184,7 @@ fn server_service() {
     snapshot!(planned("Service", "team-s-web-"));
 }
 
-// The original may change under a running revision; the copy cannot.
+// The original can change under a running revision, but the copy cannot.
 #[test]
 fn server_config_map() {
     snapshot!(planned("ConfigMap", "team-s-files-"));
@@ -196,7 +201,7 @@ fn router_access() {
     snapshot!(["ServiceAccount", "Role", "RoleBinding"].map(|kind| planned(kind, "team-router")));
 }
 
-// Its type keeps an apply from overwriting a Secret of the same name that is somebody else's.
+// Its type prevents an apply from overwriting somebody else's Secret with the same name.
 #[test]
 fn key_secret_without_its_data() {
     let mut secret = planned("Secret", "team-keys");

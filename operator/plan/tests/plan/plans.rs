@@ -32,7 +32,7 @@ fn a_settled_hub_consists_of_these_objects() {
     insta::assert_yaml_snapshot!(cluster.inventory());
 }
 
-/// An operator that is killed after so many writes, twice, and then left alone.
+/// An operator that is killed after this many writes, twice, and then left alone.
 fn killed_after(writes: usize, mut cluster: Cluster) -> Cluster {
     for _ in 0..2 {
         let plan = cluster.plan();
@@ -44,7 +44,7 @@ fn killed_after(writes: usize, mut cluster: Cluster) -> Cluster {
     cluster
 }
 
-// A crash loop of the operator must not end elsewhere than a quiet start.
+// A crash loop of the operator must lead to the same result as an undisturbed start.
 #[test]
 fn an_operator_killed_after_any_single_write_of_a_first_deployment_ends_where_the_undisturbed_one_does()
  {
@@ -145,7 +145,7 @@ fn a_newer_operator_plans_the_same_pods() {
     assert_eq!(templates(&cluster.plan()), before);
 }
 
-// The same for what this operator would render differently from the one that made the revision.
+// The same holds for a revision that this operator would render differently.
 #[test]
 fn a_revision_rendered_by_other_code_is_applied_as_it_was_rendered() {
     let mut cluster = Cluster::settled(SPEC);
@@ -207,7 +207,7 @@ fn a_runtime_config_map_deleted_by_hand_comes_back_with_the_same_router_and_stab
     assert_eq!(cluster.serving(), serving);
 }
 
-// Rendered anew by a newer operator, it would restart the pods that still run.
+// If a newer operator rendered it again, the pods that still run would restart.
 #[test]
 fn a_controller_revision_deleted_by_hand_is_copied_back_from_what_runs() {
     let mut cluster = Cluster::settled(SPEC);
@@ -241,7 +241,7 @@ fn children_deleted_by_hand_come_back() {
     }
 }
 
-// Immutable: an apply would be refused for ever.
+// It is immutable, so an apply would be rejected forever.
 #[test]
 fn a_config_that_somebody_made_anew_with_other_content_is_replaced() {
     let mut cluster = Cluster::settled(SPEC);
@@ -388,7 +388,6 @@ fn a_hub_that_is_being_deleted_gets_nothing_made_anew() {
     assert_eq!(cluster.ask(), Probes::default());
 }
 
-// A canary's failure must not be blamed on what nobody reaches, but on what only it does not.
 #[test]
 fn status_deleted_by_hand_comes_back_the_same() {
     let mut cluster = Cluster::settled(SPEC);
@@ -436,7 +435,7 @@ fn no_more_than_history_limit_records_are_kept() {
     assert_eq!(cluster.status().history.len(), 4);
 }
 
-// With a Deployment of its own beside the old one, the new pod would wait for the volume for ever.
+// With its own Deployment beside the old one, the new pod would wait for the volume forever.
 #[test]
 fn a_changed_recreate_server_is_replaced_in_place_and_that_is_said() {
     let with = |image: &str| {
@@ -471,7 +470,7 @@ fn a_changed_recreate_server_is_replaced_in_place_and_that_is_said() {
     assert_eq!(image.as_deref(), Some("files:2"));
 }
 
-// After a downgrade of the operator, hubs that the newer one made must go on running as they are.
+// After a downgrade of the operator, hubs of the newer operator must keep running as they are.
 #[test]
 fn a_revision_recorded_by_a_newer_operator_is_neither_touched_nor_deleted() {
     let mut cluster = Cluster::settled(SPEC);

@@ -1,4 +1,4 @@
-//! From pods and answers to what the engine is told.
+//! What the engine learns from pods and probes.
 
 use super::cluster::{Cluster, SPEC};
 use k8s_openapi::api::core::v1::Pod;
@@ -68,7 +68,8 @@ fn a_container_in_trouble_is_told(#[case] container: Value, #[case] why: &str) {
     assert_eq!(words, [why]);
 }
 
-// Fast rollback goes to pods that have run for weeks; counts of their lives would send it back to the bad revision.
+// A fast rollback goes to pods that have run for weeks. If their old restarts counted, it would
+// return to the bad revision.
 #[test]
 fn only_restarts_since_the_attempt_began_count() {
     let restarted = |count: i32| {
@@ -89,7 +90,7 @@ fn only_restarts_since_the_attempt_began_count() {
     assert_eq!(broken[0].why, "container hub ran out of memory");
 }
 
-// More weight means more pods, and a node that has the image not yet.
+// More weight means more pods, also on nodes that do not have the image yet.
 #[rstest]
 #[case::pulls(json!({"waiting": {"reason": "ContainerCreating"}}), 0, "23:55:04", &[])]
 #[case::starts(json!({"running": {}}), 0, "23:55:04", &[])]

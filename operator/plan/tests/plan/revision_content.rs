@@ -55,7 +55,7 @@ fn what_the_user_writes_makes_a_revision_even_if_it_is_the_default(#[case] field
     assert_ne!(hash(&format!("{SMALL}\n{field}")), hash(SMALL));
 }
 
-// A template that writes `filtering: {}` where it has nothing to say would start a rollout.
+// A template that writes `filtering: {}` because it has nothing to say would start a rollout.
 #[rstest]
 #[case("filtering: {}")]
 #[case("filtering: {servers: {}, categories: {}}")]
@@ -137,7 +137,8 @@ servers:
     );
 }
 
-// A new field must be decided on: in the revision (a change of it is rolled out), or applied at once.
+// Every new field must be assigned: either it is part of the revision, so that a change is rolled
+// out, or it is applied at once.
 #[test]
 fn every_field_of_the_spec_is_decided_on() {
     let McpHubSpec {

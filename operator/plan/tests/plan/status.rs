@@ -1,4 +1,4 @@
-//! Status: what it says, and that it says nothing which was not acknowledged.
+//! The status: what it says, and that it reports only what was acknowledged.
 
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ fn a_transition_time_stays_while_the_condition_does() {
     assert_eq!(ready(&cluster), since);
 }
 
-// Said before it is done, a tool that waits for observedGeneration goes on too early.
+// If it were reported before it is done, a tool that waits for observedGeneration would continue
+// too early.
 #[test]
 fn nothing_is_said_of_writes_that_were_not_acknowledged() {
     let mut cluster = Cluster::settled(SPEC);
@@ -143,7 +144,8 @@ fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
         "1 of 2 servers are not connected: files; see status.servers"
     );
     assert_eq!(cluster.condition("Ready").0, "True");
-    // A server that comes up after its hub tells nobody: status would say "1/2" until the next hourly look.
+    // Nothing reports that a server came up after its hub. The status would say "1/2" until the
+    // next idle reconcile.
     assert_eq!(plan.next, Next::In(Duration::from_secs(10)));
     assert_eq!(cluster.plan().next, Next::Idle, "all are connected");
 }
@@ -158,7 +160,7 @@ fn nothing_acknowledged_leaves_status_as_it_was_but_for_saying_that_it_is_at_wor
     assert_eq!(after.observed_generation, before.observed_generation);
 }
 
-// Written every second, it would wake everybody who watches hubs.
+// A status that is written every second would wake everybody who watches hubs.
 #[test]
 fn what_only_ticks_is_written_once_a_minute() {
     let mut cluster = canary();
@@ -181,7 +183,7 @@ fn what_only_ticks_is_written_once_a_minute() {
     assert_ne!(cluster.apply(&plan), shown, "old");
 }
 
-// A look that nothing follows would leave the old words there for an hour.
+// Otherwise the old message would stay until the next idle reconcile.
 #[test]
 fn other_words_with_the_same_reason_are_written_at_once() {
     let mut cluster = canary();

@@ -1,6 +1,6 @@
-//! Copies of the ConfigMaps that a container server refers to. Their content is part of the revision, so the pods of
-//! a revision must go on reading it after the user has changed the original: a stable pod that restarts would
-//! otherwise come up with what only the canary should have.
+//! Copies of the ConfigMaps that a container server refers to. Their content is part of the
+//! revision, so the pods of the revision must keep reading it after the user has changed the
+//! original. Otherwise a stable pod that restarts would read what only the canary should have.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
@@ -10,8 +10,8 @@ use crate::api::{canonical, labels, names};
 use crate::spec::revision_content;
 use crate::spec::valid::ValidContainer;
 
-/// The container with every reference turned to its copy, and the copies. A ConfigMap that is not there (its
-/// reference is optional) has a name but no copy.
+/// Returns the container with every reference replaced by its copy, and the copies. A missing
+/// ConfigMap, whose reference is optional, has a name but no copy.
 pub(crate) fn own_copies(
     container: &ValidContainer,
     around: Surroundings<'_>,

@@ -1,4 +1,4 @@
-//! Deployment of one container server, confined.
+//! The Deployment of one container server, with its sandbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::objects::revision_deployment::surge_first;
 use crate::spec::reserved::BRIDGE_DIR;
 use crate::spec::valid::{Speaks, ValidContainer};
 
-/// Home of the server's user: writable, while the rest of the image is not.
+/// Home directory of the server's user. It is writable, while the rest of the image is not.
 const HOME: &str = "/home/mcp";
 
-/// The Deployment, without replicas: those are set whenever it is planned.
+/// The Deployment without replicas, which are set when it is planned.
 pub(crate) fn build(
     metadata: ObjectMeta,
     selector: BTreeMap<String, String>,
@@ -52,8 +52,8 @@ pub(crate) fn build(
     }
 }
 
-/// The pod template, without the label that holds its own hash, and without the operator's version: with it, every
-/// server would be started anew by the first revision after an upgrade.
+/// The pod template without the label with its own hash, and without the operator's version. With
+/// the version, the first revision after an upgrade would restart every server.
 pub(crate) fn template(container: &ValidContainer, around: Surroundings<'_>) -> PodTemplateSpec {
     let mut labels = labels::labels(around.hub, Component::Server, "");
     labels.remove("app.kubernetes.io/version");
@@ -132,7 +132,7 @@ fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
     }
 }
 
-/// Whether it takes connections: a server of somebody else's has no path to ask for its health.
+/// Checks that the server accepts connections. Third-party servers have no health endpoint.
 fn listening(port: u16) -> Probe {
     Probe {
         tcp_socket: Some(TCPSocketAction { host: None, port: IntOrString::Int(port.into()) }),
@@ -192,7 +192,7 @@ fn default_resources() -> ResourceRequirements {
     }
 }
 
-/// Folders that stay writable, unless the user mounts something there.
+/// Directories that stay writable, unless the user mounts something there.
 fn own_folders(container: &ValidContainer) -> Vec<(&'static str, &'static str)> {
     let taken = |path: &str| {
         container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
@@ -245,7 +245,7 @@ fn pod_security(sandbox: &Sandbox, user: i64) -> PodSecurityContext {
     }
 }
 
-/// `Localhost/FILE`, or a type alone.
+/// Parses `Localhost/FILE`, or a type alone.
 fn profile(text: &str) -> (String, Option<String>) {
     match text.split_once('/') {
         Some((kind, file)) => (kind.into(), Some(file.into())),

@@ -1,4 +1,4 @@
-//! Service of one container server.
+//! The Service of one container server.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use mcphub_hub_wire::paths::BRIDGE_PORT;
 use crate::objects::revision_service;
 use crate::spec::valid::Speaks;
 
-/// The Service; its port is the same whatever the server's own is.
+/// The Service. Its port is always the same, whatever port the server listens on.
 pub(crate) fn build(
     metadata: ObjectMeta,
     selector: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! Rules: what is measured, what promotes, what rolls back.
+//! The rules: what is measured, what promotes, and what rolls back.
 
 use std::time::Duration;
 
@@ -6,59 +6,55 @@ use mcphub_crds::rollout::{Metric, PromoteWhen, RollbackWhen, Rollout};
 
 use super::{HubFeatures, PolicyProblem, PrometheusSource, too_short};
 
-/// Requests below which a rule says nothing, where it names no number.
+/// Default of `minSamples` for metrics of requests.
 const MIN_SAMPLES: u32 = 50;
-/// The same in scrapes, for what a hub measures by itself: one is enough.
+/// Default of `minSamples` for metrics that a hub measures by itself, in scrapes.
 const MIN_SCRAPES: u32 = 1;
 
 /// One metric with a promotion gate, a rollback trigger, or both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RulePolicy {
-    /// Unique in the policy.
+    /// Unique within the policy.
     pub name: String,
-    /// What is measured.
     pub metric: Metric,
-    /// What the next step waits for.
+    /// The gate that the next step waits for.
     pub promote_when: Option<Gate>,
-    /// What rolls back.
+    /// The trigger that rolls back.
     pub rollback_when: Option<Trigger>,
-    /// Below so many samples it says nothing.
+    /// The rule has no verdict with fewer samples than this.
     pub min_samples: u32,
-    /// Shown, never acted on.
+    /// The rule is shown but never acted on.
     pub dry_run: bool,
-    /// `false`: the hub has nothing that it could measure.
+    /// `false` if the hub does not have what the rule measures.
     pub applicable: bool,
 }
 
-/// A promotion gate.
+/// The condition of a promotion gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Gate {
-    /// The value is this or more.
     AtLeast(f64),
-    /// The value is this or less.
     AtMost(f64),
 }
 
 /// A rollback trigger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trigger {
-    /// What is bad.
+    /// The bad values.
     pub threshold: Threshold,
-    /// For so long without a good value between.
+    /// How long the value must be bad, without a good value in between.
     pub lasting: Duration,
 }
 
-/// A bad value.
+/// The condition of a rollback trigger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
-    /// Less than this.
+    /// A lower value is bad.
     Below(f64),
-    /// More than this.
+    /// A higher value is bad.
     Above(f64),
 }
 
 impl Gate {
-    /// The gate is met.
     pub fn is_met_by(self, value: f64) -> bool {
         match self {
             Self::AtLeast(bound) => value >= bound,
@@ -68,7 +64,6 @@ impl Gate {
 }
 
 impl Threshold {
-    /// The value is bad.
     pub fn is_breached_by(self, value: f64) -> bool {
         match self {
             Self::Below(bound) => value < bound,
@@ -95,7 +90,7 @@ impl std::fmt::Display for Threshold {
     }
 }
 
-/// The rules of the spec, or the default ones where it has none and a Prometheus is there to answer them.
+/// The rules of the spec, or the default rules if it has none and there is a Prometheus.
 pub(super) fn rules(
     spec: &Rollout,
     prometheus: Option<&PrometheusSource>,
@@ -123,7 +118,8 @@ pub(super) fn rules(
         .collect()
 }
 
-/// Requirements T3 and T4. A trigger that lasts shorter than four scrapes would be one late scrape.
+/// The default rules. A trigger with a `for` of less than four scrapes could fire because of one
+/// late scrape.
 fn defaults(prometheus: &PrometheusSource, has: HubFeatures) -> Vec<RulePolicy> {
     let minutes =
         |minutes: u64| Duration::from_secs(60 * minutes).max(prometheus.scrape_interval * 4);
@@ -164,7 +160,7 @@ fn defaults(prometheus: &PrometheusSource, has: HubFeatures) -> Vec<RulePolicy> 
     ]
 }
 
-/// What measures something that the hub does not have says nothing, and holds nothing up.
+/// A rule about something that the hub does not have is never evaluated and holds nothing up.
 fn applicable(metric: Metric, has: HubFeatures) -> bool {
     match metric {
         Metric::HubErrorRate

@@ -1,4 +1,4 @@
-//! Bake: time at a step in which the canary was Available and really scraped.
+//! The bake: time at a step in which the canary was Available and was really scraped.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use super::series::{Points, points};
 use crate::probes::QueryResult;
 use crate::rollout::clock::{after, before, elapsed, millis};
 
-/// Stretches that are remembered; the oldest are forgotten first. More of them mean a scrape that fails all the time.
+/// Maximum number of stretches. The oldest ones are dropped first. More of them mean that scrapes
+/// fail all the time.
 const STRETCHES: usize = 32;
 
-/// Observed time of one step. Monotone.
+/// Observed time of one step. It never decreases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bake {
-    /// When it began: all routers obeyed the weight.
+    /// When all routers obeyed the weight.
     pub began: Timestamp,
-    /// Observed so far, in milliseconds.
+    /// Observed time in milliseconds.
     pub observed_ms: u64,
-    /// Up to here scrapes have been counted.
+    /// Scrapes have been counted up to this instant.
     pub until: Timestamp,
     /// Observed stretches, oldest first.
     #[serde(default)]
@@ -29,18 +30,18 @@ pub struct Bake {
 }
 
 impl Bake {
-    /// Nothing observed yet.
+    /// A bake without observed time.
     pub fn begin(now: Timestamp) -> Self {
         Self { began: now, observed_ms: 0, until: now, stretches: Vec::new() }
     }
 
-    /// Observed so far.
+    /// Observed time.
     pub fn observed(&self) -> Duration {
         Duration::from_millis(self.observed_ms)
     }
 
-    /// Puts right what a leader whose clock was wrong left behind. No stretch is counted twice: a clock that went
-    /// back counts nothing until it is past what was counted.
+    /// Corrects times of a leader whose clock was wrong. No stretch is counted twice: a clock that
+    /// went back counts nothing until it is past what was counted.
     pub(crate) fn no_later_than(&mut self, now: Timestamp) {
         if self.began > now {
             *self = Self::begin(now);
@@ -49,7 +50,8 @@ impl Bake {
         self.until = self.until.min(now.max(counted));
     }
 
-    /// Start of the last `length` of observed time, if the stretch up to `end` counts as observed.
+    /// Start of the last `length` of observed time, assuming that the stretch up to `end` is
+    /// observed.
     pub(crate) fn reach(&self, length: Duration, end: Timestamp) -> Timestamp {
         let mut missing = length.saturating_sub(elapsed(end, self.until));
         let mut start = before(end, length).max(self.until).min(end);
@@ -64,7 +66,8 @@ impl Bake {
         start
     }
 
-    /// Takes in which of the instants after `until` a scrape was seen at; each stands for the `step` before it.
+    /// Counts the instants after `until` at which a scrape was present. Each of them stands for the
+    /// `step` before it.
     fn count(&mut self, instants: u32, step: Duration, present: impl Fn(Timestamp) -> bool) {
         for number in 1..=instants {
             let (from, to) =
@@ -83,8 +86,8 @@ impl Bake {
         self.stretches.drain(..surplus);
     }
 
-    /// Takes in the answer to [`super::presets::presence`] at `grid`. Time in which the canary was not Available does
-    /// not count, whatever was scraped.
+    /// Counts the result of [`super::presets::presence`] at `grid`. Time in which the canary was
+    /// not Available does not count.
     pub(crate) fn observe(
         &mut self,
         answer: &QueryResult,
@@ -92,7 +95,8 @@ impl Bake {
         available: bool,
     ) -> Verdict {
         match points(answer) {
-            // The same stretch is asked for again: an outage of ours is not one of the scrapes.
+            // The same stretch is queried again, because an outage of Prometheus is not a gap in
+            // the scrapes.
             Points::Down => Verdict::ProviderDown,
             Points::Missing | Points::Ambiguous => {
                 self.count(grid.number, grid.step, |_| false);
@@ -114,17 +118,18 @@ impl Bake {
     }
 }
 
-/// Instants after `until` at which presence is asked.
+/// Instants of a range query, after its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instants {
     pub(crate) number: u32,
     pub(crate) step: Duration,
 }
 
-/// Most points in one answer; Prometheus refuses 11,000.
+/// Maximum number of points in one result. Prometheus rejects 11,000.
 const MOST: u64 = 5_000;
 
-/// Instants between `start` and `end`, a scrape interval apart, or further if there would be too many.
+/// Instants between `start` and `end`, one scrape interval apart, or further apart if there would
+/// be too many.
 pub(crate) fn instants(start: Timestamp, end: Timestamp, scrape: Duration) -> Instants {
     let span = millis(elapsed(end, start));
     let scrape = millis(scrape).max(1);
@@ -157,7 +162,8 @@ mod tests {
         assert_eq!(bake.stretches, vec![(at(0), at(30)), (at(70), at(100))]);
     }
 
-    // Argo pauses by the wall clock: an operator that was away longer than the bake goes on at once.
+    // Argo Rollouts pauses by the wall clock: after an outage that is longer than the bake it
+    // continues at once.
     #[test]
     fn an_operator_that_was_away_counts_what_was_scraped_meanwhile_and_no_more() {
         let mut bake = Bake::begin(at(0));
@@ -205,7 +211,7 @@ mod tests {
         assert_eq!((bake.until, bake.observed()), (at(60), SECOND * 60));
     }
 
-    // A leader an hour ahead saw an hour in which nothing could be scraped yet.
+    // A leader whose clock was an hour ahead saw an hour without scrapes.
     #[test]
     fn a_clock_that_was_ahead_does_not_stop_the_bake_until_it_is_reached() {
         let mut bake = Bake::begin(at(0));

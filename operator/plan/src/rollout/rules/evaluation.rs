@@ -11,7 +11,7 @@ use crate::rollout::policy::RulePolicy;
 use crate::rollout::scale;
 use crate::rollout::state::EngineState;
 
-/// What the answers say; `None` if nothing was due, or not all of it was asked.
+/// Evaluates the rules; `None` if nothing was due, or if a result is missing.
 pub(crate) fn evaluate(
     state: &EngineState,
     input: &EngineInput<'_>,
@@ -84,8 +84,8 @@ impl QueryPlan<'_> {
     }
 }
 
-/// Six decimals: what is written to `engine.json` must be read back as the same number, or every look at it is a
-/// change.
+/// Rounds to six decimals. A number that is written to `engine.json` must be read back unchanged.
+/// Otherwise every reconcile would see a change.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }

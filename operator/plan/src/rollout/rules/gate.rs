@@ -1,4 +1,4 @@
-//! Promotion gates, from increments over the last `bake` of observed time.
+//! Evaluates promotion gates from increments over the last `bake` of observed time.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,8 @@ use super::series::{Points, newest, points, whole};
 use crate::probes::QueryResult;
 use crate::rollout::policy::RulePolicy;
 
-/// Reads one gate. A rule that only rolls back still asks for its samples: a bake that saw no traffic proves nothing.
+/// Evaluates one gate. A rule without a gate still needs samples, because a bake without traffic
+/// proves nothing.
 pub(crate) fn read(
     rule: &RulePolicy,
     now: Timestamp,

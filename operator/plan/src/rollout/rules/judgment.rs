@@ -4,37 +4,34 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::Revision;
 use serde::{Deserialize, Serialize};
 
-/// What follows from one rule at one instant.
+/// The verdict of one rule at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Gate met, or nothing bad.
+    /// The gate is met, or there is no breach.
     Good,
-    /// Bad: since the first breaching point, or (of a gate) since it was judged.
+    /// A breach.
     Breach {
-        /// Its start.
+        /// The first breaching point; for a gate, the time of the evaluation.
         since: Timestamp,
     },
-    /// Says nothing: too few samples.
+    /// There are too few samples.
     TooFew {
-        /// Seen.
+        /// The number of samples.
         have: u64,
         /// `minSamples`.
         need: u32,
     },
-    /// Says nothing: no series, several, or NaN with samples.
+    /// There is no series, there are several, or the value is NaN although there are samples.
     NoData,
-    /// Says nothing: Prometheus could not be asked.
+    /// Prometheus did not answer.
     ProviderDown,
-    /// The hub has nothing that the rule could measure.
     NotApplicable,
 }
 
-/// All rules of one revision, judged at one instant.
+/// All rules of one revision, evaluated at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgment {
-    /// Whose.
     pub revision: Revision,
-    /// When.
     pub at: Timestamp,
     /// Whether its pods are scraped: `Good`, `NoData` or `ProviderDown`.
     pub presence: Verdict,
@@ -42,46 +39,45 @@ pub struct Judgment {
     pub rules: Vec<RuleJudgment>,
 }
 
-/// One rule, judged.
+/// One rule, evaluated at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleJudgment {
-    /// Its name.
     pub name: String,
-    /// Shown, never acted on.
+    /// The rule is shown but never acted on.
     #[serde(default)]
     pub dry_run: bool,
-    /// Newest value.
+    /// The newest value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// The other revision's.
+    /// The newest value on the revision that it is compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_value: Option<f64>,
-    /// Behind `value`.
+    /// Number of samples behind `value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<f64>,
-    /// `None`: it has no trigger, or its epoch has not begun.
+    /// `None` if the rule has no trigger, or if its epoch has not started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Verdict>,
-    /// The breach has lasted for its `for`.
+    /// The breach has lasted for its `for` (in Prometheus: firing, not pending).
     #[serde(rename = "holds", default)]
     pub firing: bool,
-    /// Over the last `bake` of observed time; `None` while none runs.
+    /// The gate over the last `bake` of observed time; `None` outside of a bake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Verdict>,
-    /// Value that the gate was read from.
+    /// The value of the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate_value: Option<f64>,
-    /// First breaching point that no good one has followed; outlives a gap.
+    /// First breaching point that no good point has followed. A gap does not end it.
     #[serde(rename = "open", default, skip_serializing_if = "Option::is_none")]
     pub breach_start: Option<Timestamp>,
-    /// Up to here points have been looked at.
+    /// Points have been evaluated up to this instant.
     #[serde(rename = "seenUntil", default, skip_serializing_if = "Option::is_none")]
     pub evaluated_until: Option<Timestamp>,
 }
 
 impl Judgment {
-    /// The rule whose trigger holds and may be acted on.
+    /// The first rule that fires and is not a dry run.
     pub fn broken(&self) -> Option<&RuleJudgment> {
         self.rules.iter().find(|rule| rule.firing && !rule.dry_run)
     }

@@ -1,13 +1,13 @@
-//! The PromQL of every metric. Only rates and `*_over_time` windows: an instant selector would show a dead series
-//! for five minutes more.
+//! The PromQL of every metric. It uses only rates and `*_over_time` windows: an instant selector
+//! would show a dead series for five more minutes.
 
 use std::time::Duration;
 
 use mcphub_crds::rollout::Metric;
 use mcphub_hub_wire::dataplane::Revision;
 
-/// The value of a metric of one revision: a number, NaN without traffic, nothing without data. `None` for metrics
-/// that no hub exports yet.
+/// The value of a metric on one revision: a number, NaN without traffic, nothing without data.
+/// `None` for metrics that hubs do not export yet.
 pub fn expression(
     metric: Metric,
     namespace: &str,
@@ -30,18 +30,19 @@ pub fn expression(
             let buckets = of.rate("mcp_hub_llm_request_duration_seconds_bucket", "");
             Some(format!("histogram_quantile(0.95, sum by (le) ({buckets}))"))
         }
-        // 2 is open. Half-open for a moment between two failures is no recovery: the worst of the window counts.
+        // 2 means open. Half-open between two failures is no recovery, so the worst state of the
+        // window counts.
         Metric::CircuitBreakerOpen => {
             Some(format!("max(max_over_time({})) == bool 2", of.series(BREAKER, LLM)))
         }
-        // The worst pod: a mean over many would hide one that sees no tools.
+        // The worst pod counts: an average would hide a pod that sees no tools.
         Metric::SelectionRecall => Some(format!("min(avg_over_time({}))", of.series(RECALL, ""))),
         Metric::MemoryGrowth => None,
     }
 }
 
-/// The number of requests that [`expression`] is taken over: the increase of its denominator. Of what a hub measures
-/// by itself, the number of scrapes.
+/// The number of requests behind [`expression`], which is the increase of its denominator. For
+/// metrics that a hub measures by itself, the number of scrapes.
 pub fn samples(
     metric: Metric,
     namespace: &str,
@@ -71,7 +72,7 @@ pub fn samples(
     }
 }
 
-/// At least 1 where a pod of the revision was scraped within the window, else nothing.
+/// At least 1 if a pod of the revision was scraped within the window, else nothing.
 pub fn presence(namespace: &str, hub: &str, revision: &Revision, window: Duration) -> String {
     let of = Selector { namespace, hub, revision, window };
     format!("max(count_over_time({}))", of.series("mcp_hub_info", ""))
@@ -79,11 +80,12 @@ pub fn presence(namespace: &str, hub: &str, revision: &Revision, window: Duratio
 
 const LLM_REQUESTS: &str = "mcp_hub_llm_requests_total";
 const BREAKER: &str = "mcp_hub_circuit_breaker_state";
-/// The language model's breaker.
+/// Matcher for the circuit breaker of the language model.
 const LLM: &str = r#",server="llm""#;
 const RECALL: &str = "mcp_hub_selection_recall";
 
-/// Callers' own mistakes say nothing about a hub: counted in, a caller that sends garbage would hide its errors.
+/// Matcher without the mistakes of callers. A caller that sends garbage would otherwise hide the
+/// errors of a hub.
 const COUNTED: &str = r#",outcome!="caller_error""#;
 
 struct Selector<'a> {
@@ -97,7 +99,7 @@ impl Selector<'_> {
     fn series(&self, metric: &str, matchers: &str) -> String {
         let Self { namespace, hub, revision, window } = self;
         let window = window_text(*window);
-        // Names of namespaces and hubs are DNS labels: there is nothing in them to escape.
+        // Names of namespaces and hubs are DNS labels, so there is nothing to escape.
         format!(
             r#"{metric}{{namespace="{namespace}",hub="{hub}",revision="{revision}"{matchers}}}[{window}]"#
         )
@@ -137,7 +139,8 @@ mod tests {
         "0a1b2c3d".parse().unwrap()
     }
 
-    // The router's, the hub's and the demo's metrics meet here; a renamed label would make every rule NoData.
+    // These expressions use metrics of the router, the hub and the demo. A renamed label would make
+    // every rule NoData.
     #[test]
     fn expressions_are_pinned() {
         let of =

@@ -29,21 +29,22 @@ pub(crate) fn queries(state: &EngineState, input: &EngineInput<'_>) -> Vec<Query
     queries
 }
 
-/// The interval has passed since rules were judged last.
+/// Whether the interval has passed since the last evaluation.
 pub(crate) fn due(state: &EngineState, input: &EngineInput<'_>) -> bool {
     state.last_judgment.is_none_or(|last| elapsed(input.now, last) >= input.policy.interval)
 }
 
-/// The queries about the revision that is evaluated: a canary that has traffic, else a promoted revision in guard.
+/// The queries about the revision that is evaluated: a canary that has traffic, else a promoted
+/// revision in guard.
 pub(crate) struct QueryPlan<'a> {
     pub(super) input: &'a EngineInput<'a>,
     prometheus: &'a PrometheusSource,
     pub(crate) revision: &'a Revision,
-    /// Shown beside it.
+    /// The revision that it is compared with.
     other: Option<&'a Revision>,
     /// Nothing before this instant counts for a trigger.
     epoch: Option<Timestamp>,
-    /// Of the canary's step, once it has begun.
+    /// The bake of the canary's step, and the observed time that the step takes.
     pub(super) bake: Option<(&'a Bake, Duration)>,
     end: Timestamp,
 }
@@ -96,7 +97,7 @@ impl<'a> QueryPlan<'a> {
 
     fn presence(&self) -> Option<Query> {
         let (until, Instants { number, step }) = self.instants()?;
-        // Two scrape intervals: one that comes a little late is no gap.
+        // The window has two scrape intervals, so that a scrape that is a little late is not a gap.
         let window = self.prometheus.scrape_interval * 2;
         let promql = presets::presence(self.input.namespace, self.input.hub, self.revision, window);
         self.query(
@@ -106,7 +107,8 @@ impl<'a> QueryPlan<'a> {
         )
     }
 
-    /// The same range for all rules, back to where the longest `for` may have begun.
+    /// The range of the triggers. It is the same for all rules and reaches back to where the
+    /// longest `for` may have started.
     pub(super) fn grid(&self) -> Option<Grid> {
         let longest = self
             .input
@@ -119,7 +121,7 @@ impl<'a> QueryPlan<'a> {
         let epoch = self.epoch.filter(|epoch| *epoch < self.end)?;
         let from = before(self.end, longest.saturating_add(Duration::from_mins(5))).max(epoch);
         let Instants { number, step } = instants(from, self.end, self.prometheus.scrape_interval);
-        // Counted back from the end: the newest point is what the reaction time hangs on.
+        // It is counted back from the end, because the reaction time depends on the newest point.
         Some(Grid { start: before(self.end, step * number), end: self.end, step })
     }
 
@@ -137,7 +139,7 @@ impl<'a> QueryPlan<'a> {
     pub(super) fn gate_window(&self) -> Option<Duration> {
         let (bake, required) = self.bake?;
         let window = elapsed(self.end, bake.reach(required, self.end));
-        // With fewer than four scrapes in it, an increase says little.
+        // With fewer than four scrapes in it, an increase is not reliable.
         (window >= self.prometheus.scrape_interval * 4)
             .then_some(Duration::from_secs(window.as_secs().max(1)))
     }

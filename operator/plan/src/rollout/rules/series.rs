@@ -6,17 +6,17 @@ use crate::probes::QueryResult;
 
 /// One series of numbers, or why there is none.
 pub(crate) enum Points<'a> {
-    /// In time order; NaN kept.
+    /// In time order, with NaN points.
     Of(&'a [(Timestamp, f64)]),
-    /// No series at all.
+    /// There is no series.
     Missing,
-    /// Several: nobody can say which one counts.
+    /// There are several series, and nobody can say which one counts.
     Ambiguous,
-    /// Prometheus could not be asked.
+    /// Prometheus did not answer.
     Down,
 }
 
-/// Reads an answer that should be one series.
+/// Reads a result that must be one series.
 pub(crate) fn points(answer: &QueryResult) -> Points<'_> {
     match answer {
         QueryResult::Failed(_) => Points::Down,
@@ -28,7 +28,7 @@ pub(crate) fn points(answer: &QueryResult) -> Points<'_> {
     }
 }
 
-/// The newest number of an answer that should be one series; NaN is `None`.
+/// The newest number of a result that must be one series; `None` if it is NaN.
 pub(crate) fn newest(answer: Option<&QueryResult>) -> Option<f64> {
     match points(answer?) {
         Points::Of(points) => {
@@ -38,7 +38,7 @@ pub(crate) fn newest(answer: Option<&QueryResult>) -> Option<f64> {
     }
 }
 
-/// Whole samples; an increase is extrapolated and so has a fraction.
+/// Rounds a number of samples. An increase is extrapolated and therefore has a fraction.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
 pub(crate) fn whole(samples: f64) -> u64 {
     samples.round() as u64

@@ -1,4 +1,4 @@
-//! Rollback triggers, from the points of a range query.
+//! Evaluates rollback triggers from the points of a range query.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::probes::QueryResult;
 use crate::rollout::clock::elapsed;
 use crate::rollout::policy::{Threshold, Trigger};
 
-/// What one trigger's points say.
+/// The evaluation of one trigger.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TriggerReading {
     pub(crate) verdict: Verdict,
@@ -21,18 +21,18 @@ pub(crate) struct TriggerReading {
     pub(crate) samples: Option<f64>,
 }
 
-/// One instant of a range.
+/// The meaning of one point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Point {
     Good,
     Bad,
-    /// Neither starts nor resets a breach.
+    /// Neither starts nor ends a breach.
     TooFew(f64),
-    /// The same.
+    /// Neither starts nor ends a breach.
     Gap,
 }
 
-/// The instants that were asked for.
+/// The range that was queried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
     pub(crate) start: Timestamp,
@@ -40,8 +40,8 @@ pub(crate) struct Grid {
     pub(crate) step: Duration,
 }
 
-/// Reads one trigger. `before` is what was judged of it last in the same epoch: a breach that was open then is open
-/// still if nothing good was seen since, and nothing was left unseen between.
+/// Evaluates one trigger. `before` is its last evaluation in the same epoch. A breach that was open
+/// then is still open, unless a good point followed or a stretch was never evaluated.
 pub(crate) fn read(
     trigger: &Trigger,
     min_samples: u32,
@@ -109,7 +109,7 @@ fn merge(
     samples.iter().map(|(at, have)| (*at, point(at, *have))).collect()
 }
 
-/// Start of the breach that is open at the end, and its last bad point.
+/// Start of the breach that is open at the end of the line, and its last bad point.
 fn breach(
     line: &[(Timestamp, Point)],
     carried: Option<Timestamp>,
@@ -129,7 +129,7 @@ fn breach(
     (breach_start, last_bad)
 }
 
-/// The newest point, if the series reaches to the end of what was asked for.
+/// The newest point; a gap if the series ends too early.
 fn latest(line: &[(Timestamp, Point)], grid: Grid) -> Point {
     match line.last() {
         Some((at, point)) if elapsed(grid.end, *at) < grid.step * 2 => *point,
@@ -143,7 +143,7 @@ mod tests {
     use crate::probes::Series;
     use crate::rollout::tests::at;
 
-    /// SpecRevision every 10 s from 0 to 120; samples 100 unless said otherwise; `None` is a gap.
+    /// One point every 10 s from 0 to 120, with 100 samples each; `None` is a gap.
     fn read_values(values: &[(i64, Option<f64>)], lasting: u64) -> TriggerReading {
         let there =
             values.iter().filter_map(|(second, value)| value.map(|value| (at(*second), value)));
@@ -181,7 +181,8 @@ mod tests {
         assert_eq!((reading.verdict, reading.firing), (Verdict::Breach { since: at(70) }, false));
     }
 
-    // Flagger's failedChecks never resets: a canary with one bad minute an hour is rolled back in the end.
+    // Flagger's failedChecks is never reset: a canary with one bad minute per hour is rolled back
+    // in the end.
     #[test]
     fn one_good_point_ends_a_breach() {
         let reading = read_values(&every_ten(|at| Some(if at == 60 { 0.0 } else { 0.2 })), 60);
@@ -223,7 +224,7 @@ mod tests {
         );
     }
 
-    // 0/0: a hub without traffic is not a hub without errors.
+    // The value is 0/0. A hub without traffic is not a hub without errors.
     #[test]
     fn no_traffic_is_too_few_samples() {
         let line = |value: f64| (0..=12).map(|step| (at(step * 10), value)).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ use crate::rollout::rollback;
 use crate::rollout::state::{Hold, HoldReason, SkipReason};
 use crate::rollout::text::plain;
 
-/// Holds the canary; `false`: it is held for that reason already.
+/// Holds the canary; `false` if it is already held for that reason with that message.
 pub(super) fn hold(engine: &mut Engine<'_>, reason: HoldReason, message: String) -> bool {
     let now = engine.now();
     let Some(canary) = &mut engine.state.canary else { return false };
@@ -19,7 +19,8 @@ pub(super) fn hold(engine: &mut Engine<'_>, reason: HoldReason, message: String)
             changed
         }
         other => {
-            // A Prometheus that is down and one that has no data are one outage: its timeout runs on.
+            // An unreachable Prometheus and one without data are one outage, so the timeout
+            // continues.
             let since = other.as_ref().filter(|hold| about_data(hold.reason) && about_data(reason));
             let since = since.map_or(now, |hold| hold.since);
             *other = Some(Hold { reason, since, message: message.clone() });
@@ -29,7 +30,7 @@ pub(super) fn hold(engine: &mut Engine<'_>, reason: HoldReason, message: String)
     }
 }
 
-/// Ends a hold for one of these reasons; `false`: there is none.
+/// Ends a hold for one of these reasons; `false` if there is none.
 pub(super) fn release(engine: &mut Engine<'_>, reasons: &[HoldReason]) -> bool {
     let hold = engine.state.canary.as_mut().map(|canary| &mut canary.hold);
     hold.is_some_and(|hold| hold.take_if(|hold| reasons.contains(&hold.reason)).is_some())
@@ -39,7 +40,7 @@ pub(super) fn release_any(engine: &mut Engine<'_>) -> bool {
     engine.state.canary.as_mut().is_some_and(|canary| canary.hold.take().is_some())
 }
 
-/// What is done about a hold by data or provider that has lasted too long.
+/// Ends a hold by data or provider that has lasted too long.
 pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
     let (now, limit) = (engine.now(), engine.input.policy.hold_timeout);
     let Some(canary) = &mut engine.state.canary else { return false };

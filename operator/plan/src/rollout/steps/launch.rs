@@ -8,7 +8,7 @@ use crate::rollout::input::SelfCheckFact;
 use crate::rollout::scale;
 use crate::rollout::state::HoldReason;
 
-/// From nothing to the first step.
+/// Takes a canary from its creation to its first step.
 pub(in crate::rollout) fn launch(engine: &mut Engine<'_>) -> bool {
     let Some(canary) = &engine.state.canary else { return false };
     if canary.withdrawal.is_some() || canary.step.is_some() {
@@ -38,14 +38,11 @@ fn check(engine: &mut Engine<'_>) -> bool {
     let facts = input.revisions.get(&canary.revision);
     match facts.map_or(&SelfCheckFact::Unknown, |facts| &facts.self_check) {
         SelfCheckFact::Unknown => {
-            // Nobody answers: pods that are Ready and cannot be asked fall under the deadline as well.
+            // Pods that are Ready but do not answer fall under the deadline as well.
             let late = elapsed(now, canary.progress_since) >= input.policy.progress_deadline;
             released
                 || (late
-                    && pods::give_up(
-                        engine,
-                        "its pods did not answer a engine-check in time".into(),
-                    ))
+                    && pods::give_up(engine, "its pods did not answer a self-check in time".into()))
         }
         SelfCheckFact::Passed => {
             engine.emit(
@@ -68,7 +65,7 @@ fn check(engine: &mut Engine<'_>) -> bool {
                 canary.self_check.message.clone_from(message);
             });
             if failed >= TRIES {
-                pods::give_up(engine, format!("its engine-check failed {TRIES} times: {message}"));
+                pods::give_up(engine, format!("its self-check failed {TRIES} times: {message}"));
             }
             true
         }

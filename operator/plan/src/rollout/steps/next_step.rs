@@ -4,7 +4,8 @@ use crate::rollout::clock::millis;
 use crate::rollout::engine::Engine;
 use crate::rollout::state::StepState;
 
-/// On to the first step that has more traffic than the canary has now; to the last one where no steps are due.
+/// Enters the first step with more traffic than the canary has, or the last step if the steps are
+/// skipped.
 pub(super) fn enter(engine: &mut Engine<'_>) {
     let Some(canary) = &engine.state.canary else { return };
     let steps = &engine.input.policy.steps;
@@ -29,7 +30,7 @@ pub(super) fn enter(engine: &mut Engine<'_>) {
         canary.hold = None;
         canary.progress_since = now;
     });
-    // Gates are of one step; triggers go on.
+    // Gates belong to one step. Triggers continue.
     for rule in engine.state.judgment.iter_mut().flat_map(|judgment| &mut judgment.rules) {
         rule.gate = None;
     }

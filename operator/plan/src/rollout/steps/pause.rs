@@ -3,7 +3,7 @@
 use super::standing::{self, Standing};
 use crate::rollout::engine::Engine;
 
-/// Why the rollout stands still, if a person or the spec stopped it.
+/// Why the rollout is paused, if a person or the spec paused it.
 pub(in crate::rollout) fn reason(engine: &Engine<'_>) -> Option<String> {
     let by_spec = engine.input.policy.paused.then(|| "spec.rollout.paused is true".to_owned());
     by_spec.or_else(|| engine.state.canary.as_ref()?.paused.clone())
@@ -16,7 +16,7 @@ pub(in crate::rollout) fn waits_for_person(engine: &Engine<'_>) -> bool {
     waits
         && match standing::standing(engine, canary, step) {
             Standing::Passed => true,
-            // More waiting brings no more samples: it is the person's turn.
+            // More time brings no more samples, so it is the person's turn.
             Standing::TooFew(_) => step.observed() >= standing::longest_bake(engine, step),
             Standing::Baking
             | Standing::Unmet(_)

@@ -7,7 +7,7 @@ use crate::rollout::rollback;
 use crate::rollout::state::HoldReason;
 use crate::rollout::text::plain;
 
-/// Waits for pods until `progressDeadline`; a pod that has no node is not the revision's fault.
+/// Waits for pods until `progressDeadline`. A pod without a node is not the fault of the revision.
 pub(super) fn wait(engine: &mut Engine<'_>) -> bool {
     let now = engine.now();
     let Some(canary) = &engine.state.canary else { return false };
@@ -20,7 +20,7 @@ pub(super) fn wait(engine: &mut Engine<'_>) -> bool {
         );
     }
     if hold::release(engine, &[HoldReason::Unschedulable]) {
-        // The deadline is for a revision that has nodes to run on.
+        // The deadline applies only while the revision has nodes to run on.
         return engine.change_canary(|canary| canary.progress_since = now);
     }
     let Some(canary) = &engine.state.canary else { return false };
@@ -34,7 +34,7 @@ pub(super) fn wait(engine: &mut Engine<'_>) -> bool {
     give_up(engine, reason)
 }
 
-/// Rolled back; or, with nothing to go back to, said and tried on.
+/// Rolls the canary back. Without a stable revision, it reports the failure and keeps trying.
 pub(super) fn give_up(engine: &mut Engine<'_>, reason: String) -> bool {
     let Some(canary) = &engine.state.canary else { return false };
     if engine.state.stable.is_some() {

@@ -5,7 +5,7 @@ use crate::rollout::clock::after;
 use crate::rollout::engine::Engine;
 use crate::rollout::state::{Previous, SkipReason, Stable};
 
-/// The canary becomes stable. Roles change, pods do not.
+/// Promotes the canary. Roles change, pods do not.
 pub(super) fn promote(engine: &mut Engine<'_>) {
     let (now, policy) = (engine.now(), engine.input.policy);
     let Some(canary) = engine.state.canary.take() else { return };
@@ -15,7 +15,8 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
         Stable { revision: canary.revision.clone(), since: now, epoch, forced, flags_tried: false };
     let old = engine.state.stable.replace(stable);
     if let Some(old) = old {
-        // The one that is kept already gives way: its sessions begin anew. There is room for one.
+        // A revision that is already kept is replaced, and its sessions start over. There is room
+        // for one.
         engine.state.previous = Some(Previous {
             revision: old.revision,
             since: now,

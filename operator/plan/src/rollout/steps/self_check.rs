@@ -10,13 +10,13 @@ use crate::rollout::rules::query_plan;
 use crate::rollout::scale;
 use crate::rollout::state::{Canary, EngineState, HoldReason};
 
-/// SelfCheckTries of a self-check, this far apart.
+/// Number of tries of a self-check.
 pub(super) const TRIES: u32 = 3;
 
-/// See [`TRIES`].
+/// Time between two tries.
 const APART: Duration = Duration::from_secs(2);
 
-/// The canary's pods are to be asked for their self-check now.
+/// Whether the canary's pods must run their self-check now.
 pub(in crate::rollout) fn is_due(
     state: &EngineState,
     canary: &Canary,
@@ -32,17 +32,17 @@ pub(in crate::rollout) fn is_due(
             .last
             .is_none_or(|last| elapsed(input.now, last) >= pause_between(canary, input));
     }
-    // `onTooFew: Proceed` asks for one that still passes.
+    // `onTooFew: Proceed` requires that the self-check still passes.
     let too_few = canary.hold.as_ref().is_some_and(|hold| hold.reason == HoldReason::TooFewSamples);
     too_few && query_plan::due(state, input)
 }
 
-/// A first deployment that never worked is tried on for ever, at leisure.
+/// A first deployment that never worked is retried forever, but less often.
 pub(in crate::rollout) fn pause_between(canary: &Canary, input: &EngineInput<'_>) -> Duration {
     if canary.never_worked.is_some() { input.policy.interval } else { APART }
 }
 
-/// The self-check of a revision has passed just now.
+/// Whether the self-check of a revision has just passed.
 pub(crate) fn passes(input: &EngineInput<'_>, revision: &Revision) -> bool {
     input.revisions.get(revision).is_some_and(|facts| facts.self_check == SelfCheckFact::Passed)
 }

@@ -8,12 +8,12 @@ use crate::rollout::rules::query_plan;
 use crate::rollout::state::{Canary, StepState};
 use crate::rollout::text::plain;
 
-/// What the rules say of a step.
+/// What the rules say about a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Standing {
-    /// The bake goes on, or nothing new is known.
+    /// The bake continues, or there is no new evaluation.
     Baking,
-    /// Bake done, gates passed.
+    /// The bake is complete and the gates are met.
     Passed,
     Unmet(String),
     TooFew(String),
@@ -37,7 +37,8 @@ pub(super) fn standing(engine: &Engine<'_>, canary: &Canary, step: &StepState) -
     }
     let judgment =
         engine.state.judgment.as_ref().filter(|judgment| judgment.revision == canary.revision);
-    // Older than the interval: an operator that was away must look before it goes on.
+    // The evaluation must not be older than the interval: an operator that was away must evaluate
+    // before it continues.
     let Some(judgment) = judgment.filter(|_| !query_plan::due(&engine.state, engine.input)) else {
         return Standing::Baking;
     };
@@ -59,7 +60,8 @@ pub(super) fn standing(engine: &Engine<'_>, canary: &Canary, step: &StepState) -
     if let Some(unmet) = rules().find(|rule| matches!(rule.gate, Some(Verdict::Breach { .. }))) {
         return Standing::Unmet(gate_message(engine, unmet, step));
     }
-    // More traffic for a revision that is breaching would be paid for by callers until its `for` has passed.
+    // A breach that has not yet lasted for its `for` blocks the next step. Callers would pay for
+    // more traffic to such a revision.
     if let Some(breaching) =
         rules().find(|rule| matches!(rule.trigger, Some(Verdict::Breach { .. })))
     {
@@ -83,7 +85,7 @@ fn gate_message(engine: &Engine<'_>, judgment: &RuleJudgment, step: &StepState) 
     format!("{} is {value} over the last {}{bound}", judgment.name, plain(step.required()))
 }
 
-/// Nothing can be said of the step, or not by all rules.
+/// Data is missing for at least one rule.
 fn outage<'a>(
     judgment: &'a Judgment,
     rules: impl Iterator<Item = &'a RuleJudgment>,

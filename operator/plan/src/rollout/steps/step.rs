@@ -13,7 +13,7 @@ use crate::rollout::state::{Canary, HoldReason};
 use crate::rollout::text::plain;
 use crate::rollout::{rollback, scale};
 
-/// One transition of a canary that has passed its engine-check.
+/// Takes one transition of a canary that has passed its self-check.
 pub(in crate::rollout) fn advance_step(engine: &mut Engine<'_>) -> bool {
     let Some(canary) = &engine.state.canary else { return false };
     let Some(step) = canary.step.as_ref().filter(|_| canary.withdrawal.is_none()) else {
@@ -32,7 +32,7 @@ pub(in crate::rollout) fn advance_step(engine: &mut Engine<'_>) -> bool {
     hold::time_out(engine) || bake(engine)
 }
 
-/// Gives the canary its step's weight once the pods for it are Ready.
+/// Gives the canary the weight of its step when the pods for it are Ready.
 fn shift_traffic(engine: &mut Engine<'_>) -> bool {
     let Some(canary) = &engine.state.canary else { return false };
     let Some(step) = &canary.step else { return false };
@@ -46,7 +46,7 @@ fn shift_traffic(engine: &mut Engine<'_>) -> bool {
     if hold::release(engine, &[HoldReason::Unschedulable]) {
         return true;
     }
-    // Nothing serves before a first deployment does, so there is nothing that a pause could protect.
+    // Before a first deployment nothing serves, so a pause could not protect anything.
     if !first && pause::reason(engine).is_some() {
         return false;
     }
@@ -69,7 +69,7 @@ fn shift_traffic(engine: &mut Engine<'_>) -> bool {
     })
 }
 
-/// A step begins when every Ready router obeys its weight.
+/// Starts the bake when every Ready router obeys the weight.
 fn start_bake(engine: &mut Engine<'_>) -> bool {
     let routers = engine.input.routers;
     if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < engine.state.generation) {
@@ -100,7 +100,7 @@ fn bake(engine: &mut Engine<'_>) -> bool {
     let number = step.number;
     match standing::standing(engine, canary, step) {
         Standing::Baking => {
-            // Verdicts of a stale judgment end nothing: the next one is due now.
+            // An outdated evaluation ends no hold. The next one is due now.
             !query_plan::due(&engine.state, engine.input) && hold::release_any(engine)
         }
         Standing::ProviderDown(message) => hold::hold(engine, HoldReason::ProviderDown, message),
@@ -112,7 +112,7 @@ fn bake(engine: &mut Engine<'_>) -> bool {
     }
 }
 
-/// On to the next step, unless somebody is to be waited for.
+/// Enters the next step, unless it must wait for a person.
 fn pass(engine: &mut Engine<'_>, number: u32) -> bool {
     let waits = engine.at_step().is_some_and(|(_, step)| step.pause && !step.advanced);
     if waits || pause::reason(engine).is_some() {
@@ -132,7 +132,7 @@ fn gate_not_met(engine: &mut Engine<'_>, message: String) -> bool {
     let Some((_, step)) = engine.at_step() else { return false };
     let observed = millis(step.observed());
     match step.unmet_from_ms {
-        // Counted in observed time: an outage of Prometheus brings nobody nearer to a rollback.
+        // This is counted in observed time, so an outage of Prometheus brings no rollback closer.
         Some(from) if observed.saturating_sub(from) >= millis(limit) => {
             rollback::roll_back(
                 engine,
@@ -180,7 +180,7 @@ fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
             engine.emit(
                 false,
                 "StepPassedUnjudged",
-                format!("{why}; its engine-check passes (onTooFew: Proceed)"),
+                format!("{why}; its self-check passes (onTooFew: Proceed)"),
             );
             engine.change_canary(|canary| {
                 canary.exceptions.push(format!("{why} (onTooFew: Proceed)"))

@@ -1,5 +1,5 @@
-//! The text of `engine.json`. Operators of several releases read it, so a key that is renamed by accident is a loss of
-//! every hub's rollout state.
+//! The text of `engine.json`. Operators of several releases read it, so a key that is renamed by
+//! accident loses the rollout state of every hub.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::rollout::state::{
 };
 use crate::rollout::{AttemptRecord, AttemptResult};
 
-/// Written without `..`, so that a new field has to be added here and to the text.
+/// This is written without `..`, so that a new field must be added here and to the file.
 fn full() -> EngineState {
     EngineState {
         schema: 1,

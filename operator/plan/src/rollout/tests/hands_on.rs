@@ -1,4 +1,4 @@
-//! What a person asks for.
+//! What intents do.
 
 use mcphub_crds::status::Phase;
 
@@ -25,7 +25,7 @@ fn promote_is_refused_while_the_trigger_is_obeyed_and_promote_force_is_not() {
     );
     let story = bad().intent("promote-force/bbbbbbbb/1").until(6 * MINUTE);
     assert_eq!((story.weights(), story.phase()), ("bbbbbbbb 100".into(), Phase::Guard));
-    // Forced means forced: guard does not take it back either.
+    // Guard does not roll back a forced promotion either.
     assert_eq!(story.pods(GOOD, 4).until(20 * MINUTE).weights(), "bbbbbbbb 100");
 }
 
@@ -94,7 +94,7 @@ fn retry_tries_a_rolled_back_revision_again_from_step_one() {
     assert_eq!(story.report().canary.as_ref().unwrap().attempt, 2);
 }
 
-// GitOps leaves an annotation in place for ever.
+// GitOps leaves an annotation in place forever.
 #[test]
 fn an_intent_is_obeyed_once_and_void_when_its_attempt_is_over() {
     let mut story =

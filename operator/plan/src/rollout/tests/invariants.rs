@@ -1,5 +1,6 @@
-//! The invariants of the rollout, over random histories: pods that come and go, wrong answers, none, changes of the
-//! spec, intents, crashes between writes, lost and stale objects, clocks that jump.
+//! The invariants of the rollout over random histories: pods that come and go, wrong or missing
+//! results, changes of the spec, intents, crashes between writes, lost and stale objects, and
+//! clocks that jump.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,10 +21,10 @@ use crate::rollout::state::{EngineState, SkipReason};
 use crate::rollout::{AttemptResult, BrokenPod, Decision};
 
 const REVISIONS: [&str; 4] = ["aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"];
-/// What every history ends with: a revision that has never been seen before.
+/// The revision that every history ends with. It has never been seen before.
 const LAST: &str = "eeeeeeee";
 
-/// Short, so that a history of hours walks all of it many times.
+/// The times are short, so that a history of hours goes through all phases many times.
 const POLICY: &str = "steps: [{traffic: 10, bake: 2m}, {traffic: 50, bake: 3m}, {traffic: 100}]\n\
      guard: 3m\ndrainTimeout: 1m\nprogressDeadline: 2m\ngateTimeout: 5m\nholdTimeout: 10m\n\
      rollback: {keepFor: 5m, flagGrace: 1m}\n";
@@ -93,15 +94,15 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A history, and what is known of it without asking the engine.
+/// A history, and what is known about it without the engine.
 struct History {
     simulation: Simulation,
     crash: bool,
-    /// Facts of the look before the last one.
+    /// Facts of the reconcile before the last one.
     older: Option<std::collections::BTreeMap<Revision, crate::rollout::RevisionFacts>>,
     stale: bool,
     rolled_back: BTreeSet<Revision>,
-    /// Earliest instant seen since the canary got its weight.
+    /// Earliest instant since the canary got its weight.
     since_weight: Timestamp,
     policy_paused: bool,
 }
@@ -214,7 +215,7 @@ impl History {
         self.live_for(Duration::from_secs(2));
     }
 
-    /// The operator looks whenever it wants to.
+    /// Reconciles whenever the engine asks for it.
     fn live_for(&mut self, length: Duration) {
         let end = after(self.simulation.now, length);
         for _ in 0..100 + length.as_secs() {
@@ -246,7 +247,8 @@ impl History {
         self.check(before.as_ref(), state.as_ref(), &outcome);
         self.older = Some(current);
         if self.crash {
-            // The runtime ConfigMap was written, the Deployments and the ControllerRevisions were not.
+            // The runtime ConfigMap was written, the Deployments and the ControllerRevisions were
+            // not.
             self.crash = false;
             self.simulation.apply_runtime(&outcome);
         } else {
@@ -294,7 +296,7 @@ impl History {
         assert!(revisions.keys().all(|revision| outcome.live.contains_key(revision)));
     }
 
-    /// Invariant 2, as far as pods are concerned.
+    /// Invariant 2, for pods.
     fn weight_has_its_pods(
         &mut self,
         before: Option<&Dataplane>,
@@ -323,7 +325,7 @@ impl History {
         );
     }
 
-    /// Invariant 2, as far as the step before is concerned.
+    /// Invariant 2, for the previous step.
     fn steps_are_passed_with_reason(&self, state: Option<&EngineState>, outcome: &Decision) {
         let Some(canary) = state.and_then(|state| state.canary.as_ref()) else { return };
         let Some(step) = canary.step.as_ref().filter(|step| step.traffic == canary.weight) else {
@@ -357,7 +359,8 @@ impl History {
         let began = self.since_weight.as_second() - super::START;
         let observed =
             (began..=self.simulation.second()).filter(|second| self.scraped(*second)).count();
-        // A scrape stands for the 15 s before it, and a window of two forgives one that is late.
+        // A scrape stands for the 15 s before it, and a window of two scrapes tolerates one that is
+        // late.
         let required = usize::try_from(step.required().as_secs()).unwrap();
         assert!(observed + 30 >= required, "{observed} of {required} seconds were observed");
     }
@@ -470,7 +473,7 @@ impl History {
         }
     }
 
-    /// Everything works from now on, and a revision is asked for that has never been seen.
+    /// From now on everything works, and the spec asks for a revision that has never been seen.
     fn ends_well(&mut self) {
         self.simulation.truths.clear();
         self.simulation.unscraped.clear();

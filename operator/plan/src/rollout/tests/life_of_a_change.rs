@@ -216,7 +216,7 @@ fn flags_that_differ_are_set_back_with_the_traffic_and_stay_so() {
     assert_eq!(story.report().rollback.clone().unwrap().flags, [("beta".to_owned(), false)].into());
 }
 
-// A flag that only the new revision knows is what most changes of flags look like.
+// Most changes of flags add a flag that only the new revision has.
 #[test]
 fn a_flag_that_only_one_of_the_two_knows_is_off_in_the_other() {
     let mut story = Story::healthy("").until(MINUTE);
@@ -236,7 +236,8 @@ fn a_newer_spec_in_guard_makes_the_promoted_revision_the_base() {
     assert_eq!(story.until(now + 6 * MINUTE).role(GOOD), None);
 }
 
-// A newer spec ends the guard; one that comes with the trigger would have made the bad revision the base.
+// A newer spec ends the guard. If it came together with the trigger, the bad revision would become
+// the base.
 #[test]
 fn a_newer_spec_that_is_seen_together_with_a_trigger_in_guard_waits_for_the_guards_rollback() {
     let story = Story::promoted("");
@@ -249,7 +250,7 @@ fn a_newer_spec_that_is_seen_together_with_a_trigger_in_guard_waits_for_the_guar
     );
 }
 
-// Fast rollback goes to pods that have run for weeks.
+// A fast rollback goes to pods that have run for weeks.
 #[test]
 fn restarts_that_were_there_before_an_attempt_are_noted_when_it_begins() {
     let mut story = Story::promoted("").until(4 * HOUR);
@@ -276,12 +277,12 @@ fn a_failed_revision_is_kept_for_keep_for_and_not_tried_again() {
         (story.role(NEXT), story.pods_of(NEXT), story.phase()),
         (None, None, Phase::RolledBack)
     );
-    // The spec goes away and comes back: still only a retry brings it back.
+    // The spec changes and changes back. Still, only a retry starts the revision again.
     let story = story.spec(GOOD).until(41 * MINUTE).spec(NEXT).until(3 * HOUR);
     assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
 }
 
-// Argo and Flagger pause by the wall clock: back from an outage, they promote at once.
+// Argo Rollouts and Flagger pause by the wall clock. After an outage they promote at once.
 #[test]
 fn an_operator_that_was_away_sees_what_happened_and_neither_promotes_nor_forgets() {
     let unscraped = Story::canary("").until(10 * MINUTE).unscraped(12 * MINUTE, 3 * HOUR);
@@ -306,7 +307,8 @@ fn a_lost_runtime_config_map_is_rebuilt_and_the_attempt_begins_again_at_step_one
     let story = story.runtime_config_map_deleted().until(40 * MINUTE + 5);
     assert_eq!((story.weights(), story.step()), ("aaaaaaaa 90, bbbbbbbb 10".into(), 1));
     assert_eq!(story.simulation.state.as_ref().unwrap().canary.as_ref().unwrap().attempt, 1);
-    // Routers obey the highest generation that they have seen: a new count from 1 would be obeyed by none.
+    // Routers obey the highest generation that they have seen. No router would obey a new count
+    // from 1.
     assert!(story.simulation.dataplane.as_ref().unwrap().generation > generation);
 }
 

@@ -1,4 +1,4 @@
-//! `spec.rollout`: defaults, and what is refused.
+//! `spec.rollout`: its defaults, and what is rejected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -120,14 +120,15 @@ fn defaults_are_the_documented_ones() {
             ("circuit-breaker", false)
         ]
     );
-    // A `for` of 1m under a scrape every 30 s would be one late scrape.
+    // With a scrape every 30 s, a `for` of 1m could fire because of one late scrape.
     let lasting: Vec<_> =
         policy.rules.iter().map(|rule| rule.rollback_when.unwrap().lasting.as_secs()).collect();
     assert_eq!(lasting, [120, 180, 120, 300, 300, 120]);
     assert_eq!(policy.prometheus.unwrap().window(), Duration::from_mins(2));
 }
 
-// What a hub measures by itself has no requests behind it: with 50 of them as a minimum it would never be judged.
+// A metric that a hub measures by itself has no requests behind it. With a minimum of 50 requests
+// it would never be evaluated.
 #[test]
 fn a_language_model_and_golden_questions_make_their_rules_apply_and_scrapes_are_their_samples() {
     let recall =

@@ -1,4 +1,4 @@
-//! Rules on what a hub measures by itself: they are judged without a single request.
+//! Rules about metrics that a hub measures by itself. They are evaluated without any request.
 
 use mcphub_crds::status::{HoldReason, Phase};
 
@@ -7,7 +7,7 @@ use crate::rollout::AttemptResult;
 
 const RULE: &str = "rules: [{name: recall, metric: SelectionRecall, promoteWhen: {atLeast: '0.9'}, rollbackWhen: {below: '0.8', for: 2m}}]\n";
 
-/// A hub that serves with full recall; each window has four scrapes of each pod, and no request at all.
+/// A hub that serves with full recall. Each window has four scrapes of each pod and no request.
 fn serving(rules: &str) -> Story {
     let mut story = Story::ruled(rules);
     for name in [super::story::GOOD, NEXT] {
@@ -36,7 +36,7 @@ fn a_filter_with_good_recall_walks_its_steps_though_nobody_calls() {
     assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50", "{}", story.message());
 }
 
-// Between the bounds: not bad enough to go back, not good enough to go on.
+// The value is between the bounds: too good for a rollback, too bad for the next step.
 #[test]
 fn recall_below_its_gate_and_above_its_trigger_holds() {
     let story = serving(RULE).errors(NEXT, [(0, 0.85)]).spec(NEXT).until(40 * MINUTE);
@@ -46,7 +46,7 @@ fn recall_below_its_gate_and_above_its_trigger_holds() {
     );
 }
 
-// A pod that has not ranked its questions yet exports nothing; that is not good, and not bad.
+// A pod that has not ranked its questions yet exports nothing. That is neither good nor bad.
 #[test]
 fn a_canary_that_exports_no_recall_holds_for_data_and_is_neither_promoted_nor_rolled_back() {
     let mut story = serving(RULE);
@@ -59,7 +59,7 @@ fn a_canary_that_exports_no_recall_holds_for_data_and_is_neither_promoted_nor_ro
     );
 }
 
-// The default rules have three on language models; a hub without one must not wait for them.
+// Three of the default rules are about language models. A hub without one must not wait for them.
 #[test]
 fn rules_on_a_language_model_hold_nothing_up_where_there_is_none() {
     let rules = "rules: [{name: llm, metric: LlmSuccessRate, promoteWhen: {atLeast: '0.95'}}]\n";

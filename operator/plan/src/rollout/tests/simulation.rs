@@ -1,5 +1,5 @@
-//! A cluster as the engine sees it: pods that come up, routers that obey, a Prometheus that answers with what was
-//! really there. Nothing in it knows the engine's rules.
+//! A cluster as the engine sees it: pods that come up, routers that obey, and a Prometheus that
+//! returns what was really there. It knows nothing about the engine's rules.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::rollout::{
     candidates, probes,
 };
 
-/// Seconds from `.0` to `.1`, the end not included.
+/// Seconds from `.0` up to but not including `.1`.
 pub(super) type Stretch = (i64, i64);
 
-/// What is true of one revision.
+/// What is true for one revision.
 #[derive(Debug, Clone)]
 pub(super) struct Truth {
-    /// Pods that have a node and are up; `None`: as many as its Deployment asks for.
+    /// Pods that are up; `None` means as many as the Deployment asks for.
     pub(super) pods: Option<u32>,
-    /// Pods that have no node.
+    /// Pods without a node.
     pub(super) unschedulable: u32,
     /// Every self-check fails.
     pub(super) self_check_fails: bool,
@@ -64,7 +64,7 @@ pub(super) struct Simulation {
     pub(super) dataplane: Option<Dataplane>,
     pub(super) facts: BTreeMap<Revision, RevisionFacts>,
     pub(super) routers: u32,
-    /// Routers that read no new generation.
+    /// The generation at which routers are stuck.
     pub(super) routers_stuck_at: Option<u64>,
     /// Nothing is scraped.
     pub(super) unscraped: Vec<Stretch>,
@@ -78,7 +78,7 @@ impl Simulation {
         self.now.as_second() - super::START
     }
 
-    /// One look of the operator, and its writes.
+    /// One reconcile with its writes.
     pub(super) fn reconcile(&mut self) -> Decision {
         let results = self.results();
         let outcome = self.decide(&results);
@@ -87,7 +87,8 @@ impl Simulation {
         outcome
     }
 
-    /// Invariant 5. A plan that changes at every look writes for ever, and every write wakes the next look.
+    /// Invariant 5. A plan that changes in every reconcile writes forever, and every write triggers
+    /// the next reconcile.
     pub(super) fn assert_planned_again_changes_nothing(
         &self,
         results: &BTreeMap<QueryKey, QueryResult>,
@@ -106,7 +107,7 @@ impl Simulation {
         assert_eq!(again.report, outcome.report);
     }
 
-    /// What the engine says of what is seen now, without any write.
+    /// The engine's decision without any write.
     pub(super) fn decide(&self, results: &BTreeMap<QueryKey, QueryResult>) -> Decision {
         let input = self.engine_input(results);
         let outcome = advance(self.state.as_ref(), &input);
@@ -114,7 +115,8 @@ impl Simulation {
         outcome
     }
 
-    // An object whose name nobody looked up could be somebody else's, and the apply would overwrite it.
+    // An object whose name nobody looked up could belong to somebody else, and the apply would
+    // overwrite it.
     fn assert_every_revision_is_a_candidate(&self, outcome: &Decision) {
         let none = BTreeMap::new();
         let before = EngineInput {
@@ -129,7 +131,7 @@ impl Simulation {
         );
     }
 
-    /// Answers to what the engine asks now; the self-check and the routers answer through `facts`.
+    /// Results of the queries that are due. Self-checks and routers answer through `facts`.
     pub(super) fn results(&mut self) -> BTreeMap<QueryKey, QueryResult> {
         let none = BTreeMap::new();
         let nothing = EngineState::default();
@@ -175,7 +177,8 @@ impl Simulation {
         }
     }
 
-    /// The writes of one look; pods come up at once unless the truth says otherwise.
+    /// Applies the writes of one reconcile. Pods come up immediately unless the truth says
+    /// otherwise.
     pub(super) fn apply(&mut self, outcome: &Decision) {
         self.apply_runtime(outcome);
         self.apply_objects(outcome);
@@ -210,7 +213,7 @@ impl Simulation {
         self.kubelet();
     }
 
-    /// Brings pods to what Deployments ask for.
+    /// Starts and stops pods as the Deployments ask for.
     pub(super) fn kubelet(&mut self) {
         if let Some(spec) = &self.spec {
             let created = self.now;
@@ -261,7 +264,7 @@ impl Simulation {
     }
 }
 
-/// Read back from JSON: what does not survive that is not remembered.
+/// Writes the state as JSON and reads it back, as a real operator does.
 fn remembered(state: &EngineState) -> EngineState {
     serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
 }
@@ -296,7 +299,7 @@ fn unmade(created: Timestamp) -> RevisionFacts {
 }
 
 impl Simulation {
-    /// Nothing there but the resource.
+    /// A cluster that has only the McpHub.
     pub(super) fn new(policy: Policy, spec: &Revision) -> Self {
         let mut simulation = Self {
             now: at(0),

@@ -1,4 +1,4 @@
-//! The situation table of the rollout's documentation, a test a row.
+//! The table of situations in the documentation, one test for each row.
 
 use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
 use rstest::rstest;
@@ -78,7 +78,8 @@ fn too_few_samples_wait_for_a_person_where_the_spec_says_pause() {
     assert!(story.message().contains("resume/bbbbbbbb/1"), "{}", story.message());
 }
 
-// A canary without traffic would hold at its pause step for ever, and nobody would be asked.
+// Otherwise a canary without traffic would hold at its pause step forever, and nobody would be
+// asked.
 #[test]
 fn too_few_samples_at_a_pause_step_end_as_the_pause_and_advance_goes_on() {
     let pause = "steps: [{traffic: 10, bake: 30m, pause: true}, {traffic: 100}]";
@@ -99,7 +100,7 @@ fn too_few_samples_do_not_proceed_on_a_self_check_that_fails_now() {
     assert_eq!((story.holding(), story.step()), (Some(HoldReason::TooFewSamples), 1));
 }
 
-// Argo counts a NaN as success, Flagger no data as failure.
+// Argo Rollouts counts NaN as success, and Flagger counts missing data as failure.
 #[test]
 fn no_data_holds_and_neither_promotes_nor_rolls_back() {
     let story = Story::canary("").unscraped(20 * MINUTE, 60 * MINUTE).until(50 * MINUTE);
@@ -111,7 +112,8 @@ fn no_data_holds_and_neither_promotes_nor_rolls_back() {
     assert_eq!((story.holding(), story.step()), (None, 1));
 }
 
-// Argo retries every 10 s and the fifth error aborts: a 40 s outage of Prometheus kills a canary.
+// Argo Rollouts retries every 10 s and aborts at the fifth error, so an outage of Prometheus of 40
+// s ends a canary.
 #[test]
 fn prometheus_down_holds_and_neither_promotes_nor_rolls_back() {
     let story = Story::canary("").prometheus_down(20 * MINUTE, 60 * MINUTE).until(50 * MINUTE);
@@ -119,7 +121,7 @@ fn prometheus_down_holds_and_neither_promotes_nor_rolls_back() {
         (story.holding(), story.weights()),
         (Some(HoldReason::ProviderDown), "aaaaaaaa 90, bbbbbbbb 10".into())
     );
-    // It was scraping all the time: what was baked meanwhile counts.
+    // Scrapes continued all the time, so the bake of that time counts.
     let story = story.until(61 * MINUTE);
     assert_eq!((story.holding(), story.weights()), (None, "aaaaaaaa 50, bbbbbbbb 50".into()));
 }

@@ -1,4 +1,5 @@
-//! The language of stories. Times are seconds; `GOOD` serves from the start, `NEXT` is what the spec changes to.
+//! The language of stories. Times are in seconds. `GOOD` serves from the start, and `NEXT` is what
+//! the spec changes to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,11 +27,11 @@ pub(super) fn revision(name: &str) -> Revision {
     name.parse().unwrap()
 }
 
-/// `spec.rollout` of most stories: the default steps, one rule.
+/// `spec.rollout` of most stories: the default steps and one rule.
 pub(super) const RULE: &str = "rules: [{name: errors, metric: HubErrorRate, minSamples: 20, \
      promoteWhen: {atMost: '0.01'}, rollbackWhen: {above: '0.10', for: 2m}}]\n";
 
-/// `spec.rollout` in YAML, judged by a Prometheus that scrapes every 15 s.
+/// Reads `spec.rollout` from YAML, with a Prometheus that scrapes every 15 s.
 pub(super) fn policy(yaml: &str) -> Policy {
     let spec: Rollout = serde_yaml_ng::from_str(yaml).unwrap();
     let seconds = Duration::from_secs;
@@ -56,17 +57,17 @@ impl Story {
         Self::ruled(&format!("{RULE}{yaml}"))
     }
 
-    /// The same with rules of its own.
+    /// The same with other rules.
     pub(super) fn ruled(yaml: &str) -> Self {
         Self { simulation: Simulation::new(policy(yaml), &revision(GOOD)), report: None }
     }
 
-    /// A hub that serves `GOOD` and rests.
+    /// A hub that serves `GOOD` and has settled.
     pub(super) fn healthy(yaml: &str) -> Self {
         Self::new(yaml).at_rest()
     }
 
-    /// The first deployment has come to its end.
+    /// Waits until the first deployment is complete.
     pub(super) fn at_rest(self) -> Self {
         let mut story = self;
         story.run_to(10);
@@ -74,7 +75,7 @@ impl Story {
         story
     }
 
-    /// `NEXT` is asked for at second 60 and has just got the weight of step 1, at 10 %.
+    /// The spec asks for `NEXT` at second 60, and `NEXT` has just got the 10% of step 1.
     pub(super) fn canary(yaml: &str) -> Self {
         let mut story = Self::healthy(yaml).until(MINUTE).spec(NEXT);
         story.run_to(MINUTE + 5);
@@ -82,7 +83,7 @@ impl Story {
         story
     }
 
-    /// A canary that walked its steps and was promoted; guard has begun.
+    /// A canary that passed its steps and was promoted. Guard has started.
     pub(super) fn promoted(yaml: &str) -> Self {
         let story = Self::canary(yaml).until(94 * MINUTE);
         assert_eq!(story.phase(), Phase::Guard, "{}", story.message());
@@ -93,7 +94,7 @@ impl Story {
         self.simulation.truths.entry(revision(name)).or_default()
     }
 
-    /// The rule's value of a revision, from these seconds on.
+    /// Sets the rule's value of a revision from these seconds on.
     pub(super) fn errors<const N: usize>(mut self, name: &str, values: [(i64, f64); N]) -> Self {
         self.truth(name).values.extend(values);
         self
@@ -138,7 +139,7 @@ impl Story {
         self
     }
 
-    /// The operator looks whenever it wants to, and at least every 30 s, up to this second.
+    /// Reconciles whenever the engine asks for it, at least every 30 s, up to this second.
     pub(super) fn until(mut self, second: i64) -> Self {
         self.run_to(second);
         self
@@ -151,7 +152,7 @@ impl Story {
             let woken = facts != self.simulation.facts;
             let wait = match outcome.next {
                 Next::Now => Duration::from_millis(50),
-                // Pods that come up are seen by a watch.
+                // A watch reports pods that come up.
                 Next::In(_) | Next::Idle if woken => Duration::from_millis(50),
                 Next::In(wait) => wait.min(Duration::from_secs(30)),
                 Next::Idle => Duration::from_secs(30),
@@ -168,7 +169,7 @@ impl Story {
         }
     }
 
-    /// Nobody looks until this second.
+    /// Nobody reconciles until this second.
     pub(super) fn away_until(mut self, second: i64) -> Self {
         self.simulation.now = at(second);
         self.simulation.kubelet();
@@ -200,7 +201,7 @@ impl Story {
         i64::try_from(observed.as_secs()).unwrap()
     }
 
-    /// Revisions with a weight above 0.
+    /// Revisions with a weight above 0, with their weight.
     pub(super) fn weights(&self) -> String {
         let revisions = self.simulation.dataplane.iter().flat_map(|dataplane| &dataplane.revisions);
         let weights = revisions.map(|(revision, state)| (revision, state.weight.percent()));

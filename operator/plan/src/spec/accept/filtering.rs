@@ -1,12 +1,11 @@
-//! What only two parts of the spec together can say wrongly of what clients see. The schema says it first; this is for
-//! an older CRD.
+//! Combinations of fields that are wrong. The CRD rejects them first; this is for an older CRD.
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::rollout::Metric;
 
 use crate::spec::problem::Problem;
 
-/// A rule on the recall of no questions would never be judged, and be trusted.
+/// A rule on recall without golden questions would never be evaluated, but users would trust it.
 pub(super) fn recall_of_nothing(spec: &McpHubSpec) -> Option<Problem> {
     let rules = spec.rollout.as_ref().map(|rollout| &rollout.rules[..]).unwrap_or_default();
     let at = rules.iter().position(|rule| rule.metric == Some(Metric::SelectionRecall))?;

@@ -1,4 +1,4 @@
-//! Pod-shaped fields: kept as written in the resource, typed here.
+//! Pod-shaped fields. The resource keeps them as they were written, and they are typed here.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,8 @@ pub(super) fn resources(
     if problems.is_empty() { Ok(resources) } else { Err(problems) }
 }
 
-/// Labels and annotations that are the operator's own: selectors and scraping hang on them.
+/// Reports labels and annotations that the operator sets itself. Selectors and scraping depend on
+/// them.
 pub(super) fn own_keys(field: &str, keys: &BTreeMap<String, String>) -> Vec<Problem> {
     let ours = |key: &str| {
         [DOMAIN, "app.kubernetes.io/", "prometheus.io/"].iter().any(|own| key.starts_with(own))
@@ -64,7 +65,7 @@ pub(super) fn own_keys(field: &str, keys: &BTreeMap<String, String>) -> Vec<Prob
     keys.keys().filter(|key| ours(key)).map(word).collect()
 }
 
-/// Every entry typed; what is wrong with the others goes to `problems`.
+/// Types every entry, and adds what is wrong to `problems`.
 pub(super) fn list<T: Shape + Serialize>(
     field: &str,
     values: &[PodShaped<T>],
@@ -74,7 +75,7 @@ pub(super) fn list<T: Shape + Serialize>(
     values.iter().enumerate().filter_map(typed).collect()
 }
 
-/// The value typed; what is wrong with it goes to `problems`.
+/// Types the value, and adds what is wrong to `problems`.
 pub(super) fn one<T: Shape + Serialize>(
     field: &str,
     value: &PodShaped<T>,
@@ -88,7 +89,8 @@ pub(super) fn one<T: Shape + Serialize>(
         Ok(typed) => {
             let read = serde_json::to_value(&typed).unwrap_or_default();
             let lost = lost(value.as_value(), &read, field);
-            // A mistyped field would vanish in silence: it is not in the type, and so never reaches the API server.
+            // A misspelled field would be dropped silently: the type does not have it, so it would
+            // never reach the API server.
             problems.extend(
                 lost.iter()
                     .map(|path| Problem::invalid(format!("{path}: Kubernetes has no such field"))),

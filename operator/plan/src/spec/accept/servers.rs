@@ -1,4 +1,4 @@
-//! The MCP servers of a spec, typed.
+//! The MCP servers of a spec.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,7 +108,7 @@ fn valid_container(
     valid
 }
 
-/// Our own volumes lie beside the user's in one pod.
+/// Reports volumes and mounts that collide with the operator's own ones in the pod.
 fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut Vec<Problem>) {
     for volume in
         container.volumes.iter().filter(|volume| volume.name.starts_with(OWN_VOLUME_PREFIX))
@@ -128,8 +128,9 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
     }
 }
 
-/// Two revisions of a server run beside each other unless it is `Recreate`; a ReadWriteOnce volume would keep the new
-/// pod waiting for the old one's node for ever. Claims cannot be read from here, so the user says which it is.
+/// Reports a writable volume claim without a strategy. Two revisions of a server run side by side
+/// unless the strategy is Recreate, and a ReadWriteOnce volume would keep the new pod waiting for
+/// the old pod's node forever. The operator cannot read claims, so the user must say which it is.
 fn shared_volumes(field: &str, container: &ValidContainer, problems: &mut Vec<Problem>) {
     let claims =
         container.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
@@ -158,7 +159,7 @@ fn patterns(field: &str, rules: Option<&ToolRules>, problems: &mut Vec<Problem>)
     }
 }
 
-/// A ConfigMap that must be there and is not.
+/// Reports required ConfigMaps that do not exist or lack a key.
 fn missing_config_maps(
     field: &str,
     container: &ValidContainer,

@@ -1,5 +1,5 @@
-//! What must never be let through unbuilt. The CRD refuses it at `kubectl apply`; where an older CRD is still
-//! installed, a hub that says `auth` and has none would be open to everybody.
+//! Fields that are not supported yet and must not be ignored. The CRD rejects them at `kubectl
+//! apply`. With an older CRD, a hub with `auth` would be open to everybody.
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::auth::AuthMode;

@@ -1,4 +1,4 @@
-//! What clients see, and who may: `spec.filtering` and `spec.access`.
+//! What clients see, and who may see it: `spec.filtering` and `spec.access`.
 
 use mcphub_crds::McpHubSpec;
 use mcphub_crds::filtering::{
@@ -14,9 +14,9 @@ use mcphub_hub_wire::config::{
 
 use super::{file, millis};
 
-/// Longest wait for one answer of a language model, unless the spec says so.
+/// Default timeout of a request to a language model.
 const LLM_TIMEOUT_MS: u64 = 5_000;
-/// Questions to a language model at a time, unless the spec says so.
+/// Default of the concurrent requests to a language model.
 const LLM_CONCURRENT: u32 = 5;
 
 pub(super) fn filtering(spec: &McpHubSpec) -> Filtering {
