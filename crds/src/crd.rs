@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::rules::{DURATION_RANGES, ValidationRule};
 use crate::{McpHub, McpHubSpec, McpHubStatus, not_yet, rules};
 
-/// Maximum length of a string whose field sets no other. The cost estimate of CEL needs a limit for everything.
+/// Maximum length of a string whose field sets no other. The cost estimate of CEL needs a limit for
+/// everything.
 const MAX_LENGTH: u32 = 253;
 /// Maximum number of entries of a list or map whose field sets no other.
 const MAX_ENTRIES: u32 = 64;
@@ -65,7 +66,8 @@ fn attach(schema: &mut Value, rule: &ValidationRule) {
     if !rule.field.is_empty() {
         set(&mut validation, "fieldPath", format!(".{}", rule.field));
     }
-    // The test `every_rule_has_its_place_and_a_message_of_its_own` finds a rule whose path does not exist.
+    // The test `every_rule_has_its_place_and_a_message_of_its_own` finds a rule whose path does not
+    // exist.
     if let Some(place) = at(schema, &rule.at).and_then(Value::as_object_mut) {
         let rules = place.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
         rules.as_array_mut().into_iter().for_each(|rules| rules.push(validation.clone()));
@@ -75,7 +77,8 @@ fn attach(schema: &mut Value, rule: &ValidationRule) {
 /// Removes what the API server does not support or we do not want.
 fn tidy(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
-    // Without it the API server drops `null`, so that there are not two ways to write the same revision.
+    // Without it the API server drops `null`, so that there are not two ways to write the same
+    // revision.
     map.remove("nullable");
     // An Option of an enum adds `null` to its values.
     if let Some(values) = map.get_mut("enum").and_then(Value::as_array_mut) {
@@ -101,8 +104,8 @@ fn tidy(schema: &mut Value) {
     each_child(map, tidy);
 }
 
-/// Gives every field its own description. The derive uses the description of the type if the type is an enum, which
-/// loses the default of the field.
+/// Gives every field its own description. The derive uses the description of the type if the type
+/// is an enum, which loses the default of the field.
 fn describe(schema: &mut Value, source: &Value, root: &Value) {
     let source = resolved(source, root);
     for (name, field) in

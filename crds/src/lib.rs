@@ -1,7 +1,8 @@
 //! Types of the McpHub resource, and the CRD generated from them.
 //!
-//! Each section of the spec has its own module, and [`hub`] is the root. Only `replicas` has a default in the schema.
-//! The hash of a revision covers what the user wrote, and it must not change when a default changes.
+//! Each section of the spec has its own module, and [`hub`] is the root. Only `replicas` has a
+//! default in the schema. The hash of a revision covers what the user wrote, and it must not change
+//! when a default changes.
 //!
 //! * [`values`] has durations, decimals and sizes. [`shaped`] has parts of a pod.
 //! * [`rules`] and [`not_yet`] have the validation rules and their messages.

@@ -1,5 +1,5 @@
-//! Fields and values that have a type but are not implemented yet. Each line becomes a CEL rule. Whoever implements
-//! the field deletes the line.
+//! Fields and values that have a type but are not implemented yet. Each line becomes a CEL rule.
+//! Whoever implements the field deletes the line.
 //!
 //! A field that is accepted without an effect would be trusted, for example `auth` or `access`.
 

@@ -50,7 +50,8 @@ impl Shape for VolumeMount {
 impl Shape for ResourceRequirements {
     const NAME: &'static str = "ResourceRequirements";
 
-    // Kubernetes accepts `cpu: 1`, which is a number in YAML, but the type Quantity only parses strings.
+    // Kubernetes accepts `cpu: 1`, which is a number in YAML, but the type Quantity only parses
+    // strings.
     fn normalize(value: &mut Value) {
         for side in ["limits", "requests"] {
             for quantity in value

@@ -1,7 +1,8 @@
 //! The CEL rules of the CRD and their messages, by section of the spec.
 //!
-//! A rule sees only the spec. What needs the cluster, for example a name that is already in use, is reported by the
-//! operator in the condition Accepted. Fields that are not implemented yet are in [`crate::not_yet`].
+//! A rule sees only the spec. What needs the cluster, for example a name that is already in use, is
+//! reported by the operator in the condition Accepted. Fields that are not implemented yet are in
+//! [`crate::not_yet`].
 
 mod filtering;
 mod rollout;
@@ -10,7 +11,8 @@ mod servers;
 /// One CEL rule, as in `x-kubernetes-validations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationRule {
-    /// Path of the schema that is `self`, for example `spec.servers[]`. Empty for the whole resource.
+    /// Path of the schema that is `self`, for example `spec.servers[]`. Empty for the whole
+    /// resource.
     pub at: String,
     /// The field below `at` that the error names. Empty for `at` itself.
     pub field: String,

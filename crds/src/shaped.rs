@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 /// A part of a pod, stored as the user wrote it.
 ///
-/// The CRD does not have the schema of `T`, because the schemas of pods would make it too large for a
-/// client-side `kubectl apply`. A server-side dry run of the object validates the value instead.
+/// The CRD does not have the schema of `T`, because the schemas of pods would make it too large for
+/// a client-side `kubectl apply`. A server-side dry run of the object validates the value instead.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PodShaped<T> {
@@ -53,7 +53,8 @@ impl<T> PodShaped<T> {
 }
 
 impl<T: Shape> PodShaped<T> {
-    /// Parses the value. `field` is its path for the error, for example `spec.podTemplate.tolerations[0]`.
+    /// Parses the value. `field` is its path for the error, for example
+    /// `spec.podTemplate.tolerations[0]`.
     pub fn typed(&self, field: &str) -> Result<T, WrongShape> {
         let mut value = self.value.clone();
         T::normalize(&mut value);

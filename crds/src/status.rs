@@ -1,8 +1,8 @@
 //! What the operator reports.
 //!
-//! The status is derived from what the API server acknowledged. If somebody deletes it, the operator writes it
-//! again. Its fields have no maximum length, because a long message must not keep the whole status from being
-//! written.
+//! The status is derived from what the API server acknowledged. If somebody deletes it, the
+//! operator writes it again. Its fields have no maximum length, because a long message must not
+//! keep the whole status from being written.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;

@@ -17,8 +17,8 @@ pub struct Malformed {
     expected: &'static str,
 }
 
-/// Implements what the types have in common: they keep the string as the user wrote it, and reject one that
-/// cannot be parsed.
+/// Implements what the types have in common: they keep the string as the user wrote it, and reject
+/// one that cannot be parsed.
 macro_rules! string_value {
     ($name:ident, $parse:path, $expected:literal, at most $max_length:literal) => {
         impl FromStr for $name {
@@ -71,13 +71,15 @@ string_value!(Duration, milliseconds, "a duration such as 30s, 5m or 1h30m", at 
 string_value!(Decimal, decimal, "a decimal number such as 0.95", at most 16);
 string_value!(ByteSize, bytes, "a size in bytes such as 512Ki or 1Mi", at most 12);
 
-/// A duration as the user wrote it, for example `90s`, `1h30m` or `250ms`. Its precision is a millisecond.
+/// A duration as the user wrote it, for example `90s`, `1h30m` or `250ms`. Its precision is a
+/// millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(String);
 
 impl Duration {
-    /// Pattern in the schema. Every string that matches can be parsed, here and by CEL, which overflows at 292 years.
+    /// Pattern in the schema. Every string that matches can be parsed, here and by CEL, which
+    /// overflows at 292 years.
     pub const PATTERN: &str = "^([0-9]{1,6}(ms|s|m|h))+$";
 
     pub fn get(&self) -> std::time::Duration {
@@ -132,8 +134,8 @@ impl From<std::time::Duration> for Duration {
     }
 }
 
-/// A decimal number as the user wrote it, for example `"0.95"`. It is a string, because YAML and JSON tools round
-/// numbers.
+/// A decimal number as the user wrote it, for example `"0.95"`. It is a string, because YAML and
+/// JSON tools round numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Decimal(String);

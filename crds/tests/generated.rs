@@ -56,7 +56,8 @@ fn replicas_is_the_only_default() {
     assert_eq!(defaults, [".spec.replicas=2"]);
 }
 
-// One string without a maximum makes the API server reject the whole CRD, because of the estimated cost of its rules.
+// One string without a maximum makes the API server reject the whole CRD, because of the estimated
+// cost of its rules.
 #[test]
 fn every_list_map_and_string_of_the_spec_has_a_maximum() {
     let mut unbounded = Vec::new();

@@ -19,8 +19,8 @@ use crate::stores::Stores;
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub metrics: Arc<Metrics>,
-    /// A replica is ready when these caches are synced, whether it leads or not. A follower with cold
-    /// caches would be slow to take over.
+    /// A replica is ready when these caches are synced, whether it leads or not. A follower with
+    /// cold caches would be slow to take over.
     pub stores: Vec<Arc<Stores>>,
 }
 

@@ -12,7 +12,8 @@ use crate::lease::Timing;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mcphub-operator", version)]
 pub struct Args {
-    /// Administrator's configuration: Prometheus servers, the hub image and the namespaces to watch.
+    /// Administrator's configuration: Prometheus servers, the hub image and the namespaces to
+    /// watch.
     #[arg(long, value_name = "FILE", default_value = "/etc/mcphub-operator/config.yaml")]
     pub config: PathBuf,
 

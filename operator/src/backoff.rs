@@ -50,7 +50,8 @@ mod tests {
         HubName { namespace: "ai".into(), name: name.into() }
     }
 
-    // A stale cache must not cost a second, but two competing writers must not flood the API server.
+    // A stale cache must not cost a second, but two competing writers must not flood the API
+    // server.
     #[test]
     fn conflicts_are_retried_immediately_but_only_a_few_times() {
         let backoff = Backoff::default();

@@ -1,5 +1,5 @@
-//! The administrator's configuration, from the ConfigMap that the chart creates. Tenants refer to its
-//! entries by name and cannot add to it.
+//! The administrator's configuration, from the ConfigMap that the chart creates. Tenants refer to
+//! its entries by name and cannot add to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

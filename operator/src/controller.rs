@@ -20,7 +20,8 @@ use crate::lease::Election;
 use crate::reconcile::{Context, error_policy, reconcile};
 use crate::stores::{HubName, Scope, Stores};
 
-/// Events come in bursts, because built-in controllers follow each of our writes with several of theirs.
+/// Events come in bursts, because built-in controllers follow each of our writes with several of
+/// theirs.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 
 /// Reconciles the hubs of one scope until `stop` is cancelled. Then waits for the reconciles in
@@ -45,7 +46,8 @@ pub(crate) async fn run(
         |hub, context| CancelableJoinHandle::spawn(reconcile(hub, context), &Handle::current());
     applier(spawn, error_policy, context, reader, Box::pin(queue), config)
         .for_each(|result| {
-            // Other errors are a deleted hub, or a failed reconcile that the error policy has logged.
+            // Other errors are a deleted hub, or a failed reconcile that the error policy has
+            // logged.
             if let Err(controller::Error::RunnerError(error)) = result {
                 warn!(error = %error, "the work queue has stopped");
             }

@@ -1,12 +1,12 @@
 //! Leader election on one `coordination.k8s.io` Lease.
 //!
-//! * `spec.leaseTransitions` is the **term**. Whoever takes the Lease over raises it, so no term is used
-//!   twice. A leader writes its term into a hub's runtime ConfigMap before it changes anything else of the
-//!   hub. If it finds a higher term there, its leadership is over.
-//! * A leader acts until [`Timing::renew_deadline`] after it *sent* its last successful renewal. A follower
-//!   takes over when it has *observed* the Lease unchanged for [`Timing::lease_duration`].
-//! * If somebody deletes the Lease, the terms start at 1 again. The new leader then finds a higher term in
-//!   the first hub, resigns, and takes part again with a term above it.
+//! * `spec.leaseTransitions` is the **term**. Whoever takes the Lease over raises it, so no term is
+//!   used twice. A leader writes its term into a hub's runtime ConfigMap before it changes anything
+//!   else of the hub. If it finds a higher term there, its leadership is over.
+//! * A leader acts until [`Timing::renew_deadline`] after it *sent* its last successful renewal. A
+//!   follower takes over when it has *observed* the Lease unchanged for [`Timing::lease_duration`].
+//! * If somebody deletes the Lease, the terms start at 1 again. The new leader then finds a higher
+//!   term in the first hub, resigns, and takes part again with a term above it.
 
 mod elector;
 
@@ -36,7 +36,8 @@ pub struct Settings {
     pub name: String,
     /// Namespace of the Lease, which is the operator's own.
     pub namespace: String,
-    /// Identifies this process. It must differ from that of every other process, also of later ones.
+    /// Identifies this process. It must differ from that of every other process, also of later
+    /// ones.
     pub identity: String,
     /// The periods of the election.
     pub timing: Timing,

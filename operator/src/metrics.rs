@@ -1,5 +1,5 @@
-//! The operator's own metrics. Every label value comes from a bounded set and is exported as 0 from the
-//! start.
+//! The operator's own metrics. Every label value comes from a bounded set and is exported as 0 from
+//! the start.
 
 use std::time::Instant;
 

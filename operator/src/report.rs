@@ -53,7 +53,8 @@ impl Reporter {
         let body = json!({
             "apiVersion": McpHub::api_version(&()),
             "kind": McpHub::kind(&()),
-            // With the uid, because a hub that was deleted and recreated must not get the old one's status.
+            // With the uid, because a hub that was deleted and recreated must not get the old one's
+            // status.
             "metadata": {"name": hub.name_any(), "uid": hub.uid()},
             "status": status,
         });
@@ -67,7 +68,8 @@ impl Reporter {
         Ok(())
     }
 
-    /// Sends events about the hub. A failure is only logged, because it is no reason to reconcile again.
+    /// Sends events about the hub. A failure is only logged, because it is no reason to reconcile
+    /// again.
     pub async fn send_events(&self, hub: &McpHub, events: &[Event]) {
         for event in events {
             info!(reason = event.reason, warning = event.warning, message = event.message, "event");

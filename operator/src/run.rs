@@ -26,7 +26,8 @@ use crate::reconcile::{Context, OperatorContext};
 use crate::report::Reporter;
 use crate::stores::{Scope, Stores};
 
-/// Longest wait for the reconciles in progress at shutdown. The kubelet kills the process after 30 s.
+/// Longest wait for the reconciles in progress at shutdown. The kubelet kills the process after 30
+/// s.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 /// Longest wait for the API server's response to a request that is not a watch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -93,8 +93,8 @@ impl Stores {
             && self.pods.is_synced()
     }
 
-    /// Waits until every cache has its first list. A plan made from part of a list would create objects that
-    /// exist and delete objects that are in use.
+    /// Waits until every cache has its first list. A plan made from part of a list would create
+    /// objects that exist and delete objects that are in use.
     pub async fn synced(&self) {
         self.hubs.synced().await;
         self.deployments.synced().await;
@@ -108,8 +108,8 @@ impl Stores {
         self.pods.synced().await;
     }
 
-    /// Feeds the caches while it is polled, and yields each hub whose objects have changed. `queue` is the store
-    /// in which the controller looks up the hubs of its queue.
+    /// Feeds the caches while it is polled, and yields each hub whose objects have changed. `queue`
+    /// is the store in which the controller looks up the hubs of its queue.
     pub fn watch(
         self: &Arc<Self>,
         client: &Client,
@@ -255,8 +255,8 @@ fn drop_learned_data(map: &mut ConfigMap) {
 
 /// The hub that an object belongs to.
 ///
-/// The controller reference comes first, because nobody changes it by accident. Pods are controlled by a
-/// `ReplicaSet`, so their label decides.
+/// The controller reference comes first, because nobody changes it by accident. Pods are controlled
+/// by a `ReplicaSet`, so their label decides.
 fn owning_hub<K: ResourceExt>(object: &K) -> Option<HubName> {
     let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     let owner = controller

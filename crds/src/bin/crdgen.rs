@@ -1,4 +1,5 @@
-//! Prints what is generated from the types: `crdgen` prints the CRD as YAML, `crdgen reference` its documentation.
+//! Prints what is generated from the types: `crdgen` prints the CRD as YAML, `crdgen reference` its
+//! documentation.
 
 use std::io::Write as _;
 use std::process::ExitCode;

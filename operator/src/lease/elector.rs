@@ -1,7 +1,7 @@
 //! Decides who leads, from what the Lease says and how long it has said so.
 //!
-//! The decision uses no IO and no wall clock. Only the time that *we* have observed a record unchanged
-//! counts, so replicas whose clocks disagree never elect two leaders.
+//! The decision uses no IO and no wall clock. Only the time that *we* have observed a record
+//! unchanged counts, so replicas whose clocks disagree never elect two leaders.
 
 use std::time::Duration;
 
@@ -79,7 +79,8 @@ struct ObservedLease {
 }
 
 impl Elector {
-    /// `identity` must be unique to this process, because a restarted process is another participant.
+    /// `identity` must be unique to this process, because a restarted process is another
+    /// participant.
     pub(super) fn new(identity: String, timing: Timing) -> Self {
         Self { identity, timing, observed: None, leadership: None, min_term: 0, not_before: None }
     }
@@ -117,7 +118,8 @@ impl Elector {
         }
     }
 
-    /// What to do at `now`. `wall` goes into the Lease for people to read. No replica decides by it.
+    /// What to do at `now`. `wall` goes into the Lease for people to read. No replica decides by
+    /// it.
     pub(super) fn next_action(&self, now: Instant, wall: Timestamp) -> Action {
         if self.not_before.is_some_and(|instant| now < instant) {
             return Action::Wait;
@@ -140,8 +142,8 @@ impl Elector {
 
     /// The API server accepted our Lease.
     ///
-    /// `sent_at` is the instant *before* the request was sent, because other replicas count from its
-    /// arrival or later.
+    /// `sent_at` is the instant *before* the request was sent, because other replicas count from
+    /// its arrival or later.
     pub(super) fn acquire(&mut self, lease: Lease, sent_at: Instant) {
         let term = transitions(&lease).unwrap_or(1);
         self.leadership = Some(Leadership { term, until: sent_at + self.timing.renew_deadline });
@@ -150,8 +152,8 @@ impl Elector {
 
     /// Ends the leadership and takes no part for one `lease_duration`.
     ///
-    /// `min_term` is a term that another leader has used. Returns the Lease to write, so that others
-    /// need not wait until it expires, or `None` if we do not hold it.
+    /// `min_term` is a term that another leader has used. Returns the Lease to write, so that
+    /// others need not wait until it expires, or `None` if we do not hold it.
     pub(super) fn resign(&mut self, min_term: Option<u64>, now: Instant) -> Option<Lease> {
         if let Some(min_term) = min_term {
             self.min_term = self.min_term.max(min_term);

@@ -1,7 +1,7 @@
 //! Parses the hubs that the watch delivers.
 //!
-//! Each hub is parsed on its own. With a typed list, one hub whose spec only a newer CRD allows would make
-//! the whole list unreadable.
+//! Each hub is parsed on its own. With a typed list, one hub whose spec only a newer CRD allows
+//! would make the whole list unreadable.
 
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::Event;
@@ -21,8 +21,8 @@ pub(super) fn api(client: &Client, scope: &Scope) -> Api<DynamicObject> {
     }
 }
 
-/// Parses the hub of an event. A hub that cannot be parsed counts as deleted, so that its objects are left
-/// as they are and not changed to what we take its spec for.
+/// Parses the hub of an event. A hub that cannot be parsed counts as deleted, so that its objects
+/// are left as they are and not changed to what we take its spec for.
 pub(super) fn parse(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Event<McpHub>> {
     let hub = |object: DynamicObject| -> Result<McpHub, Box<McpHub>> {
         let metadata = object.metadata.clone();
@@ -53,8 +53,8 @@ pub(super) fn parse(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Ev
 impl Stores {
     /// Stores the API server's response to a write of the status.
     ///
-    /// Keeps its `managedFields`, which say when the status was last written. Without that time, a status in
-    /// which only a counter has moved would be written at every reconcile.
+    /// Keeps its `managedFields`, which say when the status was last written. Without that time, a
+    /// status in which only a counter has moved would be written at every reconcile.
     pub fn acknowledge_status(&self, hub: McpHub) {
         self.hubs.apply_event(Event::Apply(hub));
     }

@@ -16,8 +16,8 @@ pub struct HubName {
 
 /// A cache that a watch feeds.
 ///
-/// Our own writes reach it before the watch reports them. Otherwise a plan made a moment after a write would see
-/// the state before the write, and write again.
+/// Our own writes reach it before the watch reports them. Otherwise a plan made a moment after a
+/// write would see the state before the write, and write again.
 #[derive(Debug)]
 pub struct Index<K> {
     content: RwLock<Content<K>>,
@@ -166,7 +166,8 @@ impl<K: ResourceExt + Clone> Content<K> {
         let deleted: Vec<_> =
             self.objects.keys().filter(|name| !present.contains(*name)).cloned().collect();
         let mut changed: BTreeSet<_> = deleted.iter().filter_map(|name| self.take(name)).collect();
-        // A list counts even if its versions are lower, because etcd may have been restored from a backup.
+        // A list counts even if its versions are lower, because etcd may have been restored from a
+        // backup.
         for object in list {
             let name = name_of(&object);
             if self
@@ -235,7 +236,8 @@ mod tests {
             .collect()
     }
 
-    // Otherwise the plan after a write would see the object from before the write, and write it again.
+    // Otherwise the plan after a write would see the object from before the write, and write it
+    // again.
     #[test]
     fn a_watch_event_older_than_our_own_write_changes_nothing() {
         let index = index();
@@ -277,7 +279,8 @@ mod tests {
         assert_eq!(versions(&index, "a"), []);
     }
 
-    // Otherwise a hub that was just recreated would lose its new object to the old one's last event.
+    // Otherwise a hub that was just recreated would lose its new object to the old one's last
+    // event.
     #[test]
     fn a_late_deletion_of_an_object_does_not_remove_its_successor() {
         let index = index();

@@ -32,7 +32,8 @@ impl Stores {
         }
     }
 
-    /// The cached object with the kind and name of `object`. `None` for a Secret, since Secrets are not cached.
+    /// The cached object with the kind and name of `object`. `None` for a Secret, since Secrets are
+    /// not cached.
     pub fn cached(&self, namespace: &str, object: &Object) -> Option<Object> {
         let name = object.name();
         Some(match object {

@@ -1,7 +1,7 @@
 //! The users' ConfigMaps that specs refer to.
 //!
-//! Only those are stored. Of all other ConfigMaps this module sees the metadata in events, because together
-//! they may be larger than this program.
+//! Only those are stored. Of all other ConfigMaps this module sees the metadata in events, because
+//! together they may be larger than this program.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,8 +46,8 @@ type Name = (String, String);
 impl References {
     /// Returns the ConfigMaps `names` of the hub's namespace, and reads those that are not cached.
     ///
-    /// From then on, a change of one of them counts as a change of the hub. A value of `None` means that there is no
-    /// such ConfigMap.
+    /// From then on, a change of one of them counts as a change of the hub. A value of `None` means
+    /// that there is no such ConfigMap.
     pub async fn config_maps(
         &self,
         client: &Client,
