@@ -17,15 +17,15 @@ use crate::metrics::Metrics;
 use crate::stores::Stores;
 
 #[derive(Debug, Clone)]
-pub struct Admin {
-    pub metrics: Arc<Metrics>,
+pub(crate) struct Admin {
+    pub(crate) metrics: Arc<Metrics>,
     /// A replica is ready when these caches are synced, whether it leads or not. A follower with
     /// cold caches would be slow to take over.
-    pub stores: Vec<Arc<Stores>>,
+    pub(crate) stores: Vec<Arc<Stores>>,
 }
 
 /// Serves until `stop` is cancelled.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     admin: Admin,
     stop: CancellationToken,

@@ -14,9 +14,9 @@ use mcphub_operator_plan::api::{
 use mcphub_operator_plan::plan::Plan;
 use tracing::{debug, info};
 
-pub use self::drift_conflict::DriftConflicts;
+pub(crate) use self::drift_conflict::DriftConflicts;
 use self::drift_conflict::Reaction;
-pub use self::secrets::SecretsWritten;
+pub(crate) use self::secrets::SecretsWritten;
 use crate::metrics::Metrics;
 use crate::object_api::{self, Verb};
 use crate::stores::{HubName, Stores};
@@ -26,7 +26,7 @@ const DENIED: &str = "denied";
 
 /// Why a plan was not applied to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The object is not the one that the plan was made from.
     #[error("{} {} changed since it was read", .object.kind, .object.name)]
     Conflict {
@@ -48,31 +48,31 @@ pub enum Error {
 
 /// The outcome of applying a plan.
 #[derive(Debug)]
-pub struct ApplyOutcome {
+pub(crate) struct ApplyOutcome {
     /// For the status.
-    pub acknowledged: Acknowledged,
+    pub(crate) acknowledged: Acknowledged,
     /// Events to send: those of the writes, and those of the plan if it was applied to its end.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Reconcile again after this time, because a Secret that was written a moment ago was not
     /// written again, and somebody may have changed it since.
-    pub retry_secrets_after: Option<Duration>,
+    pub(crate) retry_secrets_after: Option<Duration>,
 }
 
 /// Writes the objects of hubs.
-pub struct Writer {
+pub(crate) struct Writer {
     /// The API server.
-    pub client: Client,
+    pub(crate) client: Client,
     /// Secrets that need no write now.
-    pub secrets: SecretsWritten,
+    pub(crate) secrets: SecretsWritten,
     /// Objects that somebody else keeps changing.
-    pub conflicts: DriftConflicts,
+    pub(crate) conflicts: DriftConflicts,
 }
 
 impl Writer {
     /// Applies the plan. Stops at the first failure, because later objects may depend on the
     /// earlier ones. A rejection by the API server (400, 403, 422) is not a failure: the status
     /// reports it.
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
         stores: &Stores,
         hub: &HubName,

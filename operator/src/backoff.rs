@@ -11,13 +11,13 @@ const MAX_DELAY: Duration = Duration::from_mins(1);
 
 /// Consecutive failures per hub.
 #[derive(Debug, Default)]
-pub struct Backoff(Mutex<HashMap<HubName, u32>>);
+pub(crate) struct Backoff(Mutex<HashMap<HubName, u32>>);
 
 impl Backoff {
     /// Counts a failure and returns the delay before the next attempt.
     ///
     /// Up to half of the delay is random, so that hubs that failed together do not retry together.
-    pub fn record_failure(&self, hub: &HubName) -> Duration {
+    pub(crate) fn record_failure(&self, hub: &HubName) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(hub.clone()).or_default();
         let delay = INITIAL_DELAY.saturating_mul(2_u32.saturating_pow(*count)).min(MAX_DELAY);
@@ -26,7 +26,7 @@ impl Backoff {
     }
 
     /// Counts a conflict. The first `immediate_retries` consecutive failures have no delay.
-    pub fn record_conflict(&self, hub: &HubName, immediate_retries: u32) -> Duration {
+    pub(crate) fn record_conflict(&self, hub: &HubName, immediate_retries: u32) -> Duration {
         let delay = self.record_failure(hub);
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.get(hub).is_some_and(|count| *count <= immediate_retries) {
@@ -37,7 +37,7 @@ impl Backoff {
     }
 
     /// Forgets the hub's failures, because it was reconciled or is gone.
-    pub fn reset(&self, hub: &HubName) {
+    pub(crate) fn reset(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
     }
 }

@@ -14,22 +14,22 @@ use crate::stores::Scope;
 
 /// The validated configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     /// Image of hubs whose spec has none, and of all routers and bridges.
-    pub hub_image: String,
+    pub(crate) hub_image: String,
     /// Pull policy of `hub_image`.
-    pub image_pull_policy: Option<String>,
-    pub scopes: Vec<Scope>,
+    pub(crate) image_pull_policy: Option<String>,
+    pub(crate) scopes: Vec<Scope>,
     /// Prometheus servers by the name that specs refer to.
-    pub prometheus: BTreeMap<String, PrometheusServer>,
+    pub(crate) prometheus: BTreeMap<String, PrometheusServer>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrometheusServer {
+pub(crate) struct PrometheusServer {
     /// The base URL, including a path prefix if there is one.
-    pub url: Url,
+    pub(crate) url: Url,
     /// The part that plans need.
-    pub timing: snapshot::PrometheusTiming,
+    pub(crate) timing: snapshot::PrometheusTiming,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +69,11 @@ struct PrometheusEntry {
 }
 
 impl Config {
-    pub fn read(file: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(file: &Path) -> Result<Self, Error> {
         Self::parse(&std::fs::read_to_string(file).map_err(Error::Unreadable)?)
     }
 
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let file: File =
             serde_yaml_ng::from_str(text).map_err(|error| Error::Malformed(error.to_string()))?;
         if file.hub_image.is_empty() {

@@ -24,40 +24,40 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::elector::{Action, Elector};
-pub use self::elector::{Leadership, Timing};
+pub(crate) use self::elector::Timing;
+use self::elector::{Action, Elector, Leadership};
 use crate::error_chain;
 use crate::metrics::Metrics;
 
 /// What a replica needs to take part in the election.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Name of the Lease.
-    pub name: String,
+    pub(crate) name: String,
     /// Namespace of the Lease, which is the operator's own.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Identifies this process. It must differ from that of every other process, also of later
     /// ones.
-    pub identity: String,
+    pub(crate) identity: String,
     /// The periods of the election.
-    pub timing: Timing,
+    pub(crate) timing: Timing,
 }
 
 /// The election as the rest of the operator sees it.
 #[derive(Debug, Clone)]
-pub struct Election {
+pub(crate) struct Election {
     leadership: watch::Receiver<Option<Leadership>>,
     resignations: mpsc::Sender<u64>,
 }
 
 impl Election {
     /// The term of our leadership, if we lead at this instant.
-    pub fn term(&self) -> Option<u64> {
+    pub(crate) fn term(&self) -> Option<u64> {
         self.leadership.borrow().filter(Leadership::is_valid).map(|leadership| leadership.term)
     }
 
     /// Waits until the leadership of `term` has been lost, has expired or has been resigned.
-    pub async fn lost(&self, term: u64) {
+    pub(crate) async fn lost(&self, term: u64) {
         let mut receiver = self.leadership.clone();
         loop {
             let current = *receiver.borrow_and_update();
@@ -77,7 +77,7 @@ impl Election {
     /// Waits for a leadership whose term is not `last` and returns its term.
     ///
     /// `None` means that the election has stopped.
-    pub async fn new_term(&self, last: Option<u64>) -> Option<u64> {
+    pub(crate) async fn new_term(&self, last: Option<u64>) -> Option<u64> {
         let mut receiver = self.leadership.clone();
         let is_new = |leadership: &Option<Leadership>| {
             leadership.is_some_and(|leadership| Some(leadership.term) != last)
@@ -87,14 +87,14 @@ impl Election {
     }
 
     /// Resigns because another leader has acted with the term `higher`.
-    pub fn resign(&self, higher: u64) {
+    pub(crate) fn resign(&self, higher: u64) {
         // If the channel is full, a resignation is already pending.
         let _ = self.resignations.try_send(higher);
     }
 }
 
 /// Takes part in the election until `stop` is cancelled. The task then releases the Lease and ends.
-pub fn start(
+pub(crate) fn start(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,

@@ -15,11 +15,11 @@ use tracing::info;
 use crate::FIELD_MANAGER;
 
 /// Name of the Secret. The chart's Role repeats it.
-pub const NAME: &str = "mcphub-master-key";
+pub(crate) const NAME: &str = "mcphub-master-key";
 const ENTRY: &str = "master.key";
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("failed to read or create Secret {NAME}")]
     Kube(#[source] kube::Error),
     /// The Secret was edited, or something else created it.
@@ -33,7 +33,7 @@ pub enum Error {
 }
 
 /// Reads the master key, or creates it if there is none.
-pub async fn get_or_create(client: &Client, namespace: &str) -> Result<MasterKey, Error> {
+pub(crate) async fn get_or_create(client: &Client, namespace: &str) -> Result<MasterKey, Error> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     if let Some(secret) = secrets.get_opt(NAME).await.map_err(Error::Kube)? {
         return parse(&secret);

@@ -24,20 +24,20 @@ const CATEGORIES: [&str; 11] = [
 ];
 
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
     reconcile_duration: Histogram,
     errors: IntCounterVec,
     prometheus_duration: HistogramVec,
     writes: IntCounterVec,
-    pub leader: IntGauge,
-    pub reconciling: IntGauge,
+    pub(crate) leader: IntGauge,
+    pub(crate) reconciling: IntGauge,
 }
 
 impl Metrics {
     /// All metrics at 0. `prometheus` are the names of the configured Prometheus servers.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         prometheus: impl Iterator<Item = &'a String>,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Self {
@@ -98,26 +98,26 @@ impl Metrics {
     }
 
     /// Measures one reconcile until the timer is dropped.
-    pub fn start_reconcile(&self) -> ReconcileTimer<'_> {
+    pub(crate) fn start_reconcile(&self) -> ReconcileTimer<'_> {
         self.reconciling.inc();
         ReconcileTimer { metrics: self, since: Instant::now(), result: "abandoned" }
     }
 
-    pub fn record_error(&self, category: &'static str) {
+    pub(crate) fn record_error(&self, category: &'static str) {
         self.errors.with_label_values(&[category]).inc();
     }
 
     /// Counts a write that the API server acknowledged.
-    pub fn record_write(&self, kind: &str) {
+    pub(crate) fn record_write(&self, kind: &str) {
         self.writes.with_label_values(&[kind]).inc();
     }
 
-    pub fn observe_prometheus_query(&self, name: &str, since: Instant) {
+    pub(crate) fn observe_prometheus_query(&self, name: &str, since: Instant) {
         self.prometheus_duration.with_label_values(&[name]).observe(since.elapsed().as_secs_f64());
     }
 
     /// The metrics in the Prometheus text format.
-    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -126,7 +126,7 @@ impl Metrics {
 
 /// Measures one reconcile. Dropping it records the duration and the result.
 #[derive(Debug)]
-pub struct ReconcileTimer<'a> {
+pub(crate) struct ReconcileTimer<'a> {
     metrics: &'a Metrics,
     since: Instant,
     result: &'static str,
@@ -135,7 +135,7 @@ pub struct ReconcileTimer<'a> {
 impl ReconcileTimer<'_> {
     /// Sets the result. Without this call the reconcile counts as abandoned, because its future was
     /// dropped.
-    pub fn finish(mut self, ok: bool) {
+    pub(crate) fn finish(mut self, ok: bool) {
         self.result = if ok { "ok" } else { "error" };
     }
 }

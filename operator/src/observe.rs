@@ -19,14 +19,14 @@ use mcphub_operator_plan::api::ObjectName;
 use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusQueries};
 use mcphub_operator_plan::snapshot::{Operator, Snapshot};
 
-pub use self::pods::Pods;
-pub use self::prometheus::Prometheus;
+pub(crate) use self::pods::Pods;
+pub(crate) use self::prometheus::Prometheus;
 use crate::object_api;
 use crate::stores::{HubName, Stores};
 
 /// Why a hub could not be observed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("failed to read the ConfigMaps that the spec refers to")]
     References(#[source] kube::Error),
     #[error("failed to read the runtime ConfigMap")]
@@ -39,7 +39,7 @@ pub enum Error {
 
 impl Error {
     /// The error of the API server.
-    pub fn source(&self) -> &kube::Error {
+    pub(crate) fn source(&self) -> &kube::Error {
         match self {
             Self::References(error)
             | Self::Runtime(error)
@@ -50,20 +50,20 @@ impl Error {
 }
 
 /// Reads from the cluster, from pods and from Prometheus.
-pub struct Observer {
-    pub client: Client,
-    pub pods: Pods,
+pub(crate) struct Observer {
+    pub(crate) client: Client,
+    pub(crate) pods: Pods,
     /// The Prometheus servers in the operator's settings.
-    pub prometheus: Prometheus,
+    pub(crate) prometheus: Prometheus,
     /// Hubs whose runtime ConfigMap this leader has read from the API server. After that read the
     /// cache is good enough: it has our own writes immediately, and a write by anybody else makes
     /// our next write a conflict.
-    pub runtime_reads: RuntimeReads,
+    pub(crate) runtime_reads: RuntimeReads,
 }
 
 /// See [`Observer::runtime_reads`]. The value is the term of the leader that read.
 #[derive(Debug, Default)]
-pub struct RuntimeReads(Mutex<HashMap<HubName, u64>>);
+pub(crate) struct RuntimeReads(Mutex<HashMap<HubName, u64>>);
 
 impl RuntimeReads {
     fn is_due(&self, hub: &HubName, term: u64) -> bool {
@@ -75,14 +75,14 @@ impl RuntimeReads {
     }
 
     /// Makes the next snapshot read it again.
-    pub fn invalidate(&self, hub: &HubName) {
+    pub(crate) fn invalidate(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);
     }
 }
 
 impl Observer {
     /// Everything that the cluster has about the hub at `now`.
-    pub async fn snapshot(
+    pub(crate) async fn snapshot(
         &self,
         stores: &Stores,
         name: &HubName,
@@ -135,7 +135,7 @@ impl Observer {
 
     /// Asks everything that the plan needs besides the snapshot. `token` is for the admin ports of
     /// the pods.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         name: &HubName,
         hub: &McpHub,

@@ -33,38 +33,38 @@ const AT_ONCE: u32 = 5;
 const IDLE_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Everything that a reconcile needs. There is one for each watched scope.
-pub struct Context {
+pub(crate) struct Context {
     /// The caches of this scope.
-    pub stores: Arc<Stores>,
+    pub(crate) stores: Arc<Stores>,
     /// Reads from the cluster, from pods and from Prometheus.
-    pub observer: Arc<Observer>,
+    pub(crate) observer: Arc<Observer>,
     /// Writes the objects of hubs.
-    pub writer: Arc<Writer>,
+    pub(crate) writer: Arc<Writer>,
     /// Writes status and Events.
-    pub reporter: Arc<Reporter>,
+    pub(crate) reporter: Arc<Reporter>,
     /// Whether this replica may write.
-    pub election: Election,
+    pub(crate) election: Election,
     /// Operator-wide inputs to every plan.
-    pub operator: Arc<OperatorContext>,
+    pub(crate) operator: Arc<OperatorContext>,
     /// Consecutive failures of each hub.
-    pub backoff: Backoff,
-    pub metrics: Arc<Metrics>,
+    pub(crate) backoff: Backoff,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Operator-wide inputs to every plan; see [`Operator`].
 #[derive(Debug)]
-pub struct OperatorContext {
+pub(crate) struct OperatorContext {
     /// Settings of the administrator.
-    pub config: config::Config,
+    pub(crate) config: config::Config,
     /// The operator's namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Read or created by the first reconcile of a leader.
-    pub master_key: OnceCell<MasterKey>,
+    pub(crate) master_key: OnceCell<MasterKey>,
 }
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("failed to get the master key")]
     MasterKey(#[source] master_key::Error),
     #[error("failed to observe the hub")]
@@ -85,7 +85,7 @@ pub enum Error {
 
 impl Error {
     /// Label for metrics, from a small set.
-    pub fn category(&self) -> &'static str {
+    pub(crate) fn category(&self) -> &'static str {
         match self {
             _ if self.retry_after().is_some() => "throttled",
             Self::MasterKey(_) | Self::Apply(apply::Error::Api { .. }) => "api",
@@ -121,7 +121,7 @@ impl Error {
 
 /// Reconciles one hub with its resource. A replica that does not lead does nothing. Every hub is
 /// queued again when it becomes the leader.
-pub async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
+pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
     let name =
         HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
     let Some(term) = context.election.term() else { return Ok(Action::await_change()) };
@@ -216,7 +216,7 @@ fn requeue(next: Next) -> Action {
 
 /// Decides when a failed reconcile is retried.
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
-pub fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
+pub(crate) fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context>) -> Action {
     let name = HubName { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
     context.metrics.record_error(error.category());
     let wait = match error {

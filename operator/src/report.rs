@@ -24,9 +24,9 @@ const REPEAT_INTERVAL: Duration = Duration::from_mins(10);
 
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status")]
-pub struct Error(#[source] pub kube::Error);
+pub(crate) struct Error(#[source] pub(crate) kube::Error);
 
-pub struct Reporter {
+pub(crate) struct Reporter {
     client: Client,
     instance: String,
     last_sent: Mutex<HashMap<(String, String, String), Instant>>,
@@ -34,12 +34,12 @@ pub struct Reporter {
 
 impl Reporter {
     /// `instance` is this replica's name in Events.
-    pub fn new(client: Client, instance: String) -> Self {
+    pub(crate) fn new(client: Client, instance: String) -> Self {
         Self { client, instance, last_sent: Mutex::default() }
     }
 
     /// Writes the status if it differs from the one that the hub has.
-    pub async fn write_status(
+    pub(crate) async fn write_status(
         &self,
         stores: &Stores,
         hub: &McpHub,
@@ -70,7 +70,7 @@ impl Reporter {
 
     /// Sends events about the hub. A failure is only logged, because it is no reason to reconcile
     /// again.
-    pub async fn send_events(&self, hub: &McpHub, events: &[Event]) {
+    pub(crate) async fn send_events(&self, hub: &McpHub, events: &[Event]) {
         for event in events {
             info!(reason = event.reason, warning = event.warning, message = event.message, "event");
             if !self.is_new(hub, event) {

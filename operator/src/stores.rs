@@ -24,8 +24,8 @@ use mcphub_crds::McpHub;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-pub use self::index::{HubName, Index};
-pub use self::references::References;
+pub(crate) use self::index::{HubName, Index};
+pub(crate) use self::references::References;
 use crate::error_chain;
 use crate::metrics::Metrics;
 
@@ -36,27 +36,27 @@ const MANAGED: &str = "app.kubernetes.io/managed-by=mcphub-operator";
 
 /// The namespaces that one set of caches covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     Cluster,
     Namespace(String),
 }
 
 /// All caches of one scope.
 #[derive(Debug)]
-pub struct Stores {
-    pub hubs: Index<McpHub>,
-    pub deployments: Index<Deployment>,
-    pub services: Index<Service>,
+pub(crate) struct Stores {
+    pub(crate) hubs: Index<McpHub>,
+    pub(crate) deployments: Index<Deployment>,
+    pub(crate) services: Index<Service>,
     /// Those that the operator creates.
-    pub config_maps: Index<ConfigMap>,
-    pub controller_revisions: Index<ControllerRevision>,
-    pub service_accounts: Index<ServiceAccount>,
-    pub roles: Index<Role>,
-    pub role_bindings: Index<RoleBinding>,
-    pub disruption_budgets: Index<PodDisruptionBudget>,
-    pub pods: Index<Pod>,
+    pub(crate) config_maps: Index<ConfigMap>,
+    pub(crate) controller_revisions: Index<ControllerRevision>,
+    pub(crate) service_accounts: Index<ServiceAccount>,
+    pub(crate) roles: Index<Role>,
+    pub(crate) role_bindings: Index<RoleBinding>,
+    pub(crate) disruption_budgets: Index<PodDisruptionBudget>,
+    pub(crate) pods: Index<Pod>,
     /// Those that specs refer to.
-    pub references: References,
+    pub(crate) references: References,
 }
 
 impl Default for Stores {
@@ -80,7 +80,7 @@ impl Default for Stores {
 }
 
 impl Stores {
-    pub fn are_synced(&self) -> bool {
+    pub(crate) fn are_synced(&self) -> bool {
         self.hubs.is_synced()
             && self.deployments.is_synced()
             && self.services.is_synced()
@@ -95,7 +95,7 @@ impl Stores {
 
     /// Waits until every cache has its first list. A plan made from part of a list would create
     /// objects that exist and delete objects that are in use.
-    pub async fn synced(&self) {
+    pub(crate) async fn synced(&self) {
         self.hubs.synced().await;
         self.deployments.synced().await;
         self.services.synced().await;
@@ -110,7 +110,7 @@ impl Stores {
 
     /// Feeds the caches while it is polled, and yields each hub whose objects have changed. `queue`
     /// is the store in which the controller looks up the hubs of its queue.
-    pub fn watch(
+    pub(crate) fn watch(
         self: &Arc<Self>,
         client: &Client,
         scope: &Scope,

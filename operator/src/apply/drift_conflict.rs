@@ -13,7 +13,7 @@ const TRUCE: Duration = Duration::from_hours(1);
 
 /// Recent removals of foreign entries, by namespace and object.
 #[derive(Debug, Default)]
-pub struct DriftConflicts(Mutex<BTreeMap<(String, ObjectName), Conflict>>);
+pub(crate) struct DriftConflicts(Mutex<BTreeMap<(String, ObjectName), Conflict>>);
 
 #[derive(Debug, Default)]
 struct Conflict {
@@ -68,7 +68,7 @@ impl DriftConflicts {
     }
 
     /// Forgets everything about a namespace, except entries that are still to be left.
-    pub fn forget(&self, namespace: &str) {
+    pub(crate) fn forget(&self, namespace: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, _), state| {
             owner != namespace || state.truce.is_some_and(|until| Instant::now() < until)
         });

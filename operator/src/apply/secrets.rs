@@ -14,7 +14,7 @@ const TRUSTED: Duration = Duration::from_secs(5);
 
 /// Secrets that this process wrote, by namespace and name.
 #[derive(Debug, Default)]
-pub struct SecretsWritten(Mutex<HashMap<(String, String), Written>>);
+pub(crate) struct SecretsWritten(Mutex<HashMap<(String, String), Written>>);
 
 #[derive(Debug)]
 struct Written {
@@ -37,7 +37,7 @@ impl SecretsWritten {
     }
 
     /// Forgets all Secrets of a namespace. The next reconciles write them again, which is cheap.
-    pub fn forget(&self, namespace: &str) {
+    pub(crate) fn forget(&self, namespace: &str) {
         self.lock().retain(|(owner, _), _| owner != namespace);
     }
 

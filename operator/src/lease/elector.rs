@@ -34,11 +34,11 @@ impl Default for Timing {
 
 /// A term and how long its leader may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leadership {
+pub(crate) struct Leadership {
     /// Rises at each takeover, also when a replica takes over its own expired Lease.
-    pub term: u64,
+    pub(crate) term: u64,
     /// Nothing may be written after this instant. A renewal moves it.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Leadership {

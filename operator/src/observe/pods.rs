@@ -19,14 +19,14 @@ const CONCURRENT: usize = 16;
 
 /// Client of the admin endpoints.
 #[derive(Debug, Clone)]
-pub struct Pods {
+pub(crate) struct Pods {
     client: Client,
     port: u16,
 }
 
 impl Pods {
     /// A client for [`ADMIN_PORT`].
-    pub fn new() -> Result<Self, reqwest::Error> {
+    pub(crate) fn new() -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
@@ -36,7 +36,7 @@ impl Pods {
     }
 
     /// Runs the self-check in each of these pods (name to IP).
-    pub async fn self_checks(
+    pub(crate) async fn self_checks(
         &self,
         pods: &BTreeMap<String, String>,
         token: &str,
@@ -45,7 +45,7 @@ impl Pods {
     }
 
     /// Asks each of these router pods (name to IP) for the generation that it obeys.
-    pub async fn generations(
+    pub(crate) async fn generations(
         &self,
         pods: &BTreeMap<String, String>,
         token: &str,

@@ -25,7 +25,7 @@ const CONCURRENT: usize = 8;
 
 /// The servers by name.
 #[derive(Debug, Clone)]
-pub struct Prometheus {
+pub(crate) struct Prometheus {
     client: Client,
     servers: BTreeMap<String, Url>,
     metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// A rustls crypto provider must be installed before this is called.
-    pub fn new(
+    pub(crate) fn new(
         servers: &BTreeMap<String, config::PrometheusServer>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, reqwest::Error> {
@@ -49,7 +49,11 @@ impl Prometheus {
     }
 
     /// Runs the queries. Every query has a result.
-    pub async fn run(&self, name: &str, queries: &[Query]) -> BTreeMap<QueryKey, QueryResult> {
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        queries: &[Query],
+    ) -> BTreeMap<QueryKey, QueryResult> {
         let run = |query: &Query| {
             let query = query.clone();
             async move { (query.key.clone(), self.run_one(name, &query).await) }.boxed()

@@ -55,7 +55,7 @@ impl Stores {
     ///
     /// Keeps its `managedFields`, which say when the status was last written. Without that time, a
     /// status in which only a counter has moved would be written at every reconcile.
-    pub fn acknowledge_status(&self, hub: McpHub) {
+    pub(crate) fn acknowledge_status(&self, hub: McpHub) {
         self.hubs.apply_event(Event::Apply(hub));
     }
 }

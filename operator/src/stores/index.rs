@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 /// Namespace and name of an McpHub.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HubName {
-    pub namespace: String,
-    pub name: String,
+pub(crate) struct HubName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// A cache that a watch feeds.
@@ -19,7 +19,7 @@ pub struct HubName {
 /// Our own writes reach it before the watch reports them. Otherwise a plan made a moment after a
 /// write would see the state before the write, and write again.
 #[derive(Debug)]
-pub struct Index<K> {
+pub(crate) struct Index<K> {
     content: RwLock<Content<K>>,
     owning_hub: fn(&K) -> Option<HubName>,
     synced: watch::Sender<bool>,
@@ -38,14 +38,14 @@ type Name = (String, String);
 
 impl<K: ResourceExt + Clone> Index<K> {
     /// An empty cache. Objects for which `owning_hub` returns `None` are not stored.
-    pub fn new(owning_hub: fn(&K) -> Option<HubName>) -> Self {
+    pub(crate) fn new(owning_hub: fn(&K) -> Option<HubName>) -> Self {
         let content =
             Content { objects: HashMap::new(), by_hub: HashMap::new(), pending: Vec::new() };
         Self { content: RwLock::new(content), owning_hub, synced: watch::Sender::new(false) }
     }
 
     /// The objects of one hub, by name.
-    pub fn of_hub(&self, hub: &HubName) -> BTreeMap<String, Arc<K>> {
+    pub(crate) fn of_hub(&self, hub: &HubName) -> BTreeMap<String, Arc<K>> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
         let names = content.by_hub.get(hub).into_iter().flatten();
         names
@@ -53,7 +53,7 @@ impl<K: ResourceExt + Clone> Index<K> {
             .collect()
     }
 
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
         content
             .objects
@@ -62,35 +62,35 @@ impl<K: ResourceExt + Clone> Index<K> {
     }
 
     /// Every hub that has an object in this cache.
-    pub fn hubs(&self) -> Vec<HubName> {
+    pub(crate) fn hubs(&self) -> Vec<HubName> {
         self.content.read().unwrap_or_else(PoisonError::into_inner).by_hub.keys().cloned().collect()
     }
 
     /// Whether the first list is complete.
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         *self.synced.borrow()
     }
 
     /// Waits for the first list.
-    pub async fn synced(&self) {
+    pub(crate) async fn synced(&self) {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// Stores the API server's response to one of our own writes.
-    pub fn acknowledge(&self, object: &K) {
+    pub(crate) fn acknowledge(&self, object: &K) {
         let mut object = object.clone();
         object.managed_fields_mut().clear(); // as the watches do
         self.content.write().unwrap_or_else(PoisonError::into_inner).put(object, self.owning_hub);
     }
 
     /// Removes an object whose deletion the API server acknowledged.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let name = (namespace.to_owned(), name.to_owned());
         self.content.write().unwrap_or_else(PoisonError::into_inner).take(&name);
     }
 
     /// Applies an event of the watch and returns the hubs whose objects have changed.
-    pub fn apply_event(&self, event: Event<K>) -> Vec<HubName> {
+    pub(crate) fn apply_event(&self, event: Event<K>) -> Vec<HubName> {
         let mut content = self.content.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) => content.put(object, self.owning_hub),

@@ -13,7 +13,7 @@ use super::{HubName, Index, Stores};
 
 impl Stores {
     /// The objects that the hub with this uid controls, and its pods.
-    pub fn objects_of_hub(&self, hub: &HubName, uid: &str) -> HubObjects {
+    pub(crate) fn objects_of_hub(&self, hub: &HubName, uid: &str) -> HubObjects {
         HubObjects {
             deployments: controlled(&self.deployments, hub, uid),
             services: controlled(&self.services, hub, uid),
@@ -34,7 +34,7 @@ impl Stores {
 
     /// The cached object with the kind and name of `object`. `None` for a Secret, since Secrets are
     /// not cached.
-    pub fn cached(&self, namespace: &str, object: &Object) -> Option<Object> {
+    pub(crate) fn cached(&self, namespace: &str, object: &Object) -> Option<Object> {
         let name = object.name();
         Some(match object {
             Object::ServiceAccount(_) => {
@@ -58,7 +58,7 @@ impl Stores {
     }
 
     /// Stores the API server's response to one of our own writes.
-    pub fn acknowledge(&self, object: &Object) {
+    pub(crate) fn acknowledge(&self, object: &Object) {
         match object {
             Object::ServiceAccount(object) => self.service_accounts.acknowledge(object),
             Object::Role(object) => self.roles.acknowledge(object),
@@ -73,7 +73,7 @@ impl Stores {
     }
 
     /// Removes an object that is gone from its cache.
-    pub fn forget(&self, namespace: &str, object: &ObjectName) {
+    pub(crate) fn forget(&self, namespace: &str, object: &ObjectName) {
         let name = &object.name;
         match object.kind {
             "ServiceAccount" => self.service_accounts.forget(namespace, name),

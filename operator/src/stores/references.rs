@@ -15,7 +15,7 @@ use super::index::HubName;
 
 /// Which hub refers to which ConfigMap, and the contents of those ConfigMaps.
 #[derive(Debug, Default)]
-pub struct References(Mutex<Entries>);
+pub(crate) struct References(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -48,7 +48,7 @@ impl References {
     ///
     /// From then on, a change of one of them counts as a change of the hub. A value of `None` means
     /// that there is no such ConfigMap.
-    pub async fn config_maps(
+    pub(crate) async fn config_maps(
         &self,
         client: &Client,
         hub: &HubName,
@@ -67,7 +67,7 @@ impl References {
     }
 
     /// Applies an event of the metadata watch and returns the hubs that refer to the ConfigMap.
-    pub fn apply_event(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<HubName> {
+    pub(crate) fn apply_event(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<HubName> {
         let mut entries = self.lock();
         match event {
             Event::Apply(object) => {
@@ -97,7 +97,7 @@ impl References {
     }
 
     /// Forgets a deleted hub and the ConfigMaps that only it refers to.
-    pub fn forget(&self, hub: &HubName) {
+    pub(crate) fn forget(&self, hub: &HubName) {
         self.register(hub, &BTreeSet::new());
     }
 
