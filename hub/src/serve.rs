@@ -178,7 +178,7 @@ fn parsed(text: &str, standalone: bool) -> Result<HubConfig, config::ConfigError
     if standalone {
         config::parse(text, &|name| std::env::var(name).ok())
     } else {
-        config::compiled(text)
+        config::parse_compiled(text)
     }
 }
 

@@ -24,9 +24,9 @@ use std::sync::Arc;
 use mcphub_hub_wire::config::{HubConfig, Server};
 
 pub(crate) use self::entry::digest;
-pub use self::entry::{Details, Entry};
+pub use self::entry::{Definition, Details, Entry};
 use self::server_list::shorter;
-pub use self::server_list::{Definition, Page, ServerList};
+pub use self::server_list::{Page, ServerList};
 pub use self::tool::{Hints, Tool, ToolDetails};
 use crate::{names, pattern};
 

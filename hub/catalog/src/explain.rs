@@ -1,4 +1,4 @@
-//! Why a caller sees a tool, or does not: the rules on its way, one by one.
+//! Explains why a principal sees a tool or not, rule by rule.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,59 +13,51 @@ use crate::tool_list::{Additions, ListScope, ToolList};
 use crate::visibility::{Visibility, VisibleTools};
 use crate::{names, pattern};
 
-/// Other names that an answer offers for one that is not there.
-const OFFERED: usize = 3;
+/// How many similar names are suggested for an unknown tool.
+const MAX_SUGGESTIONS: usize = 3;
 
-/// Who asks for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// Name of the tool: exposed, without prefix, or the server's own.
+    /// The exposed name, the bare name, or the server's own name.
     pub tool: &'a str,
-    /// The view that it is looked for in.
     pub view: Option<&'a str>,
-    /// Who looks.
     pub principal: &'a Principal,
-    /// The tools that a prompt chose in a legacy session, best first.
+    /// The tools that a prompt selected in a session, best first.
     pub chosen: Option<&'a [String]>,
 }
 
-/// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Exposed name of the tool that was meant; the name as asked where there is none.
+    /// The exposed name of the tool; the name in the question if there is no such tool.
     pub tool: String,
-    /// What came of it.
     pub status: ListStatus,
-    /// The rules on its way, up to the one that ended it.
-    pub steps: Vec<RuleResult>,
+    /// The rules that were applied, up to the one that denied it.
+    pub rules: Vec<RuleResult>,
 }
 
-/// What a caller has of a tool.
+/// What a principal gets of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListStatus {
-    /// It is in the list.
+    /// The list has it.
     Listed,
-    /// It is not in the list; it is found by search where that is there, and can be called.
+    /// The list does not have it. It can be called, and search finds it if there is search.
     Unlisted,
-    /// For the caller it does not exist.
+    /// It does not exist for the principal.
     Denied,
     /// No server lists it.
     Unknown,
 }
 
-/// One rule.
+/// The result of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleResult {
-    /// Where in the config it is.
+    /// The path of the rule in the config.
     pub rule: String,
-    /// It let the tool pass.
     pub passed: bool,
-    /// What it said.
     pub reason: String,
 }
 
 impl ListStatus {
-    /// The word for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Listed => "listed",
@@ -79,42 +71,42 @@ impl ListStatus {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.tool, self.status.name())?;
-        for RuleResult { rule, passed, reason } in &self.steps {
+        for RuleResult { rule, passed, reason } in &self.rules {
             write!(f, "\n  {} {rule}: {reason}", if *passed { "+" } else { "-" })?;
         }
         Ok(())
     }
 }
 
-/// Answers. `lists` are what the servers list, in the order of the config; `None` where one has not listed.
+/// Explains. `lists` has the list of each server of the config; `None` for a server that has not listed yet.
 pub fn explain(
     visibility: &Arc<Visibility>,
     lists: &[Option<Arc<ServerList>>],
     question: Question<'_>,
 ) -> Explanation {
-    let mut way = Trace { tool: question.tool.to_owned(), steps: Vec::new() };
+    let mut trace = Trace { tool: question.tool.to_owned(), rules: Vec::new() };
     let Some(place) = place(visibility, question.tool) else {
-        return way.absent(visibility, lists);
+        return trace.end_absent(visibility, lists);
     };
     let Some(tool) = visibility.catalog.entries.get(place) else {
-        return way.end(ListStatus::Unknown);
+        return trace.end(ListStatus::Unknown);
     };
-    way.tool.clone_from(&tool.exposed);
+    trace.tool.clone_from(&tool.exposed);
     let class = Class::from_hints(tool.hints()).name();
-    way.passed(
+    trace.add_passed(
         format!("servers.{}", tool.server_name),
         format!("lists it as {}; class {class}", tool.own),
     );
-    if !way.mode(visibility, place, tool)
-        || !way.view(visibility, place, question)
-        || !way.access(visibility, place, question)
+    if !trace.mode(visibility, place, tool)
+        || !trace.view(visibility, place, question)
+        || !trace.access(visibility, place, question)
     {
-        return way.end(ListStatus::Denied);
+        return trace.end(ListStatus::Denied);
     }
     let Some(visible) = visibility.visible_tools(question.view, question.principal) else {
-        return way.end(ListStatus::Denied);
+        return trace.end(ListStatus::Denied);
     };
-    let Some(position) = visible.find(&tool.exposed) else { return way.end(ListStatus::Denied) };
+    let Some(position) = visible.find(&tool.exposed) else { return trace.end(ListStatus::Denied) };
     let mut additions = Additions::default();
     if let Some(chosen) = question.chosen {
         additions.add_for_prompt(chosen.iter().map(String::as_str));
@@ -124,11 +116,11 @@ pub fn explain(
         Some(_) => ToolList::new(&visible, ListScope::Session(&additions), &cache),
         None => ToolList::new(&visible, ListScope::Stateless, &cache),
     };
-    way.tool_list(&visible, &tool_list, position, question.chosen);
-    way.end(if tool_list.lists(position) { ListStatus::Listed } else { ListStatus::Unlisted })
+    trace.tool_list(&visible, &tool_list, position, question.chosen);
+    trace.end(if tool_list.lists(position) { ListStatus::Listed } else { ListStatus::Unlisted })
 }
 
-/// Place in the catalog of the tool that is meant.
+/// The place of the tool with this exposed name, or of the only one with this bare name.
 fn place(visibility: &Visibility, name: &str) -> Option<usize> {
     let catalog = &visibility.catalog;
     catalog.place(name).or_else(|| {
@@ -140,31 +132,35 @@ fn place(visibility: &Visibility, name: &str) -> Option<usize> {
 
 struct Trace {
     tool: String,
-    steps: Vec<RuleResult>,
+    rules: Vec<RuleResult>,
 }
 
 impl Trace {
-    fn step(&mut self, rule: String, passed: bool, reason: String) -> bool {
-        self.steps.push(RuleResult { rule, passed, reason });
+    fn add(&mut self, rule: String, passed: bool, reason: String) -> bool {
+        self.rules.push(RuleResult { rule, passed, reason });
         passed
     }
 
-    fn passed(&mut self, rule: String, said: String) {
-        self.step(rule, true, said);
+    fn add_passed(&mut self, rule: String, reason: String) {
+        self.add(rule, true, reason);
     }
 
     fn end(self, status: ListStatus) -> Explanation {
-        Explanation { tool: self.tool, status, steps: self.steps }
+        Explanation { tool: self.tool, status, rules: self.rules }
     }
 
-    /// Of a tool that is not in the catalog: a server's own rules keep it out, or nobody lists it.
-    fn absent(mut self, visibility: &Visibility, lists: &[Option<Arc<ServerList>>]) -> Explanation {
+    /// Explains a tool that is not in the catalog: the rules of its server deny it, or no server lists it.
+    fn end_absent(
+        mut self,
+        visibility: &Visibility,
+        lists: &[Option<Arc<ServerList>>],
+    ) -> Explanation {
         if let Some(meta) = MetaTool::from_name(&self.tool) {
-            self.step(
+            self.add(
                 "meta".into(),
                 true,
                 format!(
-                    "{} is a tool of the hub itself; it is there where something is not listed",
+                    "{} is one of the hub's own tools; it exists if the list does not hold everything",
                     meta.name()
                 ),
             );
@@ -180,54 +176,54 @@ impl Trace {
                 .definitions
                 .iter()
                 .map(|tool| tool.name.as_str())
-                .find(|own| is_called(server, own, &self.tool))
+                .find(|own| has_name(server, own, &self.tool))
             else {
                 continue;
             };
             let rule = format!("servers.{}", server.name);
             if server.disabled {
-                self.step(format!("{rule}.disabled"), false, "the server is switched off".into());
+                self.add(format!("{rule}.disabled"), false, "the server is disabled".into());
             } else {
                 let denied =
                     server.tools.deny.iter().find(|pattern| pattern::matches(pattern, own));
-                let (rule, said) = match denied {
+                let (rule, reason) = match denied {
                     Some(pattern) => {
                         (format!("{rule}.tools.deny"), format!("\"{pattern}\" matches {own}"))
                     }
-                    None => (format!("{rule}.tools.allow"), format!("nothing in it matches {own}")),
+                    None => (format!("{rule}.tools.allow"), format!("no pattern matches {own}")),
                 };
-                self.step(rule, false, said);
+                self.add(rule, false, reason);
             }
             return self.end(ListStatus::Denied);
         }
-        let mut said = "no server lists a tool of this name".to_owned();
-        let near = near(visibility, &self.tool);
+        let mut reason = "no server lists a tool of this name".to_owned();
+        let near = similar_names(visibility, &self.tool);
         if !near.is_empty() {
-            said = format!("{said}; there are {}", near.join(", "));
+            reason = format!("{reason}; similar names are {}", near.join(", "));
         }
         if !silent.is_empty() {
-            said = format!("{said}; not listed yet: {}", silent.join(", "));
+            reason = format!("{reason}; not listed yet: {}", silent.join(", "));
         }
-        self.step("servers".into(), false, said);
+        self.add("servers".into(), false, reason);
         self.end(ListStatus::Unknown)
     }
 
     fn mode(&mut self, visibility: &Visibility, place: usize, tool: &Tool) -> bool {
         let filtering = &visibility.config.filtering;
         let rule = format!("filtering.mode {:?}", filtering.mode);
-        self.step(rule, visibility.shows(place), mode_says(filtering, visibility, tool))
+        self.add(rule, visibility.shows(place), explain_mode(filtering, visibility, tool))
     }
 
     fn view(&mut self, visibility: &Visibility, place: usize, question: Question<'_>) -> bool {
         let Some(name) = question.view else { return true };
         let rule = format!("filtering.views.{name}");
         match visibility.view_has(name, place) {
-            None => self.step(rule, false, "there is no such view".into()),
-            Some(true) => self.step(rule, true, "has it".into()),
-            Some(false) => self.step(
+            None => self.add(rule, false, "there is no such view".into()),
+            Some(true) => self.add(rule, true, "has it".into()),
+            Some(false) => self.add(
                 rule,
                 false,
-                "does not have it: its servers, categories and tools must all match".into(),
+                "does not have it; its servers, categories and tools must all match".into(),
             ),
         }
     }
@@ -235,10 +231,10 @@ impl Trace {
     fn access(&mut self, visibility: &Visibility, place: usize, question: Question<'_>) -> bool {
         let rules = &visibility.config.access;
         if rules.is_empty() {
-            return self.step(
+            return self.add(
                 "access".into(),
                 true,
-                "no rules, so everybody may know of everything".into(),
+                "there are no rules, so everybody may see everything".into(),
             );
         }
         match visibility.allowing_rule(place, question.principal, question.view) {
@@ -247,16 +243,16 @@ impl Trace {
                     .get(position)
                     .map(|rule| rule.when.trim())
                     .filter(|when| !when.is_empty());
-                self.step(
+                self.add(
                     format!("access[{position}]"),
                     true,
-                    format!("allows it: {}", when.unwrap_or("to everybody")),
+                    format!("allows it: {}", when.unwrap_or("for everybody")),
                 )
             }
-            None => self.step(
+            None => self.add(
                 "access".into(),
                 false,
-                format!("none of {} rules allows it to this caller", rules.len()),
+                format!("none of {} rules allows it for this caller", rules.len()),
             ),
         }
     }
@@ -272,17 +268,17 @@ impl Trace {
         let listed = tool_list.lists(position);
         if let Some(chosen) = chosen {
             let name = visible.tools.get(position).map_or("", |tool| tool.exposed.as_str());
-            let said = match chosen.iter().position(|one| one == name) {
-                Some(rank) => format!("chose it as number {} of {}", rank + 1, chosen.len()),
-                None => format!("chose {} other tools", chosen.len()),
+            let reason = match chosen.iter().position(|one| one == name) {
+                Some(rank) => format!("selected it as number {} of {}", rank + 1, chosen.len()),
+                None => format!("selected {} other tools", chosen.len()),
             };
-            self.step("prompt".into(), chosen.iter().any(|one| one == name), said);
+            self.add("prompt".into(), chosen.iter().any(|one| one == name), reason);
         }
-        let mut said =
-            exposure_says(filtering, visible.is_pinned(position), listed, chosen.is_some());
+        let mut reason =
+            explain_exposure(filtering, visible.is_pinned(position), listed, chosen.is_some());
         if let Some(budget) = filtering.tool_budget.as_ref().filter(|_| tool_list.unlisted() > 0) {
-            said = format!(
-                "{said}; the list has {} tools of at most {} and {} tokens of at most {}",
+            reason = format!(
+                "{reason}; the list has {} tools of at most {} and {} tokens of at most {}",
                 tool_list.entries(),
                 budget.max_tools,
                 tool_list.tokens(),
@@ -298,40 +294,40 @@ impl Trace {
                 .any(|member| Some(&member.exposed) == tool.map(|tool| &tool.exposed))
         };
         if let Some(dispatcher) = tool_list.dispatchers.iter().find(is_in) {
-            said = format!("{said}; it is an action of {}", dispatcher.group.name);
+            reason = format!("{reason}; it is an action of {}", dispatcher.group.name);
         }
         if !listed {
-            said = format!(
-                "{said}; {}",
+            reason = format!(
+                "{reason}; {}",
                 if tool_list.search {
                     "hub__find_tools finds it, and it can be called"
                 } else {
-                    "it can be called by who knows its name"
+                    "it can be called by its name"
                 }
             );
         }
-        self.step("list".into(), listed, said);
+        self.add("list".into(), listed, reason);
     }
 }
 
-/// Whether a server's tool would be known by this name.
-fn is_called(server: &Server, own: &str, name: &str) -> bool {
+/// Whether this is one of the names of a server's tool.
+fn has_name(server: &Server, own: &str, name: &str) -> bool {
     let bare = server.tools.rename.get(own).map_or(own, String::as_str);
     own == name || bare == name || names::exposed(server.prefix.as_deref(), bare) == name
 }
 
-/// Names that share most with one that is not there.
-fn near<'v>(visibility: &'v Visibility, name: &str) -> Vec<&'v str> {
+/// The names that have most words in common with an unknown one.
+fn similar_names<'v>(visibility: &'v Visibility, name: &str) -> Vec<&'v str> {
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| !c.is_alphanumeric())
             .filter(|word| !word.is_empty())
             .map(str::to_lowercase)
             .collect()
     };
-    let wanted = words(name);
+    let in_name = words(name);
     let shared = |tool: &Arc<Tool>| {
         let has = words(&tool.exposed);
-        wanted.iter().filter(|word| has.contains(word)).count()
+        in_name.iter().filter(|word| has.contains(word)).count()
     };
     let mut found: Vec<(usize, &str)> = visibility
         .catalog
@@ -341,10 +337,10 @@ fn near<'v>(visibility: &'v Visibility, name: &str) -> Vec<&'v str> {
         .filter(|(n, _)| *n > 0)
         .collect();
     found.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
-    found.into_iter().take(OFFERED).map(|(_, name)| name).collect()
+    found.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
 }
 
-fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> String {
+fn explain_mode(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> String {
     let server = || {
         let name = &*tool.server_name;
         let named = |names: &[String]| names.iter().any(|one| one == name);
@@ -362,7 +358,7 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
         let (name, from) = match visibility.categories.mapping(&tool.exposed) {
             Some((pattern, name)) => (name, format!("custom \"{pattern}\"")),
             None => match visibility.categories.llm().category(tool) {
-                Some(name) => (name, "said by the language model".to_owned()),
+                Some(name) => (name, "from the language model".to_owned()),
                 None => (tool.builtin_category().name(), "built in".to_owned()),
             },
         };
@@ -376,7 +372,7 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
         FilterMode::Static => {
             match filtering.static_tools.iter().find(|one| pattern::matches(one, &tool.exposed)) {
                 Some(pattern) => format!("\"{pattern}\" of filtering.staticTools matches"),
-                None => "nothing in filtering.staticTools matches".into(),
+                None => "no pattern of filtering.staticTools matches".into(),
             }
         }
         FilterMode::ServerAllowlist => server(),
@@ -392,18 +388,19 @@ fn mode_says(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> Str
     }
 }
 
-fn exposure_says(filtering: &Filtering, pinned: bool, listed: bool, prompted: bool) -> String {
+fn explain_exposure(filtering: &Filtering, pinned: bool, listed: bool, prompted: bool) -> String {
     let by_prompt = filtering.mode == FilterMode::PromptBased;
     match (by_prompt, filtering.prompt_based.default_exposure, listed) {
         (false, _, true) if pinned => "it is pinned, or everything fits".into(),
         (false, _, true) => "everything fits".into(),
         (false, _, false) => {
-            "not everything fits, and it is not pinned in filtering.staticTools or comes too late there".into()
+            "not everything fits, and it is not pinned in filtering.staticTools, or pinned tools before \
+             it take up the budget".into()
         }
         (true, _, true) if prompted => "the prompt added it, or it is pinned".into(),
         (true, DefaultExposure::All, true) => "promptBased.defaultExposure All, and everything fits".into(),
         (true, tool_list, true) => format!("promptBased.defaultExposure {tool_list:?} lists pinned tools"),
-        (true, _, false) if prompted => "the prompt did not add it, or there was no room".into(),
+        (true, _, false) if prompted => "the prompt did not add it, or the budget was used up".into(),
         (true, tool_list, false) => format!("promptBased.defaultExposure {tool_list:?} does not list it before a prompt"),
     }
 }

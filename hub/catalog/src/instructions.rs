@@ -1,5 +1,5 @@
-//! What a client's model is told of this hub before it does anything: without it no model knows what is behind a
-//! handful of meta-tools.
+//! The `instructions` of the hub, which a client's model reads first. Without them, no model knows what is behind a few
+//! meta-tools.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,15 @@ use crate::tokens;
 use crate::tool_list::ToolList;
 use crate::visibility::VisibleTools;
 
-/// Most that the text may cost.
-pub const MAX_TOKENS: u32 = 600;
-/// Kept for the line that says how many servers are not named.
-const LAST_LINE: u32 = 24;
+/// Most tokens of the text.
+const MAX_TOKENS: u32 = 600;
+/// Tokens that are reserved for the line that says how many servers are not named.
+const LAST_LINE_TOKENS: u32 = 24;
 
-/// The `instructions` of `initialize` and `server/discover`: how to search, a line for each server that the caller
-/// may know of, then what the servers say of themselves (name of the server, its instructions; those of servers that
-/// are not in visible are left out) while the budget lasts. The same for the same input.
+/// The `instructions` in the results of `initialize` and `server/discover`. They explain how to search, name every
+/// visible server in a line, and then quote the servers' own instructions while the budget lasts.
+///
+/// `upstream` has server names and their instructions. Those of servers that are not visible are left out.
 pub fn instructions(
     visible: &VisibleTools,
     tool_list: &ToolList,
@@ -23,7 +24,7 @@ pub fn instructions(
 ) -> String {
     let mut text = Text::default();
     let servers = visible.servers();
-    text.push(&how(tool_list, servers.is_empty()));
+    text.push(&introduction(tool_list, servers.is_empty()));
     let mut named = 0;
     for (name, count) in &servers {
         let tools = if *count == 1 { "tool" } else { "tools" };
@@ -36,32 +37,38 @@ pub fn instructions(
         let _ = write!(text.text, "\n- and {} more servers", servers.len() - named);
         return text.text;
     }
-    for (name, said) in upstream {
-        let said = said.trim();
-        if !said.is_empty() && servers.iter().any(|(server, _)| server == name) {
-            text.push(&format!("\n{name} says: {said}"));
+    for (name, instructions) in upstream {
+        let instructions = instructions.trim();
+        if !instructions.is_empty() && servers.iter().any(|(server, _)| server == name) {
+            text.push(&format!("\n{name} says: {instructions}"));
         }
     }
     text.text
 }
 
-fn how(tool_list: &ToolList, none: bool) -> String {
-    let mut how = String::from(
+fn introduction(tool_list: &ToolList, no_servers: bool) -> String {
+    let mut text = String::from(
         "This hub joins several MCP servers; a tool's name begins with its server's prefix.",
     );
     if tool_list.has(MetaTool::AnalyzePrompt) {
-        how.push_str(
-            " Your tool list is short on purpose. Begin with hub__analyze_prompt {prompt}: it adds the tools that fit.",
+        text.push_str(
+            " Your tool list is short on purpose. Start with hub__analyze_prompt {prompt}: it adds \
+             the tools that fit.",
         );
     }
     if tool_list.search {
-        how.push_str(" hub__find_tools {query} finds tools that are not in your list; call one by its name, or by hub__call_read, hub__call_write or hub__call_destructive {name, arguments}.");
+        text.push_str(" hub__find_tools {query} finds tools that are not in your list; call one by its name, or \
+             with hub__call_read, hub__call_write or hub__call_destructive {name, arguments}.");
     }
     if !tool_list.dispatchers.is_empty() {
-        how.push_str(" Some tools stand for several: choose an action, and give its arguments.");
+        text.push_str(" Some tools stand for several: choose an action and give its arguments.");
     }
-    how.push_str(if none { " No tool of any server is there for you now." } else { " Servers:" });
-    how
+    text.push_str(if no_servers {
+        " No server has a tool for you at the moment."
+    } else {
+        " Servers:"
+    });
+    text
 }
 
 #[derive(Default)]
@@ -71,10 +78,10 @@ struct Text {
 }
 
 impl Text {
-    /// Adds a line if it fits.
+    /// Adds a line if it fits. Returns whether it did.
     fn push(&mut self, line: &str) -> bool {
-        let tokens = tokens::count(line) + 2; // its line feed
-        let fits = self.tokens + tokens + LAST_LINE <= MAX_TOKENS;
+        let tokens = tokens::count(line) + 2; // the line feed
+        let fits = self.tokens + tokens + LAST_LINE_TOKENS <= MAX_TOKENS;
         if fits {
             if !self.text.is_empty() {
                 self.text.push('\n');
@@ -93,7 +100,7 @@ mod tests {
     use crate::grouping::GroupCache;
     use crate::tool_list::ListScope;
 
-    fn said(visible: &VisibleTools, upstream: &[(&str, &str)]) -> String {
+    fn text_for(visible: &VisibleTools, upstream: &[(&str, &str)]) -> String {
         instructions(
             visible,
             &ToolList::new(visible, ListScope::Stateless, &GroupCache::default()),
@@ -102,30 +109,31 @@ mod tests {
     }
 
     #[test]
-    fn every_server_has_a_line_and_then_says_what_it_has_to_say() {
+    fn every_visible_server_has_a_line_and_then_its_instructions_follow() {
         let visible = visible_tools(&["files", "web"], &["get", "put"]);
-        let text = said(&visible, &[("web", " Be polite. "), ("hidden", "secret"), ("files", "")]);
+        let text =
+            text_for(&visible, &[("web", " Be polite. "), ("hidden", "secret"), ("files", "")]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1..], ["- files: 2 tools", "- web: 2 tools", "", "web says: Be polite."]);
     }
 
     #[test]
-    fn a_hub_with_nothing_connected_says_so_in_place_of_an_empty_list() {
-        let text = said(&visible_tools(&[], &["get"]), &[]);
-        assert!(text.ends_with(" No tool of any server is there for you now."), "{text}");
+    fn a_hub_without_connected_servers_says_so() {
+        let text = text_for(&visible_tools(&[], &["get"]), &[]);
+        assert!(text.ends_with(" No server has a tool for you at the moment."), "{text}");
     }
 
-    // Instructions are in every prompt of every session: an unbounded one costs more than the tools it saves.
+    // Instructions are in every prompt of every session. Without a limit they would cost more than the tools that they save.
     #[test]
-    fn many_servers_and_long_upstream_texts_stay_within_the_budget() {
+    fn many_servers_and_long_upstream_instructions_stay_within_the_budget() {
         let names: Vec<String> = (0..400).map(|n| format!("server{n}")).collect();
         let visible =
             visible_tools(&names.iter().map(String::as_str).collect::<Vec<_>>(), &["get"]);
-        let text = said(&visible, &[("server1", &"word ".repeat(2000))]);
+        let text = text_for(&visible, &[("server1", &"word ".repeat(2000))]);
         assert!(tokens::count(&text) <= MAX_TOKENS, "{}", tokens::count(&text));
         assert!(text.lines().last().unwrap().ends_with("more servers"));
-        let few = super::tests::visible_tools(&["a"], &["get"]);
-        let text = said(&few, &[("a", &"word ".repeat(2000)), ("a", "short")]);
-        assert!(text.ends_with("a says: short"), "one that does not fit keeps no other out");
+        let few = visible_tools(&["a"], &["get"]);
+        let text = text_for(&few, &[("a", &"word ".repeat(2000)), ("a", "short")]);
+        assert!(text.ends_with("a says: short"), "instructions that do not fit keep no others out");
     }
 }

@@ -4,17 +4,16 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-/// Longest exposed name: vendors refuse names over 64 characters and count a prefix of their own in.
-pub const MAX_NAME: usize = 48;
-/// Between prefix and tool.
-pub const SEPARATOR: &str = "__";
-/// Prefix of the hub's own tools; no server may have it.
+/// Longest exposed name. Vendors refuse names over 64 characters, and some add a prefix of their own.
+const MAX_NAME: usize = 48;
+const SEPARATOR: &str = "__";
+/// The prefix of the hub's own tools. No server may have it.
 pub const RESERVED_PREFIX: &str = "hub";
 
 const HASH_CHARS: usize = 6;
 
-/// The name under which a server's tool is shown: `prefix__tool`, or `tool` without a prefix. Characters that
-/// vendors refuse become `_`; what is too long is cut and ends in a hash of the whole.
+/// The exposed name of a tool: `prefix__tool`, or `tool` without a prefix. Characters that vendors refuse become `_`. A
+/// name that is too long is cut and ends in a hash of the whole name.
 pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
     let whole =
         prefix.map_or_else(|| tool.to_owned(), |prefix| format!("{prefix}{SEPARATOR}{tool}"));
@@ -22,8 +21,10 @@ pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
     if clean.len() <= MAX_NAME { clean } else { hashed(&clean, &whole, 0) }
 }
 
-/// Gives each its name, the same for the same input. The later of two that would be called the same ends in a hash.
-pub fn exposed_unique<'a>(tools: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<String> {
+/// Unique exposed names. If two tools would have the same name, that of the later one ends in a hash.
+pub(crate) fn exposed_unique<'a>(
+    tools: impl Iterator<Item = (Option<&'a str>, &'a str)>,
+) -> Vec<String> {
     let mut taken = HashSet::new();
     tools
         .map(|(prefix, tool)| {
@@ -40,8 +41,8 @@ pub fn exposed_unique<'a>(tools: impl Iterator<Item = (Option<&'a str>, &'a str)
         .collect()
 }
 
-/// `text` with all that vendors refuse in a tool's name replaced.
-pub fn sanitized(text: &str) -> String {
+/// Replaces all characters that vendors refuse in a tool's name.
+pub(crate) fn sanitized(text: &str) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' })
@@ -51,9 +52,9 @@ pub fn sanitized(text: &str) -> String {
 
 fn hashed(clean: &str, whole: &str, salt: u32) -> String {
     let digest = Sha256::new().chain_update(whole).chain_update(salt.to_be_bytes()).finalize();
-    let kept: String = clean.chars().take(MAX_NAME - HASH_CHARS - 1).collect();
+    let head: String = clean.chars().take(MAX_NAME - HASH_CHARS - 1).collect();
     let [a, b, c, ..] = <[u8; 32]>::from(digest);
-    format!("{kept}_{a:02x}{b:02x}{c:02x}")
+    format!("{head}_{a:02x}{b:02x}{c:02x}")
 }
 
 #[cfg(test)]
@@ -63,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_are_prefix_and_tool() {
+    fn a_short_name_is_prefix_and_tool() {
         assert_eq!(exposed(Some("files"), "read_file"), "files__read_file");
         assert_eq!(exposed(None, "read_file"), "read_file");
         assert_eq!(exposed(Some("files"), "read.file/ü"), "files__read_file__");
     }
 
-    // Clients keep names in prompts, allow lists and transcripts: a new build must not rename tools.
+    // Clients store names in prompts, allowlists and transcripts, so a new build must not rename tools.
     #[test]
     fn long_names_are_pinned() {
         let long =
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_two_equal_names_gets_a_hash_and_the_first_keeps_its_own() {
+    fn the_later_of_two_equal_names_ends_in_a_hash() {
         let names = exposed_unique([(Some("a"), "x.y"), (Some("a"), "x_y")].into_iter());
         assert_eq!(names, ["a__x_y", "a__x_y_8bae7a"]);
     }

@@ -82,7 +82,7 @@ pub fn text(listed: &Listed, question: Question<'_>) -> String {
     let silent = listed.silent(&listed.visibility.config);
     let silent =
         silent.iter().map(|server| format!("servers.{server}: could not be asked for its tools"));
-    let warnings = if answer.steps.is_empty() { Vec::new() } else { listed.visibility.warnings() };
+    let warnings = if answer.rules.is_empty() { Vec::new() } else { listed.visibility.warnings() };
     let more: Vec<String> = silent.chain(warnings).map(|line| format!("\n  ! {line}")).collect();
     format!("{answer}{}", more.concat())
 }

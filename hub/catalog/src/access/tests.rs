@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::ToolCatalog;
 use crate::fixtures::{config, visibility};
 
-fn caller(json: &Value) -> Principal {
+fn principal(json: &Value) -> Principal {
     let texts = |value: &Value| {
         value
             .as_array()
@@ -24,14 +24,14 @@ fn caller(json: &Value) -> Principal {
     }
 }
 
-/// What the caller sees of files__{get,put} and mail__{get,put} under these rules.
-fn seen(rules: &Value, caller: &Principal, view: Option<&str>) -> Vec<String> {
+/// Which of files__{get,put} and mail__{get,put} the principal sees under these rules.
+fn visible_names(rules: &Value, principal: &Principal, view: Option<&str>) -> Vec<String> {
     let visibility = visibility(&["files", "mail"], &["get", "put"], |config| {
         config.access = serde_json::from_value(rules.clone()).unwrap();
         config.filtering.views =
             serde_json::from_value(json!([{"name": "all"}, {"name": "other"}])).unwrap();
     });
-    let visible = visibility.visible_tools(view, caller).unwrap();
+    let visible = visibility.visible_tools(view, principal).unwrap();
     visible.tools.iter().map(|tool| tool.exposed.clone()).collect()
 }
 
@@ -40,48 +40,48 @@ const ALL: [&str; 4] = ["files__get", "files__put", "mail__get", "mail__put"];
 #[rstest]
 #[case::no_rules_allow_everything(json!([]), &ALL)]
 #[case::a_rule_without_conditions_allows_everything(json!([{}]), &ALL)]
-#[case::what_no_rule_allows_is_denied(json!([{"servers": ["mail"]}]), &ALL[2..])]
+#[case::a_tool_that_no_rule_allows_is_denied(json!([{"servers": ["mail"]}]), &ALL[2..])]
 #[case::by_pattern(json!([{"tools": ["*__put"]}]), &[ALL[1], ALL[3]])]
 #[case::server_and_pattern_must_both_hold(json!([{"servers": ["mail"], "tools": ["*__put"]}]), &ALL[3..])]
 #[case::rules_add_up(json!([{"servers": ["mail"]}, {"tools": ["files__get"]}]), &[ALL[0], ALL[2], ALL[3]])]
 #[case::by_subject(json!([{"when": "caller.sub == 'ann'"}]), &ALL)]
 #[case::by_group(json!([{"when": "'dev' in caller.groups", "servers": ["files"]}]), &ALL[..2])]
 #[case::by_claim(json!([{"when": "caller.claims.level == 3 && caller.claims.org.name == 'x'"}]), &ALL)]
-#[case::a_claim_that_is_not_there_denies(json!([{"when": "caller.claims.missing == 1"}]), &[])]
-#[case::an_expression_that_is_no_boolean_denies(json!([{"when": "caller.sub"}]), &[])]
+#[case::a_missing_claim_denies(json!([{"when": "caller.claims.missing == 1"}]), &[])]
+#[case::an_expression_that_is_not_a_boolean_denies(json!([{"when": "caller.sub"}]), &[])]
 #[case::by_server(json!([{"when": "tool.server == 'mail'"}]), &ALL[2..])]
 #[case::by_name(json!([{"when": "tool.name.endsWith('__get')"}]), &[ALL[0], ALL[2]])]
 #[case::macros_work(json!([{"when": "caller.groups.exists(g, g == tool.server)"}]), &ALL[..2])]
-#[case::negation_is_not_fooled_by_errors(json!([{"when": "!(caller.claims.missing == 1)"}]), &[])]
-#[case::nobody(json!([{"when": "false"}]), &[])]
-fn rules_for_a_known_caller(#[case] rules: Value, #[case] expected: &[&str]) {
-    let ann = caller(
+#[case::the_negation_of_an_error_denies(json!([{"when": "!(caller.claims.missing == 1)"}]), &[])]
+#[case::a_rule_for_nobody(json!([{"when": "false"}]), &[])]
+fn the_tools_of_a_known_principal(#[case] rules: Value, #[case] expected: &[&str]) {
+    let ann = principal(
         &json!({"sub": "ann", "groups": ["dev", "files"], "claims": {"level": 3, "org": {"name": "x"}}}),
     );
-    assert_eq!(seen(&rules, &ann, None), expected);
+    assert_eq!(visible_names(&rules, &ann, None), expected);
 }
 
 #[test]
-fn the_anonymous_caller_has_empty_fields_and_is_no_error() {
+fn the_fields_of_the_anonymous_principal_are_empty_and_no_error() {
     let rules =
         json!([{"when": "caller.sub == '' && caller.groups.size() == 0 && caller.keyName == ''"}]);
-    assert_eq!(seen(&rules, &Principal::anonymous(), None), ALL);
+    assert_eq!(visible_names(&rules, &Principal::anonymous(), None), ALL);
     assert!(
-        seen(&json!([{"when": "'dev' in caller.groups"}]), &Principal::anonymous(), None)
+        visible_names(&json!([{"when": "'dev' in caller.groups"}]), &Principal::anonymous(), None)
             .is_empty()
     );
 }
 
 #[test]
-fn a_rule_can_be_of_one_view() {
+fn a_rule_can_apply_to_one_view() {
     let rules = json!([{"when": "view == 'all'"}]);
-    assert_eq!(seen(&rules, &Principal::anonymous(), Some("all")), ALL);
-    assert!(seen(&rules, &Principal::anonymous(), Some("other")).is_empty());
-    assert!(seen(&rules, &Principal::anonymous(), None).is_empty());
+    assert_eq!(visible_names(&rules, &Principal::anonymous(), Some("all")), ALL);
+    assert!(visible_names(&rules, &Principal::anonymous(), Some("other")).is_empty());
+    assert!(visible_names(&rules, &Principal::anonymous(), None).is_empty());
 }
 
 #[test]
-fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() {
+fn missing_annotations_are_an_empty_object() {
     let define = |text: &str| crate::catalog::Definition {
         name: text[9..10].to_owned(),
         text: text.to_owned(),
@@ -111,29 +111,35 @@ fn annotations_are_read_as_the_server_wrote_them_and_none_are_an_empty_object() 
 #[case::empty_call("(", "is not CEL: ")]
 #[case::unknown_variable(
     "user.sub == 'a'",
-    "uses \"user\", which is not there; there are caller, tool, view"
+    "uses \"user\", which does not exist; use caller, tool, view"
 )]
 #[case::unknown_field(
     "caller.name == 'a'",
-    "uses caller.name, which is not there; there are sub, claims, groups, keyName"
+    "uses caller.name, which does not exist; use sub, claims, groups, keyName"
 )]
-#[case::misspelt_in_has(
+#[case::misspelled_in_has(
     "has(tool.anotations)",
-    "uses tool.anotations, which is not there; there are server, name, annotations"
+    "uses tool.anotations, which does not exist; use server, name, annotations"
 )]
-#[case::field_of_a_text("view.name == 'a'", "uses view.name, which is not there; it is a text")]
+#[case::field_of_a_string(
+    "view.name == 'a'",
+    "uses view.name, which does not exist; it is a string"
+)]
 #[case::nested(
     "[1].all(a, [1].all(b, [1].all(c, true)))",
     "nests macros more than 2 deep; write it with fewer"
 )]
-fn a_wrong_expression_is_refused_with_what_to_write(#[case] text: &str, #[case] expected: &str) {
+fn the_error_for_an_invalid_expression_says_what_to_write(
+    #[case] text: &str,
+    #[case] expected: &str,
+) {
     let error = Expression::compile(text).unwrap_err();
     assert!(error.starts_with(expected), "{error}");
     assert!(!error.contains('\n'), "{error}");
 }
 
 #[test]
-fn a_huge_expression_a_deep_one_and_huge_claims_are_refused() {
+fn huge_expressions_deep_expressions_and_huge_claims_are_rejected() {
     assert!(
         Expression::compile(&format!("'{}' == ''", "a".repeat(3000)))
             .unwrap_err()
@@ -146,12 +152,12 @@ fn a_huge_expression_a_deep_one_and_huge_claims_are_refused() {
         "nests brackets or conditions more than 16 deep; split it into several rules"
     );
     assert!(Expression::compile(&"true?true:".repeat(40)).unwrap_err().starts_with("nests"));
-    let huge = caller(&json!({"claims": {"x": "a".repeat(40_000)}}));
-    assert!(seen(&json!([{"when": "true"}]), &huge, None).is_empty());
-    assert_eq!(seen(&json!([{}]), &huge, None), ALL);
+    let huge = principal(&json!({"claims": {"x": "a".repeat(40_000)}}));
+    assert!(visible_names(&json!([{"when": "true"}]), &huge, None).is_empty());
+    assert_eq!(visible_names(&json!([{}]), &huge, None), ALL);
 }
 
-// Stack that is out takes the process down with all its callers.
+// A stack overflow aborts the process and every request in it.
 #[rstest]
 #[case::brackets(format!("{}true{}", "(".repeat(16), ")".repeat(16)))]
 #[case::conditions("true ? ".repeat(16) + "true" + &" : true".repeat(16))]
@@ -161,28 +167,25 @@ fn a_huge_expression_a_deep_one_and_huge_claims_are_refused() {
 #[case::signs(format!("{}1 > 0 || true", "-".repeat(1000)))]
 #[case::selections(format!("has(caller.claims{}) || true", ".a".repeat(490)))]
 #[case::indexes(format!("caller.claims{} || true", "['a']".repeat(190)))]
-fn the_deepest_expressions_that_are_taken_end(#[case] text: String) {
+fn evaluating_the_deepest_allowed_expressions_ends(#[case] text: String) {
     let rules = json!([{"when": text}]);
-    let allowed = seen(&rules, &Principal::anonymous(), None).len();
+    let allowed = visible_names(&rules, &Principal::anonymous(), None).len();
     assert!(Expression::compile(&text).is_err() || allowed <= 4, "it ends");
 }
 
-// Asking for each of ten thousand tools where the answer cannot differ makes a list take tens of milliseconds.
+// Evaluating an expression for each of 10,000 tools, although its value cannot differ, takes tens of milliseconds.
 #[rstest]
 #[case("caller.sub == 'a' && view == ''", DependsOn::Caller)]
 #[case("tool.server in caller.groups", DependsOn::Server)]
 #[case("has(tool.annotations.x)", DependsOn::Tool)]
 #[case("[tool].size() == 1", DependsOn::Tool)]
 #[case("caller.groups.exists(tool, tool == 'a')", DependsOn::Caller)]
-fn an_expression_is_asked_as_often_as_its_answer_can_differ(
-    #[case] text: &str,
-    #[case] expected: DependsOn,
-) {
+fn the_dependencies_of_an_expression_are_known(#[case] text: &str, #[case] expected: DependsOn) {
     assert_eq!(Expression::compile(text).unwrap().depends_on(), expected);
 }
 
 #[test]
-fn a_rule_that_does_not_compile_allows_nothing_and_the_first_that_allows_is_named() {
+fn a_rule_that_does_not_compile_allows_nothing_and_the_first_allowing_rule_is_found() {
     let catalog = ToolCatalog::new(&config(&["s"]), &[Some(crate::fixtures::list(&["a"]))]);
     let rule = |when: &str| AccessRule { when: when.into(), ..AccessRule::default() };
     let access = Access::new(&[rule("("), rule("caller.sub == 'x'"), rule("true")], &catalog);

@@ -7,8 +7,16 @@ use mcphub_hub_protocol::json_splice::{self, Edits, Member};
 use mcphub_hub_wire::config::{Server, ToolRules};
 use sha2::{Digest as _, Sha256};
 
-use super::Definition;
 use crate::names;
+
+/// An entry as its server defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The server's own name for it.
+    pub name: String,
+    /// The definition, byte for byte.
+    pub text: String,
+}
 
 /// An entry that exists in this hub, with the details that only its kind has.
 #[derive(Debug, Clone)]

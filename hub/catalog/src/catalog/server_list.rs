@@ -4,7 +4,7 @@ use mcphub_hub_protocol::json_splice::{self, Member};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Details;
+use super::entry::{Definition, Details};
 
 /// What one server lists of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,15 +15,6 @@ pub struct ServerList {
     pub ttl_ms: Option<u64>,
     /// Whether the server says that the list is for this caller only.
     pub private: bool,
-}
-
-/// An entry as its server defines it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definition {
-    /// The server's own name for it.
-    pub name: String,
-    /// The definition, byte for byte.
-    pub text: String,
 }
 
 /// One page of a server's list.

@@ -1,9 +1,9 @@
-//! `${VAR}` and `${env:VAR}` in config texts.
+//! Expands `${VAR}` and `${env:VAR}` in config values.
 
 use super::Environment;
 
-/// The text with every placeholder replaced, or what is wrong with the first bad one.
-pub(super) fn expanded(text: &str, environment: Environment<'_>) -> Result<String, String> {
+/// Replaces every placeholder. The error is about the first invalid one.
+pub(super) fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, from)) = rest.split_once("${") {
@@ -21,17 +21,25 @@ fn value(name: &str, environment: Environment<'_>) -> Result<String, String> {
         None => name,
         Some(("env", variable)) => variable,
         Some(("cmd", _)) => {
-            return Err("${cmd:…} would run a shell from a config file and is refused; put the value into an environment variable and write ${NAME}".into());
+            return Err(
+                "${cmd:…} is not allowed, because it runs a shell from a config file; put the \
+                        value into an environment variable and write ${NAME}"
+                    .into(),
+            );
         }
         Some(("input", _)) => {
-            return Err("${input:…} is asked for by an editor, and there is none here; write ${NAME} and set that environment variable".into());
+            return Err(
+                "${input:…} works only in an editor; write ${NAME} and set that environment \
+                        variable"
+                    .into(),
+            );
         }
         Some((kind, _)) => {
-            return Err(format!("${{{kind}:…}} is not known; write ${{NAME}} or ${{env:NAME}}"));
+            return Err(format!("${{{kind}:…}} is unknown; write ${{NAME}} or ${{env:NAME}}"));
         }
     };
     if variable.is_empty() || !variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Err(format!("${{{name}}} is no variable; write ${{NAME}}"));
+        return Err(format!("${{{name}}} is not a variable; write ${{NAME}}"));
     }
     environment(variable)
         .ok_or_else(|| format!("${{{name}}} is not set; set the environment variable {variable}"))

@@ -1,7 +1,8 @@
-//! The `mcpServers` JSON (or VS Code's `servers`) that people already have.
+//! Reads the `mcpServers` JSON of MCP clients (`servers` in VS Code).
 
 use std::collections::BTreeMap;
 
+use mcphub_hub_protocol::json_splice::{self, Member};
 use mcphub_hub_wire::config::{
     ConnectionPool, Filtering, Header, HeaderValue, HubConfig, Isolation, Limits, SCHEMA, Server,
     Sessions, ToolRules, Transport,
@@ -10,21 +11,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::placeholder::expanded;
+use super::placeholder::expand;
 use super::{ConfigError, ConfigErrors, Environment};
 use crate::names;
-use mcphub_hub_protocol::json_splice::{self, Member};
 
-/// Keys that clients keep beside a server for themselves. They mean nothing to a hub.
-const CLIENTS_OWN: [&str; 8] =
+/// Keys of a server that only clients use. A hub ignores them.
+const CLIENT_KEYS: [&str; 8] =
     ["alwaysAllow", "autoApprove", "description", "icon", "name", "gallery", "version", "trust"];
 
-const UNKNOWN_KEY: &str = "is not known to mcp-hub; take it out";
+const UNKNOWN_KEY: &str = "is unknown to mcp-hub; remove it";
 
-/// What a server entry may say.
+/// One server in the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Entry {
+struct ServerEntry {
     url: Option<String>,
     #[serde(rename = "type", alias = "transport")]
     kind: Option<String>,
@@ -39,7 +39,7 @@ struct Entry {
     tools: ToolRules,
 }
 
-const ENTRY_KEYS: [&str; 12] = [
+const SERVER_KEYS: [&str; 12] = [
     "url",
     "type",
     "transport",
@@ -54,7 +54,7 @@ const ENTRY_KEYS: [&str; 12] = [
     "tools",
 ];
 
-impl Default for Entry {
+impl Default for ServerEntry {
     fn default() -> Self {
         Self {
             url: None,
@@ -72,40 +72,44 @@ impl Default for Entry {
     }
 }
 
-struct Reader<'e> {
-    environment: Environment<'e>,
-    problems: Vec<ConfigError>,
+fn empty_config() -> HubConfig {
+    HubConfig {
+        schema: SCHEMA,
+        servers: Vec::new(),
+        filtering: Filtering::default(),
+        access: Vec::new(),
+        flags: BTreeMap::new(),
+        sessions: Sessions::default(),
+        limits: Limits::default(),
+        connection_pool: ConnectionPool::default(),
+        allowed_origins: Vec::new(),
+        startup_timeout_ms: 10_000,
+        drain_timeout_ms: 300_000,
+    }
 }
 
-/// Reads the members of such a file.
+struct Reader<'e> {
+    environment: Environment<'e>,
+    errors: Vec<ConfigError>,
+}
+
+/// Reads the members of a config file.
 pub(super) fn read(
     members: &[Member<'_>],
     environment: Environment<'_>,
 ) -> Result<HubConfig, ConfigErrors> {
-    let mut reader = Reader { environment, problems: Vec::new() };
+    let mut reader = Reader { environment, errors: Vec::new() };
     let config = reader.config(members);
-    if reader.problems.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.problems)) }
+    if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
 }
 
 impl Reader<'_> {
-    fn wrong(&mut self, at: &str, message: impl Into<String>) {
-        self.problems.push(ConfigError { at: at.to_owned(), message: message.into() });
+    fn report(&mut self, at: &str, message: impl Into<String>) {
+        self.errors.push(ConfigError { at: at.to_owned(), message: message.into() });
     }
 
     fn config(&mut self, members: &[Member<'_>]) -> HubConfig {
-        let mut config = HubConfig {
-            schema: SCHEMA,
-            servers: Vec::new(),
-            filtering: Filtering::default(),
-            access: Vec::new(),
-            flags: BTreeMap::new(),
-            sessions: Sessions::default(),
-            limits: Limits::default(),
-            connection_pool: ConnectionPool::default(),
-            allowed_origins: Vec::new(),
-            startup_timeout_ms: 10_000,
-            drain_timeout_ms: 300_000,
-        };
+        let mut config = empty_config();
         let mut lists = 0;
         for member in members {
             let key = member.key.as_ref();
@@ -115,23 +119,23 @@ impl Reader<'_> {
                     config.servers = self.servers(key, member.value);
                 }
                 "filtering" => {
-                    config.filtering = self.strictly_typed(key, member.value).unwrap_or_default()
+                    config.filtering = self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "access" => {
-                    config.access = self.strictly_typed(key, member.value).unwrap_or_default()
+                    config.access = self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "flags" => {
-                    config.flags = self.strictly_typed(key, member.value).unwrap_or_default()
+                    config.flags = self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "sessions" => {
-                    config.sessions = self.strictly_typed(key, member.value).unwrap_or_default()
+                    config.sessions = self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "limits" => {
-                    config.limits = self.strictly_typed(key, member.value).unwrap_or_default()
+                    config.limits = self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "connectionPool" => {
                     config.connection_pool =
-                        self.strictly_typed(key, member.value).unwrap_or_default()
+                        self.typed_strictly(key, member.value).unwrap_or_default()
                 }
                 "allowedOrigins" => {
                     config.allowed_origins = self.typed(key, member.value).unwrap_or_default()
@@ -142,24 +146,24 @@ impl Reader<'_> {
                 "drainTimeoutMs" => {
                     config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default()
                 }
-                "inputs" | "$schema" => {} // VS Code asks people for inputs; a use of one is refused where it is used
-                _ => self.wrong(key, UNKNOWN_KEY),
+                "inputs" | "$schema" => {} // VS Code asks the user for inputs. A placeholder that uses one is rejected.
+                _ => self.report(key, UNKNOWN_KEY),
             }
         }
         match lists {
-            0 => self.wrong(
+            0 => self.report(
                 "",
                 "has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}",
             ),
             1 => {}
-            _ => self.wrong("", "has servers twice; keep one of mcpServers and servers"),
+            _ => self.report("", "has both mcpServers and servers; keep one of them"),
         }
         config
     }
 
     fn servers(&mut self, list: &str, text: &str) -> Vec<Server> {
         let Some(entries) = json_splice::members(text) else {
-            self.wrong(list, "is no object; write {\"name\": {\"url\": \"https://…\"}}");
+            self.report(list, "is not an object; write {\"name\": {\"url\": \"https://…\"}}");
             return Vec::new();
         };
         let alone = entries.len() == 1;
@@ -171,33 +175,38 @@ impl Reader<'_> {
 
     fn server(&mut self, at: &str, entry: &Member<'_>, alone: bool) -> Option<Server> {
         let Some(members) = json_splice::members(entry.value) else {
-            self.wrong(at, "is no object; write {\"url\": \"https://…\"}");
+            self.report(at, "is not an object; write {\"url\": \"https://…\"}");
             return None;
         };
         for member in &members {
             let key = member.key.as_ref();
             let message = match key {
                 "command" | "args" | "env" | "cwd" | "envFile" => continue,
-                "dev" => "is not supported yet; the file itself is read again when it changes",
-                _ if ENTRY_KEYS.contains(&key) || CLIENTS_OWN.contains(&key) => continue,
+                "dev" => "is not supported yet; the config file itself is reloaded when it changes",
+                _ if SERVER_KEYS.contains(&key) || CLIENT_KEYS.contains(&key) => continue,
                 _ => UNKNOWN_KEY,
             };
-            self.wrong(&format!("{at}.{key}"), message);
+            self.report(&format!("{at}.{key}"), message);
         }
         if members.iter().any(|member| member.key == "command") {
-            self.wrong(at, "runs a command, which serve does not do itself yet; run \"mcp-hub bridge --listen 127.0.0.1:8080 -- COMMAND ARGS\" beside it and write \"url\": \"http://127.0.0.1:8080/mcp\"");
+            self.report(
+                at,
+                "runs a command, which serve does not support yet; run \"mcp-hub bridge --listen \
+                 127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \
+                 \"http://127.0.0.1:8080/mcp\"",
+            );
             return None;
         }
-        let entry_read: Entry = self.typed(at, entry.value)?;
+        let server: ServerEntry = self.typed(at, entry.value)?;
         if let Some(tools) = members.iter().find(|member| member.key == "tools") {
-            self.strictly_typed::<ToolRules>(&format!("{at}.tools"), tools.value)?;
+            self.typed_strictly::<ToolRules>(&format!("{at}.tools"), tools.value)?;
         }
-        self.built(at, &entry.key, entry_read, alone)
+        self.build(at, &entry.key, server, alone)
     }
 
-    fn built(&mut self, at: &str, name: &str, entry: Entry, alone: bool) -> Option<Server> {
+    fn build(&mut self, at: &str, name: &str, entry: ServerEntry, alone: bool) -> Option<Server> {
         let Some(url) = entry.url else {
-            self.wrong(at, "has no url; write \"url\": \"https://…\"");
+            self.report(at, "has no url; write \"url\": \"https://…\"");
             return None;
         };
         let transport = match entry.kind.as_deref() {
@@ -207,9 +216,9 @@ impl Reader<'_> {
             }
             Some("sse") => Transport::Sse,
             Some(other) => {
-                self.wrong(
+                self.report(
                     &format!("{at}.type"),
-                    format!("\"{other}\" is not known; leave it out or write http"),
+                    format!("\"{other}\" is unknown; omit it or write http"),
                 );
                 return None;
             }
@@ -236,49 +245,49 @@ impl Reader<'_> {
         })
     }
 
-    /// The value with its placeholders replaced, as the type that belongs there.
+    /// Expands the placeholders of a value and converts it.
     fn typed<T: DeserializeOwned>(&mut self, at: &str, text: &str) -> Option<T> {
         let mut value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(error) => {
-                self.wrong(at, error.to_string());
+                self.report(at, error.to_string());
                 return None;
             }
         };
-        let before = self.problems.len();
+        let before = self.errors.len();
         self.expand(at, &mut value);
-        if self.problems.len() > before {
+        if self.errors.len() > before {
             return None;
         }
         if let Ok(typed) = serde_json::from_value(value) {
             return Some(typed);
         }
-        // Serde's messages may quote values, and an expanded value may be a secret: this one is of the text as written.
+        // The message of serde may quote a value, and an expanded value may be a secret. So the message is about the
+        // text before expansion.
         let unexpanded = serde_json::from_str::<T>(text).err().map(|error| error.to_string());
         let message = unexpanded.unwrap_or_else(|| "a value has a wrong type".into());
-        // The position is one in this value, not in the file.
-        self.wrong(at, message.split(" at line ").next().unwrap_or_default());
+        // The position is relative to this value, not to the file.
+        self.report(at, message.split(" at line ").next().unwrap_or_default());
         None
     }
 
-    /// The same, for types that ignore keys that they do not know: a misspelt `deny` would show tools that its author
-    /// thinks hidden.
-    fn strictly_typed<T: DeserializeOwned + Serialize>(
+    /// The same for types that ignore unknown keys. A misspelled `deny` would expose tools that its author wanted to hide.
+    fn typed_strictly<T: DeserializeOwned + Serialize>(
         &mut self,
         at: &str,
         text: &str,
     ) -> Option<T> {
         let typed: T = self.typed(at, text)?;
-        let written = serde_json::from_str(text).unwrap_or_default();
+        let original = serde_json::from_str(text).unwrap_or_default();
         let known = serde_json::to_value(&typed).unwrap_or_default();
-        self.refuse_unknown(at, &written, &known);
+        self.reject_unknown(at, &original, &known);
         Some(typed)
     }
 
-    fn refuse_unknown(&mut self, at: &str, written: &Value, known: &Value) {
+    fn reject_unknown(&mut self, at: &str, written: &Value, known: &Value) {
         if let (Value::Array(written), Value::Array(known)) = (written, known) {
             for (position, (written, known)) in written.iter().zip(known).enumerate() {
-                self.refuse_unknown(&format!("{at}[{position}]"), written, known);
+                self.reject_unknown(&format!("{at}[{position}]"), written, known);
             }
             return;
         }
@@ -286,17 +295,17 @@ impl Reader<'_> {
         for (key, value) in written {
             let at = format!("{at}.{key}");
             match known.get(key) {
-                Some(known) => self.refuse_unknown(&at, value, known),
-                None => self.wrong(&at, UNKNOWN_KEY),
+                Some(known) => self.reject_unknown(&at, value, known),
+                None => self.report(&at, UNKNOWN_KEY),
             }
         }
     }
 
     fn expand(&mut self, at: &str, value: &mut Value) {
         match value {
-            Value::String(text) => match expanded(text, self.environment) {
+            Value::String(text) => match expand(text, self.environment) {
                 Ok(new) => *text = new,
-                Err(message) => self.wrong(at, message),
+                Err(message) => self.report(at, message),
             },
             Value::Array(items) => {
                 for (position, item) in items.iter_mut().enumerate() {

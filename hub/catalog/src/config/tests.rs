@@ -12,11 +12,11 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn read(text: &str) -> Result<HubConfig, String> {
-    parse(text, &environment).map_err(|problems| problems.to_string())
+    parse(text, &environment).map_err(|errors| errors.to_string())
 }
 
 #[test]
-fn the_json_that_people_have_is_read_in_its_order() {
+fn the_mcp_servers_json_of_clients_is_read_in_its_order() {
     let config = read(
         r#"{"mcpServers": {
             "zeta": {"url": "https://z.example/mcp", "headers": {"Authorization": "Bearer ${TOKEN}"}, "autoApprove": ["x"]},
@@ -34,7 +34,7 @@ fn the_json_that_people_have_is_read_in_its_order() {
 }
 
 #[test]
-fn vs_code_s_form_and_settings_of_the_hub_are_read_too() {
+fn the_format_of_vs_code_and_the_settings_of_the_hub_are_read() {
     let config = read(
         r#"{"servers": {"a": {"url": "http://a/mcp", "prefix": "", "tools": {"deny": ["rm*"]}}}, "inputs": [],
             "filtering": {"mode": "Static", "staticTools": ["get*"]}, "flags": {"autoCorrection": true}}"#,
@@ -47,7 +47,7 @@ fn vs_code_s_form_and_settings_of_the_hub_are_read_too() {
 }
 
 #[test]
-fn a_compiled_config_is_read_as_it_is() {
+fn a_compiled_config_is_read_unchanged() {
     let config = crate::fixtures::config(&["a", "b"]);
     assert_eq!(parse(&serde_json::to_string(&config).unwrap(), &environment), Ok(config));
 }
@@ -56,23 +56,23 @@ fn a_compiled_config_is_read_as_it_is() {
 #[case::not_json("{", "the file is not JSON: EOF while parsing an object at line 1 column 1")]
 #[case::comment(
     "{\n// hi\n}",
-    "the file is not JSON: key must be a string at line 2 column 1; comments are not allowed, take them out"
+    "the file is not JSON: key must be a string at line 2 column 1; remove the comments"
 )]
 #[case::no_servers(
     "{}",
     "the file has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
 )]
-#[case::unset(
+#[case::unset_variable(
     r#"{"mcpServers":{"gh":{"url":"http://h","headers":{"A":"${GITHUB_TOKEN}"}}}}"#,
     "mcpServers.gh.headers.A: ${GITHUB_TOKEN} is not set; set the environment variable GITHUB_TOKEN"
 )]
 #[case::command(
     r#"{"mcpServers":{"f":{"command":"npx","args":["x"]}}}"#,
-    "mcpServers.f: runs a command, which serve does not do itself yet; run \"mcp-hub bridge --listen 127.0.0.1:8080 -- COMMAND ARGS\" beside it and write \"url\": \"http://127.0.0.1:8080/mcp\""
+    "mcpServers.f: runs a command, which serve does not support yet; run \"mcp-hub bridge --listen 127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \"http://127.0.0.1:8080/mcp\""
 )]
 #[case::unknown_key(
     r#"{"mcpServers":{"f":{"url":"http://h","ulr":1}}}"#,
-    "mcpServers.f.ulr: is not known to mcp-hub; take it out"
+    "mcpServers.f.ulr: is unknown to mcp-hub; remove it"
 )]
 #[case::no_url(
     r#"{"mcpServers":{"f":{}}}"#,
@@ -84,7 +84,7 @@ fn a_compiled_config_is_read_as_it_is() {
 )]
 #[case::credentials(
     r#"{"mcpServers":{"f":{"url":"http://u:p@h/"}}}"#,
-    "servers.f.url: has credentials in it, and URLs end up in logs; send them in a header"
+    "servers.f.url: contains credentials, and URLs are logged; send them in a header"
 )]
 #[case::wrong_type(
     r#"{"mcpServers":{"f":{"url":"http://h","timeoutMs":"soon"}}}"#,
@@ -92,30 +92,27 @@ fn a_compiled_config_is_read_as_it_is() {
 )]
 #[case::reserved(
     r#"{"mcpServers":{"hub":{"url":"http://h"}}}"#,
-    "servers.hub.prefix: \"hub\" is that of the hub's own tools; choose another"
+    "servers.hub.prefix: \"hub\" is reserved for the hub's own tools; choose another"
 )]
 #[case::same_prefix(
     r#"{"mcpServers":{"a b":{"url":"http://h"},"a_b":{"url":"http://h"}}}"#,
-    "servers.a_b.prefix: \"a_b\" is also that of \"a b\"; their tools would collide, give one another prefix"
+    "servers.a_b.prefix: \"a_b\" is also the prefix of \"a b\", so their tools would collide; change one of them"
 )]
-#[case::twice(
+#[case::same_name(
     r#"{"mcpServers":{"a":{"url":"http://h"},"a":{"url":"http://h","prefix":"b"}}}"#,
-    "servers.a: is there twice; give the second another name"
+    "servers.a: is defined twice; rename one of the servers"
 )]
-fn what_is_wrong_is_said_with_its_place_and_what_to_write(
-    #[case] text: &str,
-    #[case] expected: &str,
-) {
+fn an_error_has_the_path_and_says_what_to_write(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(read(text).unwrap_err(), expected);
 }
 
 #[rstest]
-#[case("${cmd:cat /etc/passwd}", "would run a shell")]
-#[case("${input:token}", "asked for by an editor")]
-#[case("${vault:x}", "is not known")]
-#[case("${}", "is no variable")]
+#[case("${cmd:cat /etc/passwd}", "runs a shell")]
+#[case("${input:token}", "works only in an editor")]
+#[case("${vault:x}", "is unknown")]
+#[case("${}", "is not a variable")]
 #[case("${TOKEN", "has no \"}\"")]
-fn placeholders_that_are_none_are_refused(#[case] value: &str, #[case] expected: &str) {
+fn invalid_placeholders_are_rejected(#[case] value: &str, #[case] expected: &str) {
     let text =
         serde_json::json!({"mcpServers": {"a": {"url": "http://h", "headers": {"k": value}}}})
             .to_string();
@@ -127,14 +124,14 @@ fn placeholders_that_are_none_are_refused(#[case] value: &str, #[case] expected:
 }
 
 #[test]
-fn env_placeholders_and_empty_variables_are_values() {
+fn env_placeholders_and_empty_variables_are_expanded() {
     let text = r#"{"mcpServers":{"a":{"url":"http://h/${env:TOKEN}${EMPTY}/x"}}}"#;
     assert_eq!(read(text).unwrap().servers[0].url, "http://h/s3cret/x");
 }
 
-// An error that quotes an expanded value would put a secret into the log.
+// An error that quotes an expanded value would write a secret to the log.
 #[test]
-fn no_problem_ever_quotes_a_secret() {
+fn no_error_quotes_an_expanded_value() {
     for text in [
         r#"{"mcpServers":{"a":{"url":"${TOKEN}"}}}"#,
         r#"{"mcpServers":{"a":{"url":"http://h","disabled":"${TOKEN}"}}}"#,
@@ -145,7 +142,7 @@ fn no_problem_ever_quotes_a_secret() {
     }
 }
 
-// A misspelt deny shows tools that its author thinks hidden.
+// A misspelled deny would expose tools that its author wanted to hide.
 #[rstest]
 #[case(
     r#"{"mcpServers":{"a":{"url":"http://a","tools":{"denny":["rm*"]}}}}"#,
@@ -160,12 +157,12 @@ fn no_problem_ever_quotes_a_secret() {
     r#"{"mcpServers":{"a":{"url":"http://a"}},"limits":{"maxRequests":1}}"#,
     "limits.maxRequests"
 )]
-fn a_misspelt_key_at_any_depth_is_named(#[case] text: &str, #[case] at: &str) {
-    assert_eq!(read(text).unwrap_err(), format!("{at}: is not known to mcp-hub; take it out"));
+fn a_misspelled_key_at_any_depth_is_an_error(#[case] text: &str, #[case] at: &str) {
+    assert_eq!(read(text).unwrap_err(), format!("{at}: is unknown to mcp-hub; remove it"));
 }
 
 #[test]
-fn renamed_and_described_tools_have_any_name() {
+fn renamed_and_described_tools_may_have_any_name() {
     let tools = r#"{"allow":["*"],"rename":{"x":"y"},"describe":{"x":"z"},"timeoutMs":{"x":5}}"#;
     let config =
         read(&format!(r#"{{"mcpServers":{{"a":{{"url":"http://a","tools":{tools}}}}}}}"#)).unwrap();
@@ -175,8 +172,8 @@ fn renamed_and_described_tools_have_any_name() {
     );
 }
 
-/// ConfigErrors of a config of servers a and b with these members beside.
-fn beside(members: &str) -> String {
+/// The errors of a config with the servers a and b and these other members.
+fn errors_with(members: &str) -> String {
     let text = format!(
         r#"{{"mcpServers":{{"a":{{"url":"http://a"}},"b":{{"url":"http://b"}}}},{members}}}"#
     );
@@ -186,79 +183,79 @@ fn beside(members: &str) -> String {
 #[rstest]
 #[case::unknown_server(
     r#""filtering":{"servers":{"allow":["a","c"]}}"#,
-    "filtering.servers.allow: \"c\" is no server of this hub; there are a, b"
+    "filtering.servers.allow: \"c\" is not a server of this hub; the servers are a, b"
 )]
 #[case::unknown_category(
     r#""filtering":{"mode":"Category","categories":{"expose":["mine","files"],"custom":{"a__*":"mine"}}}"#,
-    "filtering.categories.expose: \"files\" is a category that no tool can have; there are version-control, docker, database, communication, filesystem, cloud, development, web, search, other, mine; your own go into filtering.categories.custom"
+    "filtering.categories.expose: \"files\" is not a category; the categories are version-control, docker, database, communication, filesystem, cloud, development, web, search, other, mine; add others in filtering.categories.custom"
 )]
-#[case::category_of_nothing(
+#[case::category_mode_without_categories(
     r#""filtering":{"mode":"Category"}"#,
     "filtering.categories.expose: is empty, so mode Category shows nothing; write categories such as filesystem"
 )]
-#[case::static_of_nothing(
+#[case::static_mode_without_patterns(
     r#""filtering":{"mode":"Static"}"#,
     "filtering.staticTools: is empty, so mode Static shows nothing; write patterns such as files__*"
 )]
-#[case::hybrid_of_nothing(
+#[case::hybrid_mode_without_names(
     r#""filtering":{"mode":"Hybrid"}"#,
     "filtering.categories.expose: is empty, so mode Hybrid shows nothing; write categories such as filesystem, or servers in filtering.servers.allow"
 )]
-#[case::view_path(
+#[case::view_name(
     r#""filtering":{"views":[{"name":"My View"}]}"#,
-    "filtering.views[0].name: \"My View\" is the last part of a path; write 1 to 63 of a-z 0-9 -"
+    "filtering.views[0].name: \"My View\" cannot be part of a path; write 1 to 63 of a-z 0-9 -"
 )]
 #[case::view_twice(
     r#""filtering":{"views":[{"name":"v"},{"name":"v","servers":["a"]}]}"#,
-    "filtering.views[1].name: \"v\" is there twice; give one another name"
+    "filtering.views[1].name: \"v\" is used twice; rename one of the views"
 )]
-#[case::view_of_unknown_server(
+#[case::view_with_an_unknown_server(
     r#""filtering":{"views":[{"name":"v","servers":["c"]}]}"#,
-    "filtering.views[0].servers: \"c\" is no server of this hub; there are a, b"
+    "filtering.views[0].servers: \"c\" is not a server of this hub; the servers are a, b"
 )]
-#[case::misspelt_in_a_list(
+#[case::misspelled_in_a_list(
     r#""filtering":{"views":[{"name":"v","server":["a"]}]}"#,
-    "filtering.views[0].server: is not known to mcp-hub; take it out"
+    "filtering.views[0].server: is unknown to mcp-hub; remove it"
 )]
 #[case::bad_expression(
     r#""access":[{"when":"caller.sub == 'x'"},{"when":"user == 'x'"}]"#,
-    "access[1].when: uses \"user\", which is not there; there are caller, tool, view"
+    "access[1].when: uses \"user\", which does not exist; use caller, tool, view"
 )]
-#[case::few_tools(
+#[case::small_tool_budget(
     r#""filtering":{"toolBudget":{"maxTools":3,"maxTokens":8000}}"#,
-    "filtering.toolBudget.maxTools: is 3, and the hub's own tools, by which the rest is found, are 4; use at least 5"
+    "filtering.toolBudget.maxTools: is 3, but the hub's own tools, which find the rest, are 4; use at least 5"
 )]
 #[case::no_llm(
     r#""filtering":{"selector":"Llm"}"#,
-    "filtering.selector: is Llm, and there is no filtering.llm; add provider, model and apiKey, or write Embedded"
+    "filtering.selector: is Llm, but filtering.llm is missing; add provider, model and apiKey, or write Embedded"
 )]
 #[case::no_base_url(
     r#""filtering":{"llm":{"provider":"OpenAICompatible","model":"m","apiKey":{"value":"k"}}}"#,
-    "filtering.llm.baseUrl: is missing; OpenAICompatible has no address of its own"
+    "filtering.llm.baseUrl: is missing; OpenAICompatible has no default"
 )]
 #[case::score(
     r#""filtering":{"promptBased":{"minScore":1.5}}"#,
-    "filtering.promptBased.minScore: is not from 0 to 1; leave it out for the calibrated floor"
+    "filtering.promptBased.minScore: must be from 0 to 1; omit it for the calibrated floor"
 )]
-#[case::golden(
+#[case::golden_question(
     r#""filtering":{"goldenQuestions":[{"query":" ","tools":["a__x"]}]}"#,
-    "filtering.goldenQuestions[0].query: is empty; write what a user asks"
+    "filtering.goldenQuestions[0].query: is empty; write a question of a user"
 )]
-fn a_wrong_filter_is_named(#[case] members: &str, #[case] expected: &str) {
-    assert_eq!(beside(members), expected);
+fn an_error_in_filtering_or_access_has_its_path(#[case] members: &str, #[case] expected: &str) {
+    assert_eq!(errors_with(members), expected);
 }
 
 #[test]
-fn a_budget_in_tokens_below_the_meta_tools_is_named_with_what_they_take() {
-    let message = beside(r#""filtering":{"toolBudget":{"maxTools":50,"maxTokens":100}}"#);
+fn a_token_budget_below_the_meta_tools_is_an_error() {
+    let message = errors_with(r#""filtering":{"toolBudget":{"maxTools":50,"maxTokens":100}}"#);
     assert!(
-        message.starts_with("filtering.toolBudget.maxTokens: is 100, and the hub's own tools"),
+        message.starts_with("filtering.toolBudget.maxTokens: is 100, but the hub's own tools"),
         "{message}"
     );
 }
 
 #[test]
-fn a_standalone_config_takes_the_whole_of_filtering_and_access() {
+fn a_standalone_config_may_have_every_field_of_filtering_and_access() {
     let members = r#""filtering":{"mode":"PromptBased","staticTools":["a__*"],"servers":{"deny":["b"]},
         "categories":{"expose":["web"],"custom":{"a__x":"mine"}},"hybrid":"All",
         "promptBased":{"defaultExposure":"Minimal","metaTools":true,"sessionIsolation":false,"maxTools":5,"minScore":0.2,"memory":false},
@@ -267,5 +264,5 @@ fn a_standalone_config_takes_the_whole_of_filtering_and_access() {
         "llm":{"provider":"OpenAI","model":"m","apiKey":{"value":"${TOKEN}"},"timeoutMs":100,"retry":{"maxRetries":1},
             "circuitBreaker":{"failureThreshold":2},"cache":{"prewarm":false},"maxConcurrent":2}},
         "access":[{"when":"'x' in caller.groups","servers":["a"],"tools":["a__*"]}]"#;
-    assert_eq!(beside(members), "");
+    assert_eq!(errors_with(members), "");
 }

@@ -107,37 +107,50 @@ fn expand<'a>(
     };
     let mut expanded = Map::new();
     for (keyword, value) in keywords {
-        let mut below = |value: &'a Value| expand(root, value, deeper, within, left);
-        let mut name = keyword.as_str();
-        let value = match (name, value) {
-            ("$schema" | "$id" | "$anchor" | "$defs" | "definitions" | "$comment", _) => continue,
-            ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
-                let named: Option<Map<String, Value>> =
-                    named.iter().map(|(key, schema)| Some((key.clone(), below(schema)?))).collect();
-                Value::Object(named?)
-            }
-            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
-                list.iter().map(below).collect::<Option<Value>>()?
-            }
-            (
-                "items"
-                | "additionalProperties"
-                | "not"
-                | "if"
-                | "then"
-                | "else"
-                | "contains"
-                | "propertyNames",
-                Value::Object(_),
-            ) => below(value)?,
-            _ => value.clone(),
-        };
-        if name == "items" && value.is_array() {
-            name = "prefixItems"; // `items` with a list, before draft 2020-12
+        if matches!(
+            keyword.as_str(),
+            "$schema" | "$id" | "$anchor" | "$defs" | "definitions" | "$comment"
+        ) {
+            continue;
         }
-        expanded.insert(name.to_owned(), value);
+        let mut below = |value: &'a Value| expand(root, value, deeper, within, left);
+        let value = expand_keyword(keyword, value, &mut below)?;
+        // Before draft 2020-12, `items` with a list meant `prefixItems`.
+        let is_tuple = keyword == "items" && value.is_array();
+        let keyword = if is_tuple { "prefixItems" } else { keyword };
+        expanded.insert(keyword.to_owned(), value);
     }
     Some(with_items(with_string_enum(expanded)))
+}
+
+/// The value of one keyword, with the schemas in it expanded by `below`.
+fn expand_keyword<'a>(
+    keyword: &str,
+    value: &'a Value,
+    below: &mut impl FnMut(&'a Value) -> Option<Value>,
+) -> Option<Value> {
+    match (keyword, value) {
+        ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
+            let named: Option<Map<String, Value>> =
+                named.iter().map(|(key, schema)| Some((key.clone(), below(schema)?))).collect();
+            named.map(Value::Object)
+        }
+        ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
+            list.iter().map(below).collect::<Option<Value>>()
+        }
+        (
+            "items"
+            | "additionalProperties"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "contains"
+            | "propertyNames",
+            Value::Object(_),
+        ) => below(value),
+        _ => Some(value.clone()),
+    }
 }
 
 /// Moves an enum of anything but non-empty strings into the description.

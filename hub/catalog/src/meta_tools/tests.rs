@@ -4,24 +4,24 @@ use super::*;
 use crate::fixtures::{tool, visible_tools};
 
 #[rstest]
-#[case::says_that_it_reads(r#"{"readOnlyHint":true,"destructiveHint":true}"#, Class::Read)]
-#[case::says_that_it_destroys_nothing(
+#[case::say_that_it_reads(r#"{"readOnlyHint":true,"destructiveHint":true}"#, Class::Read)]
+#[case::say_that_it_destroys_nothing(
     r#"{"readOnlyHint":false,"destructiveHint":false}"#,
     Class::Write
 )]
-#[case::says_only_that_it_writes(r#"{"readOnlyHint":false}"#, Class::Destructive)]
-#[case::says_that_it_destroys(r#"{"destructiveHint":true}"#, Class::Destructive)]
-#[case::says_nothing("{}", Class::Destructive)]
-#[case::says_nonsense(r#"{"readOnlyHint":"true"}"#, Class::Destructive)]
-#[case::is_no_object("7", Class::Destructive)]
-fn the_class_of_a_tool_that(#[case] annotations: &str, #[case] expected: Class) {
+#[case::say_only_that_it_writes(r#"{"readOnlyHint":false}"#, Class::Destructive)]
+#[case::say_that_it_destroys(r#"{"destructiveHint":true}"#, Class::Destructive)]
+#[case::say_nothing("{}", Class::Destructive)]
+#[case::have_another_type(r#"{"readOnlyHint":"true"}"#, Class::Destructive)]
+#[case::are_not_an_object("7", Class::Destructive)]
+fn the_class_of_a_tool_whose_annotations(#[case] annotations: &str, #[case] expected: Class) {
     let tool = tool(&format!(r#"{{"name":"t","annotations":{annotations}}}"#));
     assert_eq!(Class::from_hints(tool.hints()), expected);
 }
 
-// A user who always allows hub__call_read must not have allowed a deletion by it.
+// A user who always allows hub__call_read must not allow a deletion by that.
 #[test]
-fn a_dispatcher_calls_nothing_that_may_do_more_harm_than_its_name_says() {
+fn a_dispatcher_calls_no_tool_that_may_do_more_harm_than_its_class() {
     let admitted = |class: Class| Class::ALL.map(|other| class.admits(other));
     assert_eq!(admitted(Class::Read), [true, false, false]);
     assert_eq!(admitted(Class::Write), [true, true, false]);
@@ -33,16 +33,16 @@ fn a_dispatcher_calls_nothing_that_may_do_more_harm_than_its_name_says() {
     );
 }
 
-// Counted too low, a budget is accepted that no list of the hub keeps.
+// If the constants are too low, a budget is accepted that no list can keep.
 #[test]
-fn what_is_written_down_as_the_least_cost_is_what_an_empty_hub_counts() {
+fn the_constants_for_the_minimal_cost_are_what_an_empty_hub_counts() {
     let empty = visible_tools(&[], &[]);
     let counted = MetaTool::ALL.map(|meta| (meta.name(), meta.definition(&empty).tokens));
     assert_eq!(MetaTool::ALL.map(|meta| (meta.name(), meta.min_tokens())), counted);
 }
 
 #[test]
-fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_tool() {
+fn every_definition_is_valid_and_its_name_leads_back_to_its_meta_tool() {
     let visible = visible_tools(&["files", "web"], &["get"]);
     for meta in MetaTool::ALL {
         let definition: serde_json::Value =
@@ -72,13 +72,13 @@ fn every_definition_is_json_with_an_object_at_its_root_and_leads_back_to_its_too
     Some(r#"{"query":7}"#),
     "query must be a string: {\"query\": \"what the tool should do\"}"
 )]
-#[case::misspelt(
+#[case::misspelled(
     Some(r#"{"query":"a","servr":"b"}"#),
-    "there is no argument \"servr\"; there are query, limit, server"
+    "there is no argument \"servr\"; the arguments are query, limit, server"
 )]
 #[case::no_tools(Some(r#"{"query":"a","limit":0}"#), "limit must be a whole number from 1 to 50")]
 #[case::too_many(Some(r#"{"query":"a","limit":51}"#), "limit must be a whole number from 1 to 50")]
-fn bad_arguments_of_a_search_are_answered_with_what_to_write(
+fn the_error_for_invalid_search_arguments_says_what_to_write(
     #[case] arguments: Option<&str>,
     #[case] expected: &str,
 ) {
@@ -91,12 +91,15 @@ fn bad_arguments_of_a_search_are_answered_with_what_to_write(
 #[case(r#"{"query":"a","limit":50}"#, 50)]
 #[case(r#"{"query":"a","limit":3.0}"#, 3)]
 #[case(r#"{"query":"a","limit":"4"}"#, 4)]
-fn limits_are_read_as_models_write_them(#[case] arguments: &str, #[case] expected: usize) {
+fn limits_are_read_in_every_notation_that_models_use(
+    #[case] arguments: &str,
+    #[case] expected: usize,
+) {
     assert_eq!(FindTools::parse(Some(arguments)).unwrap().limit, expected);
 }
 
 #[test]
-fn arguments_for_a_tool_pass_byte_for_byte() {
+fn the_arguments_for_a_tool_are_passed_on_byte_for_byte() {
     let written = r#"{ "x" : 1.0e+05,"\u0061":[ ] }"#;
     let text = format!(r#"{{"name":"a__get","arguments":{written},"selectionId":"s1"}}"#);
     let dispatch = Dispatch::parse(Some(&text)).unwrap();
@@ -112,12 +115,12 @@ fn arguments_for_a_tool_pass_byte_for_byte() {
 }
 
 #[test]
-fn a_prompt_of_a_megabyte_is_refused_with_its_size_and_other_scripts_are_read() {
+fn a_prompt_of_a_megabyte_is_rejected_and_every_script_is_read() {
     let huge = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(1 << 20));
     assert!(
         AnalyzePrompt::parse(Some(&huge))
             .unwrap_err()
-            .starts_with("prompt has 1048576 bytes; at most 65536")
+            .starts_with("prompt has 1048576 bytes, but at most 65536")
     );
     let parsed =
         AnalyzePrompt::parse(Some(r#"{"prompt":"删除文件","context":"\u0442\u0435\u0441\u0442"}"#))

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fixtures::{filtering, visible_tools, visible_tools_with};
 
-fn of(rules: Value) -> VisibleTools {
+fn visible_with(rules: Value) -> VisibleTools {
     visible_tools_with(&["a", "b"], &["get", "put"], |config| filtering(config, rules))
 }
 
-fn list_of(visible: &VisibleTools, scope: ListScope<'_>) -> ToolList {
+fn build_list(visible: &VisibleTools, scope: ListScope<'_>) -> ToolList {
     ToolList::new(visible, scope, &GroupCache::default())
 }
 
@@ -18,7 +18,7 @@ fn listed(tool_list: &ToolList) -> Vec<String> {
 }
 
 fn stateless(visible: &VisibleTools) -> Vec<String> {
-    listed(&list_of(visible, ListScope::Stateless))
+    listed(&build_list(visible, ListScope::Stateless))
 }
 
 fn added(prompted: bool, names: &[&str]) -> Additions {
@@ -43,21 +43,22 @@ fn with_all_meta(tools: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_fits_is_listed_and_there_is_nothing_to_search() {
-    let visible = of(json!({"toolBudget": {"maxTools": 4, "maxTokens": 100_000}}));
-    let tool_list = list_of(&visible, ListScope::Stateless);
+fn if_everything_fits_everything_is_listed_and_there_is_no_search() {
+    let visible = visible_with(json!({"toolBudget": {"maxTools": 4, "maxTokens": 100_000}}));
+    let tool_list = build_list(&visible, ListScope::Stateless);
     assert_eq!(listed(&tool_list), ["a__get", "a__put", "b__get", "b__put"]);
     assert_eq!((tool_list.search, tool_list.unlisted()), (false, 0));
     assert!(MetaTool::ALL.iter().all(|meta| !tool_list.has(*meta)));
 }
 
-// A list that is cut in silence hides tools that nobody can find.
+// Without search, nobody could find the tools that do not fit.
 #[test]
 fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted() {
-    let visible =
-        of(json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}));
-    let tool_list = list_of(&visible, ListScope::Stateless);
-    assert_eq!(listed(&tool_list), SEARCH, "meta-tools stay however small the budget is");
+    let visible = visible_with(
+        json!({"staticTools": ["*__put"], "toolBudget": {"maxTools": 3, "maxTokens": 100_000}}),
+    );
+    let tool_list = build_list(&visible, ListScope::Stateless);
+    assert_eq!(listed(&tool_list), SEARCH, "meta-tools are listed with any budget");
     assert_eq!((tool_list.search, tool_list.unlisted()), (true, 4));
 
     let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
@@ -70,17 +71,17 @@ fn over_the_budget_pinned_tools_and_search_are_listed_and_the_rest_is_unlisted()
 }
 
 #[test]
-fn a_budget_in_tokens_holds_as_one_in_tools_does() {
+fn a_budget_in_tokens_is_kept_like_one_in_tools() {
     let meta: u32 = SEARCH
         .iter()
-        .map(|name| MetaTool::from_name(name).unwrap().definition(&of(json!({}))).tokens)
+        .map(|name| MetaTool::from_name(name).unwrap().definition(&visible_with(json!({}))).tokens)
         .sum();
-    let one = of(json!({})).tools[0].tokens();
+    let one = visible_with(json!({})).tools[0].tokens();
     let rules =
         |max: u32| json!({"staticTools": ["*"], "toolBudget": {"maxTools": 99, "maxTokens": max}});
-    assert_eq!(stateless(&of(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
-    assert_eq!(stateless(&of(rules(4 * one - 1))), SEARCH);
-    // More tools, so that a budget above the meta-tools is still below all.
+    assert_eq!(stateless(&visible_with(rules(4 * one))), ["a__get", "a__put", "b__get", "b__put"]);
+    assert_eq!(stateless(&visible_with(rules(4 * one - 1))), SEARCH);
+    // With many tools a budget can exceed the meta-tools and still be too small for all.
     let many = visible_tools_with(
         &["a"],
         &(0..200)
@@ -93,7 +94,7 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
             filtering(config, rules(meta + 100));
         },
     );
-    let tool_list = list_of(&many, ListScope::Stateless);
+    let tool_list = build_list(&many, ListScope::Stateless);
     assert!(
         tool_list.tools.len() > 1 && tool_list.tokens() <= meta + 100,
         "{}",
@@ -101,7 +102,7 @@ fn a_budget_in_tokens_holds_as_one_in_tools_does() {
     );
 }
 
-/// The same servers and tools, listed by server.
+/// The same servers and tools, grouped by server.
 fn grouped(rules: Value) -> VisibleTools {
     visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         filtering(config, rules);
@@ -109,11 +110,11 @@ fn grouped(rules: Value) -> VisibleTools {
     })
 }
 
-// Counted before they are put together, forty tools in two entries would be hidden by a budget of ten.
+// If tools were counted before they are grouped, a budget of ten would hide forty tools in two entries.
 #[test]
-fn a_budget_that_holds_the_grouped_list_shows_everything() {
+fn if_the_grouped_list_fits_into_the_budget_everything_is_listed() {
     let visible = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
-    let tool_list = list_of(&visible, ListScope::Stateless);
+    let tool_list = build_list(&visible, ListScope::Stateless);
     assert_eq!(listed(&tool_list), ["a__do", "b__do"]);
     assert_eq!(
         (tool_list.listed(), tool_list.unlisted(), tool_list.entries(), tool_list.search),
@@ -128,38 +129,38 @@ fn a_budget_that_holds_the_grouped_list_shows_everything() {
 }
 
 #[test]
-fn a_budget_that_the_grouped_list_breaks_shows_pinned_tools_and_search() {
+fn if_the_grouped_list_does_not_fit_pinned_tools_and_search_are_listed() {
     let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
-    let tool_list = list_of(&grouped(rules(1)), ListScope::Stateless);
+    let tool_list = build_list(&grouped(rules(1)), ListScope::Stateless);
     assert_eq!((listed(&tool_list), tool_list.unlisted()), (with_search(&[]), 4));
     let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
-    assert_eq!(of_seven_servers(4), (with_search(&[]), 0), "meta-tools count too");
-    assert_eq!(of_seven_servers(5), (with_a, 2));
-    assert_eq!(of_seven_servers(6), (with_both, 3));
+    assert_eq!(list_of_seven_servers(4), (with_search(&[]), 0), "meta-tools count too");
+    assert_eq!(list_of_seven_servers(5), (with_a, 2));
+    assert_eq!(list_of_seven_servers(6), (with_both, 3));
 }
 
-/// List and number of listed tools; more servers than any of these budgets has places.
-fn of_seven_servers(max: u32) -> (Vec<String>, usize) {
+/// The list of seven servers and its number of tools. None of the tested budgets holds seven entries.
+fn list_of_seven_servers(max: u32) -> (Vec<String>, usize) {
     let visible =
         visible_tools_with(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
             let budget = json!({"maxTools": max, "maxTokens": 100_000});
             filtering(config, json!({"staticTools": ["a__*", "b__put"], "toolBudget": budget}));
             config.flags.insert("hierarchicalTools".into(), true);
         });
-    let tool_list = list_of(&visible, ListScope::Stateless);
+    let tool_list = build_list(&visible, ListScope::Stateless);
     (listed(&tool_list), tool_list.listed())
 }
 
-// One pinned tool that no budget holds would else hide all that are pinned after it.
+// Otherwise one huge pinned tool would hide all tools that are pinned after it.
 #[test]
-fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
+fn a_tool_that_does_not_fit_into_a_grouped_list_leaves_room_for_others() {
     let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
         config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
         let budget = json!({"maxTools": 20, "maxTokens": 8_000});
         filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
         config.flags.insert("hierarchicalTools".into(), true);
     });
-    // In an action's line only the beginning of a description is said, so all fit; alone the tool does not.
+    // As an action the tool has only the start of its description, so it fits. By itself it does not.
     assert_eq!(stateless(&visible), ["a__do", "b__do", "c__do"]);
     let visible = visible_tools_with(&["a", "b", "c"], &["get"], |config| {
         config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));
@@ -171,18 +172,18 @@ fn what_does_not_fit_into_a_grouped_list_leaves_the_place_to_what_does() {
 }
 
 #[test]
-fn additions_of_a_session_are_grouped_and_the_oldest_use_goes_first() {
+fn additions_of_a_session_are_grouped_and_the_least_recently_used_is_dropped_first() {
     let visible = grouped(
         json!({"mode": "PromptBased", "toolBudget": {"maxTools": 6, "maxTokens": 100_000}}),
     );
-    let list = |additions: &Additions| listed(&list_of(&visible, ListScope::Session(additions)));
+    let list = |additions: &Additions| listed(&build_list(&visible, ListScope::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put"]);
     assert_eq!(list(&additions), with_all_meta(&["a__do"]));
     additions.add(["b__put"].into_iter());
     assert_eq!(
         list(&additions),
         with_all_meta(&["b__put"]),
-        "one place is left, and b__put was used last"
+        "there is room for one entry, and b__put was used last"
     );
     additions.mark_used("a__get");
     additions.mark_used("a__put");
@@ -193,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn no_grouped_list_is_over_its_budget_and_none_loses_a_tool(
+    fn a_grouped_list_keeps_its_budget_and_loses_no_tool(
         max_tools in 0_u32..16, max_tokens in 0_u32..4_000, pinned in "(\\*|[abc]__\\*|\\*__t1?)", servers in 1_usize..4, tools in 1_usize..30,
     ) {
         let names: Vec<String> = (0..tools).map(|n| format!("t{n}")).collect();
@@ -203,9 +204,9 @@ proptest! {
             filtering(config, json!({"staticTools": [pinned], "toolBudget": budget}));
             config.flags.insert("hierarchicalTools".into(), true);
         });
-        let tool_list = list_of(&visible, ListScope::Stateless);
-        let alone = tool_list.tools.is_empty() && tool_list.dispatchers.is_empty();
-        prop_assert!(alone || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
+        let tool_list = build_list(&visible, ListScope::Stateless);
+        let only_meta_tools = tool_list.tools.is_empty() && tool_list.dispatchers.is_empty();
+        prop_assert!(only_meta_tools || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
         prop_assert_eq!(tool_list.search, tool_list.unlisted() > 0);
         let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.group.tools.len()).sum();
         prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped), (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
@@ -213,11 +214,11 @@ proptest! {
 }
 
 #[test]
-fn by_prompt_a_list_begins_with_the_default_exposure() {
+fn before_the_first_prompt_a_list_has_the_default_exposure() {
     let rules = |tool_list: &str| json!({"mode": "PromptBased", "staticTools": ["b__*"], "promptBased": {"defaultExposure": tool_list}});
     let lists = |tool_list: &str| {
-        let visible = of(rules(tool_list));
-        let session = list_of(&visible, ListScope::Session(&Additions::default()));
+        let visible = visible_with(rules(tool_list));
+        let session = build_list(&visible, ListScope::Session(&Additions::default()));
         (listed(&session), stateless(&visible))
     };
     assert_eq!(lists("Zero"), (vec![], vec![]));
@@ -226,54 +227,56 @@ fn by_prompt_a_list_begins_with_the_default_exposure() {
     assert_eq!(lists("Minimal"), (with_all_meta(&pinned), with_search(&pinned)));
     let all = ["a__get", "a__put", "b__get", "b__put"];
     assert_eq!(lists("All"), (with_all_meta(&all), with_search(&all)));
-    let zero = list_of(&of(rules("Zero")), ListScope::Stateless);
+    let zero = build_list(&visible_with(rules("Zero")), ListScope::Stateless);
     assert!(
         zero.search && !zero.has(MetaTool::AnalyzePrompt),
-        "what is not listed can be called by who knows of it"
+        "an unlisted meta-tool can be called"
     );
 }
 
 #[test]
 fn without_meta_tools_there_is_no_search() {
-    let visible = of(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}}));
-    let tool_list = list_of(&visible, ListScope::Session(&Additions::default()));
+    let visible = visible_with(json!({"mode": "PromptBased", "promptBased": {"metaTools": false}}));
+    let tool_list = build_list(&visible, ListScope::Session(&Additions::default()));
     assert_eq!((listed(&tool_list), tool_list.search), (vec![], false));
 }
 
 #[test]
-fn after_the_first_prompt_what_it_chose_takes_the_place_of_everything() {
-    let visible = of(json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}));
+fn after_the_first_prompt_its_tools_replace_everything() {
+    let visible =
+        visible_with(json!({"mode": "PromptBased", "promptBased": {"defaultExposure": "All"}}));
     let additions = added(true, &["b__put"]);
     assert_eq!(
-        listed(&list_of(&visible, ListScope::Session(&additions))),
+        listed(&build_list(&visible, ListScope::Session(&additions))),
         with_all_meta(&["b__put"])
     );
 }
 
 #[test]
-fn additions_come_in_the_order_in_which_they_were_added_and_only_once() {
-    let visible = of(
+fn additions_are_listed_once_and_in_the_order_in_which_they_were_added() {
+    let visible = visible_with(
         json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}),
     );
     let mut additions = added(true, &["b__put", "gone", "a__put"]);
     additions.add(["a__get"].into_iter());
     additions.mark_used("b__put");
-    let tool_list = list_of(&visible, ListScope::Session(&additions));
+    let tool_list = build_list(&visible, ListScope::Session(&additions));
     assert_eq!(listed(&tool_list), with_all_meta(&["a__put", "b__put", "a__get"]));
     let lists: Vec<bool> = (0..4).map(|position| tool_list.lists(position)).collect();
     assert_eq!(lists, [true, true, false, true]);
 }
 
 #[test]
-fn over_the_budget_the_least_recently_used_additions_go_first() {
-    let visible =
-        of(json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}));
-    let list = |additions: &Additions| listed(&list_of(&visible, ListScope::Session(additions)));
+fn over_the_budget_the_least_recently_used_additions_are_dropped_first() {
+    let visible = visible_with(
+        json!({"mode": "PromptBased", "toolBudget": {"maxTools": 7, "maxTokens": 100_000}}),
+    );
+    let list = |additions: &Additions| listed(&build_list(&visible, ListScope::Session(additions)));
     let mut additions = added(true, &["a__get", "a__put", "b__get"]);
     assert_eq!(
         list(&additions),
         with_all_meta(&["a__get", "a__put"]),
-        "of one prompt the worst goes"
+        "of one prompt, the worst is dropped"
     );
     additions.mark_used("b__get");
     additions.mark_used("a__put");
@@ -283,7 +286,7 @@ fn over_the_budget_the_least_recently_used_additions_go_first() {
 }
 
 #[test]
-fn a_thousand_additions_are_remembered_and_no_more() {
+fn at_most_a_thousand_additions_are_remembered() {
     let names: Vec<String> = (0..1500).map(|n| format!("t{n}")).collect();
     let mut additions = Additions::default();
     for name in &names {
@@ -295,19 +298,19 @@ fn a_thousand_additions_are_remembered_and_no_more() {
 }
 
 #[test]
-fn the_digest_changes_with_any_byte_of_the_list_and_with_nothing_else() {
-    let digest = |visible: &VisibleTools| list_of(visible, ListScope::Stateless).digest;
+fn the_digest_changes_with_the_list_and_with_nothing_else() {
+    let digest = |visible: &VisibleTools| build_list(visible, ListScope::Stateless).digest;
     let described = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         config.servers[0].tools.describe.insert("get".into(), "new".into());
     });
-    assert_ne!(digest(&of(json!({}))), digest(&described));
-    assert_eq!(digest(&of(json!({}))), digest(&of(json!({"toolBudget": {}}))));
+    assert_ne!(digest(&visible_with(json!({}))), digest(&described));
+    assert_eq!(digest(&visible_with(json!({}))), digest(&visible_with(json!({"toolBudget": {}}))));
 }
 
 #[test]
-fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
-    let visible = of(json!({}));
-    let mut tool_list = list_of(&visible, ListScope::Stateless);
+fn a_huge_list_has_pages_and_a_cursor_for_another_list_is_rejected() {
+    let visible = visible_with(json!({}));
+    let mut tool_list = build_list(&visible, ListScope::Stateless);
     let lengths: Vec<usize> = visible.tools.iter().map(|tool| tool.definition.len()).collect();
     tool_list.pages = ListPages::with_limit(lengths.iter().copied(), lengths[0] + lengths[1] + 4);
     assert_eq!(tool_list.pages.len(), 2);
@@ -321,9 +324,9 @@ fn a_huge_list_has_pages_and_a_cursor_of_another_list_is_refused() {
 }
 
 #[test]
-fn no_tools_are_an_empty_list() {
+fn without_tools_the_list_is_empty() {
     assert_eq!(
-        list_of(&visible_tools(&[], &[]), ListScope::Stateless).page(None),
+        build_list(&visible_tools(&[], &[]), ListScope::Stateless).page(None),
         Some(("[]", None))
     );
 }

@@ -15,37 +15,37 @@ const ALL: [&str; 4] =
     ["files__read_file", "files__send_mail", "mail__read_file", "mail__send_mail"];
 
 #[rstest]
-#[case::none_shows_all(json!({"mode": "None"}), &ALL)]
-#[case::by_prompt_denies_nothing(json!({"mode": "PromptBased"}), &ALL)]
-#[case::a_static_list_shows_what_matches(json!({"mode": "Static", "staticTools": ["*_file"]}), &[ALL[0], ALL[2]])]
-#[case::an_empty_static_list_shows_nothing(json!({"mode": "Static"}), &[])]
-#[case::servers_by_name(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"]}}), &[ALL[2], ALL[3]])]
-#[case::no_allowed_servers_is_all(json!({"mode": "ServerAllowlist", "servers": {"deny": ["mail"]}}), &[ALL[0], ALL[1]])]
+#[case::mode_none_shows_all(json!({"mode": "None"}), &ALL)]
+#[case::prompt_based_denies_nothing(json!({"mode": "PromptBased"}), &ALL)]
+#[case::static_shows_the_tools_that_match(json!({"mode": "Static", "staticTools": ["*_file"]}), &[ALL[0], ALL[2]])]
+#[case::static_without_patterns_shows_nothing(json!({"mode": "Static"}), &[])]
+#[case::server_allowlist_by_name(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"]}}), &[ALL[2], ALL[3]])]
+#[case::an_empty_allowlist_allows_all(json!({"mode": "ServerAllowlist", "servers": {"deny": ["mail"]}}), &[ALL[0], ALL[1]])]
 #[case::deny_wins(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"], "deny": ["mail"]}}), &[])]
 #[case::by_category(json!({"mode": "Category", "categories": {"expose": ["communication"]}}), &[ALL[1], ALL[3]])]
-#[case::no_category_shows_nothing(json!({"mode": "Category"}), &[])]
+#[case::category_without_names_shows_nothing(json!({"mode": "Category"}), &[])]
 #[case::custom_categories_come_first(
     json!({"mode": "Category", "categories": {"expose": ["mine"], "custom": {"*__read_file": "mine"}}}),
     &[ALL[0], ALL[2]]
 )]
-#[case::any_of_server_and_category(
+#[case::hybrid_any(
     json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
     &[ALL[0], ALL[1], ALL[3]]
 )]
-#[case::any_with_one_half_empty_is_the_other(
+#[case::hybrid_any_with_one_empty_half(
     json!({"mode": "Hybrid", "categories": {"expose": ["communication"]}}),
     &[ALL[1], ALL[3]]
 )]
-#[case::any_of_nothing_is_nothing(json!({"mode": "Hybrid"}), &[])]
+#[case::hybrid_any_with_two_empty_halves_shows_nothing(json!({"mode": "Hybrid"}), &[])]
 #[case::deny_wins_in_hybrid_too(
     json!({"mode": "Hybrid", "servers": {"allow": ["files"], "deny": ["mail"]}, "categories": {"expose": ["communication"]}}),
     &[ALL[0], ALL[1]]
 )]
-#[case::both_server_and_category(
+#[case::hybrid_all(
     json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
     &[ALL[1]]
 )]
-fn the_mode(#[case] rules: Value, #[case] expected: &[&str]) {
+fn the_filter_mode_selects_tools(#[case] rules: Value, #[case] expected: &[&str]) {
     let visible = visible_tools_with(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
@@ -53,7 +53,7 @@ fn the_mode(#[case] rules: Value, #[case] expected: &[&str]) {
 }
 
 #[test]
-fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
+fn a_view_narrows_the_filter_mode_and_an_unknown_view_is_none() {
     let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(
             config,
@@ -65,45 +65,48 @@ fn a_view_narrows_what_the_mode_shows_and_one_that_is_not_there_is_none() {
                 {"name": "all"}]}),
         );
     });
-    let seen = |view: &str| {
+    let names_in = |view: &str| {
         let visible = visibility.visible_tools(Some(view), &Principal::anonymous());
         visible.map(|visible| {
             visible.tools.iter().map(|tool| tool.exposed.clone()).collect::<Vec<_>>()
         })
     };
-    assert_eq!(seen("by-server").unwrap(), [ALL[0], ALL[1]]);
-    assert_eq!(seen("by-category").unwrap(), [ALL[1]]);
-    assert_eq!(seen("by-tool").unwrap(), [ALL[0]]);
-    assert_eq!(seen("both").unwrap(), [""; 0]);
-    assert_eq!(seen("all").unwrap(), [ALL[0], ALL[1]]);
-    assert_eq!(seen("none"), None);
+    assert_eq!(names_in("by-server").unwrap(), [ALL[0], ALL[1]]);
+    assert_eq!(names_in("by-category").unwrap(), [ALL[1]]);
+    assert_eq!(names_in("by-tool").unwrap(), [ALL[0]]);
+    assert_eq!(names_in("both").unwrap(), [""; 0]);
+    assert_eq!(names_in("all").unwrap(), [ALL[0], ALL[1]]);
+    assert_eq!(names_in("none"), None);
 }
 
 #[rstest]
 #[case::every_tool(json!({"mode": "Category", "categories": {"expose": ["web"]}}), &ALL)]
-#[case::but_what_a_mapping_decides(
+#[case::unless_a_mapping_decides(
     json!({"mode": "Category", "categories": {"expose": ["web"], "custom": {"files__*": "mine"}}}),
     &[ALL[2], ALL[3]]
 )]
-#[case::not_where_the_server_is_enough(
+#[case::unless_the_server_is_enough(
     json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
     &[ALL[2], ALL[3]]
 )]
-#[case::nor_where_it_is_not(
+#[case::unless_the_server_is_excluded(
     json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
     &[ALL[0], ALL[1]]
 )]
-#[case::nor_of_a_denied_one(
+#[case::unless_the_server_is_denied(
     json!({"mode": "Hybrid", "servers": {"deny": ["mail"]}, "categories": {"expose": ["web"]}}),
     &[ALL[0], ALL[1]]
 )]
-#[case::where_a_view_asks(json!({"views": [{"name": "v", "tools": ["*__read_*"], "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
-#[case::and_the_mode_lets_it(
+#[case::if_a_view_uses_categories(json!({"views": [{"name": "v", "tools": ["*__read_*"], "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
+#[case::if_a_view_uses_categories_and_the_mode_shows_it(
     json!({"mode": "Static", "staticTools": ["files__*"], "views": [{"name": "v", "categories": ["web"]}]}),
     &[ALL[0], ALL[1]]
 )]
-#[case::nobody_asks(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
-fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[&str]) {
+#[case::never_if_nothing_uses_categories(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
+fn a_language_model_is_asked_only_about_tools_whose_category_decides(
+    #[case] rules: Value,
+    #[case] expected: &[&str],
+) {
     let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
@@ -113,22 +116,22 @@ fn what_a_language_model_would_decide(#[case] rules: Value, #[case] expected: &[
 }
 
 #[test]
-fn what_a_language_model_said_decides_in_modes_and_views() {
+fn the_answers_of_a_language_model_apply_to_modes_and_views() {
     let rules = json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
     let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });
     assert_eq!(names(&before.whole(&Principal::anonymous())), [""; 0]);
-    let mut given = LlmCategories::default();
-    before.catalog.entries.iter().take(1).for_each(|tool| given.insert(tool, Some("web")));
-    let inputs = RuntimeInputs { llm_categories: Arc::new(given), ..RuntimeInputs::default() };
+    let mut answers = LlmCategories::default();
+    before.catalog.entries.iter().take(1).for_each(|tool| answers.insert(tool, Some("web")));
+    let inputs = RuntimeInputs { llm_categories: Arc::new(answers), ..RuntimeInputs::default() };
     let after = Visibility::with(Arc::clone(&before.config), before.catalog.clone(), inputs);
     assert_eq!(names(&after.whole(&Principal::anonymous())), [ALL[0]]);
     assert_eq!(names(&after.visible_tools(Some("v"), &Principal::anonymous()).unwrap()), [ALL[0]]);
 }
 
 #[test]
-fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
+fn a_tool_that_the_rules_of_its_server_deny_does_not_exist() {
     let visible = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
         config.servers[0].tools.deny = vec!["p*".into()]
     });
@@ -137,9 +140,9 @@ fn a_tool_that_its_server_s_rules_deny_is_nowhere() {
     assert_eq!(visible.find("put"), Some(2), "the name is unique again");
 }
 
-// A bare name that resolves differently when a denied tool of that name exists tells the caller of it.
+// If a denied tool changed how a bare name resolves, the caller could notice that it exists.
 #[test]
-fn a_bare_name_resolves_only_while_it_is_unique_in_this_sight() {
+fn a_bare_name_resolves_if_only_one_visible_tool_has_it() {
     let both = visible_tools(&["a", "b"], &["get", "put"]);
     assert_eq!((both.find("get"), both.find("b__put"), both.find("c__put")), (None, Some(3), None));
     let one = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
@@ -150,7 +153,7 @@ fn a_bare_name_resolves_only_while_it_is_unique_in_this_sight() {
 }
 
 #[test]
-fn what_can_have_no_effect_on_the_catalog_is_said() {
+fn everything_in_the_config_without_effect_is_reported() {
     let visibility = visibility(&["files"], &["read_file"], |config| {
         filtering(
             config,
@@ -160,7 +163,7 @@ fn what_can_have_no_effect_on_the_catalog_is_said() {
                 "goldenQuestions": [{"query": "q", "tools": ["files__read_file", "files__gone"]}]}),
         );
     });
-    let advice = "matches no tool; patterns are on whole names such as server__tool";
+    let advice = "matches no tool; patterns match whole names such as server__tool";
     assert_eq!(
         visibility.warnings(),
         [
@@ -175,16 +178,16 @@ fn what_can_have_no_effect_on_the_catalog_is_said() {
 }
 
 #[test]
-fn servers_are_those_with_a_tool_in_sight() {
+fn servers_are_those_with_a_visible_tool() {
     let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {
         filtering(config, json!({"mode": "Static", "staticTools": ["a__*", "c__put"]}));
     });
     assert_eq!(visible.servers(), [("a", 2), ("c", 1)]);
 }
 
-// What servers list is not ours to choose: none of it may stop the hub or lose another server's tools.
+// No definition of a server may stop the hub or hide the tools of another server.
 #[test]
-fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
+fn odd_definitions_are_kept_and_hide_nothing() {
     let nested = format!(
         r#"{{"name":"deep","inputSchema":{}{}}}"#,
         r#"{"properties":{"a":"#.repeat(100),
@@ -230,7 +233,7 @@ fn odd_definitions_are_kept_as_they_are_and_hide_nothing() {
 }
 
 #[test]
-fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
+fn of_50_000_tools_a_list_holds_what_fits_into_the_budget_and_none_is_lost() {
     let tools: Vec<String> = (0..500).map(|n| format!("tool_{n}")).collect();
     let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
     let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
@@ -249,7 +252,7 @@ fn fifty_thousand_tools_leave_a_list_within_the_budget_and_none_is_lost() {
 }
 
 #[test]
-fn fifty_thousand_tools_leave_a_grouped_list_within_the_budget_and_none_is_lost() {
+fn of_50_000_tools_a_grouped_list_holds_what_fits_into_the_budget_and_none_is_lost() {
     let tools: Vec<String> = (0..500).map(|n| format!("tool_{n}")).collect();
     let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
     let servers: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();

@@ -142,11 +142,11 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
 #[case("access: [{when: 'caller.sub == '}]", "access[0].when: ")]
 #[case(
     "access: [{when: 'true', servers: [b]}]",
-    "access[0].servers: \"b\" is no server of this hub; there are a"
+    "access[0].servers: \"b\" is not a server of this hub; the servers are a"
 )]
 #[case(
     "filtering: {mode: ServerAllowlist, servers: {allow: [b]}}",
-    "filtering.servers.allow: \"b\" is no server of this hub; there are a"
+    "filtering.servers.allow: \"b\" is not a server of this hub; the servers are a"
 )]
 #[case(
     "filtering: {mode: Static}",
@@ -154,15 +154,15 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
 )]
 #[case(
     "filtering: {views: [{name: v}, {name: v}]}",
-    "filtering.views[1].name: \"v\" is there twice; give one another name"
+    "filtering.views[1].name: \"v\" is used twice; rename one of the views"
 )]
 #[case(
     "filtering: {selector: {backend: Llm}}",
-    "filtering.selector: is Llm, and there is no filtering.llm"
+    "filtering.selector: is Llm, but filtering.llm is missing"
 )]
 #[case(
     "filtering: {toolBudget: {maxTools: 2}}",
-    "filtering.toolBudget.maxTools: is 2, and the hub's own tools"
+    "filtering.toolBudget.maxTools: is 2, but the hub's own tools"
 )]
 fn what_hubs_would_refuse_is_refused_before_a_pod_starts(
     #[case] field: &str,
