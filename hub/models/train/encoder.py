@@ -34,7 +34,7 @@ class Layer(nn.Module):
 
 
 class LowRank(nn.Linear):
-    """`x W + b + (x A) B`, W and b as published. B starts at zero, so it starts as published."""
+    """`x W + b + (x A) B`, with W and b as published. B starts at zero, so training starts from the published model."""
 
     def __init__(self, published: nn.Linear, rank: int):
         super().__init__(published.in_features, published.out_features, device="meta")
@@ -48,7 +48,7 @@ class LowRank(nn.Linear):
 
 
 class MiniLm(nn.Module):
-    """`forward(input_ids, attention_mask)` is the normalised mean of the tokens: [batch, 384]."""
+    """`forward(input_ids, attention_mask)` is the normalized mean of the tokens: [batch, 384]."""
 
     def __init__(self):
         super().__init__()
@@ -83,7 +83,7 @@ class MiniLm(nn.Module):
         return model.eval()
 
     def low_rank(self, rank: int) -> dict[str, LowRank]:
-        """Freezes what is published and puts a pair of small matrices beside every linear; these, by `layer.linear`."""
+        """Freezes the published weights and adds a pair of small matrices to every linear. Returns the pairs by `layer.linear`."""
         self.requires_grad_(False)
         added = {}
         for at, layer in enumerate(self.layers):
@@ -93,7 +93,7 @@ class MiniLm(nn.Module):
         return added
 
     def encode(self, ids: list[list[int]], most: int = 32) -> torch.Tensor:
-        """Vectors in the order of `ids`; texts of like length together, so that little is padded."""
+        """The vectors in the order of `ids`. Texts of similar length are batched, so that little is padded."""
         order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
         vectors = []
         for first in range(0, len(order), most):

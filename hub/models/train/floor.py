@@ -1,11 +1,12 @@
-"""The floor: how likely it is that anything fits, by logistic regression over what the signals say of a whole answer.
+"""Trains the floor: the probability that any tool fits, by logistic regression over the statistics of a ranking.
 
-Few statistics, and those that carry over: how far the best is above the tenth, how much of the prompt it says, its cosines.
-More of them fit the families that they were fitted to better, and one that was held out worse.
-Those of the ranker's own score are left out, so that a new ranker does not move the floor. The threshold is the
-lowest of those that keep false abstention at 5 % on each family, and lower still by half of what the level of a family sank
-that was held out: a hub whose tools are unlike all of these would else be told "nothing fits" for a third of its questions.
-Fitted to answers from all tools and from a few, as hubs are of any size.
+It uses few statistics, and only those that carry over to other families: the gap between the first and the tenth score, the coverage
+of the prompt, and cosines. More statistics fit the training families better, and a held-out one worse.
+Statistics of the ranker's score are left out, so that a new ranker does not change the floor.
+
+The threshold is the lowest of those that keep false abstention at 5% on each family, minus half of what the level of a held-out
+family sank. Without that, a hub with tools unlike all of these would abstain on a third of its questions.
+The training data has rankings of all tools and of a few, because hubs have any size.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from sklearn.metrics import roc_auc_score
 from rank import read_all
 
 FALSE = 0.05
-# How much of what the level of a held-out family sank by the threshold is lowered: all of it, and nothing is ever said to
-# fit nothing; none of it, and a third of MetaTool's questions are.
+# The share of the level by which a held-out family sank that the threshold is lowered by. Range: 0 to 1. At 1, the floor never
+# abstains; at 0, it abstains on a third of MetaTool's questions.
 SUNK = 0.5
 STATISTICS = {
     "static": ("fused_gap10", "cover1", "name_cover1", "bigrams_best", "static1"),
@@ -32,7 +33,7 @@ STRENGTH = 0.003
 
 @dataclass
 class Answers:
-    """Statistics of answers, with and without what is right among the tools, and how many tools there were."""
+    """The statistics of rankings with and without the right tools, and the number of tools."""
 
     names: list[str]
     labels: np.ndarray
@@ -47,7 +48,7 @@ def read(stem: str) -> Answers:
 
 
 def fit(sets, columns):
-    """Mean and scale, and a model in which every family says as much as every other."""
+    """Mean, scale and a model in which every family has the same weight."""
     x = np.concatenate([rows[:, columns] for _, rows in sets])
     y = np.concatenate([labels for labels, _ in sets])
     weight = np.concatenate([np.full(len(labels), 1000.0 / len(labels)) for labels, _ in sets])
@@ -62,7 +63,7 @@ def likely(fitted, rows, columns):
 
 
 def lowest(fitted, sets, columns) -> float:
-    """The threshold that no family has more than `FALSE` of its answerable questions under."""
+    """The highest threshold below which no family has more than `FALSE` of its answerable questions."""
     return min(float(np.quantile(likely(fitted, rows, columns)[labels > 0], FALSE)) for labels, rows in sets.values())
 
 
@@ -78,8 +79,8 @@ def written(names, columns, fitted, threshold: float) -> dict:
 
 
 def rule(sets, columns):
-    """A model of some families and its threshold: the lowest of theirs, less a part of what it sank by for one of them that
-    the others were fitted without."""
+    """A model of some families, and its threshold: the lowest of theirs, minus a share of what the level of one of them sinks when it is
+    held out."""
     fitted, shift = fit(list(sets.values()), columns), 0.0
     for name, (labels, rows) in sets.items() if len(sets) > 1 else []:
         others = {other: s for other, s in sets.items() if other != name}
@@ -117,8 +118,8 @@ def part(folder: Path, prefix: str, held_out: dict) -> dict:
 
 
 def hit(folder: Path, prefix: str, ranker: Path) -> list[float]:
-    """Score of a hit: how likely it is right, by the ranker's score of it (the best 20 of each question) and the logarithm
-    of the tools it was chosen from: a score that is high among ten tools is nothing among thousands."""
+    """The probability that a hit is right, from the ranker's score (the best 20 of each question) and the logarithm of the number of tools.
+    A score that is high among ten tools means little among thousands."""
     told = json.loads(ranker.read_text())
     x, y = [], []
     for dump in read_all(folder, prefix).values():
@@ -137,7 +138,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--dumps", type=Path, required=True)
     options.add_argument("--models", type=Path, required=True)
-    options.add_argument("--held-out", type=Path, help="folder of folders `without-FAMILY`, for floors that have not seen the family")
+    options.add_argument("--held-out", type=Path, help="folder with folders `without-FAMILY`, for floors that have not seen the family")
     given = options.parse_args()
     out, held_out = {}, {}
     for prefix in ("static", "full"):

@@ -1,4 +1,6 @@
-"""Prompts for tools that serve when no other does: a web search, sums, a shell. Their descriptions say none of what is asked of them."""
+"""Prompts for tools that serve when no other tool does: a web search, a calculator, a shell. Their descriptions do not mention the topic
+of a prompt.
+"""
 
 import random
 import re
@@ -40,15 +42,15 @@ SHELL = [
 ]
 SEARCHING = re.compile(r"\bsearch\w*\b.{0,30}\b(the )?(web|internet|google|bing|duckduckgo)\b|\b(web|google|bing|duckduckgo) search", re.I)
 COUNTING = re.compile(r"\b(numbers?|integers?)\b|arithmetic calc|mathematical expression", re.I)
-# They search for one thing, or count something else.
+# These search for one thing only, or count something else.
 SPECIAL = re.compile(r"image|video|drive|place|scholar|news|google.play|linkedin|tasks|common|game", re.I)
 RUNNING = re.compile(r"\b(execut\w*|runs?)\b.{0,20}\b(shell|terminal|powershell|windows|command line)\b.{0,10}\b(commands?|scripts?)\b", re.I)
-# Prompts of a kind.
+# Prompts per kind.
 MADE = 300
 
 
 def kinds(tools: list[Tool]) -> dict[str, list[int]]:
-    """Tools that serve for the same prompts."""
+    """The tools of each kind."""
     found: dict[str, list[int]] = {}
     for at, tool in enumerate(tools):
         told = tool.description[:120]
@@ -80,7 +82,7 @@ def prompt(kind: str, rng: random.Random) -> str:
 
 
 def general(tools: list[Tool], others: int, seed: int) -> tuple[Family, list[tuple[str, int]]]:
-    """The tools of these kinds among `others` more, and prompts for them. All tools of a kind are right."""
+    """The tools of these kinds among `others` more tools, and prompts for them. All tools of a kind are right."""
     rng = random.Random(seed)
     found = kinds(tools)
     mine = sorted({at for of in found.values() for at in of})

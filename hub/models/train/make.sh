@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Weights of the selector anew; `make model` calls it. Other sets than BFCL come from the folder MCPHUB_DATA, if there is one.
+# Retrains all weights of the selector; `make model` calls it. BFCL is downloaded. Other data sets come from the folder MCPHUB_DATA, if
+# it is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 models=$PWD
@@ -29,13 +30,13 @@ run dictionary.py --data "$base/data" --base "$base" --mini "$mini" --encoder "$
 run static.py --data "$base/data" --base "$base" --mini "$mini" --out static.bin
 run tune.py --data "$base/data" --base "$base" --mini "$mini" --out encoder.onnx
 
-# What the ranker learns from must come from a table and a transformer that have not seen the family.
+# The ranker and the floor learn from features of a family. The table and the transformer behind these features must not have seen it.
 rm -f "$work"/{static,full}-* "$work/published.bin"
 dump() { cargo run -q --release -p mcphub-hub-select --example dump -- "$@"; }
 family() {
     local name=$1 tools=$2 at
     shift 2
-    [ -e "$tools" ] || { echo "$name: not there"; return 0; }
+    [ -e "$tools" ] || { echo "$name: no data, skipped"; return 0; }
     mkdir -p "$base/without-$name"
     at=$base/without-$name
     run static.py --data "$base/data" --base "$base" --mini "$mini" --without "$name" --out "$at/static.bin"

@@ -1,4 +1,4 @@
-"""Recall, nDCG, and BM25 in Python (for hard negatives and for orientation only: what counts is `mcp-hub eval`)."""
+"""Recall, nDCG and BM25 in Python, for hard negatives and for orientation. The real measurement is `mcp-hub eval`."""
 
 import re
 
@@ -77,7 +77,7 @@ def score(scores: np.ndarray, questions: list[Question], at=(1, 5, 10, 20)) -> d
         for k in at:
             found[k] += np.mean([r < k for r in ranks])
         ideal = sum(1 / np.log2(p + 2) for p in range(min(len(ranks), 5)))
-        # A twin above its like does not push the others down twice: places are counted as they are shown.
+        # A twin of a tool above it takes no rank of its own, as in the list that a caller gets.
         gain += sum(1 / np.log2(r + 2) for r in ranks if r < 5) / ideal
     n = len(questions)
     return {**{f"R@{k}": 100 * v / n for k, v in found.items()}, "nDCG@5": 100 * gain / n}

@@ -1,11 +1,11 @@
-"""Writes `encoder.onnx`: MiniLM whose int8 weights are multiplied as they are, and low-rank tuning beside them.
+"""Writes `encoder.onnx`: MiniLM with int8 weights, and the low-rank tuning beside them.
 
     write(state, out)                         # as published
-    write(state, out, {"3.query": (a, b)})    # tuned: x @ a @ b more
+    write(state, out, {"3.query": (a, b)})    # tuned: adds x @ a @ b
 
-`state` is `MiniLm.state_dict()` as published. The input `tuned` is 1 for the model as it was tuned and 0 as it was published:
-one set of nodes for both, since readers pack the weights of each node. The int8 weights lie in the file as one block that its
-reader need not copy: external data of ONNX, whose other file is this one.
+`state` is `MiniLm.state_dict()` as published. The input `tuned` is 1 for the tuned model and 0 for the published one. Both use the same
+nodes, because readers pack the weights of each node. The int8 weights are one block of the file, which a reader need not copy: it is
+external data of ONNX that refers to this same file.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from onnx.external_data_helper import set_external_data
 
 from encoder import CLS, HEADS, LAYERS, SEP, WIDTH, MiniLm
 
-# Tokens of texts that lie one after the other, the place of each in its text, and the number of that; how much is tuned.
+# The tokens of texts laid out one after the other, the position of each in its text, and the number of the text. The scale of the tuning.
 INPUTS, TUNED = ("input_ids", "positions", "texts"), "tuned"
 NAME, OUTPUT = "encoder.onnx_data", "last_hidden_state"
-# What reads the same input is one product.
+# Linears that read the same input are one product.
 TOGETHER = {"query": ("query", "key", "value"), "out": ("out",), "up": ("up",), "down": ("down",)}
-# Texts are cut at 64 tokens when they are read.
+# Texts are truncated at 64 tokens.
 PLACES = 128
-# Added to the score of a token of another text.
+# Added to the attention score of a token of another text.
 SILENCE = -1e4
-# A field of the outermost message that ONNX does not have: readers skip it.
+# A field of the outermost message that ONNX does not have. Readers skip it.
 BLOCK_FIELD = 1000
 
 
@@ -40,8 +40,8 @@ def by_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_columns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`weight` is [in, out]. x86 without VNNI adds two products of u8 and i8 in 16 bits and cuts what does not fit: so two
-    weights of a column that lie side by side are together at most 128 (255 * 128 < 2^15), and every CPU counts the same."""
+    """`weight` is [in, out]. x86 without VNNI adds two products of u8 and i8 in 16 bits with saturation. So two weights that lie side by side
+    in a column are together at most 128 (255 * 128 < 2^15), and every CPU computes the same."""
 
     def pairs(of: np.ndarray) -> np.ndarray:
         return np.abs(of).reshape(-1, 2, of.shape[1]).sum(1).max(0)
@@ -57,8 +57,8 @@ def by_columns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @torch.inference_mode()
 def smoothing(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What each column of an input is divided by, and its row of weights multiplied by: some columns are fifty times as large
-    as others, and the steps of int8 would be theirs. Seen on texts of `tokens.json`."""
+    """The factor by which each column of an input is divided and its row of weights is multiplied. Some columns are fifty times as large as
+    others and would determine the int8 scale. Measured on the texts of `tokens.json`."""
     model = MiniLm()
     model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     model.eval()
@@ -98,13 +98,13 @@ class Writer:
         return name
 
     def put(self, name: str, value, kind=np.float32) -> str:
-        """A weight; the same name is the same weight."""
+        """Adds a weight. The same name means the same weight."""
         if name not in self.weights:
             self.weights[name] = numpy_helper.from_array(np.asarray(value, kind, order="C"), name)
         return name
 
     def put_apart(self, name: str, value: np.ndarray) -> str:
-        """A weight of int8, in the block."""
+        """Adds an int8 weight to the block."""
         if name not in self.weights:
             tensor = numpy_helper.from_array(np.asarray(value, np.int8, order="C"), name)
             set_external_data(tensor, NAME, len(self.block), len(tensor.raw_data))
@@ -114,24 +114,25 @@ class Writer:
         return name
 
     def half(self, name: str, value: np.ndarray) -> str:
-        """A small matrix, in the file half as long; floats from when it is loaded."""
+        """Adds a small matrix as fp16. It is converted to floats when it is loaded."""
         return self.add("Cast", [self.put(f"{name}.half", value, np.float16)], name, to=TensorProto.FLOAT)
 
     def quantised(self, key: str, x: str) -> tuple[str, str, float, str]:
-        """Bytes, their zero and their step in units of the size of each row: what one text holds does not move another's."""
+        """Quantizes an input: bytes, zero point, and scale relative to the largest value of each row. So one text does not change the scale of
+        another."""
         axis = self.put("last", [-1], np.int64)
-        if key.endswith("down"):  # GELU: never below -0.17
+        if key.endswith("down"):  # GELU is never below -0.17
             most = self.add("ReduceMax", [x, axis], f"{key}.most", keepdims=1)
             size, zero, step = self.add("Max", [most, self.put("least", 2.0)], f"{key}.size"), 20, 1 / 235
         else:
-            if not key.endswith("out"):  # the weights of "value" have divided its input
+            if not key.endswith("out"):  # the weights of "value" have divided its input already
                 x = self.add("Mul", [x, self.put(f"{key}.smooth", 1 / self.smooth[key])], f"{key}.smoothed")
             size, zero, step = self.add("ReduceMax", [self.add("Abs", [x], f"{key}.abs"), axis], f"{key}.size", keepdims=1), 128, 1 / 127
         unit, middle = self.add("Div", [x, size], f"{key}.unit"), self.put(f"zero.{zero}", zero, np.uint8)
         return self.add("QuantizeLinear", [unit, self.put(f"step.{zero}", step), middle], f"{key}.bytes"), middle, step, size
 
     def times(self, layer: int, name: str) -> np.ndarray | float:
-        """What the columns of a linear are multiplied by, for what reads them."""
+        """The factors for the columns of a linear, for the next layer that reads them."""
         if name == "query":
             return 1 / math.sqrt(WIDTH // HEADS)
         return 1 / self.smooth[f"{layer}.out"] if name == "value" else 1.0
@@ -189,7 +190,7 @@ class Writer:
         return self.add("LayerNormalization", [x, *own], "norm", axis=-1, epsilon=1e-12)
 
     def mask(self) -> str:
-        """Texts lie one after the other; a token hears those of its own."""
+        """The attention mask: a token attends only to tokens of its own text."""
         told = self.add("Cast", ["texts"], "texts.float", to=TensorProto.FLOAT)
         down = self.add("Unsqueeze", [told, self.put("down.axes", [1, 3], np.int64)], "texts.down")
         across = self.add("Unsqueeze", [told, self.put("across.axes", [1, 2], np.int64)], "texts.across")
@@ -230,7 +231,7 @@ def varint(value: int) -> bytes:
 
 
 def save(model: onnx.ModelProto, block: bytes, out: Path) -> None:
-    """The block lies before all else, so that its place does not depend on what refers to it."""
+    """Writes the block first, so that its offset does not depend on what refers to it."""
     head = varint(BLOCK_FIELD << 3 | 2) + varint(len(block))
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
@@ -240,7 +241,7 @@ def save(model: onnx.ModelProto, block: bytes, out: Path) -> None:
 
 
 def write(state, out: Path, low_rank=None) -> None:
-    """`low_rank`: `<layer>.<linear>` to (a [in, r], b [r, out]), whatever scales them multiplied in."""
+    """`low_rank` maps `<layer>.<linear>` to (a [in, r], b [r, out]), with all scales multiplied in."""
     state = {name: np.asarray(value, np.float32) for name, value in state.items()}
     low_rank = {name: tuple(np.asarray(part, np.float32) for part in parts) for name, parts in (low_rank or {}).items()}
     for name, (a, b) in low_rank.items():
@@ -251,7 +252,7 @@ def write(state, out: Path, low_rank=None) -> None:
 
 
 def main() -> None:
-    """The model as published."""
+    """Writes the model as published."""
     options = argparse.ArgumentParser()
     options.add_argument("--mini", type=Path, required=True, help="folder of MiniLM's weights and tokenizer")
     options.add_argument("--out", type=Path, required=True)

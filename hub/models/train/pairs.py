@@ -1,21 +1,21 @@
-"""Pairs (question, tool as text) that encoders are trained on, family by family."""
+"""Pairs (question, text of a tool) that encoders are trained on, family by family."""
 
 import random
 
 from data import Family, Tool, head, synthetic, words
 
-# Of MetaTool's 20,614 questions so many a tool: more would drown the other families.
+# How many of MetaTool's 20,614 questions are used per tool. More would drown the other families.
 PER_TOOL = 30
 
 
 def pairs(family: Family, seed: int) -> list[tuple[str, int, str]]:
-    """(question, tool, its text). Tools with the same number are no negatives of each other."""
+    """(question, number of the tool, text of the tool). Tools with the same number are no negatives of each other."""
     rng = random.Random(seed)
     if family.name == "mcp":
         return synthetic(family.tools, seed)
     made, used = [], {}
     for name, questions in family.questions.items():
-        if name.endswith("metatool_single/queries"):  # all of them are in `queries_all`
+        if name.endswith("metatool_single/queries"):  # `queries_all` has all of them
             continue
         order = list(questions)
         rng.shuffle(order)
@@ -25,20 +25,20 @@ def pairs(family: Family, seed: int) -> list[tuple[str, int, str]]:
                 used[tool] = used.get(tool, 0) + 1
                 if used[tool] <= PER_TOOL:
                     made.append((question.text, tool, head(family.tools[tool])))
-    # Tools that nobody asked for teach their own words.
+    # Tools without questions are trained on their own words.
     if family.name == "seal":
         made += synthetic(family.tools, seed)
     return made
 
 
 def identity(family: Family) -> list[int]:
-    """Twins have one number."""
+    """The number of each tool. Twins share a number."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(tool.name.lower(), len(numbers)) for tool in family.tools]
 
 
 def variant(tool: Tool, text: str, rng: random.Random) -> str:
-    """Now and then the name alone, or the description alone: a text must be found by any of its parts."""
+    """Sometimes only the name, or only the description, because a tool must be found by either."""
     chance = rng.random()
     if chance < 0.15 and tool.name:
         return f"{words(tool.server)} {words(tool.name)}".strip()

@@ -1,8 +1,9 @@
-"""The learned ranker: a linear listwise model (softmax over the candidates of a question) over the features that the Rust
-side dumps, pulled towards the fixed fusion. Boosted trees were tried in its place: with three families to learn from they
-lose 4 to 7 points of R@20 on the one that is held out.
+"""Trains the learned ranker: a linear listwise model (softmax over the candidates of a question) over the dumped features.
 
-`rank.py --dumps DIR --prefix static --out ranker-static.json` prints the leave-one-family-out table and writes the model of all.
+It is regularized towards the fixed fusion. Boosted trees in its place, with three families to learn from, lose 4 to 7 points of R@20 on
+the held-out one.
+
+`rank.py --dumps DIR --prefix static --out ranker-static.json` prints the leave-one-family-out table and writes the model of all families.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 PRIOR, TOP = 1.0, 60
-# How hard it is pulled to the fixed fusion: as little as keeps what is held out from losing.
+# The strength of the regularization towards the fixed fusion. It is the lowest with which held-out families do not lose.
 PULLS = {"static": 0.2, "full": 0.3}
 SHARES = ("fused", "cover", "cover_name", "name_cover", "name_exact", "bigrams", "server_z")
 
@@ -35,7 +36,7 @@ class Dump:
         return Dump(told["features"], rows[:, 0], rows[:, 1:], *(np.array(told[k]) for k in ("groups", "gold_missing", "pools")))
 
     def whole(self) -> "Dump":
-        """Of each question, its answer from all tools."""
+        """Only the rankings of all tools, without those of smaller pools."""
         kept = self.pools == self.pools.max()
         rows = np.repeat(kept, self.groups)
         return Dump(self.names, self.labels[rows], self.features[rows], self.groups[kept], self.missing[kept], self.pools[kept])
@@ -50,14 +51,14 @@ def read_all(folder: Path, prefix: str) -> dict[str, Dump]:
 
 
 def usable(dumps: list[Dump]) -> list[int]:
-    """No feature that tells the set and not the tool (sizes, lengths), and none that never speaks."""
+    """The features without those that identify the data set instead of the tool (sizes, lengths), and without constant ones."""
     names = dumps[0].names
     spoken = [any(d.features[:, at].any() for d in dumps) for at in range(len(names))]
     return [at for at, name in enumerate(names) if spoken[at] and (name.endswith(".z") or name in SHARES) and not name.startswith("memory")]
 
 
 def lists(dump: Dump, columns: list[int]):
-    """[question, candidate, feature] of the best by fixed fusion, labels and mask; questions without a right one left out."""
+    """[question, candidate, feature] of the best candidates by the fixed fusion, labels and mask, without questions that have no right one."""
     count = len(dump.groups)
     x = np.zeros((count, TOP, len(columns)), np.float32)
     y, mask = np.zeros((count, TOP), np.float32), np.zeros((count, TOP), bool)
@@ -73,7 +74,7 @@ def lists(dump: Dump, columns: list[int]):
 
 
 def train(dumps: list[Dump], columns: list[int], pull: float) -> np.ndarray:
-    """A weight for each column. Every family says as much as every other."""
+    """A weight for each column. Every family has the same weight."""
     sets = [lists(dump, columns) for dump in dumps]
     scale = torch.stack([x.reshape(-1, len(columns)).std(0) for x, _, _ in sets]).mean(0).clamp(min=1e-3)
     prior = torch.zeros(len(columns))
@@ -96,7 +97,7 @@ def train(dumps: list[Dump], columns: list[int], pull: float) -> np.ndarray:
 
 
 def figures(dump: Dump, scores: np.ndarray) -> dict[str, float]:
-    """Twins count each here, so BFCL looks worse than by `mcp-hub eval`; for comparing rankers, not for reporting."""
+    """Each twin counts by itself, so BFCL looks worse than by `mcp-hub eval`. For comparing rankers only."""
     out = {"R@5": 0.0, "R@10": 0.0, "R@20": 0.0, "nDCG@5": 0.0}
     start = 0
     for size, missing in zip(dump.groups, dump.missing):
@@ -121,7 +122,7 @@ def main() -> None:
     options.add_argument("--dumps", type=Path, required=True)
     options.add_argument("--prefix", required=True, choices=PULLS)
     options.add_argument("--out", type=Path, required=True)
-    options.add_argument("--held-out", type=Path, help="folder of folders `without-FAMILY`, for rankers that have not seen the family")
+    options.add_argument("--held-out", type=Path, help="folder with folders `without-FAMILY`, for rankers that have not seen the family")
     given = options.parse_args()
     torch.set_num_threads(1)
     found = {name: dump.whole() for name, dump in read_all(given.dumps, given.prefix).items()}

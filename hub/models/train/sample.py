@@ -1,4 +1,7 @@
-"""A part of a set that the transformer gets through in time: `sample.py OUT TOOLS QUESTIONS TOOLFILE QUESTIONFILE…`; 0 tools are all of them."""
+"""Writes a sample of a data set that is small enough for the transformer.
+
+Usage: `sample.py OUT TOOLS QUESTIONS TOOLFILE QUESTIONFILE…`. 0 for TOOLS means all of them.
+"""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Makes `static.bin`: distilled from MiniLM, then trained on pairs of question and tool. `--without FAMILY` leaves one out, to be reported on it."""
+"""Makes `static.bin`: distilled from MiniLM, then trained on pairs of question and tool. `--without FAMILY` holds one out and reports on it."""
 
 import argparse
 from pathlib import Path
@@ -14,8 +14,8 @@ from measure import Lexical, score, told as row, z
 
 
 def counted(tok: Tokenizer, kept: list[Family]) -> np.ndarray:
-    """How often each token is said in tools, and (twice) in questions: without these the words that people
-    wrap a wish in would count as rare."""
+    """How often each token occurs in tools and, with twice the weight, in questions. Without questions, the words of ordinary requests
+    would count as rare."""
     counts = np.zeros(VOCABULARY)
 
     def add(texts, times):
@@ -38,7 +38,7 @@ def distilled(base: Path, mini: Path) -> np.ndarray:
 
 
 def report(rows: np.ndarray, family: Family, tok: Tokenizer) -> None:
-    """What the table is worth alone and beside BM25, on a family that it has not seen."""
+    """Prints the figures of the table alone and beside BM25, on a held-out family."""
 
     def vectors(texts):
         return table.vectors(rows, [e.ids for e in tok.encode_batch(texts, add_special_tokens=False)])

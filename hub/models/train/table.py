@@ -1,7 +1,7 @@
-"""The static token table: MiniLM's own vector of each token alone, PCA to 256, weighted by rarity, int8 per row.
+"""The static table: MiniLM's vector of each token alone, PCA to 256 dimensions, weighted by rarity, int8 per row.
 
 Format of `static.bin`, little endian: b"MHSTAT01", u32 rows, u32 width, rows x f32 scale, rows x width x i8.
-Vector of a text = sum over its tokens (no [CLS]/[SEP], at most 512) of scale[t] * row[t], normalised.
+Vector of a text = sum over its tokens (no [CLS]/[SEP], at most 512) of scale[t] * row[t], normalized.
 """
 
 import struct
@@ -30,8 +30,8 @@ def distil(model: MiniLm) -> np.ndarray:
 
 
 def weighted(table: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Smooth inverse frequency from the corpus; a token that it has not is as rare as its place in the vocabulary says (Zipf).
-    Norms are kept: after centring, a token that means little by itself is short."""
+    """Weights by smooth inverse frequency. The frequency of a token that the corpus does not have is estimated from its position in the
+    vocabulary (Zipf). Norms are kept, because after centering a token that means little has a short vector."""
     places = np.arange(len(counts)) + 1.0
     zipf = 1.0 / (places * np.log(len(counts)))
     seen = (counts + zipf * 1e5) / (counts.sum() + 1e5)

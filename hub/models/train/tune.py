@@ -1,8 +1,8 @@
-"""Tunes the transformer for prompts on pairs of question and tool: a pair of small matrices beside every linear.
+"""Tunes the transformer for prompts on pairs of question and tool, with a pair of small matrices beside every linear.
 
-Vectors of tools stay as published. So every tool of a family is a negative of every question at no cost, what is held
-cannot be forgotten, and what is learnt carries over to tools that nobody has seen: to say a wish as a description would.
-`--without FAMILY` leaves one out, to be reported on it.
+Vectors of tools stay as published. So every tool of a family is a negative of every question at no cost, nothing is forgotten, and the
+training carries over to unseen tools: prompts learn to be like descriptions.
+`--without FAMILY` holds one out and reports on it.
 """
 
 import argparse
@@ -23,24 +23,24 @@ from measure import Lexical, score, told as row, z
 from pairs import identity, pairs
 from wishes import servers, wishes
 
-# Tokens of a text at most: what is measured, what is trained on.
+# The most tokens of a text: for measuring, and for training.
 TOKENS, READ = 64, 40
 RANK, TEMPERATURE = 12, 0.05
-# Of the twelve directions of each change, those that are kept: held out, the others change nothing, and each takes time.
+# How many of the twelve directions of each change are kept. Held out, the others change nothing, and each takes time.
 KEPT = 4
 BATCH, STEPS, RATE, SEED = 40, 225, 5e-4, 7
-# Tools nearer than this are no negatives of each other; what servers advertise overlaps more than what tools do.
+# Tools with a higher cosine are no negatives of each other. Descriptions of servers overlap more than those of tools.
 NEAR, LIKE = 0.9, 0.65
-# How loud words are at most beside the transformer while it learns: it is to find what they do not.
+# The highest weight of lexical scores in the loss. The transformer is to find what they do not find.
 HEARD = 1.5
-# Pairs of a family at most: more would not be read.
+# The most pairs of a family. More would not be used in all steps.
 MOST = {"mcp": 1500, "servers": 2000, "seal": 1500, "bfcl": 1500, "metatool": 1500, "general": 2100}
-# Where one wish of a prompt ends.
+# The separators between the wishes of a prompt.
 WISH = re.compile(r"(?<=[.!?;])\s+|,?\s+(?:and then|and also|then|after that|finally)\s+")
 
 
 class Encoder:
-    """Texts to vectors, and a file of what the untuned model makes of them: it is the same for all families."""
+    """Computes vectors. Those of the published model are cached in a file, because they are the same for all families."""
 
     def __init__(self, model: MiniLm, tok: Tokenizer, folder: Path):
         self.model, self.tok, self.ids = model, tok, {}
@@ -65,7 +65,7 @@ class Encoder:
         return out
 
     def untuned(self, texts: list[str]) -> np.ndarray:
-        """The vectors as published; so call it before training."""
+        """The vectors of the published model. Must be called before training."""
         keys = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
         missing = {key: text for key, text in zip(keys, texts) if key not in self.known}
         if missing:
@@ -75,7 +75,7 @@ class Encoder:
 
 
 class Asked:
-    """A family's pairs, what of each question is right, and its tools as published."""
+    """The pairs of a family, the right tools of each question, and the published vectors of the tools."""
 
     def __init__(self, family: Family, encoder: Encoder, near: float, made: list[tuple[str, int]]):
         self.name, self.near = family.name, near
@@ -89,14 +89,14 @@ class Asked:
         for question, tool in self.pairs:
             self.right.setdefault(question, set()).add(int(self.same[tool]))
         self.tools = torch.from_numpy(encoder.untuned([head(tool) for tool in family.tools]))
-        # A wish made of a description shares its words: with words heard there would be nothing left to learn.
+        # A wish that was made from a description has its words. With lexical scores in the loss, nothing would be left to learn.
         self.words = None
         if family.name != "mcp":
             chunks = [[question for question, _ in self.pairs[at : at + 256]] for at in range(0, len(self.pairs), 256)]
             self.words = np.concatenate([z(lexical.scores(chunk)).astype(np.float16) for chunk in chunks])
 
     def part(self, question: str, tool: int, lexical: Lexical) -> str:
-        """Of a prompt with several wishes the one that asks for the tool: the selector reads them one by one too."""
+        """The wish of a prompt that asks for the tool. The selector reads the clauses of a prompt one by one too."""
         parts = [part for part in WISH.split(question) if len(part.split()) > 2]
         if len(self.right.get(question, ())) < 2 or len(parts) < 2:
             return question
@@ -139,9 +139,9 @@ def sets(kept: list[Family], data: Path, encoder: Encoder) -> list[Asked]:
 
 
 def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The pair of every linear, by `layer.linear`, narrowed."""
+    """The pair of every linear by `layer.linear`, reduced to fewer directions."""
     rng = random.Random(SEED)
-    # Prompts of a few kinds: half as often as all others.
+    # There are only a few kinds of general prompts, so they take half as many steps.
     turns = [one for one in asked if one.name != "general"] + asked
     added = encoder.model.low_rank(RANK)
     optimiser = torch.optim.AdamW([matrix for one in added.values() for matrix in (one.a, one.b)], lr=RATE, weight_decay=0.01)
@@ -161,14 +161,14 @@ def train(asked: list[Asked], encoder: Encoder) -> dict[str, tuple[torch.Tensor,
 
 
 def narrowed(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest to `a b` by fewer columns and rows."""
+    """The best approximation of `a b` of lower rank."""
     left, sizes, right = torch.linalg.svd(a @ b, full_matrices=False)
     root = sizes[:KEPT].sqrt()
     return left[:, :KEPT] * root, root[:, None] * right[:KEPT]
 
 
 class Report:
-    """On a family that is left out: the cosine alone, and beside words."""
+    """Prints the figures of a held-out family: the cosine alone, and beside lexical scores."""
 
     def __init__(self, encoder: Encoder, family: Family):
         self.name, questions = next(iter(family.questions.items()))

@@ -1,7 +1,7 @@
-"""Wishes that people may have said, made from the tools of real MCP servers; the transformer learns from them.
+"""Makes wishes, as people may write them, from the tools of real MCP servers. The transformer learns from them.
 
-`synthetic` in `data.py` copies a description; whoever learns from that alone learns to compare words. Here verbs change,
-words are dropped, parameters have values, and sentences that ask for nothing stand around the wish.
+`synthetic` in `data.py` copies a description. A model that learns only from that learns to compare words. Here verbs are changed, words
+are dropped, parameters get values, and unrelated sentences are added.
 """
 
 import gzip
@@ -64,7 +64,7 @@ VALUES = {
 }
 FILLED = {key: values for keys, values in VALUES.items() for key in keys.split()}
 EXAMPLE = re.compile(r"(?:e\.g\.?,?|for example,?|example:|such as)\s*['\"`]?([\w .:/@-]{2,24})", re.I)
-# What a description opens with before it says what the tool does.
+# Openings of descriptions that say nothing about the tool.
 TELLING = re.compile(
     r"^(?:(?:this|the) (?:tool|function|endpoint|api|method) )?"
     r"(?:is used to|can be used to|allows? (?:you|users) to|lets? you|enables? (?:you|users) to|used to|(?:a )?tools? (?:to|for|that))\s+",
@@ -73,7 +73,7 @@ TELLING = re.compile(
 
 
 def value(name: str, schema, rng: random.Random) -> str | None:
-    """What somebody could have said for a parameter."""
+    """A value that somebody could have written for a parameter."""
     told = schema if isinstance(schema, dict) else {}
     if isinstance(told.get("enum"), list) and told["enum"]:
         return str(rng.choice(told["enum"]))
@@ -88,7 +88,7 @@ def reworded(wish: str, rng: random.Random) -> str:
     first, _, rest = wish.partition(" ")
     if first in SAID and rng.random() < 0.6:
         first = rng.choice(SAID[first])
-    elif rng.random() < 0.15:  # the thing alone: "the weather in Paris"
+    elif rng.random() < 0.15:  # only the thing, like "the weather in Paris"
         first = ""
     dropped = rng.choice([0.0, 0.0, 0.15, 0.3])
     kept = [w for w in rest.split()[: rng.choice([8, 14, 24])] if rng.random() >= dropped]
@@ -96,7 +96,7 @@ def reworded(wish: str, rng: random.Random) -> str:
 
 
 def filled(tool: Tool, rng: random.Random) -> str:
-    """` for Paris and 10`; empty where no parameter has a value."""
+    """Values of parameters, like ` for Paris and 10`. Empty if no parameter has a value."""
     found = [(name, value(name, schema, rng)) for name, schema in properties(tool.schema).items()]
     found = [(words(name), told) for name, told in found if told]
     if not found:
@@ -111,7 +111,7 @@ def filled(tool: Tool, rng: random.Random) -> str:
 
 
 def said(wish: str, rng: random.Random) -> str:
-    """With an opening, and now and then among sentences that ask for nothing."""
+    """The wish with an opening, and sometimes with unrelated sentences."""
     asking = re.match(r"(what|which|how|where)\b", wish)
     text = f"{wish}?" if asking else rng.choice(OPENINGS).format(wish)
     if rng.random() < 0.5:
@@ -125,7 +125,7 @@ def said(wish: str, rng: random.Random) -> str:
 
 
 def wishes(tools: list[Tool], seed: int) -> list[tuple[str, int]]:
-    """One wish a tool."""
+    """One wish per tool."""
     rng = random.Random(seed)
     made = []
     for at, tool in enumerate(tools):
@@ -146,7 +146,7 @@ def wishes(tools: list[Tool], seed: int) -> list[tuple[str, int]]:
 
 
 def servers(folder: Path) -> tuple[Family, list[tuple[str, int]]]:
-    """Real servers as tools: what they say of themselves advertises, where a tool describes. And wishes for a tool of theirs."""
+    """Real servers in place of tools, and wishes for one of their tools. A server's description advertises where a tool's describes."""
     rows, path = [], folder / "toucan_mcp_servers_full.jsonl.gz"
     if path.exists():
         rows += [(row["server"], row.get("overview"), row["tools"]) for row in lines(path)]

@@ -1,5 +1,5 @@
-//! What the selector finds in a small catalog of tools as they really are.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+//! What the selector finds in a small catalog of realistic tools.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -61,17 +61,17 @@ const TOOLS: [Doc<'static>; 14] = [
     tool("legacy", "xfer", "", ""),
 ];
 
-fn ask(index: &Index, prompt: &str, limit: usize) -> ToolRanking {
+fn rank(index: &Index, prompt: &str, limit: usize) -> ToolRanking {
     index.rank(&MODELS, &Query { prompt, visible: &|_| true, limit, memory: None })
 }
 
 fn first(prompt: &str) -> &'static str {
     let index = Index::build(&TOOLS, &MODELS);
-    TOOLS[ask(&index, prompt, 3).hits[0].doc].name
+    TOOLS[rank(&index, prompt, 3).hits[0].doc].name
 }
 
 #[test]
-fn a_prompt_in_the_words_of_a_tool_finds_it() {
+fn a_prompt_that_uses_the_words_of_a_tool_finds_it() {
     for (prompt, name) in [
         ("open an issue about the broken login in our repository", "create_issue"),
         ("merge the pull request", "merge_pull_request"),
@@ -107,9 +107,9 @@ fn a_prompt_in_another_language_finds_a_tool_that_is_described_in_english() {
 }
 
 #[test]
-fn a_tool_that_is_described_in_another_language_is_found_by_a_prompt_in_english() {
+fn an_english_prompt_finds_a_tool_that_is_described_in_another_language() {
     let index = Index::build(&TOOLS, &MODELS);
-    let mut names: Vec<_> = ask(&index, "put a new event into my calendar", 2)
+    let mut names: Vec<_> = rank(&index, "put a new event into my calendar", 2)
         .hits
         .iter()
         .map(|hit| TOOLS[hit.doc].name)
@@ -119,22 +119,22 @@ fn a_tool_that_is_described_in_another_language_is_found_by_a_prompt_in_english(
 }
 
 #[test]
-fn a_prompt_without_words_finds_nothing_and_nothing_fits() {
+fn an_empty_prompt_has_no_hits_and_nothing_fits() {
     let index = Index::build(&TOOLS, &MODELS);
     for prompt in ["", "  \n\t "] {
-        let ranked = ask(&index, prompt, 5);
+        let ranked = rank(&index, prompt, 5);
         assert_eq!((ranked.hits.len(), ranked.fits), (0, false));
     }
 }
 
 #[test]
-fn a_catalog_without_tools_answers_with_nothing() {
+fn an_empty_catalog_has_no_hits() {
     let index = Index::build(&[], &MODELS);
-    assert_eq!((ask(&index, "anything", 5).hits, index.len()), (vec![], 0));
+    assert_eq!((rank(&index, "anything", 5).hits, index.len()), (vec![], 0));
 }
 
 #[test]
-fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
+fn the_transformer_finds_both_tools_of_a_prompt_that_asks_for_two_things() {
     let index = indexed(&TOOLS, &FULL);
     let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
     let ranked = index.rank(&FULL, &Query { prompt, visible: &|_| true, limit: 3, memory: None });
@@ -143,29 +143,29 @@ fn a_prompt_that_asks_for_two_things_finds_both_by_meaning() {
 }
 
 #[test]
-fn each_part_of_a_prompt_has_its_tool_among_the_first() {
+fn each_clause_of_a_prompt_has_its_tool_among_the_first_hits() {
     let index = Index::build(&TOOLS, &MODELS);
     let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename the file report.txt to final.txt";
     let mut names: Vec<_> =
-        ask(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
+        rank(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     names.sort_unstable();
     assert_eq!(names, ["merge_pull_request", "move_file", "post_message"]);
 }
 
 #[test]
-fn a_right_first_hit_is_called_likely_among_a_few_tools_too() {
+fn in_a_small_catalog_the_right_tool_has_a_high_score_and_others_a_low_one() {
     let index = Index::build(&TOOLS, &MODELS);
     for prompt in [
         "merge the pull request",
         "run a SQL query that counts the users",
         "send a message to a Slack channel",
     ] {
-        let hits = ask(&index, prompt, 5).hits;
+        let hits = rank(&index, prompt, 5).hits;
         assert!(hits[0].score > 0.5 && hits[4].score < 0.2, "{prompt}: {hits:?}");
     }
 }
 
-/// With the vectors of its tools, as the models make them of these alone.
+/// An index with the vectors of its tools.
 fn indexed(tools: &[Doc<'_>], models: &Models) -> Index {
     let index = Index::build(tools, models);
     let vectors =
@@ -174,47 +174,47 @@ fn indexed(tools: &[Doc<'_>], models: &Models) -> Index {
     index.with_vectors(|digest| vectors.get(digest).cloned())
 }
 
-// A score that moves with a tool that the caller may not know of tells that it exists.
+// Otherwise a score would tell a caller that a hidden tool exists.
 #[test]
-fn what_cannot_be_seen_moves_no_score() {
+fn hidden_tools_change_no_score() {
     let hidden = [
         TOOLS[0],
         tool("secret", "create_issue", "Create a new issue in the secret tracker", ""),
         TOOLS[3],
         TOOLS[7],
     ];
-    let shown = [TOOLS[0], TOOLS[3], TOOLS[7]];
-    let places = [0, usize::MAX, 1, 2];
+    let visible_only = [TOOLS[0], TOOLS[3], TOOLS[7]];
+    let positions = [0, usize::MAX, 1, 2];
     for models in [&*MODELS, &*FULL] {
-        let (hidden, shown) = (indexed(&hidden, models), indexed(&shown, models));
+        let (hidden, visible_only) = (indexed(&hidden, models), indexed(&visible_only, models));
         for prompt in ["create an issue in the secret tracker", "weather"] {
-            let ask = |index: &Index, visible: &dyn Fn(usize) -> bool| {
+            let rank_where = |index: &Index, visible: &dyn Fn(usize) -> bool| {
                 index.rank(models, &Query { prompt, visible, limit: 5, memory: None })
             };
-            let mut with = ask(&hidden, &|doc| doc != 1);
-            with.hits.iter_mut().for_each(|hit| hit.doc = places[hit.doc]);
-            assert_eq!(with, ask(&shown, &|_| true), "{prompt}");
+            let mut with = rank_where(&hidden, &|doc| doc != 1);
+            with.hits.iter_mut().for_each(|hit| hit.doc = positions[hit.doc]);
+            assert_eq!(with, rank_where(&visible_only, &|_| true), "{prompt}");
         }
     }
 }
 
 #[test]
-fn a_remembered_prompt_brings_its_tool_to_the_front() {
+fn a_tool_with_a_similar_remembered_prompt_ranks_first() {
     let index = Index::build(&TOOLS, &MODELS);
     let prompt = "do the monthly thing for accounting";
     let mut memory = Memory::new();
     memory.remember(index.digests()[13], &MODELS.prompt_vector(prompt).unwrap());
-    let ask = Query {
+    let query = Query {
         prompt: "the monthly thing for accounting, please",
         visible: &|_| true,
         limit: 3,
         memory: Some(&memory),
     };
-    assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "xfer");
+    assert_eq!(TOOLS[index.rank(&MODELS, &query).hits[0].doc].name, "xfer");
 }
 
 #[test]
-fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not() {
+fn tools_with_dissimilar_remembered_prompts_do_not_outrank_the_right_tool_without_any() {
     let index = Index::build(&TOOLS, &MODELS);
     let mut memory = Memory::new();
     for (tool, prompt) in [
@@ -225,12 +225,12 @@ fn tools_that_are_remembered_for_other_prompts_do_not_push_aside_one_that_is_not
         memory.remember(index.digests()[tool], &MODELS.prompt_vector(prompt).unwrap());
     }
     let prompt = "what will the weather be like in Oslo tomorrow?";
-    let ask = Query { prompt, visible: &|_| true, limit: 3, memory: Some(&memory) };
-    assert_eq!(TOOLS[index.rank(&MODELS, &ask).hits[0].doc].name, "getForecast");
+    let query = Query { prompt, visible: &|_| true, limit: 3, memory: Some(&memory) };
+    assert_eq!(TOOLS[index.rank(&MODELS, &query).hits[0].doc].name, "getForecast");
 }
 
 #[test]
-fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
+fn of_two_versions_of_a_tool_of_one_server_the_second_ranks_last() {
     let mut tools = TOOLS.to_vec();
     tools.push(tool(
         "github",
@@ -240,7 +240,7 @@ fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
     ));
     let index = Index::build(&tools, &MODELS);
     let hits: Vec<_> =
-        ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+        rank(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
     assert_eq!(
         (hits[0], hits.iter().filter(|name| **name == "create_issue").count()),
         ("create_issue", 2)
@@ -248,20 +248,20 @@ fn two_versions_of_a_tool_of_one_server_take_one_of_the_first_places() {
     assert_ne!(hits[1], "create_issue");
 }
 
-// Who names two tools otherwise means two tools: the second is not hidden behind all others.
+// A server that gives two names means two tools.
 #[test]
-fn two_tools_of_one_server_whose_names_differ_in_a_dot_only_are_two() {
+fn two_tools_of_one_server_whose_names_differ_in_a_dot_are_no_duplicates() {
     let mut tools = TOOLS.to_vec();
     tools.push(tool("github", "create.issue", "Open an issue in a repository from a template", ""));
     let index = Index::build(&tools, &MODELS);
     let mut hits: Vec<_> =
-        ask(&index, "create an issue", 2).hits.iter().map(|hit| tools[hit.doc].name).collect();
+        rank(&index, "create an issue", 2).hits.iter().map(|hit| tools[hit.doc].name).collect();
     hits.sort_unstable();
     assert_eq!(hits, ["create.issue", "create_issue"]);
 }
 
 #[test]
-fn the_same_tool_behind_two_servers_takes_one_of_the_first_places() {
+fn of_the_same_tool_of_two_servers_the_second_ranks_last() {
     let mut tools = TOOLS.to_vec();
     tools.push(tool(
         "github-enterprise",
@@ -271,7 +271,7 @@ fn the_same_tool_behind_two_servers_takes_one_of_the_first_places() {
     ));
     let index = Index::build(&tools, &MODELS);
     let hits: Vec<_> =
-        ask(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
+        rank(&index, "create an issue", 20).hits.iter().map(|hit| tools[hit.doc].name).collect();
     assert_eq!(
         (hits[0], hits.iter().filter(|name| **name == "create_issue").count()),
         ("create_issue", 2)
@@ -286,12 +286,12 @@ fn fifty_thousand_tools_are_indexed_and_ranked() {
     let tools: Vec<Doc<'_>> =
         names.iter().zip(TOOLS.iter().cycle()).map(|(name, tool)| Doc { name, ..*tool }).collect();
     let index = Index::build(&tools, &MODELS);
-    let hits = ask(&index, "merge the pull request", 10).hits;
+    let hits = rank(&index, "merge the pull request", 10).hits;
     assert_eq!(hits.len(), 10);
     assert!(hits.iter().all(|hit| tools[hit.doc].name.ends_with("merge_pull_request")));
 }
 
-// Servers list what they like; one odd tool must neither stop a search nor hide the others from it.
+// A server may list anything. One odd tool must neither stop a search nor hide other tools.
 #[test]
 fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others() {
     let properties: Vec<String> =
@@ -311,7 +311,7 @@ fn a_tool_without_description_or_with_an_odd_schema_is_found_beside_the_others()
     ]);
     let index = Index::build(&tools, &MODELS);
     let names = |prompt: &str| -> Vec<&str> {
-        ask(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect()
+        rank(&index, prompt, 30).hits.iter().map(|hit| tools[hit.doc].name).collect()
     };
     let found = names("sprocket");
     for odd in ["huge", "deep", "cyclic", "none", "long"] {
@@ -324,15 +324,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_prompt_and_any_tool_has_one_answer_in_order_without_a_nan(
+    fn any_prompt_and_any_tool_have_one_ranking_with_scores_from_0_to_1(
         prompt in any::<String>(), server in any::<String>(), name in any::<String>(), description in any::<String>(),
         limit in 0_usize..30,
     ) {
         let mut tools = TOOLS.to_vec();
         tools.push(tool(&server, &name, &description, ""));
         let index = Index::build(&tools, &MODELS);
-        let ranked = ask(&index, &prompt, limit);
-        prop_assert_eq!(&ranked, &ask(&index.with_vectors(|_| None::<Arc<_>>), &prompt, limit));
+        let ranked = rank(&index, &prompt, limit);
+        prop_assert_eq!(&ranked, &rank(&index.with_vectors(|_| None::<Arc<_>>), &prompt, limit));
         prop_assert!(ranked.hits.len() <= limit && ranked.hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
         prop_assert!((0.0..=1.0).contains(&ranked.fit_score));
     }

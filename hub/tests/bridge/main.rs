@@ -1,4 +1,4 @@
-//! The bridge as it runs in a server's container: the real binary, real processes.
+//! The bridge as it runs in the container of a server: the real binary and real processes.
 
 #![allow(
     unreachable_pub,
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use support::{Bridge, call, exists, mcp_hub, until};
 
 #[test]
-#[ignore = "no test: the server that the tests put behind the bridge"]
+#[ignore = "no test: the server behind the bridge in the tests"]
 fn stdio_server() {
     stdio_server::serve();
 }
@@ -45,7 +45,7 @@ async fn a_client_of_the_official_sdk_initializes_lists_and_calls() {
 }
 
 #[tokio::test]
-async fn each_session_has_a_server_of_its_own_and_delete_ends_it() {
+async fn each_session_has_its_own_server_and_delete_stops_it() {
     let bridge = Bridge::start(&[]);
     let (one, two) = (bridge.initialize().await, bridge.initialize().await);
     assert_eq!(bridge.text(&one, "count", json!({})).await, "1");
@@ -60,7 +60,7 @@ async fn each_session_has_a_server_of_its_own_and_delete_ends_it() {
 }
 
 #[tokio::test]
-async fn payloads_pass_as_they_were_written_and_line_ends_between_tokens_do_no_harm() {
+async fn payloads_pass_unchanged_and_line_ends_between_tokens_are_accepted() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let pretty =
@@ -78,7 +78,7 @@ async fn payloads_pass_as_they_were_written_and_line_ends_between_tokens_do_no_h
 }
 
 #[tokio::test]
-async fn many_calls_at_a_time_get_their_own_answers() {
+async fn concurrent_calls_get_their_own_responses() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let calls = (0..200).map(|n| {
@@ -92,7 +92,7 @@ async fn many_calls_at_a_time_get_their_own_answers() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_fails_its_calls_at_once_and_its_session_is_404() {
+async fn when_a_server_dies_its_calls_fail_at_once_and_its_session_gets_404() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let hanging = tokio::spawn(bridge.post(Some(&session), &call(5, "hang", json!({}))).send());
@@ -105,7 +105,7 @@ async fn a_server_that_dies_fails_its_calls_at_once_and_its_session_is_404() {
     assert_eq!(answer["error"]["message"], "the server process has ended: signal SIGKILL");
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     assert_eq!(bridge.call(&session, "count", json!({})).await.0, 404);
-    assert!(!exists(pid), "a zombie is left");
+    assert!(!exists(pid), "the server is a zombie");
 
     let session = bridge.initialize().await;
     let (status, answer) = bridge.call(&session, "exit", json!({})).await;
@@ -114,7 +114,7 @@ async fn a_server_that_dies_fails_its_calls_at_once_and_its_session_is_404() {
 }
 
 #[tokio::test]
-async fn a_server_that_only_closes_its_stdout_is_dead_too() {
+async fn a_server_that_closes_its_stdout_counts_as_dead() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let pid = bridge.pid(&session).await;
@@ -125,7 +125,7 @@ async fn a_server_that_only_closes_its_stdout_is_dead_too() {
 }
 
 #[tokio::test]
-async fn whatever_a_server_started_ends_with_it() {
+async fn the_child_processes_of_a_server_end_with_it() {
     let bridge = Bridge::start(&[]);
     let (deleted, killed) = (bridge.initialize().await, bridge.initialize().await);
     let mut left = Vec::new();
@@ -135,7 +135,7 @@ async fn whatever_a_server_started_ends_with_it() {
     let pid = bridge.pid(&killed).await;
     bridge.delete(&deleted).await;
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    // Their parent here is init, which may take its time to wait for them: a zombie counts as ended.
+    // Their parent here is init, which may reap them late. A zombie counts as ended.
     let runs = |pid: i32| {
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z "))
@@ -143,9 +143,9 @@ async fn whatever_a_server_started_ends_with_it() {
     until("no child of a server runs", || !left.iter().any(|pid| runs(*pid))).await;
 }
 
-// In a container the bridge is process 1: every orphan becomes its child.
+// In a container the bridge is PID 1, and every orphan becomes its child.
 #[tokio::test]
-async fn as_process_1_it_waits_for_orphans() {
+async fn as_pid_1_the_bridge_reaps_orphans() {
     let unshare = ["--pid", "--mount-proc", "--fork", "--kill-child", "--"];
     let possible = Command::new("unshare")
         .args(unshare)
@@ -153,25 +153,25 @@ async fn as_process_1_it_waits_for_orphans() {
         .output()
         .is_ok_and(|o| o.status.success());
     if !possible {
-        eprintln!("skipped: no new process namespace can be made here (unshare --pid needs root)");
+        eprintln!("skipped: cannot create a PID namespace here (unshare --pid needs root)");
         return;
     }
     let bridge =
-        Bridge::of(Command::new("unshare").args(unshare).arg(mcp_hub()).arg("bridge"), &[]);
+        Bridge::spawn(Command::new("unshare").args(unshare).arg(mcp_hub()).arg("bridge"), &[]);
     let session = bridge.initialize().await;
     let server = bridge.pid(&session).await;
-    assert!(server < 100, "not in a namespace of its own: pid {server}");
+    assert!(server < 100, "not in its own namespace: pid {server}");
     let orphan = bridge.text(&session, "fork", json!({})).await;
     bridge.delete(&session).await;
     let namespace = children_of(bridge.child.id());
     assert_eq!(namespace.len(), 1, "{namespace:?}");
     until("only the bridge is left", || children_of(namespace[0]).is_empty()).await;
     assert!(!orphan.is_empty());
-    // unshare itself waits for it, whatever it is sent.
+    // unshare ignores signals and ends only after the bridge.
     kill(Pid::from_raw(i32::try_from(namespace[0]).unwrap()), Signal::SIGTERM).unwrap();
 }
 
-/// Processes whose parent this is, zombies included.
+/// The child processes of a process, including zombies.
 fn children_of(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks
@@ -183,28 +183,28 @@ fn children_of(pid: u32) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn beyond_the_most_processes_a_session_is_503_and_says_why() {
+async fn a_session_over_max_processes_gets_503_with_the_reason() {
     let bridge = Bridge::start(&["--max-processes", "2"]);
     let (one, _two) = (bridge.initialize().await, bridge.initialize().await);
-    let refused = bridge.try_initialize().await;
+    let response = bridge.try_initialize().await;
     assert_eq!(
-        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (response.status().as_u16(), &response.headers()["retry-after"]),
         (503, &"1".parse().unwrap())
     );
-    let answer: Value = refused.json().await.unwrap();
+    let answer: Value = response.json().await.unwrap();
     assert_eq!(answer["id"], 0);
     assert!(
         answer["error"]["message"].as_str().unwrap().starts_with("all 2 server processes"),
         "{answer}"
     );
     bridge.delete(&one).await;
-    // A place is free when the process has ended, not when it is told to.
+    // The permit is released when the process has ended, which takes a moment.
     while bridge.try_initialize().await.status() != 200 {}
     assert!(bridge.metric("mcp_bridge_refused_total{reason=\"max_processes\"}").await >= 1);
 }
 
 #[tokio::test]
-async fn a_call_over_its_time_is_an_error_and_the_server_is_told() {
+async fn a_call_over_its_timeout_is_an_error_and_the_server_gets_a_cancellation() {
     let bridge = Bridge::start(&["--call-timeout", "300ms"]);
     let session = bridge.initialize().await;
     let (status, answer) = bridge.call(&session, "hang", json!({})).await;
@@ -217,12 +217,12 @@ async fn a_call_over_its_time_is_an_error_and_the_server_is_told() {
 }
 
 #[tokio::test]
-async fn an_idle_server_is_stopped_and_a_call_starts_it_again_in_the_same_session() {
+async fn an_idle_server_is_stopped_and_the_next_call_starts_it_again_in_the_same_session() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
     let pid = bridge.pid(&session).await;
     until("the idle server is gone", || !exists(pid)).await;
-    // Several at once start one server.
+    // Concurrent calls start only one server.
     let calls = (0..5).map(|n| bridge.post(Some(&session), &call(n, "pid", json!({}))).send());
     let mut pids = Vec::new();
     for answer in futures::future::join_all(calls).await {
@@ -236,9 +236,9 @@ async fn an_idle_server_is_stopped_and_a_call_starts_it_again_in_the_same_sessio
     assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 0);
 }
 
-// A hub asks for the list every half minute and listens all the time: its servers would run for ever.
+// A hub polls lists every half minute and listens all the time, so its servers would never stop.
 #[tokio::test]
-async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
+async fn lists_pings_and_listeners_neither_keep_a_server_running_nor_start_it() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
     let listening =
@@ -250,25 +250,28 @@ async fn lists_pings_and_listeners_neither_keep_a_server_awake_nor_wake_it() {
         bridge.post(Some(&session), message).send().await.unwrap().json().await.unwrap()
     };
     let pid = bridge.pid(&session).await;
-    let awake = ask(&list).await;
-    assert_eq!(awake["result"]["tools"][0]["name"], "after-1");
+    let running = ask(&list).await;
+    assert_eq!(running["result"]["tools"][0]["name"], "after-1");
     let since = Instant::now();
     while exists(pid) {
-        assert!(since.elapsed() < Duration::from_secs(30), "lists and pings keep it awake");
-        assert_eq!(ask(&list).await, awake);
+        assert!(
+            since.elapsed() < Duration::from_secs(30),
+            "lists and pings keep the server running"
+        );
+        assert_eq!(ask(&list).await, running);
         assert_eq!(ask(&ping).await, json!({"jsonrpc": "2.0", "id": 7, "result": {}}));
     }
-    assert_eq!(ask(&list).await, awake, "its tools stay listed");
+    assert_eq!(ask(&list).await, running, "the tools of a stopped server stay listed");
     assert_eq!(ask(&ping).await["result"], json!({}));
     let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(bridge.post(Some(&session), &initialized).send().await.unwrap().status(), 202);
-    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 1, "it sleeps on");
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 1, "the server is still stopped");
     assert_eq!(bridge.text(&session, "count", json!({})).await, "1");
     assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
 }
 
 #[tokio::test]
-async fn a_list_that_has_changed_is_asked_of_a_sleeping_server_again() {
+async fn a_changed_list_starts_a_stopped_server() {
     let bridge = Bridge::start(&["--idle-timeout", "500ms"]);
     let session = bridge.initialize().await;
     let listening =
@@ -285,12 +288,12 @@ async fn a_list_that_has_changed_is_asked_of_a_sleeping_server_again() {
     assert_eq!(name().await, "after-1");
     assert_eq!(bridge.text(&session, "change", json!({})).await, "changed");
     until("the idle server is gone", || !exists(pid)).await;
-    assert_eq!(name().await, "after-0", "of the server that was started for it");
+    assert_eq!(name().await, "after-0", "the list is from the restarted server");
     assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
 }
 
 #[tokio::test]
-async fn progress_comes_on_the_stream_of_its_call_before_the_answer() {
+async fn progress_arrives_on_the_stream_of_its_call_before_the_response() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let mut message = call(1, "progress", json!({}));
@@ -304,7 +307,7 @@ async fn progress_comes_on_the_stream_of_its_call_before_the_answer() {
 }
 
 #[tokio::test]
-async fn requests_of_the_server_reach_the_listener_and_answers_the_server() {
+async fn a_request_of_the_server_reaches_the_listener_and_the_response_reaches_the_server() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let listening =
@@ -330,7 +333,7 @@ fn messages(stream: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_is_no_request_of_a_session_is_refused_with_a_reason() {
+async fn a_request_without_a_valid_session_or_from_a_web_page_is_refused() {
     let bridge = Bridge::start(&[]);
     let session = bridge.initialize().await;
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
@@ -350,7 +353,7 @@ async fn what_is_no_request_of_a_session_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn sigterm_lets_calls_finish_and_leaves_no_process() {
+async fn after_sigterm_pending_calls_finish_and_no_process_is_left() {
     let mut bridge = Bridge::with_env(&[("STUBBORN", "1"), ("GREETING", "hello")]);
     let session = bridge.initialize().await;
     bridge.logged("GREETING=hello").await;
@@ -363,7 +366,7 @@ async fn sigterm_lets_calls_finish_and_leaves_no_process() {
     let since = Instant::now();
     until("the bridge has ended", || bridge.child.try_wait().unwrap().is_some()).await;
     assert!(bridge.child.wait().unwrap().success());
-    // The server ignores the end of its stdin, so SIGTERM ended it after two seconds.
+    // The server ignores that its stdin is closed, so it gets SIGTERM after two seconds.
     assert!(
         (Duration::from_secs(2)..Duration::from_secs(10)).contains(&since.elapsed()),
         "{:?}",

@@ -1,9 +1,10 @@
-//! A stdio MCP server for tests, with the bad habits of real ones. Its tools are verbs, see `call`.
+//! A stdio MCP server for tests, with the bad habits of real ones. See `call` for its tools.
 //!
-//! It is this test binary, started as `<it> --ignored --exact stdio_server --nocapture`; what the test harness
-//! prints around it is one of the bad habits.
+//! The server is the test binary itself, started as
+//! `BINARY --ignored --exact stdio_server --nocapture`. The output of the test harness on stdout is
+//! one of the bad habits.
 
-#![allow(clippy::print_stdout, reason = "stdout is what a stdio server speaks on")]
+#![allow(clippy::print_stdout, reason = "a stdio server writes to stdout")]
 
 use std::io::{BufRead as _, Write as _};
 use std::process::Command;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Serves until stdin ends.
+/// Serves until stdin is closed.
 pub fn serve() {
     eprintln!("server starts with GREETING={}", std::env::var("GREETING").unwrap_or_default());
     println!("a greeting on stdout, which is no message");
@@ -46,7 +47,7 @@ pub fn serve() {
                     &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}),
                 );
             }
-            // The client's answer to a request of ours: shown, so that the test sees that it came.
+            // The client's response to our request. It is sent back so that the test can check it.
             (Some(_), None) => say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
                 "params": {"level": "info", "data": message}})),
             (None, Some("notifications/cancelled")) => {
@@ -99,7 +100,7 @@ fn call(id: &Value, params: &Value, calls: u32) {
             say(&json!({"jsonrpc": "2.0", "id": "from-server", "method": "roots/list"}));
             text(id, "asked");
         }
-        // Leaves a child behind, which holds none of our pipes.
+        // Leaves behind a child that holds none of our pipes.
         "fork" => {
             let mut sleep = Command::new("sleep");
             sleep.arg("600").stdin(null()).stdout(null()).stderr(null());

@@ -1,4 +1,4 @@
-//! The real binary as bridge, in front of the server in `stdio_server.rs`.
+//! Runs the real binary as a bridge in front of the server in `stdio_server.rs`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -24,18 +24,18 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// With these flags, in front of the test server.
+    /// Starts a bridge with these flags.
     pub fn start(flags: &[&str]) -> Self {
-        Self::of(Command::new(mcp_hub()).arg("bridge").args(flags), &[])
+        Self::spawn(Command::new(mcp_hub()).arg("bridge").args(flags), &[])
     }
 
-    /// With this environment.
+    /// Starts a bridge with this environment.
     pub fn with_env(env: &[(&str, &str)]) -> Self {
-        Self::of(Command::new(mcp_hub()).arg("bridge"), env)
+        Self::spawn(Command::new(mcp_hub()).arg("bridge"), env)
     }
 
-    /// By a command that ends in `bridge` and flags. Its port is read from its log.
-    pub fn of(command: &mut Command, env: &[(&str, &str)]) -> Self {
+    /// Runs a command that ends in `bridge` and flags. Reads the port from the log.
+    pub fn spawn(command: &mut Command, env: &[(&str, &str)]) -> Self {
         let server = std::env::current_exe().unwrap();
         let run_it = ["--ignored", "--exact", "stdio_server", "--nocapture"];
         command.args(["--listen", "127.0.0.1:0", "--"]).arg(server).args(run_it);
@@ -48,10 +48,10 @@ impl Bridge {
             let line: Value = serde_json::from_str(&line).unwrap();
             Some(line["listen"].as_str()?.to_owned())
         });
-        let kept = Arc::clone(&log);
+        let shared = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let mut log = kept.lock().unwrap();
+                let mut log = shared.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
@@ -79,7 +79,7 @@ impl Bridge {
         self.post(None, &message).send().await.unwrap()
     }
 
-    /// A new session's id.
+    /// Opens a session and returns its id.
     pub async fn initialize(&self) -> String {
         let response = self.try_initialize().await;
         assert_eq!(response.status(), 200);
@@ -93,13 +93,13 @@ impl Bridge {
         session
     }
 
-    /// Calls a tool: status and whole message.
+    /// Calls a tool. Returns the status and the whole message.
     pub async fn call(&self, session: &str, tool: &str, arguments: Value) -> (u16, Value) {
         let response = self.post(Some(session), &call(1, tool, arguments)).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    /// Calls a tool: the text that it answers.
+    /// Calls a tool. Returns the text of the result.
     pub async fn text(&self, session: &str, tool: &str, arguments: Value) -> String {
         let (status, message) = self.call(session, tool, arguments).await;
         assert_eq!(status, 200, "{message}");
@@ -109,7 +109,7 @@ impl Bridge {
             .to_owned()
     }
 
-    /// Process id of the session's server.
+    /// The process id of the session's server.
     pub async fn pid(&self, session: &str) -> i32 {
         self.text(session, "pid", json!({})).await.parse().unwrap()
     }
@@ -143,7 +143,7 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        // SIGTERM first, so that it stops its servers: a failed test leaves nothing behind either.
+        // SIGTERM first, so that the bridge stops its servers also after a failed test.
         let since = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             let signal = if since.elapsed() < PATIENCE { Signal::SIGTERM } else { Signal::SIGKILL };
@@ -165,11 +165,11 @@ pub fn exists(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None).is_ok()
 }
 
-/// Waits for something that must come true soon.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+/// Waits until the condition is true.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < PATIENCE, "never came true: {what}");
+    while !condition() {
+        assert!(since.elapsed() < PATIENCE, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

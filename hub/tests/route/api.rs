@@ -1,5 +1,5 @@
-//! What the API server tells: the runtime ConfigMap and the EndpointSlices. It is played here by a server that lists
-//! and watches as the real one does; the cluster tests have the real one.
+//! What the router reads from the API server: the runtime ConfigMap and the EndpointSlices. A test
+//! server lists and watches like the real one. The cluster tests use the real one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-/// Objects by the selector that lists them, and who watches.
+/// Objects by the selector that lists them, and the watchers.
 #[derive(Clone)]
 struct ApiServer {
     objects: Arc<Mutex<HashMap<String, Value>>>,
@@ -32,7 +32,7 @@ impl ApiServer {
         Self { objects: Arc::default(), changes: broadcast::channel(16).0 }
     }
 
-    /// Serves on this address until it is cancelled; then every connection breaks.
+    /// Serves on this address until the token is canceled. Then every connection breaks.
     async fn serve(&self, address: SocketAddr) -> (SocketAddr, CancellationToken) {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ impl ApiServer {
             .route("/api/v1/namespaces/ns/configmaps", get(list_or_watch))
             .route("/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices", get(list_or_watch))
             .with_state(self.clone());
-        // A runtime of its own, so that its connections end with it.
+        // Its own runtime, so that its connections end with it.
         let down = CancellationToken::new();
         let until = down.clone();
         let listener = listener.into_std().unwrap();
@@ -80,11 +80,16 @@ async fn list_or_watch(
         )
         .into_response();
     }
-    // What changed between the list and this watch comes first, as its resourceVersion asks for.
-    let seen: u64 = query["resourceVersion"].parse().unwrap();
+    // First comes what changed between the list and this watch, as its resourceVersion requires.
+    let listed: u64 = query["resourceVersion"].parse().unwrap();
     let changes = api.changes.subscribe();
-    let missed =
-        api.objects.lock().unwrap().get(&selector).filter(|object| version(object) > seen).cloned();
+    let missed = api
+        .objects
+        .lock()
+        .unwrap()
+        .get(&selector)
+        .filter(|object| version(object) > listed)
+        .cloned();
     let later = futures::stream::unfold(changes, async |mut changes| {
         Some((changes.recv().await.ok()?, changes))
     });
@@ -126,11 +131,11 @@ fn mount(folder: &Path, generation: u64) {
 }
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-/// Long for what takes milliseconds: other tests run beside.
+/// Long for what takes milliseconds, because other tests run at the same time.
 const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_higher_generation_of_file_and_watch_is_in_force() {
+async fn the_higher_generation_of_mounted_file_and_watch_is_in_force() {
     let api = ApiServer::new();
     api.set(RUNTIME, config_map(2), 2);
     let (address, _up) = api.serve(ANY).await;
@@ -142,7 +147,7 @@ async fn the_higher_generation_of_file_and_watch_is_in_force() {
     let first = in_force.borrow_and_update().generation;
     assert!(
         (1..=2).contains(&first),
-        "the file is in force at once, or the watch was as quick: {first}"
+        "neither the file nor the watch is in force at once: {first}"
     );
     let mut becomes = async |generation| {
         let found =
@@ -153,14 +158,15 @@ async fn the_higher_generation_of_file_and_watch_is_in_force() {
     becomes(2).await;
     api.set(RUNTIME, config_map(3), 3);
     becomes(3).await;
-    // kubelet is behind, then ahead.
+    // The kubelet is first behind, then ahead.
     mount(mounted.path(), 2);
     mount(mounted.path(), 4);
     becomes(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_goes_away_leaves_the_last_state_and_is_obeyed_again_when_it_is_back() {
+async fn without_an_api_server_the_last_state_stays_in_force_and_later_changes_are_followed_again()
+{
     let api = ApiServer::new();
     api.set(RUNTIME, config_map(2), 2);
     let (address, up) = api.serve(ANY).await;
@@ -179,11 +185,11 @@ async fn an_api_server_that_goes_away_leaves_the_last_state_and_is_obeyed_again_
     let (_, _up) = api.serve(address).await;
     let back =
         tokio::time::timeout(SOON * 6, in_force.wait_for(|state| state.generation == 3)).await;
-    back.expect("obeyed within the longest pause between tries").unwrap();
+    back.expect("followed within the longest pause between retries").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_come_from_endpoint_slices_and_change_with_them() {
+async fn the_list_of_pods_follows_the_endpoint_slices() {
     let slice = |pods: &[&str]| {
         let endpoints: Vec<_> = pods
             .iter()
@@ -200,13 +206,12 @@ async fn pods_come_from_endpoint_slices_and_change_with_them() {
     let discovery = Discovery::Cluster { client: client(address), namespace: "ns".into() };
     let mut listed = discovery.start("demo").await;
     let names = |listed: &mcphub_hub::route::pods::PodList| -> Vec<String> {
-        let pods =
-            listed.as_ref().expect("listed before the router serves")["demo-r-aaaaaaaa"].iter();
+        let pods = listed.as_ref().expect("a list of pods")["demo-r-aaaaaaaa"].iter();
         pods.map(|pod| pod.name.clone()).collect()
     };
     assert_eq!(names(&listed.borrow_and_update()), ["one"]);
     api.set(SLICES, slice(&["one", "two"]), 3);
     let changed =
         tokio::time::timeout(SOON, listed.wait_for(|listed| names(listed) == ["one", "two"])).await;
-    assert!(changed.is_ok(), "a new pod is not known within a second");
+    assert!(changed.is_ok(), "a new pod is not listed in time");
 }

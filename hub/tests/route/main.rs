@@ -1,5 +1,5 @@
-//! The router in front of real HTTP servers on loopback. Which pods there are comes over a channel, as it does
-//! from EndpointSlices in a cluster.
+//! The router in front of real HTTP servers on loopback. The list of pods comes from a channel
+//! instead of EndpointSlices.
 
 #![allow(
     unreachable_pub,
@@ -35,13 +35,13 @@ async fn a_rising_weight_moves_no_session_and_new_sessions_follow_the_weight() {
         router
             .set(dataplane(generation, &[(OLD, "stable", 100 - weight), (NEW, "canary", weight)]))
             .await;
-        let mut begun = Vec::new();
+        let mut opened = Vec::new();
         for _ in 0..1000 {
-            begun.push(router.initialize().await);
+            opened.push(router.initialize().await);
         }
-        let on_canary = begun.iter().filter(|(_, pod)| pod == "new-0").count();
+        let on_canary = opened.iter().filter(|(_, pod)| pod == "new-0").count();
         assert!(bounds.contains(&on_canary), "{on_canary} of 1000 sessions at weight {weight}");
-        sessions.extend(begun.into_iter().take(100));
+        sessions.extend(opened.into_iter().take(100));
         for (id, pod) in &sessions {
             assert_eq!(router.call(id).await, (200, pod.clone()));
         }
@@ -49,14 +49,14 @@ async fn a_rising_weight_moves_no_session_and_new_sessions_follow_the_weight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_revision_gets_nothing_and_its_sessions_begin_again_elsewhere() {
+async fn a_failed_revision_gets_no_requests_and_its_sessions_get_404() {
     let (_old, new, pods) = two_revisions().await;
     let router =
         TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
     let (id, pod) = router.initialize().await;
     assert_eq!(pod, "new-0");
     router.set(dataplane(2, &[(OLD, "stable", 100), (NEW, "failed", 0)])).await;
-    let cut_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let failed_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let before = new.requests();
     assert_eq!(router.call(&id).await.0, 404);
     for _ in 0..50 {
@@ -64,13 +64,13 @@ async fn a_failed_revision_gets_nothing_and_its_sessions_begin_again_elsewhere()
     }
     assert_eq!(new.requests(), before);
     let last = router.metric("mcp_router_last_forward_timestamp_seconds", &[NEW]).await.unwrap();
-    assert!(last > 0.0 && last <= cut_at, "{last} is after the cut at {cut_at}");
+    assert!(last > 0.0 && last <= failed_at, "{last} is after the failure at {failed_at}");
     router.counts("mcp_router_rejected_total", &["revision_failed"], 1.0).await;
 }
 
-// The grace is real time here: this test takes ten seconds.
+// The grace is real time, so this test takes ten seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_and_streams_on_a_failed_revision_end_after_the_grace() {
+async fn requests_in_flight_on_a_failed_revision_end_after_the_grace() {
     let (_old, _new, pods) = two_revisions().await;
     let router =
         TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods).await;
@@ -85,7 +85,7 @@ async fn calls_and_streams_on_a_failed_revision_end_after_the_grace() {
     let body = stream.text().await.expect("an event stream ends whole");
     assert!(body.starts_with("data: 0\n\ndata: 1\n\n"), "{body}");
     assert_eq!(slow.await.unwrap().unwrap().status(), 502);
-    // A client whose session is 404 initializes again by itself.
+    // A client whose session gets 404 initializes again by itself.
     assert_eq!(of_session.await.unwrap().unwrap().status(), 404);
     let seconds = since.elapsed().as_secs_f64();
     assert!((9.5..25.0).contains(&seconds), "ended after {seconds} s");
@@ -93,7 +93,7 @@ async fn calls_and_streams_on_a_failed_revision_end_after_the_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_pod_costs_new_requests_nothing_and_its_sessions_a_404_that_counts_against_it() {
+async fn new_requests_avoid_a_dead_pod_and_its_sessions_get_404_and_count_as_its_error() {
     let (dead, alive) = (HubPod::start(OLD, "dead").await, HubPod::start(OLD, "alive").await);
     let pods = listed(&[(OLD, vec![dead.upstream(true), alive.upstream(true)])]);
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
@@ -107,9 +107,9 @@ async fn a_dead_pod_costs_new_requests_nothing_and_its_sessions_a_404_that_count
     router.counts(REQUESTS, &[OLD, "hub_error"], 1.0).await;
 }
 
-// 503 says when to come again; a 502 without Retry-After is an error to the person in front of the client.
+// A 503 has Retry-After. A client would show a 502 without it to its user as an error.
 #[tokio::test(flavor = "multi_thread")]
-async fn when_no_pod_takes_a_connection_a_new_request_is_told_to_come_again_and_it_counts_once() {
+async fn when_no_pod_takes_a_connection_a_new_request_gets_503_and_is_counted_once() {
     let mut pods = Vec::new();
     for name in ["one", "two", "three", "four"] {
         let pod = HubPod::start(OLD, name).await;
@@ -129,7 +129,7 @@ async fn when_no_pod_takes_a_connection_a_new_request_is_told_to_come_again_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drawn_revision_without_pods_is_replaced_and_that_is_counted() {
+async fn when_the_drawn_revision_has_no_pod_another_one_serves_and_a_failover_is_counted() {
     let (_old, _new, pods) = two_revisions().await;
     let router =
         TestRouter::start(dataplane(1, &[(OLD, "stable", 0), (NEW, "canary", 100)]), pods.clone())
@@ -170,7 +170,7 @@ async fn a_terminating_pod_keeps_its_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_series_of_a_revision_is_0_as_soon_as_it_is_named_and_goes_with_it() {
+async fn the_series_of_a_revision_exist_as_0_while_the_data_plane_state_names_it() {
     let (_old, _new, pods) = two_revisions().await;
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     assert_eq!(router.metric(REQUESTS, &[NEW]).await, None);
@@ -237,14 +237,14 @@ async fn outcomes_are_counted_by_revision() {
     router.counts(REQUESTS, &[OLD, "hub_error"], 1.0).await;
     assert!(post("/broken").send().await.unwrap().bytes().await.is_err());
     router.counts(REQUESTS, &[OLD, "hub_error"], 2.0).await;
-    // A client that gives up is not the hub's fault.
-    let given_up = post("/slow").timeout(Duration::from_millis(50)).send().await;
-    assert!(given_up.unwrap_err().is_timeout());
+    // A client that disconnects is no error of the hub.
+    let timed_out = post("/slow").timeout(Duration::from_millis(50)).send().await;
+    assert!(timed_out.unwrap_err().is_timeout());
     router.counts(REQUESTS, &[OLD, "caller_error"], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_pass_event_by_event() {
+async fn each_event_of_a_stream_passes_at_once() {
     let (_old, _new, pods) = two_revisions().await;
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let response = router.http.get(router.url("/stream")).send().await.unwrap();
@@ -255,13 +255,13 @@ async fn streams_pass_event_by_event() {
     assert!(since.elapsed() < Duration::from_millis(200), "the first event waited for the second");
     assert_eq!(events.next().await.unwrap().unwrap(), "data: 1\n\n");
     drop(events);
-    // A stream that its client leaves is fine, and its length is no latency.
+    // A stream that the client closes is no error, and its duration is no latency.
     router.counts(REQUESTS, &[OLD, "\"ok\""], 1.0).await;
     router.counts("mcp_router_request_duration_seconds_count", &[OLD], 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_pass_byte_by_byte_and_hop_by_hop_headers_do_not() {
+async fn bodies_pass_unchanged_and_hop_by_hop_headers_are_removed() {
     let (_old, _new, pods) = two_revisions().await;
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let big: Vec<u8> = (0..20_000_000u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
@@ -281,7 +281,7 @@ async fn bodies_pass_byte_by_byte_and_hop_by_hop_headers_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modern_callers_stay_on_one_revision_and_nobody_leaves_the_canary_as_it_grows() {
+async fn stateless_callers_stay_on_one_revision_and_none_leaves_the_canary_as_its_weight_rises() {
     let (_old, _new, pods) = two_revisions().await;
     let router =
         TestRouter::start(dataplane(1, &[(OLD, "stable", 80), (NEW, "canary", 20)]), pods).await;
@@ -306,7 +306,7 @@ async fn modern_callers_stay_on_one_revision_and_nobody_leaves_the_canary_as_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_answered_here_and_readiness_needs_a_state_and_a_pod() {
+async fn the_router_itself_serves_health_and_is_ready_with_a_data_plane_state_and_a_pod() {
     let (old, _new, _) = two_revisions().await;
     let router = TestRouter::start(dataplane(0, &[]), Some(BTreeMap::new())).await;
     let status = async |path: &str| {
@@ -321,7 +321,7 @@ async fn health_is_answered_here_and_readiness_needs_a_state_and_a_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_router_that_is_told_to_stop_finishes_what_is_under_way() {
+async fn a_stopping_router_finishes_the_requests_in_flight() {
     let (_old, _new, pods) = two_revisions().await;
     let mut router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let mut events = router.http.get(router.url("/stream")).send().await.unwrap().bytes_stream();
@@ -336,8 +336,8 @@ async fn a_router_that_is_told_to_stop_finishes_what_is_under_way() {
     for n in 0..15 {
         assert_eq!(events.next().await.unwrap().unwrap(), format!("data: {n}\n\n"));
     }
-    assert!(!router.running.is_finished(), "left a stream behind");
+    assert!(!router.running.is_finished(), "the router stopped with an open stream");
     drop(events);
     let ended = tokio::time::timeout(Duration::from_secs(5), router.running).await;
-    ended.expect("ends when nothing is under way").unwrap().unwrap();
+    ended.expect("the router ends when no request is in flight").unwrap().unwrap();
 }

@@ -1,4 +1,5 @@
-//! `mcp-hub route` and `mcp-hub drain` as pods run them: the real binary, mounted files, no API server.
+//! `mcp-hub route` and `mcp-hub drain` as pods run them: the real binary with mounted files, without
+//! an API server.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ struct Router {
 }
 
 impl Router {
-    /// Starts on the files in this folder and reads its addresses from its log.
+    /// Starts a router on the files in this folder. Reads its addresses from the log.
     fn start(mounted: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-hub"));
         command.args(["route", "--hub", "demo", "--namespace", "ns"]);
@@ -51,7 +52,7 @@ impl Router {
             .as_u16()
     }
 
-    async fn obeys(&self, generation: u64, token: &str) -> bool {
+    async fn has_generation(&self, generation: u64, token: &str) -> bool {
         let request = self.http.get(format!("http://{}/generation", self.admin)).bearer_auth(token);
         request.send().await.unwrap().text().await.unwrap()
             == format!("{{\"generation\":{generation}}}")
@@ -76,22 +77,22 @@ fn state(generation: u64) -> String {
 }
 
 #[tokio::test]
-async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_without_loss() {
+async fn without_an_api_server_the_router_follows_the_mounted_files_and_drains() {
     let mounted = tempfile::tempdir().unwrap();
     let ring = MasterKey::new([3; 32]).ring("uid", 1);
     write(mounted.path(), "keys.json", &serde_json::to_string(&ring).unwrap());
     write(mounted.path(), "dataplane.json", &state(1));
     let mut router = Router::start(mounted.path());
     let token = ring.current().admin_token();
-    assert!(router.obeys(1, &token).await);
+    assert!(router.has_generation(1, &token).await);
     assert_eq!((router.status("/health").await, router.status("/ready").await), (200, 200));
-    // The Service name of the revision does not resolve here, so nothing was reached.
+    // The Service name of the revision does not resolve here, so no pod can be reached.
     assert_eq!(router.status("/mcp").await, 503);
 
     write(mounted.path(), "dataplane.json", &state(2));
     let since = Instant::now();
-    while !router.obeys(2, &token).await {
-        assert!(since.elapsed() < Duration::from_secs(10), "not obeyed");
+    while !router.has_generation(2, &token).await {
+        assert!(since.elapsed() < Duration::from_secs(10), "the new state is not in force");
     }
 
     let drain = |timeout: &str| {
@@ -100,7 +101,8 @@ async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_wi
         command.args(["drain", "--admin", &admin, "--timeout", timeout]).stderr(Stdio::null());
         command.status().unwrap().success()
     };
-    // Until the other nodes know that this pod leaves it waits, with nothing under way.
+    // The drain waits until other nodes know that this pod goes away, even with no request in
+    // flight.
     let since = Instant::now();
     assert!(drain("1m"));
     assert!(
@@ -112,5 +114,5 @@ async fn without_an_api_server_the_mounted_files_are_obeyed_and_drain_ends_it_wi
 
     kill(Pid::from_raw(i32::try_from(router.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert!(router.child.wait().unwrap().success());
-    assert!(drain("1m"), "a drain of what has ended already is no failure");
+    assert!(drain("1m"), "the drain of a router that has ended already succeeds");
 }

@@ -29,7 +29,8 @@ fn ring() -> KeyRing {
     MasterKey::new([7; 32]).ring("uid", 1)
 }
 
-/// A hub pod as far as the router can tell: begins sessions, knows its own, streams, and answers slowly if asked to.
+/// A server that looks like a hub pod to the router: it opens sessions, streams, and has slow and
+/// broken paths.
 pub struct HubPod {
     name: String,
     address: SocketAddr,
@@ -43,11 +44,11 @@ impl HubPod {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let (pod, count) = (name.to_owned(), Arc::clone(&requests));
-        let answer = move |request: Request| {
+        let respond = move |request: Request| {
             count.fetch_add(1, Ordering::Relaxed);
-            answer_of_pod(revision, pod.clone(), request)
+            pod_response(revision, pod.clone(), request)
         };
-        let app = Router::new().fallback(any(answer));
+        let app = Router::new().fallback(any(respond));
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { name: name.into(), address, serving, requests }
     }
@@ -61,16 +62,16 @@ impl HubPod {
     }
 }
 
-async fn answer_of_pod(revision: &'static str, pod: String, request: Request) -> Response {
+async fn pod_response(revision: &'static str, pod: String, request: Request) -> Response {
     match request.uri().path() {
         "/echo" => {
             let headers = request.headers().clone();
             let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
-            let shown: Vec<_> =
+            let head: Vec<_> =
                 headers.iter().map(|(k, v)| format!("{k}: {}\n", v.to_str().unwrap())).collect();
             (
                 [("x-seen", body.len().to_string())],
-                [shown.concat().into_bytes(), body.to_vec()].concat(),
+                [head.concat().into_bytes(), body.to_vec()].concat(),
             )
                 .into_response()
         }
@@ -83,7 +84,7 @@ async fn answer_of_pod(revision: &'static str, pod: String, request: Request) ->
     }
 }
 
-/// An event at once, and one every 300 ms after it.
+/// Sends an event at once, and then one every 300 ms.
 fn ticks() -> Body {
     Body::from_stream(futures::stream::unfold(0, |n| async move {
         if n > 0 {
@@ -93,7 +94,7 @@ fn ticks() -> Body {
     }))
 }
 
-/// Breaks after the head and a few bytes are out.
+/// Breaks the connection after the head and a few bytes.
 fn half() -> Body {
     Body::from_stream(futures::stream::unfold(true, |first| async move {
         if first {
@@ -139,7 +140,7 @@ pub async fn two_revisions() -> (HubPod, HubPod, PodList) {
     (old, new, pods)
 }
 
-/// A router with its inputs.
+/// A router, and the senders of its inputs.
 pub struct TestRouter {
     pub address: SocketAddr,
     pub admin: SocketAddr,
@@ -177,7 +178,7 @@ impl TestRouter {
         let router =
             Self { address, admin, dataplane, pods, _keys: keys, stop: Some(stop), running, http };
         let generation = router.dataplane.borrow().generation;
-        router.obeys(generation).await;
+        router.wait_for_generation(generation).await;
         router
     }
 
@@ -185,17 +186,17 @@ impl TestRouter {
         format!("http://{}{path}", self.address)
     }
 
-    /// Changes the data plane state; it is obeyed when this returns.
+    /// Sets the data plane state, and waits until it is in force.
     pub async fn set(&self, state: Arc<Dataplane>) {
         let generation = state.generation;
         self.dataplane.send_replace(state);
-        self.obeys(generation).await;
+        self.wait_for_generation(generation).await;
     }
 
-    async fn obeys(&self, generation: u64) {
+    async fn wait_for_generation(&self, generation: u64) {
         let token = ring().current().admin_token();
         let expected = format!("{{\"generation\":{generation}}}");
-        let obeyed = async {
+        let in_force = async {
             let ask = || {
                 self.http
                     .get(format!("http://{}/generation", self.admin))
@@ -204,10 +205,10 @@ impl TestRouter {
             };
             while ask().await.unwrap().text().await.unwrap() != expected {}
         };
-        tokio::time::timeout(PATIENCE, obeyed).await.expect("the generation is obeyed");
+        tokio::time::timeout(PATIENCE, in_force).await.expect("the generation is in force");
     }
 
-    /// Begins a session: its id and the pod that it is on.
+    /// Opens a session. Returns its id and its pod.
     pub async fn initialize(&self) -> (String, String) {
         let response = self.http.post(self.url("/mcp")).body("{}").send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -251,7 +252,7 @@ impl TestRouter {
         series
     }
 
-    /// Value of the series with this name whose labels contain all of these.
+    /// The value of the series with this name whose labels contain all of these texts.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
         let text = self.metrics().await;
         let line = text.lines().find(|line| {
@@ -261,7 +262,8 @@ impl TestRouter {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Waits until the series has this value: an answer is counted after its last byte was sent.
+    /// Waits until the series has this value. The router counts a request only after it has sent the
+    /// last byte of the response.
     pub async fn counts(&self, name: &str, labels: &[&str], value: f64) {
         let reached = async { while self.metric(name, labels).await != Some(value) {} };
         let in_time = tokio::time::timeout(PATIENCE, reached).await.is_ok();

@@ -1,12 +1,13 @@
-//! What the ranker and the floor are trained on, from the code that will use them:
+//! Dumps the features and statistics that the ranker and the floor are trained on, computed by the
+//! code that will use them. Prints the recall and nDCG of the questions too.
+//!
 //! `dump --tools F --queries F [--backend lexical|static|full] [--out P] [--limit-queries N]
-//! [--vectors CACHE] [--static F] [--encoder F] [--ranker F] [--floor F]`.
-//! Prints the figures of the questions too.
+//! [--vectors CACHE] [--static F] [--encoder F] [--ranker F] [--floor F] [--misses 1]`
 #![allow(
     clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a program beside the crate"
+    reason = "a program for developers"
 )]
 
 use std::collections::HashMap;
@@ -22,12 +23,14 @@ use mcphub_hub_select::embedded::{
 
 mod files;
 
-const DEEP: usize = 20;
-/// What a ranker is trained on must not come from one, which may not even know the features of today.
-const UNTRAINED: &str = r#"{"features":["fused"],"linear":[1.0]}"#;
+/// How many hits are measured.
+const LIMIT: usize = 20;
+/// Ranks by the fixed fusion alone. The training data of a ranker must not depend on an earlier
+/// ranker, whose features may not even exist any more.
+const UNTRAINED_RANKER: &str = r#"{"features":["fused"],"linear":[1.0]}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = |name: &str| option(name).ok_or(format!("say {name} FILE"));
+    let path = |name: &str| option(name).ok_or(format!("{name} is missing; write {name} FILE"));
     let backend = option("--backend").unwrap_or_else(|| "static".to_owned());
     let tools = evaluation::tools(&files::text(&path("--tools")?)?, &path("--tools")?)?;
     let mut questions =
@@ -43,9 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let vectors = vectors(&docs, &models)?;
         index = index.with_vectors(|digest| vectors.get(digest).cloned());
     }
-    figures(&index, &models, &questions, &backend);
+    print_figures(&index, &models, &questions, &backend);
     if option("--misses").is_some() {
-        misses(&index, &models, &tools, &questions);
+        print_misses(&index, &models, &tools, &questions);
     }
     if let Some(out) = option("--out") {
         dump(&index, &models, &tools, &questions, &out)?;
@@ -53,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The weights in the binary, or others: `--static`, `--encoder`, `--ranker`, `--floor`.
+/// The models of the binary, with the files of `--static`, `--encoder`, `--ranker` and `--floor`.
 fn models(full: bool) -> Result<Models, Box<dyn Error>> {
     let file = |name: &str| -> Result<Option<&'static [u8]>, Box<dyn Error>> {
         Ok(option(name).map(std::fs::read).transpose()?.map(|bytes| &*bytes.leak()))
@@ -64,7 +67,7 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
         encoder: file("--encoder")?.unwrap_or(own.encoder),
         ranker: match file("--ranker")? {
             Some(ranker) => std::str::from_utf8(ranker)?,
-            None if option("--out").is_some() => UNTRAINED,
+            None if option("--out").is_some() => UNTRAINED_RANKER,
             None => own.ranker,
         },
         floor: file("--floor")?.map_or(Ok(own.floor), std::str::from_utf8)?,
@@ -72,7 +75,7 @@ fn models(full: bool) -> Result<Models, Box<dyn Error>> {
     Ok(Models::from_weights(&weights, full)?)
 }
 
-/// Vectors of the tools, kept in a file, as they take a minute.
+/// The vectors of the tools. They are cached in a file, because they take a minute.
 fn vectors(
     docs: &[mcphub_hub_select::embedded::Doc<'_>],
     models: &Models,
@@ -106,12 +109,13 @@ fn vectors(
     Ok(known)
 }
 
-fn figures(index: &Index, models: &Models, questions: &[GoldenQuestion], backend: &str) {
+fn print_figures(index: &Index, models: &Models, questions: &[GoldenQuestion], backend: &str) {
     let asked: Vec<_> = questions.iter().filter(|question| !question.gold.is_empty()).collect();
     let mut sums = [0.0; 6];
     let mut times = Vec::new();
     for question in &asked {
-        let query = Query { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let query =
+            Query { prompt: &question.text, visible: &|_| true, limit: LIMIT, memory: None };
         let start = std::time::Instant::now();
         let ranked = index.rank(models, &query);
         times.push(start.elapsed().as_secs_f64() * 1000.0);
@@ -129,10 +133,16 @@ fn figures(index: &Index, models: &Models, questions: &[GoldenQuestion], backend
     );
 }
 
-/// Questions whose gold is not among the first five.
-fn misses(index: &Index, models: &Models, tools: &[ToolRecord], questions: &[GoldenQuestion]) {
+/// Prints the questions whose right tools are not among the first five.
+fn print_misses(
+    index: &Index,
+    models: &Models,
+    tools: &[ToolRecord],
+    questions: &[GoldenQuestion],
+) {
     for question in questions {
-        let query = Query { prompt: &question.text, visible: &|_| true, limit: DEEP, memory: None };
+        let query =
+            Query { prompt: &question.text, visible: &|_| true, limit: LIMIT, memory: None };
         let found: Vec<usize> = index.rank(models, &query).hits.iter().map(|hit| hit.doc).collect();
         if evaluation::recall(&found, &question.gold, 5) < 1.0 {
             let place = |any: &Vec<usize>| found.iter().position(|doc| any.contains(doc));
@@ -147,7 +157,7 @@ fn misses(index: &Index, models: &Models, tools: &[ToolRecord], questions: &[Gol
     }
 }
 
-/// Sizes of the pools that each question is asked in, beside that of all tools: hubs are of any size.
+/// Each question is ranked in random pools of these sizes too, because hubs have any size.
 const POOLS: [usize; 3] = [12, 50, 250];
 
 fn dump(
@@ -168,19 +178,19 @@ fn dump(
         questions.iter().enumerate().filter(|(_, question)| !question.gold.is_empty())
     {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
-        let gone = |doc: usize| {
+        let is_removed = |doc: usize| {
             gold.iter().any(|&g| {
                 g == doc || tools[g].name == tools[doc].name || index.similarity(g, doc) > 0.8
             })
         };
-        let gone: Vec<bool> = (0..tools.len()).map(gone).collect();
+        let removed: Vec<bool> = (0..tools.len()).map(is_removed).collect();
         let read = models.encode_prompt(&question.text);
         for size in POOLS.into_iter().filter(|&size| size < tools.len()).chain([tools.len()]) {
-            let there = |doc: usize| {
-                gold.contains(&doc) || drawn(number, doc) * (tools.len() as f64) < size as f64
+            let in_pool = |doc: usize| {
+                gold.contains(&doc) || random(number, doc) * (tools.len() as f64) < size as f64
             };
             let query =
-                Query { prompt: &question.text, visible: &there, limit: DEEP, memory: None };
+                Query { prompt: &question.text, visible: &in_pool, limit: LIMIT, memory: None };
             let trace = index.trace(models, &query, &read);
             groups.push(trace.candidates.len());
             ids.push(&question.id);
@@ -194,7 +204,7 @@ fn dump(
             }
             write(&mut floors, &[1.0])?;
             write(&mut floors, &trace.statistics)?;
-            let without = Query { visible: &|doc| there(doc) && !gone[doc], ..query };
+            let without = Query { visible: &|doc| in_pool(doc) && !removed[doc], ..query };
             write(&mut floors, &[0.0])?;
             write(&mut floors, &index.trace(models, &without, &read).statistics)?;
         }
@@ -208,14 +218,14 @@ fn dump(
     Ok(())
 }
 
-/// A number from 0 to 1 for a question and a tool, the same each time.
-fn drawn(question: usize, tool: usize) -> f64 {
+/// A pseudorandom number from 0 to 1 that depends only on the question and the tool.
+fn random(question: usize, tool: usize) -> f64 {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((question, tool));
     hash as f64 / u64::MAX as f64
 }
 
-/// The value after an option.
+/// The command line argument after this one.
 fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|arg| arg != name).nth(1)
 }

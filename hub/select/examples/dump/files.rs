@@ -1,4 +1,4 @@
-//! Files of tools and questions, plain or gz.
+//! Reads files of tools and questions, plain or gzipped.
 
 use std::error::Error;
 use std::io::Read as _;
