@@ -136,7 +136,8 @@ fn an_empty_catalog_has_no_hits() {
 #[test]
 fn the_transformer_finds_both_tools_of_a_prompt_that_asks_for_two_things() {
     let index = indexed(&TOOLS, &FULL);
-    let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat that I am late";
+    let prompt = "Will it rain tomorrow where my mother lives, and then tell my team in the chat \
+                  that I am late";
     let ranked = index.rank(&FULL, &Query { prompt, visible: &|_| true, limit: 3, memory: None });
     let names: Vec<_> = ranked.hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     assert!(names.contains(&"getForecast") && names.contains(&"post_message"), "{names:?}");
@@ -145,7 +146,8 @@ fn the_transformer_finds_both_tools_of_a_prompt_that_asks_for_two_things() {
 #[test]
 fn each_clause_of_a_prompt_has_its_tool_among_the_first_hits() {
     let index = Index::build(&TOOLS, &MODELS);
-    let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and also rename the file report.txt to final.txt";
+    let prompt = "Merge the pull request of Anna, then post a message to the Slack channel, and \
+                  also rename the file report.txt to final.txt";
     let mut names: Vec<_> =
         rank(&index, prompt, 3).hits.iter().map(|hit| TOOLS[hit.doc].name).collect();
     names.sort_unstable();
@@ -325,7 +327,10 @@ proptest! {
 
     #[test]
     fn any_prompt_and_any_tool_have_one_ranking_with_scores_from_0_to_1(
-        prompt in any::<String>(), server in any::<String>(), name in any::<String>(), description in any::<String>(),
+        prompt in any::<String>(),
+        server in any::<String>(),
+        name in any::<String>(),
+        description in any::<String>(),
         limit in 0_usize..30,
     ) {
         let mut tools = TOOLS.to_vec();
@@ -333,7 +338,8 @@ proptest! {
         let index = Index::build(&tools, &MODELS);
         let ranked = rank(&index, &prompt, limit);
         prop_assert_eq!(&ranked, &rank(&index.with_vectors(|_| None::<Arc<_>>), &prompt, limit));
-        prop_assert!(ranked.hits.len() <= limit && ranked.hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
+        prop_assert!(ranked.hits.len() <= limit);
+        prop_assert!(ranked.hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
         prop_assert!((0.0..=1.0).contains(&ranked.fit_score));
     }
 }

@@ -67,7 +67,8 @@ impl Call {
             biased;
             Some(message) = self.related.recv() => CallEvent::Related(message),
             response = &mut self.response => {
-                CallEvent::Response(response.unwrap_or_else(|_| messages::cancelled_error(&self.id)))
+                let response = response.unwrap_or_else(|_| messages::cancelled_error(&self.id));
+                CallEvent::Response(response)
             }
             () = tokio::time::sleep_until(self.deadline) => {
                 self.owner.time_out(&self.id);

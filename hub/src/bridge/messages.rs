@@ -32,8 +32,9 @@ pub(super) fn no_listener_error(id: &str) -> Bytes {
 
 /// Tells the server that the call with this id timed out.
 pub(super) fn cancelled_notification(id: &str) -> Bytes {
+    let params = format!(r#"{{"requestId":{id},"reason":"timed out"}}"#);
     Bytes::from(format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"timed out"}}}}"#
+        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#
     ))
 }
 

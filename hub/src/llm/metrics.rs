@@ -244,7 +244,8 @@ fn label(provider: Provider) -> &'static str {
 
 impl Registration<'_> {
     fn add<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.registry.unregister(Box::new(metric.clone())).ok(); // fails if there is none, as at start
+        // Fails if there is no earlier metric, as at start.
+        self.registry.unregister(Box::new(metric.clone())).ok();
         self.registry.register(Box::new(metric.clone()))?;
         self.collectors.borrow_mut().push(Box::new(metric.clone()));
         Ok(metric)

@@ -176,7 +176,10 @@ async fn watch_slices(
             Ok(watcher::Event::InitDone) => complete = true,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "failed to watch EndpointSlices, using the last list of pods")
+                tracing::warn!(
+                    %error,
+                    "failed to watch EndpointSlices, using the last list of pods"
+                );
             }
         }
         if complete {
@@ -231,7 +234,10 @@ mod tests {
     fn slice(service: &str, endpoints: &serde_json::Value) -> EndpointSlice {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": format!("{service}-x"), "labels": {"kubernetes.io/service-name": service}},
+            "metadata": {
+                "name": format!("{service}-x"),
+                "labels": {"kubernetes.io/service-name": service},
+            },
             "endpoints": endpoints,
         }))
         .unwrap()
@@ -246,6 +252,12 @@ mod tests {
             "addresses": [ip], "targetRef": {"kind": "Pod", "name": pod},
             "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
         })
+    }
+
+    fn stable_only() -> Dataplane {
+        let revisions = serde_json::json!({"aaaaaaaa": {"role": "stable", "weight": 100}});
+        let state = serde_json::json!({"schema": 1, "generation": 1, "revisions": revisions});
+        serde_json::from_value(state).unwrap()
     }
 
     fn display(pods: &[Upstream]) -> Vec<String> {
@@ -279,10 +291,7 @@ mod tests {
         let one = |ip: &str| serde_json::json!([endpoint("pod", ip, [true, true, false])]);
         let slices =
             [slice("h-r-aaaaaaaa", &one("10.0.0.1")), slice("h-r-aaaaaaaa", &one("fd00::1"))];
-        let dataplane: Dataplane = serde_json::from_str(
-            r#"{"schema":1,"generation":1,"revisions":{"aaaaaaaa":{"role":"stable","weight":100}}}"#,
-        )
-        .unwrap();
+        let dataplane = stable_only();
         let names = ServiceNames { hub: "h".into(), namespace: "ns".into() };
         let list = || Some(by_service(slices.iter()));
         let before = live_pods(&dataplane, &list(), &names, &Pods::new());
@@ -295,10 +304,7 @@ mod tests {
 
     #[test]
     fn without_an_api_server_pods_are_reached_by_their_service() {
-        let dataplane: Dataplane = serde_json::from_str(
-            r#"{"schema":1,"generation":1,"revisions":{"aaaaaaaa":{"role":"stable","weight":100}}}"#,
-        )
-        .unwrap();
+        let dataplane = stable_only();
         let names = ServiceNames { hub: "h".into(), namespace: "ns".into() };
         let pods = live_pods(&dataplane, &None, &names, &Pods::new());
         let Endpoints::Service(service) = &pods[&"aaaaaaaa".parse().unwrap()] else {

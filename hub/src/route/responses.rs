@@ -50,7 +50,9 @@ fn session_gone(message: &str) -> Response<Full<Bytes>> {
 }
 
 fn json_rpc_error(status: StatusCode, code: i32, message: &str) -> Response<Full<Bytes>> {
-    let error = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
+    let error = serde_json::json!({
+        "jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message},
+    });
     let mut response = Response::new(Full::from(error.to_string()));
     *response.status_mut() = status;
     response

@@ -129,7 +129,8 @@ fn print_figures(index: &Index, models: &Models, questions: &[GoldenQuestion], b
     let [r1, r5, r10, r20, n5, n10] = sums.map(|sum| 100.0 * sum / asked.len().max(1) as f64);
     let [p50, p95] = [0.5, 0.95].map(|at| evaluation::quantile(&mut times, at).unwrap_or_default());
     println!(
-        "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} nDCG@10 {n10:.1}, ms a question: p50 {p50:.2}, p95 {p95:.2}"
+        "{backend}: R@1 {r1:.1} R@5 {r5:.1} R@10 {r10:.1} R@20 {r20:.1} nDCG@5 {n5:.1} \
+         nDCG@10 {n10:.1}, ms per question: p50 {p50:.2}, p95 {p95:.2}"
     );
 }
 
@@ -212,7 +213,8 @@ fn dump(
     ranks.flush()?;
     floors.flush()?;
     let head = serde_json::json!({
-        "features": feature_names(), "stats": statistic_names(), "groups": groups, "queries": ids, "pools": pools, "gold_missing": missing
+        "features": feature_names(), "stats": statistic_names(), "groups": groups,
+        "queries": ids, "pools": pools, "gold_missing": missing
     });
     std::fs::write(format!("{out}.json"), head.to_string())?;
     Ok(())

@@ -139,8 +139,10 @@ mod tests {
             server: "GitHub",
             name: "create_pullRequest",
             description: "Opens a pull request.",
-            schema: r#"{"type":"object","properties":{"baseBranch":{"type":"string","description":"Where to merge"},
-                "state":{"enum":["open","closed"]},"author":{"type":"object","properties":{"email":{"type":"string"}}}}}"#,
+            schema: r#"{"type":"object","properties":{
+                "baseBranch":{"type":"string","description":"Where to merge"},
+                "state":{"enum":["open","closed"]},
+                "author":{"type":"object","properties":{"email":{"type":"string"}}}}}"#,
         };
         assert_eq!(doc.head(), "create pull request: Opens a pull request.");
         let found: Vec<_> =

@@ -43,8 +43,8 @@ pub(crate) struct Encoder {
 #[rustfmt::skip]
 fn operators() -> OpRegistry {
     op_registry!(
-        Abs, Add, Cast, Div, Gather, Gelu, LayerNormalization, MatMul, MatMulInteger, Max, Mul, QuantizeLinear, ReduceMax,
-        Reshape, Softmax, Split, Sub, Transpose, Unsqueeze
+        Abs, Add, Cast, Div, Gather, Gelu, LayerNormalization, MatMul, MatMulInteger, Max, Mul,
+        QuantizeLinear, ReduceMax, Reshape, Softmax, Split, Sub, Transpose, Unsqueeze
     )
 }
 

@@ -79,7 +79,8 @@ pub fn tools(text: &str, file: &str) -> Result<Vec<ToolRecord>, InvalidLine> {
             let bad = |what: String| InvalidLine { file: file.to_owned(), line, what };
             let tool: ToolRecord = serde_json::from_str(text).map_err(|error| {
                 bad(format!(
-                    "not a tool ({error}); write {{\"id\", \"server\", \"name\", \"description\", \"inputSchema\"}}"
+                    "not a tool ({error}); write {{\"id\", \"server\", \"name\", \"description\", \
+                     \"inputSchema\"}}"
                 ))
             })?;
             if ids.insert(tool.id.clone()) {

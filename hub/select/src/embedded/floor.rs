@@ -103,7 +103,8 @@ fn sigmoid(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const FILE: &str = r#"{"static":{"features":["b"],"mean":[2.0],"scale":[2.0],"weights":[4.0],"bias":0.0,"threshold":0.5}}"#;
+    const FILE: &str = r#"{"static":{"features":["b"],"mean":[2.0],"scale":[2.0],"weights":[4.0],
+        "bias":0.0,"threshold":0.5}}"#;
 
     #[test]
     fn the_mean_is_the_threshold_and_a_lower_statistic_does_not_fit() {

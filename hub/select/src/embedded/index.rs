@@ -14,7 +14,8 @@ use super::signals::Signals;
 use super::vector::{Matrix, Vector};
 
 /// How many tools become candidates for the ranker by the fused score. It bounds the time of a
-/// ranking. At least twice the limit of the query is taken. No measurement of other values is recorded.
+/// ranking. At least twice the limit of the query is taken. No measurement of other values is
+/// recorded.
 const FUSED_CANDIDATES: usize = 64;
 /// How many tools become candidates by each single signal, so that a tool that one signal alone
 /// finds is not lost in the fusion. No measurement of other values is recorded.
@@ -275,7 +276,8 @@ impl Index {
             }
             let doc = candidate.doc;
             // Two tools of one server are duplicates only if their names are equal: then they are
-            // versions of one tool. If the names differ, be it in a dot, the server means two tools.
+            // versions of one tool. If the names differ, even in a dot, the server means two
+            // tools.
             let is_duplicate = |&(other, _): &(usize, f32)| {
                 if corpus.server_of[doc] == corpus.server_of[other] {
                     corpus.name_of[doc] == corpus.name_of[other]

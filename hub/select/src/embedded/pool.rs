@@ -122,17 +122,21 @@ mod tests {
             let values: Vec<f32> = values.iter().map(|(value, _)| f32::from(*value)).collect();
             let query = Query { prompt: "", visible: &|n| visible[n], limit: 0, memory: None };
             let pool = Pool::new(visible.len(), &query);
-            let mut all: Vec<u32> = pool.ids.iter().copied().filter(|&id| values[id as usize] > 0.0).collect();
+            let positive = pool.ids.iter().copied().filter(|&id| values[id as usize] > 0.0);
+            let mut all: Vec<u32> = positive.collect();
             all.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]));
             all.truncate(most);
             prop_assert_eq!(pool.best(&values, most, 0.0), all);
         }
 
         #[test]
-        fn a_distribution_has_mean_deviation_and_maximum(values in prop::collection::vec(-9.0_f32..100.0, 1..100)) {
+        fn a_distribution_has_mean_deviation_and_maximum(
+            values in prop::collection::vec(-9.0_f32..100.0, 1..100)
+        ) {
             let count = values.len() as f32;
             let mean = values.iter().sum::<f32>() / count;
-            let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt();
+            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>();
+            let deviation = (squares / count).sqrt();
             let distribution = Distribution::new(&values);
             let best = values.iter().copied().fold(f32::MIN, f32::max);
             prop_assert!((distribution.best - best).abs() < 1e-9);

@@ -4,7 +4,8 @@ use super::corpus::Corpus;
 use super::pool::{Distribution, Pool};
 use super::signals::Signals;
 
-/// How many of a server's best tools its score is the mean of. No measurement of other values is recorded.
+/// How many of a server's best tools its score is the mean of. No measurement of other values is
+/// recorded.
 const TOP: usize = 3;
 
 /// The score of each server, in standard deviations above the mean of the servers. All are 0 if

@@ -91,8 +91,8 @@ impl Matrix {
         }
     }
 
-    /// Computes the cosines of rows with vectors. `put` gets the position in `rows`, the position in
-    /// `vectors`, and the cosine.
+    /// Computes the cosines of rows with vectors. `put` gets the position in `rows`, the position
+    /// in `vectors`, and the cosine.
     pub(crate) fn cosines(
         &self,
         rows: &[u32],
@@ -230,10 +230,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_cosine_of_quantized_vectors_is_within_a_hundredth_of_the_exact_one(
-            a in prop::collection::vec(-1.0_f32..1.0, 64), b in prop::collection::vec(-1.0_f32..1.0, 64)
+            a in prop::collection::vec(-1.0_f32..1.0, 64),
+            b in prop::collection::vec(-1.0_f32..1.0, 64),
         ) {
+            let squares = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>();
             let exact = a.iter().zip(&b).map(|(a, b)| a * b).sum::<f32>()
-                / (a.iter().map(|a| a * a).sum::<f32>() * b.iter().map(|b| b * b).sum::<f32>()).sqrt();
+                / (squares(&a) * squares(&b)).sqrt();
             let (a, b) = (Vector::new(&a), Vector::new(&b));
             prop_assert!((a.cosine(&b) - exact).abs() < 0.01);
             prop_assert_eq!(Vector::from_bytes(&a.to_bytes()), a);
@@ -243,11 +245,14 @@ mod tests {
     proptest! {
         #[test]
         fn cosines_of_a_matrix_are_those_of_its_rows(
-            rows in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 70), 1..9), zero in 0_usize..9
+            rows in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 70), 1..9),
+            zero in 0_usize..9,
         ) {
             let vectors: Vec<Vector> = rows.iter().map(|row| Vector::new(row)).collect();
             let mut matrix = Matrix::new(70);
-            rows.iter().enumerate().for_each(|(n, row)| matrix.push(if n == zero { &[] } else { row }));
+            for (n, row) in rows.iter().enumerate() {
+                matrix.push(if n == zero { &[] } else { row });
+            }
             let places: Vec<u32> = (0..rows.len() as u32).rev().collect();
             let mut found = 0;
             matrix.cosines(&places, &vectors.iter().collect::<Vec<_>>(), |place, vector, cosine| {

@@ -126,7 +126,10 @@ mod tests {
     #[case::as_asked(r#"{"tools":["c","a"]}"#, Ok(vec![2, 0]))]
     #[case::nothing_fits(r#"{"tools":[]}"#, Ok(vec![]))]
     #[case::in_a_fence("Sure!\n```json\n{\"tools\": [\"b\"]}\n```\nDone.", Ok(vec![1]))]
-    #[case::behind_thoughts("<think>maybe {\"tools\":[\"a\"]}</think>{\"tools\":[\"b\"]}", Ok(vec![1]))]
+    #[case::behind_thoughts(
+        "<think>maybe {\"tools\":[\"a\"]}</think>{\"tools\":[\"b\"]}",
+        Ok(vec![1])
+    )]
     #[case::a_bare_list(r#"["a"]"#, Ok(vec![0]))]
     #[case::after_another_object(r#"{"note": 1} {"tools":["a"]}"#, Ok(vec![0]))]
     #[case::twice(r#"{"tools":["a","a","b","a"]}"#, Ok(vec![0, 1]))]
@@ -156,7 +159,8 @@ mod tests {
     #[test]
     fn a_category_that_does_not_exist_is_none() {
         let said = ModelOutput::Json(json!({"tools": [
-            {"id": "a", "category": "web"}, {"id": "b", "category": "root"}, {"id": "x", "category": "web"}, {"id": "a", "category": "docker"}
+            {"id": "a", "category": "web"}, {"id": "b", "category": "root"},
+            {"id": "x", "category": "web"}, {"id": "a", "category": "docker"}
         ]}));
         assert_eq!(
             parse_categories(&said, &IDS, &["docker", "web"]),
@@ -176,7 +180,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_gives_only_positions_of_known_ids(text in "[\\[\\]{}\",:abxtols ]{0,60}", limit in 0_usize..5) {
+        fn any_text_gives_only_positions_of_known_ids(
+            text in "[\\[\\]{}\",:abxtols ]{0,60}",
+            limit in 0_usize..5,
+        ) {
             if let Ok(chosen) = parse_ranking(&ModelOutput::Text(text), &IDS, limit) {
                 prop_assert!(chosen.len() <= limit);
                 prop_assert!(chosen.iter().all(|position| *position < IDS.len()));

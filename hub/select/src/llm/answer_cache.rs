@@ -118,15 +118,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_any_bytes_stays_within_their_length(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn decoding_any_bytes_stays_within_their_length(
+            bytes in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
             let entries = decode(&bytes);
             prop_assert!(entries.len() * HEADER_BYTES <= bytes.len());
             prop_assert!(merge([bytes.as_slice()], 100).len() <= 100);
         }
 
         #[test]
-        fn encoded_answers_are_decoded(keys in prop::collection::btree_map(any::<[u8; 16]>(), (0_u64..1 << 32, prop::collection::vec(any::<u8>(), 0..60)), 0..20)) {
-            let entries: Vec<CachedAnswer> = keys.into_iter().map(|(key, (created_at, value))| CachedAnswer { key: AnswerKey(key), created_at, value }).collect();
+        fn encoded_answers_are_decoded(
+            keys in prop::collection::btree_map(
+                any::<[u8; 16]>(),
+                (0_u64..1 << 32, prop::collection::vec(any::<u8>(), 0..60)),
+                0..20,
+            )
+        ) {
+            let entry = |(key, (created_at, value))| {
+                CachedAnswer { key: AnswerKey(key), created_at, value }
+            };
+            let entries: Vec<CachedAnswer> = keys.into_iter().map(entry).collect();
             let mut back = decode(&encode(entries.clone(), usize::MAX));
             back.sort_by_key(|entry| entry.key);
             prop_assert_eq!(back, entries);

@@ -89,8 +89,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// The caller went away before the result was known. Without this call, such a probe would leave
-    /// the breaker half-open forever.
+    /// The caller went away before the result was known. Without this call, such a probe would
+    /// leave the breaker half-open forever.
     pub fn record_abandoned(&mut self, permit: &BreakerPermit, now: Duration) {
         if permit.0 == self.transitions && self.state == BreakerState::HalfOpen {
             self.transition(BreakerState::Open { until: now });
@@ -189,7 +189,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_open_breaker_lets_one_probe_through_after_its_timeout(steps in prop::collection::vec((0_u64..20, 0_u8..4), 1..200), threshold in 1_u32..5) {
+        fn an_open_breaker_lets_one_probe_through_after_its_timeout(
+            steps in prop::collection::vec((0_u64..20, 0_u8..4), 1..200),
+            threshold in 1_u32..5,
+        ) {
             let mut breaker = CircuitBreaker::new(threshold, RESET);
             let mut now = Duration::ZERO;
             let mut under_way: Vec<BreakerPermit> = Vec::new();
@@ -197,7 +200,8 @@ mod tests {
             for (wait, step) in steps {
                 now += at(wait);
                 let before = breaker.state();
-                let permit = if step == 0 || under_way.is_empty() { breaker.acquire(now).ok() } else { None };
+                let ask = step == 0 || under_way.is_empty();
+                let permit = if ask { breaker.acquire(now).ok() } else { None };
                 match (permit, before) {
                     (Some(permit), BreakerState::Open { until }) => {
                         prop_assert!(until <= now);
@@ -219,9 +223,12 @@ mod tests {
                         if !current {
                             prop_assert_eq!(breaker.state(), before, "the past changes nothing");
                         } else if before == BreakerState::Closed {
-                            prop_assert_eq!(breaker.state() == BreakerState::Closed, row < threshold);
+                            let closed = breaker.state() == BreakerState::Closed;
+                            prop_assert_eq!(closed, row < threshold);
                         }
-                        if breaker.state() == BreakerState::Closed { prop_assert!(breaker.failures() < threshold); }
+                        if breaker.state() == BreakerState::Closed {
+                            prop_assert!(breaker.failures() < threshold);
+                        }
                     }
                 }
             }

@@ -84,7 +84,7 @@ pub fn url_path(provider: Provider, model: &str) -> (&'static str, Vec<String>) 
         Provider::Anthropic => ("v1", owned(&["messages"])),
         Provider::OpenAI | Provider::OpenAICompatible => ("v1", owned(&["chat", "completions"])),
         Provider::Gemini => {
-            // The provider's documentation shows names with and without `models/`.
+            // Users write the name with or without `models/`.
             let (kind, name) = model.split_once('/').unwrap_or(("models", model));
             ("v1beta", vec![kind.to_owned(), format!("{name}:generateContent")])
         }
@@ -141,7 +141,14 @@ fn name(shape: AnswerShape) -> &'static str {
 
 /// The JSON Schema of an answer, with only those keywords that all providers support.
 fn schema(shape: AnswerShape) -> Value {
-    let object = |properties: Value, required: Value| json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
+    let object = |properties: Value, required: Value| {
+        json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    };
     let entry = match shape {
         AnswerShape::Ids => json!({"type": "string"}),
         AnswerShape::Categories => object(

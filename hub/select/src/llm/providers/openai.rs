@@ -24,7 +24,8 @@ pub(super) fn request_body(
     body[most] = MAX_OUTPUT_TOKENS.into();
     match mode {
         OutputMode::Schema | OutputMode::Tool => {
-            let schema = json!({"name": name(question.shape), "strict": true, "schema": schema(question.shape)});
+            let (name, schema) = (name(question.shape), schema(question.shape));
+            let schema = json!({"name": name, "strict": true, "schema": schema});
             body["response_format"] = json!({"type": "json_schema", "json_schema": schema});
         }
         OutputMode::Json => body["response_format"] = json!({"type": "json_object"}),
