@@ -1,6 +1,7 @@
-//! Relative relocations packed (glibc 2.36): a static program that may lie anywhere is 2 MB smaller.
+//! Packs relative relocations, which makes the static position-independent binary 2 MB smaller.
+//! Needs glibc 2.36.
 
-#![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+#![allow(clippy::print_stdout, reason = "a build script talks to cargo on standard output")]
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
