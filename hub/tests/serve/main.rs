@@ -19,6 +19,7 @@ mod life;
 mod llm;
 mod meta;
 mod meta_table;
+mod metric_names;
 mod operator;
 mod passing;
 mod protocol;
