@@ -1,12 +1,12 @@
-//! The admin port (7001), as far as `serve` and `route` share it.
+//! The admin port (7001) of `serve` and `route`.
 //!
-//! | path | who may | what |
+//! | path | who may | response |
 //! |---|---|---|
-//! | `GET /metrics` | all | Prometheus text |
-//! | `GET /healthz`, `/readyz` | all | 200, or 503 with the reason |
+//! | `GET /metrics` | anyone | Prometheus text |
+//! | `GET /healthz`, `/readyz` | anyone | 200, or 503 with the reason |
 //! | `GET /generation` | bearer of an admin token | [`Generation`] |
 //! | `GET /why` | loopback | which rule hides or shows a tool; hubs only |
-//! | `POST /drain` | loopback | 202 with [`Drained`]; asked again until nothing is left |
+//! | `POST /drain` | loopback | 202 with [`DrainStatus`]; poll it until nothing is left |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,37 +30,36 @@ use tokio::sync::watch;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-/// Path of the drain request.
-pub const DRAIN_PATH: &str = "/drain";
-/// Requests under way at a time; more wait.
+pub(crate) const DRAIN_PATH: &str = "/drain";
+/// How many requests are answered at a time. More wait.
 const MAX_CONCURRENT: usize = 64;
-/// The self-check is the slowest: three tries, each of a call through the real path.
+/// The self-check is the slowest request: it sends several requests through the path that clients
+/// take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the admin port of a pod tells.
-pub struct Admin {
-    /// Everything that is measured.
+/// What the admin port of a pod serves.
+pub(crate) struct Admin {
     pub metrics: Registry,
-    /// Whose tokens open the guarded paths.
+    /// The keys whose tokens open the guarded paths.
     pub keys: watch::Receiver<Arc<KeyRing>>,
-    /// The state in force.
+    /// The data plane state in force.
     pub dataplane: watch::Receiver<Arc<Dataplane>>,
-    /// `Err` says why not, for a person.
+    /// `Err` says why the pod is not ready.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
-    /// Told to drain: takes nothing new where that is in its hands. Says what is left each time it is asked.
-    pub drain: Box<dyn Fn() -> Drained + Send + Sync>,
+    /// Starts to drain, and returns what is left each time it is called.
+    pub drain: Box<dyn Fn() -> DrainStatus + Send + Sync>,
 }
 
-/// Answer to a drain request.
+/// The response to a drain request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drained {
-    /// Sessions of a hub, requests under way in a router. 0: the pod may go.
+pub(crate) struct DrainStatus {
+    /// The open sessions of a hub, or the requests in flight of a router. At 0 the pod may stop.
     pub left: u64,
 }
 
-/// All paths of the admin port. `guarded` adds paths that only the bearer of an admin token may ask, `local` those that
-/// are answered to this pod only.
-pub fn router(admin: Admin, guarded: Router, local: Router) -> Router {
+/// All paths of the admin port. `guarded` adds paths that need an admin token, `local` paths that
+/// only this pod may request.
+pub(crate) fn router(admin: Admin, guarded: Router, local: Router) -> Router {
     let admin = Arc::new(admin);
     let guarded = guarded
         .merge(Router::new().route(GENERATION_PATH, get(generation)).with_state(Arc::clone(&admin)))
@@ -72,7 +71,7 @@ pub fn router(admin: Admin, guarded: Router, local: Router) -> Router {
         .with_state(Arc::clone(&admin))
         .merge(guarded)
         .merge(
-            // A drain that anybody on the network can ask for is a way to switch a hub off.
+            // If anyone on the network could request a drain, anyone could stop a hub.
             Router::new()
                 .route(DRAIN_PATH, post(drain))
                 .with_state(admin)
@@ -83,8 +82,8 @@ pub fn router(admin: Admin, guarded: Router, local: Router) -> Router {
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
 }
 
-/// Answers on the listener until `stop` ends.
-pub async fn serve(
+/// Serves until `stop` completes.
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -116,7 +115,7 @@ async fn drain(State(admin): State<Arc<Admin>>) -> Response {
     (StatusCode::ACCEPTED, Json((admin.drain)())).into_response()
 }
 
-/// Only from within the pod, which Kubernetes lets few people into.
+/// Lets only requests from within the pod pass: those who may exec into it or forward a port.
 async fn require_local(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -125,27 +124,28 @@ async fn require_local(
     if peer.ip().to_canonical().is_loopback() {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "answered to this pod only; use kubectl exec or port-forward")
+        (StatusCode::FORBIDDEN, "only this pod may request this; use kubectl exec or port-forward")
             .into_response()
     }
 }
 
 async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    let known = given.is_some_and(|token| opens(&admin.keys.borrow(), token));
-    if known {
+    let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = token.and_then(|value| value.strip_prefix("Bearer "));
+    let valid = token.is_some_and(|token| is_valid(&admin.keys.borrow(), token));
+    if valid {
         next.run(request).await
     } else {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
     }
 }
 
-/// Whether it is the token of a valid key. Takes the same time however much of it is right.
-fn opens(keys: &KeyRing, token: &str) -> bool {
-    let given = Sha256::digest(token);
+/// Whether this is the token of a valid key. The comparison takes the same time for every wrong
+/// token.
+fn is_valid(keys: &KeyRing, token: &str) -> bool {
+    let digest = Sha256::digest(token);
     keys.iter().fold(false, |found, key| {
-        found | bool::from(given.ct_eq(&Sha256::digest(key.admin_token())))
+        found | bool::from(digest.ct_eq(&Sha256::digest(key.admin_token())))
     })
 }
 
@@ -171,10 +171,10 @@ mod tests {
             keys: watch::channel(Arc::new(ring(3))).1,
             dataplane: watch::channel(Arc::new(dataplane)).1,
             ready: Box::new(|| Err("no pod is known".into())),
-            drain: Box::new(|| Drained { left: 2 }),
+            drain: Box::new(|| DrainStatus { left: 2 }),
         };
-        let of = |path: &str| Router::new().route(path, get(async || "answered"));
-        router(admin, of("/self-check"), of("/local"))
+        let stub = |path: &str| Router::new().route(path, get(async || "answered"));
+        router(admin, stub("/self-check"), stub("/local"))
     }
 
     async fn ask(request: axum::http::request::Builder) -> (u16, String) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn guarded_paths_open_to_the_tokens_of_the_ring_and_to_nobody_else() {
+    async fn guarded_paths_need_the_token_of_a_key_in_the_ring() {
         for path in ["/generation", "/self-check"] {
             assert_eq!(ask(Request::get(path)).await.0, 401, "{path} without token");
             for (serial, status) in [(3, 200), (2, 200), (1, 401)] {
@@ -209,16 +209,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_says_why_not() {
+    async fn a_pod_that_is_not_ready_says_why() {
         assert_eq!(ask(Request::get("/readyz")).await, (503, "no pod is known".into()));
         assert_eq!(ask(Request::get("/healthz")).await.0, 200);
     }
 
     #[tokio::test]
-    async fn drain_and_what_is_local_are_answered_to_loopback_only() {
+    async fn drain_and_local_paths_are_for_loopback_only() {
         let peer = |peer: &str| ConnectInfo::<SocketAddr>(peer.parse().unwrap());
-        let from = |of: &str| Request::post(DRAIN_PATH).extension(peer(of));
-        let local = |of: &str| Request::get("/local").extension(peer(of));
+        let from = |address: &str| Request::post(DRAIN_PATH).extension(peer(address));
+        let local = |address: &str| Request::get("/local").extension(peer(address));
         assert_eq!(
             (ask(local("10.0.0.1:1")).await.0, ask(local("127.0.0.1:1")).await.0),
             (403, 200)

@@ -7,49 +7,49 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcphub_hub_wire::dataplane::Revision;
 
-/// Many MCP servers behind one endpoint.
+/// Serves many MCP servers behind one endpoint.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-hub", version, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// One role each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the hub: every configured MCP server behind /mcp.
+    /// Serve all configured MCP servers behind /mcp.
     Serve(Serve),
     /// Split traffic between the revisions of a hub, sticky per session.
     Route(Route),
     /// Run a stdio MCP server behind a Streamable HTTP endpoint.
     Bridge(Bridge),
-    /// Say what is wrong in a config file, and what to write instead.
+    /// Check a config file, and say what to write instead of what is wrong.
     Check(Check),
-    /// Say which rule hides or shows a tool.
+    /// Explain which rule hides or shows a tool.
     Why(Why),
-    /// Measure how well the embedded selector finds the tools that questions need.
+    /// Measure how well the embedded selector finds tools for prompts.
     Eval(Eval),
-    /// Ask this pod to finish: wait until its sessions are gone (preStop hook).
+    /// Drain this pod: wait until its sessions have ended (preStop hook).
     Drain(Drain),
-    /// Copy this binary to a file (init container of a bridged server).
+    /// Copy this binary to a file (init container of a stdio server).
     InstallBridge(InstallBridge),
 }
 
 /// `mcp-hub serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Config: compiled by the operator, or JSON with `mcpServers` (or `servers`) when run standalone.
+    /// Config file: compiled by the operator, or JSON with `mcpServers` (or `servers`) if
+    /// standalone.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Folder with dataplane.json.
+    /// Directory with dataplane.json.
     #[arg(long, value_name = "DIR")]
     pub runtime: Option<PathBuf>,
-    /// Folder with keys.json. Without it a random key is made, and sessions end with the process.
+    /// Directory with keys.json. Without it, the key is random and sessions end with the process.
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
-    /// Name of the McpHub. Without it the hub runs standalone: the config is read again when it changes.
+    /// Name of the McpHub. Without it, the hub is standalone and reloads the config when it
+    /// changes.
     #[arg(long)]
     pub hub: Option<String>,
     /// Namespace of the McpHub.
@@ -61,10 +61,11 @@ pub struct Serve {
     /// Name of this pod.
     #[arg(long, env = "POD_NAME")]
     pub pod: Option<String>,
-    /// Address of /mcp and REST [default: 0.0.0.0:7000 with --hub, else 127.0.0.1:7000].
+    /// Address of /mcp and REST [default: 0.0.0.0:7000 with --hub, otherwise 127.0.0.1:7000].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// Address of metrics, health detail and self-check [default: 0.0.0.0:7001 with --hub, else 127.0.0.1:7001].
+    /// Address of metrics, health and self-check [default: 0.0.0.0:7001 with --hub, otherwise
+    /// 127.0.0.1:7001].
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 }
@@ -78,16 +79,16 @@ pub struct Route {
     /// Namespace of the McpHub.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
-    /// Folder with dataplane.json.
+    /// Directory with dataplane.json.
     #[arg(long, value_name = "DIR")]
     pub runtime: PathBuf,
-    /// Folder with keys.json.
+    /// Directory with keys.json.
     #[arg(long, value_name = "DIR")]
     pub keys: PathBuf,
-    /// Address that clients reach.
+    /// Address for clients.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:7000")]
     pub listen: SocketAddr,
-    /// Address of metrics, health detail and generation.
+    /// Address of metrics, health and generation.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:7001")]
     pub admin_listen: SocketAddr,
 }
@@ -98,13 +99,13 @@ pub struct Bridge {
     /// Address of the Streamable HTTP endpoint.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Most child processes at a time.
+    /// Maximum number of child processes.
     #[arg(long, default_value_t = 20)]
     pub max_processes: u32,
-    /// A child without a request for so long is stopped, and started again by the next call.
+    /// Stop a child that got no request for this long. The next call starts it again.
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     pub idle_timeout: Duration,
-    /// Longest wait for the child's answer.
+    /// How long to wait for a response of the child.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub call_timeout: Duration,
     /// The server's command and its arguments.
@@ -115,12 +116,12 @@ pub struct Bridge {
 /// `mcp-hub check`.
 #[derive(Debug, Clone, Args)]
 pub struct Check {
-    /// The file: JSON with `mcpServers` (or `servers`), or a compiled config.
+    /// JSON with `mcpServers` (or `servers`), or a compiled config.
     pub file: PathBuf,
-    /// Also ask the servers for their tools, and name those that big vendors refuse.
+    /// Also list the tools of the servers, and name those that big vendors refuse.
     #[arg(long)]
     pub connect: bool,
-    /// The same of tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
+    /// Like --connect, but with the tools in this file, as {"server": {"tools": […]}}.
     #[arg(long, value_name = "FILE", conflicts_with = "connect")]
     pub catalog: Option<PathBuf>,
 }
@@ -128,38 +129,38 @@ pub struct Check {
 /// `mcp-hub eval`.
 #[derive(Debug, Clone, Args)]
 pub struct Eval {
-    /// Tools: JSON lines of `{id, server, name, description, inputSchema}`, plain or gz.
+    /// Tools, as JSON lines of `{id, server, name, description, inputSchema}`, plain or gzipped.
     #[arg(long, value_name = "FILE")]
     pub tools: PathBuf,
-    /// Questions: JSON lines of `{id, text, gold}`, plain or gz; `gold` holds ids of tools, or lists of ids that serve
-    /// equally.
+    /// Questions, as JSON lines of `{id, text, gold}`, plain or gzipped. `gold` has ids of tools,
+    /// or lists of ids of equivalent tools.
     #[arg(long, value_name = "FILE")]
     pub queries: PathBuf,
-    /// One JSON object instead of a table.
+    /// Print a JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// How much of the selector is used.
+    /// Which parts of the selector to use.
     #[arg(long, value_enum, default_value_t = Backend::Full)]
     pub backend: Backend,
-    /// The first so many questions of each tool are remembered, the rest is scored.
+    /// Remember the first N questions of each tool, and score the others.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub remember: usize,
-    /// Folder of weights to measure in place of the binary's: `static.bin`, `encoder.onnx`, `ranker-static.json`,
-    /// `ranker-full.json`, `floor.json`, those that are there.
+    /// Directory of weights that replace those of the binary: any of `static.bin`, `encoder.onnx`,
+    /// `ranker-static.json`, `ranker-full.json` and `floor.json`.
     #[arg(long, value_name = "DIR", hide = true)]
     pub weights: Option<PathBuf>,
 }
 
-/// How much of the embedded selector is used.
+/// Which parts of the embedded selector to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// Words only.
     Lexical,
     /// Words and static vectors.
     Static,
-    /// The transformer too.
+    /// Words, static vectors and the transformer.
     Full,
-    /// The transformer alone, to compare with.
+    /// The transformer only, for comparison.
     #[value(hide = true)]
     Embedding,
 }
@@ -167,24 +168,26 @@ pub enum Backend {
 /// `mcp-hub why`.
 #[derive(Debug, Clone, Args)]
 pub struct Why {
-    /// Name of the tool, as clients see it or as its server calls it.
+    /// Name of the tool: the exposed one, or that of its server.
     pub tool: String,
-    /// Config, as for serve.
+    /// Config file, as for serve.
     #[arg(long, value_name = "FILE", required_unless_present = "url")]
     pub config: Option<PathBuf>,
-    /// Admin address of a hub that runs, instead of a config, such as <http://127.0.0.1:7001>. It answers in its own pod only.
+    /// Admin address of a running hub, such as <http://127.0.0.1:7001>, instead of a config. It
+    /// answers only in its own pod.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "catalog"])]
     pub url: Option<String>,
-    /// The view that it is looked for in.
+    /// The view to look in.
     #[arg(long)]
     pub view: Option<String>,
-    /// Who looks, as JSON: `{"sub": "ann", "groups": ["dev"], "claims": {}, "keyName": ""}` [default: anonymous].
+    /// The caller, as JSON: `{"sub": "ann", "groups": ["dev"], "claims": {}, "keyName": ""}`
+    /// [default: anonymous].
     #[arg(long = "as", value_name = "JSON")]
-    pub caller: Option<String>,
-    /// A prompt: what the embedded selector adds to a session's list for it.
+    pub principal: Option<String>,
+    /// Also explain which tools this prompt would add to the list of a session.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// Tools by server, as {"server": {"tools": […]}}, instead of asking the servers.
+    /// Use the tools in this file, as {"server": {"tools": […]}}, instead of asking the servers.
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
 }
@@ -195,7 +198,7 @@ pub struct Drain {
     /// Admin address of the hub or router in this pod.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7001")]
     pub admin: String,
-    /// Longest wait for its sessions to end.
+    /// How long to wait for the sessions to end.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
 }
@@ -203,14 +206,16 @@ pub struct Drain {
 /// `mcp-hub install-bridge`.
 #[derive(Debug, Clone, Args)]
 pub struct InstallBridge {
-    /// Where to put the copy; folders above it must exist.
+    /// Path of the copy. Its directory must exist.
     #[arg(value_name = "DEST_FILE")]
     pub dest: PathBuf,
 }
 
-/// A duration as Kubernetes writes it: `500ms`, `30s`, `15m`, `1h`, or several of them in a row (`1h30m`).
+/// Parses a duration as Kubernetes writes it: `500ms`, `30s`, `15m`, `1h`, or several in a row
+/// (`1h30m`).
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a duration; write 500ms, 30s, 15m, 1h or 1h30m");
+    let wrong =
+        || format!("\"{text}\" is not a duration; write for example 500ms, 30s, 15m, 1h or 1h30m");
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_kubernetes_writes_them() {
+    fn durations_are_parsed_as_kubernetes_writes_them() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         for wrong in ["", "5", "m", "5d", "-1s", "1.5h", "99999999999999999h"] {

@@ -1,9 +1,10 @@
-//! The subcommands that run once and exit: [`check`], [`explain`] (`mcp-hub why`), [`eval`], [`drain`] and
-//! [`install_bridge`]. [`tool_listing`] gets the tools that `check` and `explain` look at.
+//! The subcommands that run once and exit: [`check`], [`explain`] (`mcp-hub why`), [`eval`],
+//! [`drain`] and [`install_bridge`]. [`tool_listing`] gets the tools that `check` and `why` look
+//! at.
 
 pub mod check;
 pub mod drain;
 pub mod eval;
 pub mod explain;
 pub mod install_bridge;
-pub mod tool_listing;
+mod tool_listing;

@@ -1,5 +1,6 @@
-//! The live data plane state, `dataplane.json` of the runtime ConfigMap: mounted, so that a pod starts without
-//! the API server, and watched, so that it obeys in under a second. The higher generation wins.
+//! The data plane state in force: `dataplane.json` of the runtime ConfigMap. It is mounted, so that
+//! a pod starts without the API server, and watched, so that a change takes effect within a second.
+//! The higher generation wins.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,32 +20,31 @@ use tokio::task::JoinSet;
 
 use crate::mounted_files;
 
-/// A watch is opened anew this often (seconds), so that a connection that died in silence blinds a pod no longer.
+/// After how many seconds a watch is reopened, because its connection may have died silently.
 pub const WATCH_SECONDS: u32 = 60;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The state in force. Dropping it ends the updates.
+/// Follows the data plane state until it is dropped.
 #[derive(Debug)]
-pub struct Runtime {
+pub struct DataplaneFollower {
     state: watch::Receiver<Arc<Dataplane>>,
     _sources: JoinSet<()>,
 }
 
-/// The runtime ConfigMap, seen through the API.
+/// Where to watch the runtime ConfigMap of a hub.
 #[derive(Clone)]
-pub struct Watched {
-    /// Access to its namespace.
+pub struct RuntimeConfigMap {
     pub client: Client,
-    /// Namespace of the hub.
+    /// The namespace of the hub.
     pub namespace: String,
-    /// Name of the hub.
+    /// The name of the hub.
     pub hub: String,
 }
 
-impl Runtime {
-    /// Follows the file in `dir` and, where there is a cluster, the ConfigMap. What the file says is in force when
-    /// this returns; generation 0 without revisions is in force until something is readable.
-    pub fn start(dir: Option<&Path>, watched: Option<Watched>) -> Self {
+impl DataplaneFollower {
+    /// Follows the file in `dir` and the ConfigMap. The state of the file is in force when this
+    /// returns. Until a state can be read, generation 0 without revisions is in force.
+    pub fn start(dir: Option<&Path>, config_map: Option<RuntimeConfigMap>) -> Self {
         let nothing = Dataplane { schema: SCHEMA, generation: 0, revisions: BTreeMap::new() };
         let (sender, state) = watch::channel(Arc::new(nothing));
         let sender = Arc::new(sender);
@@ -53,32 +53,33 @@ impl Runtime {
             let file = dir.join(paths::DATAPLANE_FILE);
             let content = std::fs::read(&file).ok();
             if let Some(content) = &content {
-                obey(&sender, content, "file");
+                apply(&sender, content, "file");
             }
             sources.spawn(follow_file(file, content, Arc::clone(&sender)));
         }
-        if let Some(watched) = watched {
-            sources.spawn(follow_config_map(watched, sender));
+        if let Some(config_map) = config_map {
+            sources.spawn(follow_config_map(config_map, sender));
         }
         Self { state, _sources: sources }
     }
 
-    /// The state, and every later one.
+    /// The state in force, and every later one.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Dataplane>> {
         self.state.clone()
     }
 }
 
-/// Access to the cluster that this pod runs in; `None` outside of one, where the mounted files alone are obeyed.
-pub fn in_cluster() -> Option<Client> {
+/// A client for the cluster that this pod runs in. `None` outside of a cluster, where only the
+/// mounted files are followed.
+pub fn in_cluster_client() -> Option<Client> {
     let mut config = kube::Config::incluster()
         .inspect_err(
-            |reason| tracing::info!(%reason, "no API server: the mounted files alone are obeyed"),
+            |reason| tracing::info!(%reason, "not in a cluster, following the mounted files only"),
         )
         .ok()?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     Client::try_from(config)
-        .inspect_err(|error| tracing::error!(%error, "no client for the API server"))
+        .inspect_err(|error| tracing::error!(%error, "failed to build a client for the API server"))
         .ok()
 }
 
@@ -87,12 +88,15 @@ async fn follow_file(
     known: Option<Vec<u8>>,
     sender: Arc<watch::Sender<Arc<Dataplane>>>,
 ) {
-    mounted_files::follow(file, known, move |content| obey(&sender, content, "file")).await;
+    mounted_files::follow(file, known, move |content| apply(&sender, content, "file")).await;
 }
 
-async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Dataplane>>>) {
-    let name = format!("{}-runtime", watched.hub);
-    let api: Api<ConfigMap> = Api::namespaced(watched.client, &watched.namespace);
+async fn follow_config_map(
+    config_map: RuntimeConfigMap,
+    sender: Arc<watch::Sender<Arc<Dataplane>>>,
+) {
+    let name = format!("{}-runtime", config_map.hub);
+    let api: Api<ConfigMap> = Api::namespaced(config_map.client, &config_map.namespace);
     let config =
         watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
     let mut events = watcher(api, config).backoff(Retry::default()).boxed();
@@ -101,32 +105,34 @@ async fn follow_config_map(watched: Watched, sender: Arc<watch::Sender<Arc<Datap
             Ok(Event::Apply(map) | Event::InitApply(map)) => {
                 let content = map.data.as_ref().and_then(|data| data.get(paths::DATAPLANE_FILE));
                 if let Some(content) = content {
-                    obey(&sender, content.as_bytes(), "watch");
+                    apply(&sender, content.as_bytes(), "watch");
                 } else {
                     tracing::error!(
-                        "{name} has no {}; the last state stays",
+                        "{name} has no {}, the last state stays",
                         paths::DATAPLANE_FILE
                     );
                 }
             }
-            // Deleted by hand: the operator makes it again, and until then nothing is known to be wrong.
-            Ok(Event::Delete(_)) => tracing::warn!("{name} is gone; the last state stays"),
+            // Deleted by hand. The operator creates it again, and until then the last state is the
+            // best guess.
+            Ok(Event::Delete(_)) => tracing::warn!("{name} was deleted, the last state stays"),
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => {
-                tracing::warn!(%error, "{name} cannot be watched; the mounted file is obeyed")
+                tracing::warn!(%error, "failed to watch {name}, following the mounted file")
             }
         }
     }
 }
 
-fn obey(sender: &watch::Sender<Arc<Dataplane>>, content: &[u8], source: &str) {
+fn apply(sender: &watch::Sender<Arc<Dataplane>>, content: &[u8], source: &str) {
     let new: Dataplane = match serde_json::from_slice(content) {
         Ok(new) => new,
         Err(error) => {
-            return tracing::error!(%error, source, "dataplane.json is unreadable; the last state stays");
+            tracing::error!(%error, source, "dataplane.json is invalid, the last state stays");
+            return;
         }
     };
-    // File and watch lag behind each other: an older generation must not bring a weight back.
+    // File and watch lag behind each other. An older generation must not bring back an old weight.
     sender.send_if_modified(|state| {
         let newer = new.generation > state.generation;
         if newer {
@@ -137,8 +143,8 @@ fn obey(sender: &watch::Sender<Arc<Dataplane>>, content: &[u8], source: &str) {
     });
 }
 
-/// Delays between tries of a watch: from 100 ms doubling to 5 s, with jitter. An API server that is back is noticed
-/// soon, since meanwhile a rollback could not reach this pod.
+/// Delays between attempts to watch: from 100 ms, doubling to 5 s, with jitter. They are short,
+/// because a rollback cannot reach this pod while the watch is down.
 #[derive(Debug)]
 pub struct Retry {
     next: Duration,
@@ -185,11 +191,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_mounted_state_is_in_force_at_once_and_bad_or_older_data_does_not_replace_it() {
+    async fn the_mounted_state_is_in_force_at_once_and_invalid_or_older_data_does_not_replace_it() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &generation(4));
-        let runtime = Runtime::start(Some(dir.path()), None);
-        let mut state = runtime.subscribe();
+        let follower = DataplaneFollower::start(Some(dir.path()), None);
+        let mut state = follower.subscribe();
         assert_eq!(state.borrow_and_update().generation, 4);
         write(dir.path(), "{");
         write(dir.path(), &generation(3));
@@ -199,15 +205,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_state_generation_0_has_no_revisions() {
+    async fn without_any_state_generation_0_without_revisions_is_in_force() {
         let dir = tempfile::tempdir().unwrap();
-        let runtime = Runtime::start(Some(dir.path()), None);
-        let state = Arc::clone(&runtime.subscribe().borrow());
+        let follower = DataplaneFollower::start(Some(dir.path()), None);
+        let state = Arc::clone(&follower.subscribe().borrow());
         assert_eq!((state.generation, state.revisions.len()), (0, 0));
     }
 
     #[test]
-    fn retries_wait_longer_and_never_over_five_seconds() {
+    fn delays_between_attempts_grow_to_five_seconds_at_most() {
         let delays: Vec<_> = Retry::default().take(20).collect();
         assert!(delays[0] <= Duration::from_millis(100));
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(5)));

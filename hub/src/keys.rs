@@ -10,28 +10,29 @@ use tokio::sync::watch;
 
 use crate::mounted_files;
 
-/// The ring in force: read from `dir` now, and again when it changes. Something unreadable keeps the last ring.
-pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
+/// Reads the key ring in `dir`, and again whenever it changes. If a new ring is invalid, the last
+/// one stays.
+pub(crate) fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
     let file = dir.join(paths::KEYS_FILE);
     let content =
-        std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        std::fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?;
     let ring = parse(&content).with_context(|| format!("{}: not a key ring", file.display()))?;
     let (sender, receiver) = watch::channel(Arc::new(ring));
     tokio::spawn(async move {
-        let all_gone = sender.clone();
+        let unused = sender.clone();
         let following =
             mounted_files::follow(file, Some(content), move |content| match parse(content) {
                 Ok(ring) => {
-                    tracing::info!(serial = ring.current().serial(), "key ring read again");
+                    tracing::info!(serial = ring.current().serial(), "key ring reloaded");
                     sender.send_replace(Arc::new(ring));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "new key ring is unreadable; the last one stays")
+                    tracing::error!(%error, "new key ring is invalid, the last one stays")
                 }
             });
         tokio::select! {
             () = following => {}
-            () = all_gone.closed() => {}
+            () = unused.closed() => {}
         }
     });
     Ok(receiver)
@@ -40,7 +41,7 @@ pub fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>> {
 fn parse(content: &[u8]) -> anyhow::Result<KeyRing> {
     // The parser's own message could quote key material.
     serde_json::from_slice(content)
-        .map_err(|error| anyhow::anyhow!("line {}: bad key ring", error.line()))
+        .map_err(|error| anyhow::anyhow!("invalid JSON in line {}", error.line()))
 }
 
 #[cfg(test)]
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rotated_key_is_used_and_a_broken_file_keeps_the_last_one() {
+    async fn a_rotated_key_is_used_and_an_invalid_file_keeps_the_last_one() {
         let dir = tempfile::tempdir().unwrap();
         let master = MasterKey::new([1; 32]);
         write(dir.path(), &master.ring("uid", 1));
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_key_ring_at_start_is_refused_without_its_content() {
+    async fn an_invalid_key_ring_at_start_fails_without_showing_its_content() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(paths::KEYS_FILE), r#"[{"serial":1,"key":"c2VjcmV0"}]"#)
             .unwrap();

@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args).await,
         Command::Route(args) => route::run(args).await,
         Command::Bridge(args) => bridge::run(args).await,
-        Command::Check(args) => return checked(&args).await,
+        Command::Check(args) => return check_config(&args).await,
         Command::Why(args) => explain::run(args).await,
         Command::Eval(args) => eval::run(&args),
         Command::Drain(args) => drain::run(args).await,
@@ -30,9 +30,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Its problems are its output, for people, editors and pipelines: no log line.
+/// Prints what is wrong to stderr, for people, editors and pipelines. A log line would be harder to
+/// read.
 #[allow(clippy::print_stderr)]
-async fn checked(args: &Check) -> ExitCode {
+async fn check_config(args: &Check) -> ExitCode {
     match check::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {

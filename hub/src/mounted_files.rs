@@ -7,19 +7,25 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// File systems without notifications, and folders that appear late, are still noticed within this time.
+/// How often to look at file systems without notifications, and for folders that appear late.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Hands `changed` the content of `file` whenever it is another one than before; runs until it is dropped. The
-/// first content that counts as known is `known`. An absent or unreadable file keeps what was there.
-pub async fn follow(file: PathBuf, mut known: Option<Vec<u8>>, mut changed: impl FnMut(&[u8])) {
-    let (touched, mut looks) = mpsc::channel(1);
+/// Calls `changed` with the content of `file` whenever it has changed, until the future is dropped.
+/// `known` is the content that the caller has read already. A missing or unreadable file changes
+/// nothing.
+pub(crate) async fn follow(
+    file: PathBuf,
+    mut known: Option<Vec<u8>>,
+    mut changed: impl FnMut(&[u8]),
+) {
+    let (touched, mut touches) = mpsc::channel(1);
     let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let mut watcher = watch(&dir, touched.clone());
     let mut poll = interval_at(Instant::now() + POLL, POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // Read once the watch is in place: a change between the caller's reading and now must not be missed.
+        // Read after the watch is in place: a change since the caller has read the file must not be
+        // missed.
         if let Ok(content) = std::fs::read(&file)
             && known.as_ref() != Some(&content)
         {
@@ -27,7 +33,7 @@ pub async fn follow(file: PathBuf, mut known: Option<Vec<u8>>, mut changed: impl
             known = Some(content);
         }
         tokio::select! {
-            _ = looks.recv() => {}
+            _ = touches.recv() => {}
             _ = poll.tick() => {
                 if watcher.is_none() {
                     watcher = watch(&dir, touched.clone());
@@ -37,11 +43,12 @@ pub async fn follow(file: PathBuf, mut known: Option<Vec<u8>>, mut changed: impl
     }
 }
 
-/// The folder is watched and not the file: Kubernetes swaps the link `..data` beside it, and editors rename.
+/// Watches the folder and not the file: Kubernetes swaps the link `..data` beside it, and editors
+/// rename files.
 fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
-            // Full means that a look is due anyway.
+            // If the channel is full, the file is going to be read anyway.
             touched.try_send(()).ok();
         }
     };
@@ -51,7 +58,7 @@ fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     });
     watching
         .inspect_err(
-            |error| tracing::warn!(dir = %dir.display(), %error, "folder is polled, not watched"),
+            |error| tracing::warn!(dir = %dir.display(), %error, "failed to watch, polling instead"),
         )
         .ok()
 }
@@ -64,10 +71,11 @@ mod tests {
 
     async fn next(contents: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> String {
         let content = tokio::time::timeout(Duration::from_secs(2), contents.recv()).await;
-        String::from_utf8(content.expect("noticed faster than by polling").unwrap()).unwrap()
+        String::from_utf8(content.expect("faster than by polling").unwrap()).unwrap()
     }
 
-    // What kubelet does to a mounted ConfigMap; a watch on the file itself sees nothing of it.
+    // This is how the kubelet updates a mounted ConfigMap. A watch on the file itself would not
+    // notice it.
     #[tokio::test]
     async fn a_swapped_data_link_is_noticed() {
         let dir = tempfile::tempdir().unwrap();

@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
-use crate::dataplane::{self, Runtime, Watched};
+use crate::dataplane::{self, DataplaneFollower, RuntimeConfigMap};
 use crate::{args, keys};
 use drain::Drain;
 use forward::Forwarder;
@@ -54,13 +54,13 @@ pub struct RouterInputs {
 
 /// Routes until SIGTERM or SIGINT, and then until no request is in flight.
 pub async fn run(args: args::Route) -> anyhow::Result<()> {
-    let client = dataplane::in_cluster();
-    let watched = client.clone().map(|client| Watched {
+    let client = dataplane::in_cluster_client();
+    let watched = client.clone().map(|client| RuntimeConfigMap {
         client,
         namespace: args.namespace.clone(),
         hub: args.hub.clone(),
     });
-    let runtime = Runtime::start(Some(&args.runtime), watched);
+    let runtime = DataplaneFollower::start(Some(&args.runtime), watched);
     let bind = async |address| {
         TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))
     };

@@ -1,15 +1,16 @@
-//! The selector in a running hub: which tools of a visible fit a prompt.
+//! The selector of a running hub: which of a caller's tools fit a prompt.
 //!
-//! [`models`] are in memory only while search is reachable. [`index`] holds an index for each visible that is asked in:
-//! by words at once, by meaning as [`keep`] makes the vectors in the background. The language model, where one is
-//! configured, reorders what the embedded ranking found, and that one answers when it does not. [`selections`] are
-//! remembered, so that the calls that follow teach. [`golden`] measures how good all this is for questions whose tools
-//! are known.
+//! [`models`] are in memory only while search is reachable. [`index`] holds one index per set of
+//! visible tools: by words at once, and by meaning as [`background`] computes the vectors. If a
+//! language model is configured, it reorders what the embedded ranking found; see
+//! [`language_model`]. If it fails, the embedded ranking is the result. [`selections`] are
+//! remembered, so that the calls that follow can teach the selector. [`golden`] is how well it
+//! answers questions whose tools are known.
 
-mod backend;
+mod background;
 mod golden;
 mod index;
-mod keep;
+mod language_model;
 mod learning;
 mod metrics;
 mod models;
@@ -21,292 +22,294 @@ use std::time::Instant;
 
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::visibility::VisibleTools;
-use mcphub_hub_select::embedded::{Memory, Models, ToolRanking};
+use mcphub_hub_select::embedded::{Memory, Models, Query, ToolRanking};
 use mcphub_hub_wire::config::{Filtering, PromptBased};
 use prometheus::Registry;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-pub use self::golden::Golden;
-pub use self::keep::keep;
-pub use self::metrics::RankedBy;
-
-use self::backend::Backend;
-use self::index::{Indexed, Indexes, Vectors};
+use self::golden::LastGoldenResult;
+use self::index::{Indexes, ToolIndex, Vectors};
+use self::language_model::LanguageModel;
 use self::learning::Learning;
-use self::metrics::{Metrics, Outcome};
+use self::metrics::{Metrics, SelectionOutcome};
 use self::models::Loader;
 use self::selections::Selections;
 use crate::llm::Llm;
 
-/// Rankings at a time: each keeps a core busy.
-const AT_A_TIME: usize = 2;
-/// Rankings that wait; more are told to come again (`mcp_hub_selection_total{outcome="failed"}`).
-const WAITING: usize = 64;
-/// The rest of a longer prompt adds nothing to its ranking.
+pub(crate) use self::golden::GoldenResult;
+pub(crate) use self::metrics::RankedBy;
+
+/// How many rankings run at a time. Each keeps a core busy.
+const MAX_RUNNING: usize = 2;
+/// How many rankings wait. More are refused (`mcp_hub_selection_total{outcome="failed"}`).
+const MAX_WAITING: usize = 64;
+/// The rest of a longer prompt does not change its ranking.
 const PROMPT_BYTES: usize = 32 << 10;
 
 /// Ranks tools for prompts.
 pub struct Selector {
     models: Loader,
-    backend: Backend,
+    language_model: LanguageModel,
     indexes: Indexes,
     vectors: Arc<Vectors>,
     learning: Learning,
     selections: Selections,
     metrics: Metrics,
-    places: Arc<Semaphore>,
+    running: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Held while an index is made: callers that want the same wait for it.
+    /// Held while an index is built. Callers that want the same index wait for it.
     building: Mutex<()>,
-    /// There may be tools without vector.
+    /// Notified when there may be tools without a vector.
     wake: Notify,
-    golden: golden::State,
-    /// How often what all pods have learned was read.
-    read: watch::Sender<u64>,
+    /// Notified when the same prompt may be ranked differently.
+    rankings_changed: Notify,
+    golden: LastGoldenResult,
+    /// How often the state that all pods have learned was read.
+    reads: watch::Sender<u64>,
 }
 
-/// A question.
+/// A prompt to rank tools for.
 pub struct Ask<'a> {
-    /// What is wanted.
     pub prompt: &'a str,
-    /// Where it is looked for.
     pub visible: &'a Arc<VisibleTools>,
-    /// Of this server only.
+    /// Rank only the tools of this server.
     pub server: Option<&'a str>,
-    /// Most hits.
+    /// The maximum number of hits.
     pub limit: usize,
-    /// Remembered prompts count.
+    /// Whether remembered prompts count.
     pub memory: bool,
-    /// Hash of who asks.
+    /// Hash of the principal that asks.
     pub principal: [u8; 32],
-    /// False for what the hub asks itself, which is counted nowhere and teaches nothing.
+    /// False for prompts of the hub itself. No metric counts them, and they teach nothing.
     pub counted: bool,
 }
 
-/// A tool that was found.
+/// A tool that fits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {
-    /// Position in the visible.
+    /// The position of the tool among the visible tools.
     pub position: usize,
-    /// 0 to 1.
+    /// From 0 to 1.
     pub score: f32,
 }
 
-/// An answer.
+/// The tools that fit a prompt.
 #[derive(Debug, Clone)]
 pub struct Ranking {
     /// The best first.
     pub hits: Vec<Hit>,
-    /// Whether any of them is above the calibrated floor.
+    /// Whether any hit is above the calibrated floor.
     pub fits: bool,
-    /// Who ranked.
     pub by: RankedBy,
-    /// Names this answer in the calls that follow from it.
+    /// The selection id: calls that follow from this ranking name it.
     pub id: String,
 }
 
-/// Why there is no answer. Display goes on from "The search …".
+/// Why there is no ranking. Display continues a sentence that starts with "The search".
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Too many at a time.
-    #[error("is busy; ask again in a moment")]
+    #[error("is busy; try again in a moment")]
     Busy,
-    /// Not loaded yet.
-    #[error("is still starting; ask again in a moment")]
+    #[error("is still starting; try again in a moment")]
     Loading,
-    /// They cannot be loaded.
+    /// The models cannot be loaded.
     #[error("cannot start: {0}")]
     Models(String),
-    /// A bug of ours.
-    #[error("failed inside the hub")]
+    #[error("failed because of a bug in the hub")]
     Bug,
 }
 
 impl Selector {
-    /// One without models and index; [`keep`] sees to both.
+    /// A selector without models and indexes.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             models: Loader::new(),
-            backend: Backend::new(registry),
+            language_model: LanguageModel::new(registry),
             indexes: Indexes::default(),
             vectors: Arc::default(),
             learning: Learning::default(),
             selections: Selections::default(),
             metrics: Metrics::new(registry)?,
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
             waiting: AtomicUsize::new(0),
             building: Mutex::default(),
             wake: Notify::new(),
-            golden: golden::State::default(),
-            read: watch::Sender::new(0),
+            rankings_changed: Notify::new(),
+            golden: LastGoldenResult::default(),
+            reads: watch::Sender::new(0),
         })
     }
 
-    /// Starts or ends the language model as this config wants it. What else follows the config comes by [`keep`].
-    pub fn obey(&self, filtering: &Filtering) {
-        self.backend.obey(filtering);
+    /// Starts or stops the language model as this config says.
+    pub fn configure(&self, filtering: &Filtering) {
+        self.language_model.configure(filtering);
     }
 
-    /// The tools that fit.
+    /// Ranks the tools that fit a prompt.
     pub async fn rank(&self, ask: Ask<'_>) -> Result<Ranking, Error> {
-        let began = Instant::now();
-        let ranked = self.ranked(&ask).await;
+        let start = Instant::now();
+        let ranking = self.rank_uncounted(&ask).await;
         if ask.counted {
-            let outcome = match &ranked {
-                Ok(ranking) if ranking.fits => Outcome::Found,
-                Ok(_) => Outcome::NothingFits,
-                Err(_) => Outcome::Failed,
+            let outcome = match &ranking {
+                Ok(ranking) if ranking.fits => SelectionOutcome::Found,
+                Ok(_) => SelectionOutcome::NothingFits,
+                Err(_) => SelectionOutcome::Failed,
             };
             self.metrics
-                .count(ranked.as_ref().map_or(RankedBy::Embedded, |ranking| ranking.by), outcome);
-            self.metrics.duration.observe(began.elapsed().as_secs_f64());
+                .count(ranking.as_ref().map_or(RankedBy::Embedded, |ranking| ranking.by), outcome);
+            self.metrics.duration.observe(start.elapsed().as_secs_f64());
         }
-        let ranking = ranked?;
+        let ranking = ranking?;
         if ask.counted && ask.memory && ranking.fits {
             self.selections.add(&ranking.id, ask.prompt, ask.principal);
         }
         Ok(ranking)
     }
 
-    async fn ranked(&self, ask: &Ask<'_>) -> Result<Ranking, Error> {
-        let llm = self.backend.ranking();
-        let place = self.place().await?;
+    async fn rank_uncounted(&self, ask: &Ask<'_>) -> Result<Ranking, Error> {
+        let llm = self.language_model.ranking();
+        let permit = self.permit().await?;
         let models = self.models.get().await?;
-        let indexed = self.indexed(ask.visible, &models).await?;
-        let limit = if llm.is_some() { backend::candidates(ask.limit) } else { ask.limit };
-        let ranked = self.embedded(ask, limit, place, models, &indexed).await?;
-        let mut hits: Vec<Hit> = ranked
+        let index = self.index(ask.visible, &models).await?;
+        let limit = if llm.is_some() { language_model::candidates(ask.limit) } else { ask.limit };
+        let embedded = self.rank_embedded(ask, limit, permit, models, &index).await?;
+        let mut hits: Vec<Hit> = embedded
             .hits
             .into_iter()
             .map(|hit| Hit { position: hit.doc, score: hit.score })
             .collect();
         let id = format!("{:016x}", rand::random::<u64>());
         if let Some(llm) = llm.filter(|_| !hits.is_empty()) {
-            let prompt = beginning(ask.prompt, PROMPT_BYTES);
-            match backend::choose(&llm, prompt, ask.visible, &hits, ask.limit).await {
+            let prompt = truncate(ask.prompt, PROMPT_BYTES);
+            match language_model::choose(&llm, prompt, ask.visible, &hits, ask.limit).await {
                 Ok(hits) => {
                     return Ok(Ranking { fits: !hits.is_empty(), hits, by: RankedBy::Llm, id });
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the language model did not answer; the embedded ranking does");
+                    tracing::debug!(%error, "language model failed, using the embedded ranking");
                     if ask.counted {
-                        self.metrics.count(RankedBy::Llm, Outcome::Failed);
+                        self.metrics.count(RankedBy::Llm, SelectionOutcome::Failed);
                     }
                 }
             }
         }
         hits.truncate(ask.limit);
-        Ok(Ranking { hits, fits: ranked.fits, by: RankedBy::Embedded, id })
+        Ok(Ranking { hits, fits: embedded.fits, by: RankedBy::Embedded, id })
     }
 
-    /// The ranking of the models in the hub.
-    async fn embedded(
+    async fn rank_embedded(
         &self,
         ask: &Ask<'_>,
         limit: usize,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         models: Arc<Models>,
-        indexed: &Arc<Indexed>,
+        index: &Arc<ToolIndex>,
     ) -> Result<ToolRanking, Error> {
-        let prompt = beginning(ask.prompt, PROMPT_BYTES).to_owned();
-        let (visible, index) = (Arc::clone(ask.visible), indexed.index());
+        let prompt = truncate(ask.prompt, PROMPT_BYTES).to_owned();
+        let (visible, index) = (Arc::clone(ask.visible), index.current());
         let server = ask.server.map(str::to_owned);
         let memory = ask.memory.then(|| self.learning.all());
         let ranking = tokio::task::spawn_blocking(move || {
-            let _held = place; // whoever goes away does not free the core
+            let _held = permit; // a client that goes away does not free the core
             let of_server = |server: &str, position: usize| {
                 visible.tools.get(position).is_some_and(|tool| *tool.server_name == *server)
             };
             let visible = |position: usize| {
                 server.as_deref().is_none_or(|server| of_server(server, position))
             };
-            let ask = mcphub_hub_select::embedded::Query {
-                prompt: &prompt,
-                visible: &visible,
-                limit,
-                memory: memory.as_deref(),
-            };
-            index.rank(&models, &ask)
+            let query =
+                Query { prompt: &prompt, visible: &visible, limit, memory: memory.as_deref() };
+            index.rank(&models, &query)
         });
         ranking.await.map_err(|error| {
-            tracing::error!(%error, "a selection failed");
+            tracing::error!(%error, "bug: selection failed");
             Error::Bug
         })
     }
 
-    /// A place to rank in.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        if let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() {
+            return Ok(permit);
         }
-        let waiting = Waiting::begin(self).ok_or(Error::Busy)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Bug)?;
+        let waiting = Waiting::start(self).ok_or(Error::Busy)?;
+        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Error::Bug)?;
         drop(waiting);
-        Ok(place)
+        Ok(permit)
     }
 
-    /// The index of a visible, built first where there is none.
-    async fn indexed(
+    /// The index of these tools. It is built if there is none.
+    async fn index(
         &self,
         visible: &Arc<VisibleTools>,
         models: &Arc<Models>,
-    ) -> Result<Arc<Indexed>, Error> {
-        let key = index::key_of(visible);
-        if let Some(indexed) = self.indexes.get(key) {
-            return Ok(indexed);
+    ) -> Result<Arc<ToolIndex>, Error> {
+        let key = index::key(visible);
+        if let Some(index) = self.indexes.get(key) {
+            return Ok(index);
         }
         let _alone = self.building.lock().await;
-        if let Some(indexed) = self.indexes.get(key) {
-            return Ok(indexed);
+        if let Some(index) = self.indexes.get(key) {
+            return Ok(index);
         }
         let (visible, models, vectors) =
             (Arc::clone(visible), Arc::clone(models), Arc::clone(&self.vectors));
         let built =
-            tokio::task::spawn_blocking(move || Indexed::build(key, &visible, &models, &vectors))
+            tokio::task::spawn_blocking(move || ToolIndex::build(key, &visible, &models, &vectors))
                 .await;
         let built = Arc::new(built.map_err(|error| {
-            tracing::error!(%error, "the tools could not be indexed");
+            tracing::error!(%error, "bug: failed to index tools");
             Error::Bug
         })?);
-        self.indexes.put(Arc::clone(&built));
+        self.indexes.insert(Arc::clone(&built));
         self.wake.notify_one();
         Ok(built)
     }
 
-    /// Whether the models are in memory, or about to be.
+    /// Whether the models are in memory or being loaded.
     pub fn is_loaded(&self) -> bool {
-        self.models.wanted()
+        self.models.is_wanted()
     }
 
-    /// The language model, where one is in force.
+    /// The language model; `None` if none is configured, or if it could not start.
     pub fn llm(&self) -> Option<Arc<Llm>> {
-        self.backend.llm()
+        self.language_model.llm()
     }
 
-    /// What keeps the selector from working, for the self-check: models that cannot be loaded, a language model that
-    /// somebody must set up first.
+    /// Checks that the selector works, for the self-check. Errors are what somebody has to fix:
+    /// models that cannot be loaded, or a language model that is not set up.
     pub async fn verify(&self) -> Result<(), String> {
-        if self.models.wanted() {
+        if self.models.is_wanted() {
             self.models.get().await.map_err(|error| format!("the selector {error}"))?;
         }
-        if let Some(problem) = self.backend.problem() {
+        if let Some(problem) = self.language_model.problem() {
             return Err(format!("filtering.llm: {problem}"));
         }
-        match self.backend.llm() {
+        match self.language_model.llm() {
             Some(llm) => match llm.verify().await {
                 Err(error) if error.is_setup() => Err(format!("filtering.llm: {error}")),
-                _ => Ok(()), // a provider's bad moment: the embedded selector answers
+                _ => Ok(()), // if the provider is down, the embedded selector answers
             },
             None => Ok(()),
         }
     }
 
-    /// How the golden questions went last; `None` without any, or before they were asked.
-    pub fn golden(&self) -> Option<Golden> {
-        self.golden.last()
+    /// Completes when the same prompt may be ranked differently than before.
+    pub async fn rankings_changed(&self) {
+        self.rankings_changed.notified().await;
     }
 
-    /// Learns that the prompt of this selection led to this tool, which answered.
+    /// The last result of the golden questions; `None` without any, or before they were asked.
+    pub fn golden_result(&self) -> Option<GoldenResult> {
+        self.golden.get()
+    }
+
+    /// Stores and exports a result of the golden questions. Returns whether it changed.
+    pub fn set_golden_result(&self, result: Option<GoldenResult>) -> bool {
+        self.metrics.set_recall(result.as_ref().map(|result| result.recall));
+        self.golden.set(result)
+    }
+
+    /// Learns that the prompt of this selection led to this tool, whose call succeeded.
     pub fn learn(self: &Arc<Self>, id: &str, principal: [u8; 32], tool: Arc<Tool>) {
         let (Some(selection), Some(models)) =
             (self.selections.take(id, principal), self.models.ready())
@@ -316,35 +319,36 @@ impl Selector {
         let selector = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let Some(vector) = models.prompt_vector(&selection.prompt) else { return };
-            selector.learning.remember(index::digest_of(&tool), &vector);
+            selector.learning.remember(index::digest(&tool), &vector);
             selector.metrics.learned.inc();
         });
     }
 }
 
-/// What pods learn together; see [`crate::learned_state`].
+/// What the pods of a hub learn together; see [`crate::learned_state`].
 impl Selector {
-    /// Takes what all pods have shared; what only this one knows stays.
-    pub fn share(&self, shared: Memory) {
-        self.learning.share(shared);
+    /// Replaces what all pods know. What only this pod knows stays.
+    pub fn set_shared_memory(&self, shared: Memory) {
+        self.learning.set_shared(shared);
     }
 
-    /// Takes answers of language models that all pods have.
-    pub async fn share_answers(&self, answers: &[u8]) {
+    /// Takes over answers of language models that all pods know.
+    pub async fn import_answers(&self, answers: &[u8]) {
         if let Some(llm) = self.llm() {
             llm.import(answers).await;
         }
-        self.read.send_modify(|times| *times += 1);
+        self.reads.send_modify(|times| *times += 1);
     }
 
-    /// All that pods share was read: nothing, where there is nothing or nobody.
-    pub fn shared_is_read(&self) {
-        self.read.send_modify(|times| *times += 1);
+    /// Notes that the shared state was read, also if there is none.
+    pub fn shared_state_read(&self) {
+        self.reads.send_modify(|times| *times += 1);
     }
 
-    /// How often what all pods have learned was read: what is asked for before may be known to another.
+    /// How often the shared state was read. Before the first time, another pod may know an answer
+    /// already.
     pub fn reads(&self) -> watch::Receiver<u64> {
-        self.read.subscribe()
+        self.reads.subscribe()
     }
 
     /// Whether this pod knows something that others do not.
@@ -352,19 +356,22 @@ impl Selector {
         self.learning.has_news()
     }
 
-    /// What only this pod knows, to be shared.
+    /// Takes what only this pod knows, to share it.
     pub fn take_news(&self) -> Memory {
         self.learning.take_news()
     }
 
-    /// News that could not be shared.
-    pub fn give_back(&self, news: &Memory) {
-        self.learning.give_back(news);
+    /// Puts back news that could not be shared.
+    pub fn restore_news(&self, news: &Memory) {
+        self.learning.restore_news(news);
     }
 }
 
-/// The hits that a prompt adds.
-pub fn chosen<'a>(ranking: &'a Ranking, rules: &PromptBased) -> impl Iterator<Item = &'a Hit> {
+/// The hits that a prompt adds to a list.
+pub(crate) fn hits_to_add<'a>(
+    ranking: &'a Ranking,
+    rules: &PromptBased,
+) -> impl Iterator<Item = &'a Hit> {
     #[allow(clippy::cast_possible_truncation)] // 0 to 1
     let least = rules
         .min_score
@@ -372,13 +379,13 @@ pub fn chosen<'a>(ranking: &'a Ranking, rules: &PromptBased) -> impl Iterator<It
     ranking.hits.iter().filter(move |hit| hit.score >= least).take(rules.max_tools as usize)
 }
 
-/// A ranking that waits for a place.
+/// A ranking that waits for a permit.
 struct Waiting<'a>(&'a Selector);
 
 impl<'a> Waiting<'a> {
-    /// `None`: too many wait already.
-    fn begin(selector: &'a Selector) -> Option<Self> {
-        let more = |waiting: usize| (waiting < WAITING).then_some(waiting + 1);
+    /// `None` if too many wait already.
+    fn start(selector: &'a Selector) -> Option<Self> {
+        let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
         selector.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         selector.metrics.queue.inc();
         Some(Self(selector))
@@ -392,8 +399,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The beginning of a text, cut between characters.
-fn beginning(text: &str, bytes: usize) -> &str {
+/// At most this many bytes of the text, cut between characters.
+fn truncate(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -56,11 +56,10 @@ impl ListCache {
         Some(Arc::clone(callers.entry(key).or_insert(Arc::new(lists))))
     }
 
-    /// What the anonymous principal may see without a view.
-    pub fn anonymous(&self) -> Arc<CallerLists> {
-        let principal = Principal::anonymous();
-        self.caller(None, &principal)
-            .unwrap_or_else(|| Arc::new(self.lists(self.visibility.whole(&principal))))
+    /// What the principal may see without a view.
+    pub fn without_view(&self, principal: &Principal) -> Arc<CallerLists> {
+        self.caller(None, principal)
+            .unwrap_or_else(|| Arc::new(self.lists(self.visibility.whole(principal))))
     }
 
     /// Whether anybody can reach search. Only then are its models worth their memory.

@@ -31,13 +31,24 @@ pub struct Hop<'a> {
     pub progress_token: Option<u64>,
 }
 
-/// The parameters of a call under the server's own name of the tool.
-pub fn call_params(params: &Params<'_>, own_name: &str, hop: Hop<'_>) -> String {
+/// The parameters of a call, under the server's own name of the tool and with these arguments (JSON text). Without
+/// arguments, those of the client stay.
+pub fn call_params(
+    params: &Params<'_>,
+    own_name: &str,
+    arguments: Option<&str>,
+    hop: Hop<'_>,
+) -> String {
     let text = params.text.unwrap_or("{}");
     let edits = Edits::new(text);
     let edits = match params.name {
         Some(name) => edits.replace(name, json_splice::quoted(own_name)),
         None => edits.insert("name", &json_splice::quoted(own_name)),
+    };
+    let edits = match (params.arguments, arguments) {
+        (Some(old), Some(new)) => edits.replace(old, new),
+        (None, Some(new)) => edits.insert("arguments", new),
+        (_, None) => edits,
     };
     match (&params.meta, meta(params.meta.as_ref(), hop)) {
         (_, None) => edits,
@@ -163,7 +174,7 @@ mod tests {
     fn rewritten(params: &str, hop: Hop<'_>) -> String {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
         let Message::Request(request) = parse(&text).unwrap() else { panic!("no request") };
-        call_params(&request.params, "own", hop)
+        call_params(&request.params, "own", request.params.arguments, hop)
     }
 
     #[test]
@@ -193,6 +204,17 @@ mod tests {
             up.ends_with(r#"}},"name":"own","arguments":{}}"#)
                 || up.ends_with(r#"{}},"name":"own","arguments":{}}"#),
             "{up}"
+        );
+    }
+
+    #[test]
+    fn other_arguments_take_the_place_of_those_that_came() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name": "x", "arguments" : {"a": 1},"z":1e9}}"#;
+        let Message::Request(request) = parse(text).unwrap() else { panic!("no request") };
+        let hop = LEGACY_HOP;
+        assert_eq!(
+            call_params(&request.params, "own", Some(r#"{"b":2}"#), hop),
+            r#"{"name": "own", "arguments" : {"b":2},"z":1e9}"#
         );
     }
 

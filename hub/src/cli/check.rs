@@ -5,47 +5,43 @@ use std::path::Path;
 use mcphub_hub_catalog::client_limits;
 use mcphub_hub_wire::config::HubConfig;
 
-use crate::args;
-use crate::cli::tool_listing::{self, Listed};
-use crate::serve;
+use crate::cli::tool_listing;
+use crate::explanation::ToolListing;
+use crate::{args, config_file};
 
-/// Reads the file as `serve` would. Where it is told to, also the tools: those that big vendors refuse are named, and are
-/// no error, since a hub serves them.
-#[allow(clippy::print_stdout)] // its answer is its output
+/// Reads the file as `serve` would. If asked to, it also looks at the tools. Tools that big vendors
+/// refuse are named, but they are not an error, because a hub serves them.
+#[allow(clippy::print_stdout)] // the result of the command
 pub async fn run(args: &args::Check) -> anyhow::Result<()> {
-    let config = serve::read(&args.file, true)?;
+    let config = config_file::read(&args.file, true)?;
     let count = config.servers.len();
-    let good = format!(
-        "{}: good, {count} server{}",
-        args.file.display(),
-        if count == 1 { "" } else { "s" }
-    );
-    let listed = match &args.catalog {
-        Some(file) => Some(tool_listing::read(&config, file)?),
-        None if args.connect => Some(tool_listing::asked(&args.file).await?),
+    let listing = match &args.catalog {
+        Some(file) => Some(tool_listing::from_file(&config, file)?),
+        None if args.connect => Some(tool_listing::from_servers(&args.file).await?),
         None => None,
     };
-    println!("{good}");
-    listed.map_or(Ok(()), |listed| tools(&args.file, &config, &listed))
+    let plural = if count == 1 { "" } else { "s" };
+    println!("{}: good, {count} server{plural}", args.file.display());
+    listing.map_or(Ok(()), |listing| check_tools(&args.file, &config, &listing))
 }
 
-#[allow(clippy::print_stdout)]
-fn tools(file: &Path, config: &HubConfig, listed: &Listed) -> anyhow::Result<()> {
-    for tool in &listed.visibility.catalog.entries {
+#[allow(clippy::print_stdout)] // the result of the command
+fn check_tools(file: &Path, config: &HubConfig, listing: &ToolListing) -> anyhow::Result<()> {
+    for tool in &listing.visibility.catalog.entries {
         let refused = client_limits::describe(tool.violations());
         if !refused.is_empty() {
             println!("servers.{}: {}: {refused}", tool.server_name, tool.exposed);
         }
     }
-    for warning in listed.visibility.warnings() {
+    for warning in listing.visibility.warnings() {
         println!("{warning}");
     }
-    let silent = listed.silent(config);
+    let missing = listing.missing_servers(config);
     anyhow::ensure!(
-        silent.is_empty(),
-        "{}: could not be asked for their tools: {}",
+        missing.is_empty(),
+        "{}: these servers did not list their tools: {}",
         file.display(),
-        silent.join(", ")
+        missing.join(", ")
     );
     Ok(())
 }

@@ -1,42 +1,44 @@
-//! `mcp-hub drain`, the preStop hook of hub and router pods: the pod goes when its sessions have, or when the time
-//! is up. (There is no shell and no curl in the image.)
+//! `mcp-hub drain`: the preStop hook of hub and router pods. It lets the pod stop when its sessions
+//! have ended, or when the timeout expires. The image has no shell and no curl.
 
 use std::time::{Duration, Instant};
 
-use crate::admin::{DRAIN_PATH, Drained};
+use crate::admin::{DRAIN_PATH, DrainStatus};
 use crate::args;
 
-const LOOK: Duration = Duration::from_millis(250);
-const ANSWER: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(250);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks until nothing is left. Ends well in any case: a hook that fails only adds an event to a pod that goes anyway.
+/// Polls until no session is left. It never fails: a failed hook would only add an event to a pod
+/// that stops anyway.
 pub async fn run(args: args::Drain) -> anyhow::Result<()> {
-    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
+    let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
     let url = format!("{}{DRAIN_PATH}", args.admin.trim_end_matches('/'));
-    let since = Instant::now();
+    let start = Instant::now();
     loop {
-        let over = since.elapsed() >= args.timeout;
-        match left(&http, &url).await {
+        let timed_out = start.elapsed() >= args.timeout;
+        match drain(&http, &url).await {
             Ok(0) => {
-                tracing::info!(seconds = since.elapsed().as_secs(), "drained");
+                tracing::info!(seconds = start.elapsed().as_secs(), "drained");
                 return Ok(());
             }
             Err(error) if error.is_connect() => {
-                tracing::info!("nothing runs here: nothing to drain");
+                tracing::info!("no hub or router is running, nothing to drain");
                 return Ok(());
             }
-            Ok(left) if over => tracing::warn!(left, "the time is up"),
+            Ok(left) if timed_out => tracing::warn!(left, "drain timed out, sessions still open"),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "not answered"),
+            Err(error) => tracing::warn!(%error, "failed to ask for the drain status"),
         }
-        if over {
+        if timed_out {
             return Ok(());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-async fn left(http: &reqwest::Client, url: &str) -> reqwest::Result<u64> {
-    let answer = http.post(url).send().await?.error_for_status()?;
-    Ok(answer.json::<Drained>().await?.left)
+/// Returns how many sessions are left.
+async fn drain(http: &reqwest::Client, url: &str) -> reqwest::Result<u64> {
+    let response = http.post(url).send().await?.error_for_status()?;
+    Ok(response.json::<DrainStatus>().await?.left)
 }

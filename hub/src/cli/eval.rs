@@ -1,4 +1,4 @@
-//! `mcp-hub eval`: how well the embedded selector finds the tools that questions need.
+//! `mcp-hub eval`: measures how well the embedded selector finds the tools for questions.
 
 #![allow(clippy::cast_precision_loss, reason = "numbers of tools and questions")]
 
@@ -18,15 +18,16 @@ use serde_json::{Value, json};
 
 use crate::args::{self, Backend};
 
-/// Deepest place that is looked at.
-const DEEP: usize = 20;
-/// Tools nearer than this to a gold tool would answer its question too: they are taken out with it.
-const ALIKE: f32 = 0.8;
-/// Largest file that is read, unpacked.
-const FILE: u64 = 1 << 30;
+/// How many hits of a ranking count.
+const DEPTH: usize = 20;
+/// Tools that are more similar than this to a gold tool would answer its question too, so they are
+/// hidden with it.
+const MIN_SIMILARITY: f32 = 0.8;
+/// The size of the largest file that is read, unpacked.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Measures, and prints a table or JSON.
-#[allow(clippy::print_stdout)] // its answer is its output
+#[allow(clippy::print_stdout)] // the result of the command
 pub fn run(args: &args::Eval) -> anyhow::Result<()> {
     let tools = evaluation::tools(&text(&args.tools)?, &args.tools.display().to_string())?;
     let questions =
@@ -36,42 +37,42 @@ pub fn run(args: &args::Eval) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file's text, plain or gz.
+/// The text of a file, plain or gzipped.
 fn text(path: &Path) -> anyhow::Result<String> {
     let file =
-        std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        std::fs::File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
     let mut bytes = Vec::new();
-    file.take(FILE)
+    file.take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+        .with_context(|| format!("failed to read {}", path.display()))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        let unpacked =
-            flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(FILE).read_to_end(&mut plain);
-        unpacked.with_context(|| format!("{} is no whole gz file", path.display()))?;
+        let unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice())
+            .take(MAX_FILE_BYTES)
+            .read_to_end(&mut plain);
+        unpacked.with_context(|| format!("{} is not a complete gzip file", path.display()))?;
         bytes = plain;
     }
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// What is measured, and with what.
+/// What is measured, and the index that answers.
 struct Setup<'a> {
     tools: &'a [ToolRecord],
     models: Models,
     index: Index,
     memory: Memory,
-    /// No ranking but by the transformer's cosine, with these vectors of the tools in their order.
-    alone: Option<Vec<Arc<Vector>>>,
+    /// Ranks by the cosine of these vectors only. They are in the order of the tools.
+    cosine_only: Option<Vec<Arc<Vector>>>,
     load_ms: f64,
     index_ms: f64,
 }
 
-/// A question as it was answered.
+/// The answer to one question.
 struct Answer {
     hits: Vec<usize>,
     fits: bool,
     fit_score: f32,
-    /// The prompt as it was read.
     prompt: PromptVectors,
 }
 
@@ -94,8 +95,8 @@ impl<'a> Setup<'a> {
             index = index.with_vectors(|digest| known.get(digest).copied().cloned());
         }
         let index_ms = millis(start);
-        let alone = (args.backend == Backend::Embedding).then_some(vectors);
-        Ok(Self { tools, models, index, memory: Memory::new(), alone, load_ms, index_ms })
+        let cosine_only = (args.backend == Backend::Embedding).then_some(vectors);
+        Ok(Self { tools, models, index, memory: Memory::new(), cosine_only, load_ms, index_ms })
     }
 
     fn answer(
@@ -105,27 +106,27 @@ impl<'a> Setup<'a> {
         visible: &dyn Fn(usize) -> bool,
     ) -> Answer {
         let prompt = prompt.unwrap_or_else(|| self.models.encode_prompt(text));
-        if let Some(vectors) = &self.alone {
+        if let Some(vectors) = &self.cosine_only {
             return nearest(vectors, prompt, visible);
         }
-        let query = Query { prompt: text, visible, limit: DEEP, memory: Some(&self.memory) };
+        let query = Query { prompt: text, visible, limit: DEPTH, memory: Some(&self.memory) };
         let ranked = self.index.rank_encoded(&self.models, &query, &prompt);
         let hits = ranked.hits.iter().map(|hit| hit.doc).collect();
         Answer { hits, fits: ranked.fits, fit_score: ranked.fit_score, prompt }
     }
 
-    /// Remembers the first `most` questions of each tool; what is left is scored.
+    /// Remembers the first `max` questions of each tool, and returns the others.
     fn remember<'q>(
         &mut self,
         questions: &'q [GoldenQuestion],
-        most: usize,
+        max: usize,
     ) -> Vec<&'q GoldenQuestion> {
         let mut left = Vec::new();
         for question in questions.iter().filter(|question| !question.gold.is_empty()) {
             let gold: Vec<Digest> =
                 question.gold.iter().flatten().map(|&tool| self.index.digests()[tool]).collect();
             let known = gold.iter().map(|tool| self.memory.count(tool)).min().unwrap_or_default();
-            match self.models.prompt_vector(&question.text).filter(|_| (known as usize) < most) {
+            match self.models.prompt_vector(&question.text).filter(|_| (known as usize) < max) {
                 Some(prompt) => {
                     gold.into_iter().for_each(|tool| self.memory.remember(tool, &prompt))
                 }
@@ -136,7 +137,7 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// By the cosine alone.
+/// Ranks by the cosine only.
 fn nearest(
     vectors: &[Arc<Vector>],
     prompt: PromptVectors,
@@ -146,7 +147,7 @@ fn nearest(
     let seen = (0..vectors.len()).filter(|&tool| visible(tool));
     let mut scored: Vec<(f32, usize)> = seen.map(|tool| (like(tool), tool)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let hits = scored.iter().take(DEEP).map(|&(_, tool)| tool).collect();
+    let hits = scored.iter().take(DEPTH).map(|&(_, tool)| tool).collect();
     Answer { hits, fits: true, fit_score: scored.first().map_or(0.0, |first| first.0), prompt }
 }
 
@@ -191,6 +192,9 @@ fn measure(
         )
     };
     let mut time = |at: f64| evaluation::quantile(&mut times, at).map(round);
+    let false_abstention = auc
+        .filter(|_| setup.cosine_only.is_none())
+        .map(|_| round(abstained as f64 / asked.len() as f64));
     Ok(json!({
         "tools": tools.len(),
         "queries": asked.len(),
@@ -198,7 +202,7 @@ fn measure(
         "ndcg": ranks("ndcg", &[5, 10]),
         "completeness": ranks("completeness", &[5, 10, 20]),
         "abstention_auc": auc.map(round),
-        "false_abstention": auc.filter(|_| setup.alone.is_none()).map(|_| round(abstained as f64 / asked.len() as f64)),
+        "false_abstention": false_abstention,
         "tokens_saved": ranks("saved", &[5, 10, 20]),
         "latency_ms": {"p50": time(0.50), "p95": time(0.95), "p99": time(0.99)},
         "load_ms": round(setup.load_ms),
@@ -207,8 +211,9 @@ fn measure(
     }))
 }
 
-/// How well the score of "nothing fits" tells a question from the same one without its tools, their twins and what is
-/// like them: by vectors of the transformer, whatever the backend.
+/// How well the score of "nothing fits" separates a question from the same question with its tools
+/// hidden, together with their duplicates and all similar tools. Similarity is that of the
+/// transformer, whatever the backend.
 fn abstention(
     setup: &Setup<'_>,
     asked: &[&GoldenQuestion],
@@ -231,7 +236,7 @@ fn abstention(
     for (question, answer) in asked.iter().zip(answers) {
         let gold: Vec<usize> = question.gold.iter().flatten().copied().collect();
         let right = |tool: usize, gold: usize| {
-            docs[gold].name == docs[tool].name || cosine(gold, tool) > ALIKE
+            docs[gold].name == docs[tool].name || cosine(gold, tool) > MIN_SIMILARITY
         };
         let gone: Vec<bool> =
             (0..docs.len()).map(|tool| gold.iter().any(|&gold| right(tool, gold))).collect();
@@ -242,7 +247,7 @@ fn abstention(
     Ok(evaluation::auc(&with, &without))
 }
 
-/// The binary's weights, or those of a folder in their place.
+/// The weights of the binary, or those in a directory that replace them.
 fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
     let mut weights = Weights::embedded(full);
     let Some(folder) = folder else { return Ok(Models::from_weights(&weights, full)?) };
@@ -250,7 +255,7 @@ fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
         let path = folder.join(name);
         let read = path.try_exists()?.then(|| std::fs::read(&path)).transpose();
         Ok(read
-            .with_context(|| format!("{} cannot be read", path.display()))?
+            .with_context(|| format!("failed to read {}", path.display()))?
             .map(|bytes| &*bytes.leak()))
     };
     weights.table = there("static.bin")?.unwrap_or(weights.table);
@@ -261,13 +266,13 @@ fn models(full: bool, folder: Option<&Path>) -> anyhow::Result<Models> {
     Models::from_weights(&weights, full).with_context(|| format!("weights in {}", folder.display()))
 }
 
-/// Tokens of a tool's definition in a list.
+/// The tokens of a tool's definition in a list.
 fn cost(tool: &ToolRecord) -> u32 {
     let doc = tool.doc();
     tokens::count_definition(doc.name, doc.description, doc.schema)
 }
 
-/// Memory of this process, where the system says.
+/// The memory of this process; `None` if the system does not say.
 fn rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -282,7 +287,7 @@ fn round(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }
 
-/// For people.
+/// The report as a table.
 fn table(report: &Value) -> String {
     let mut lines =
         vec![format!("{} tools, {} questions", report["tools"], report["queries"]), String::new()];
@@ -294,9 +299,7 @@ fn table(report: &Value) -> String {
         ("tokens saved", "tokens_saved"),
     ] {
         let cell = |k: &str| {
-            report[key][k]
-                .as_f64()
-                .map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+            report[key][k].as_f64().map_or("-".to_owned(), |share| format!("{:.1}%", share * 100.0))
         };
         lines.push(format!(
             "{title:<14}{:>9}{:>9}{:>9}{:>9}",
@@ -334,16 +337,21 @@ fn table(report: &Value) -> String {
 mod tests {
     use super::*;
 
-    const TOOLS: &str = r#"{"id":"w","server":"sky","name":"get_forecast","description":"Weather of a city","inputSchema":{"type":"object"}}
-{"id":"m","server":"mail","name":"send_mail","description":"Send a letter to somebody"}
-{"id":"t","server":"post","name":"send_mail","description":"Send mail"}
-"#;
+    const TOOLS: &str = concat!(
+        r#"{"id":"w","server":"sky","name":"get_forecast","description":"Weather of a city","#,
+        r#""inputSchema":{"type":"object"}}"#,
+        "\n",
+        r#"{"id":"m","server":"mail","name":"send_mail","description":"Send a letter to somebody"}"#,
+        "\n",
+        r#"{"id":"t","server":"post","name":"send_mail","description":"Send mail"}"#,
+        "\n",
+    );
     const QUESTIONS: &str = r#"{"id":"1","text":"what is the weather in Oslo?","gold":["w"]}
 {"id":"2","text":"send a letter to Anna","gold":[["m","t"]]}
 {"id":"3","text":"nothing answers this","gold":[]}
 "#;
 
-    fn of(backend: Backend, questions: &str, remember: usize) -> Value {
+    fn report(backend: Backend, questions: &str, remember: usize) -> Value {
         let tools = evaluation::tools(TOOLS, "tools").unwrap();
         let questions = evaluation::questions(questions, "questions", &tools).unwrap();
         let args = args::Eval {
@@ -358,11 +366,12 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_every_key_and_what_was_not_measured_is_null() {
-        let report = of(Backend::Lexical, QUESTIONS, 0);
+    fn the_json_has_every_key_with_null_for_what_was_not_measured() {
+        let report = report(Backend::Lexical, QUESTIONS, 0);
         let keys: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-        let told = "abstention_auc completeness false_abstention index_ms latency_ms load_ms ndcg queries recall rss_bytes tokens_saved tools";
-        assert_eq!(keys, told.split(' ').collect::<Vec<_>>());
+        let expected = "abstention_auc completeness false_abstention index_ms latency_ms load_ms \
+                        ndcg queries recall rss_bytes tokens_saved tools";
+        assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
         assert_eq!(
             (&report["tools"], &report["queries"]),
             (&json!(3), &json!(2)),
@@ -376,8 +385,8 @@ mod tests {
     }
 
     #[test]
-    fn no_question_left_leaves_ratios_null() {
-        let report = of(Backend::Lexical, "", 0);
+    fn without_questions_ratios_are_null() {
+        let report = report(Backend::Lexical, "", 0);
         assert_eq!(report["recall"]["5"], Value::Null);
         assert_eq!(report["latency_ms"]["p50"], Value::Null);
     }
@@ -385,7 +394,7 @@ mod tests {
     #[test]
     fn remembered_questions_are_not_scored() {
         let again = QUESTIONS.replace("\"1\"", "\"4\"") + QUESTIONS;
-        let report = of(Backend::Static, &again, 1);
+        let report = report(Backend::Static, &again, 1);
         assert_eq!(report["queries"], 2);
         let auc = report["abstention_auc"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&auc) && report["false_abstention"].is_f64(), "{report}");

@@ -1,5 +1,5 @@
-//! `mcp-hub install-bridge`: copies this binary into a volume, for the container of a stdio server whose image
-//! knows nothing of it. (There is no shell and no cp in ours.)
+//! `mcp-hub install-bridge`: copies this binary into a volume, so that the container of a stdio
+//! server can run it. The image has no shell and no cp.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::args;
 
-/// Copies. The file is complete whenever it is there, also after a crash.
+/// Copies the binary. If the file exists, it is complete, also after a crash.
 pub async fn run(args: args::InstallBridge) -> anyhow::Result<()> {
     let dest = args.dest;
     tokio::task::spawn_blocking(move || install(Path::new("/proc/self/exe"), &dest)).await?
@@ -27,7 +27,7 @@ fn install(from: &Path, dest: &Path) -> anyhow::Result<()> {
         fs::rename(&part, dest)?;
         File::open(folder)?.sync_all()
     };
-    write().with_context(|| format!("cannot install to {}", dest.display()))?;
+    write().with_context(|| format!("failed to install to {}", dest.display()))?;
     tracing::info!(dest = %dest.display(), "bridge installed");
     Ok(())
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_is_executable_by_all_and_replaces_an_older_one() {
+    fn the_copy_is_executable_and_replaces_an_older_one() {
         let dir = tempfile::tempdir().unwrap();
         let (from, dest) = (dir.path().join("from"), dir.path().join("mcp-hub"));
         fs::write(&from, "new").unwrap();
@@ -51,11 +51,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_missing_folder_is_named_in_the_error() {
         let error =
             install(Path::new("/proc/self/exe"), Path::new("/nowhere/mcp-hub")).unwrap_err();
         assert!(
-            format!("{error:#}").starts_with("cannot install to /nowhere/mcp-hub: "),
+            format!("{error:#}").starts_with("failed to install to /nowhere/mcp-hub: "),
             "{error:#}"
         );
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
 
-use crate::admin::Drained;
+use crate::admin::DrainStatus;
 
 /// New connections may arrive for this long, because other nodes learn late that the pod is going
 /// away.
@@ -29,11 +29,11 @@ impl Drain {
     }
 
     /// Starts the drain unless it has started already. Returns what is left.
-    pub(super) fn start(&self) -> Drained {
+    pub(super) fn start(&self) -> DrainStatus {
         let started = self.started.get_or_init(Instant::now);
         let in_flight = u64::try_from(self.in_flight.get()).unwrap_or(0);
         let settling = started.elapsed() < SETTLE;
-        Drained { left: in_flight.max(settling.into()) }
+        DrainStatus { left: in_flight.max(settling.into()) }
     }
 
     /// Starts the drain and waits until nothing is left, or until the timeout.

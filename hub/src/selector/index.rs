@@ -1,7 +1,7 @@
-//! What is searched: an index for each visible that somebody asks in.
+//! One index for each set of visible tools that somebody searches.
 //!
-//! One for all visible_tools would be smaller, but the tools that a caller may not know of would then weigh on the scores of
-//! those that it may.
+//! A single index of all tools would be smaller, but then tools that a caller may not know of would
+//! influence the scores of the tools that it may know of.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,22 +13,22 @@ use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::visibility::VisibleTools;
 use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Vector};
 
-/// Most visible_tools that are indexed at a time; the one asked in longest ago goes first.
-const MOST: usize = 8;
+/// How many indexes are kept. The least recently used one is dropped first.
+const MAX_INDEXES: usize = 8;
 
-/// Vectors of tools by what they were made of.
+/// Vectors of tools, by a digest of the text that they were computed from.
 pub(super) type Vectors = DashMap<Digest, Arc<Vector>>;
 
-/// The tools of one visible, indexed. Positions are those of the visible.
-pub(super) struct Indexed {
-    /// Of the visible; see [`key_of`].
+/// The index of one set of visible tools. Positions are positions in that set.
+pub(super) struct ToolIndex {
+    /// See [`key`].
     pub(super) key: u64,
     tools: Vec<Arc<Tool>>,
     digests: Vec<Digest>,
     index: ArcSwap<Index>,
 }
 
-/// What is searched of a tool.
+/// The texts of a tool that are searched.
 fn doc(tool: &Tool) -> Doc<'_> {
     Doc {
         server: &tool.server_name,
@@ -38,13 +38,13 @@ fn doc(tool: &Tool) -> Doc<'_> {
     }
 }
 
-/// Tells tools apart by all that is searched of them.
-pub(super) fn digest_of(tool: &Tool) -> Digest {
+/// Changes with every text of the tool that is searched.
+pub(super) fn digest(tool: &Tool) -> Digest {
     doc(tool).digest()
 }
 
-/// The same for visible_tools whose tools are the same in the same order, and so have the same index.
-pub(super) fn key_of(visible: &VisibleTools) -> u64 {
+/// Equal for sets of the same tools in the same order, which have the same index.
+pub(super) fn key(visible: &VisibleTools) -> u64 {
     let mut hasher = DefaultHasher::new();
     for tool in &visible.tools {
         (tool.digest, &tool.server_name).hash(&mut hasher);
@@ -52,8 +52,8 @@ pub(super) fn key_of(visible: &VisibleTools) -> u64 {
     hasher.finish()
 }
 
-impl Indexed {
-    /// By words at once, and by the vectors that are there already.
+impl ToolIndex {
+    /// Indexes words, and the vectors that exist already.
     pub(super) fn build(
         key: u64,
         visible: &VisibleTools,
@@ -75,7 +75,7 @@ impl Indexed {
         built
     }
 
-    /// Takes in the vectors that have come.
+    /// Takes in new vectors.
     pub(super) fn improve(&self, vectors: &Vectors) {
         let better = self
             .index
@@ -84,19 +84,18 @@ impl Indexed {
         self.index.store(Arc::new(better));
     }
 
-    /// The index as good as it is now.
-    pub(super) fn index(&self) -> Arc<Index> {
+    pub(super) fn current(&self) -> Arc<Index> {
         self.index.load_full()
     }
 
-    /// Positions of tools without vector, at most so many.
-    pub(super) fn missing(&self, vectors: &Vectors, most: usize) -> Vec<usize> {
+    /// The positions of at most `max` tools without a vector.
+    pub(super) fn missing(&self, vectors: &Vectors, max: usize) -> Vec<usize> {
         let missing =
             self.digests.iter().enumerate().filter(|(_, digest)| !vectors.contains_key(*digest));
-        missing.map(|(position, _)| position).take(most).collect()
+        missing.map(|(position, _)| position).take(max).collect()
     }
 
-    /// Makes the vectors of these tools.
+    /// Computes the vectors of these tools.
     pub(super) fn encode(&self, positions: &[usize], models: &Models, vectors: &Vectors) {
         let at = |position: &usize| {
             Some((doc(self.tools.get(*position)?), *self.digests.get(*position)?))
@@ -107,47 +106,47 @@ impl Indexed {
         }
     }
 
-    /// Tools, and how many of them are searched by meaning too.
+    /// How many tools there are, and how many of them have a vector.
     pub(super) fn progress(&self) -> (usize, usize) {
         (self.digests.len(), self.index.load().vectors())
     }
 }
 
-/// The indexes in use.
+/// All indexes, the most recently used one last.
 #[derive(Default)]
-pub(super) struct Indexes(Mutex<Vec<Arc<Indexed>>>);
+pub(super) struct Indexes(Mutex<Vec<Arc<ToolIndex>>>);
 
 impl Indexes {
-    /// The index of this visible, which is used now.
-    pub(super) fn get(&self, key: u64) -> Option<Arc<Indexed>> {
+    /// The index with this key, which counts as used.
+    pub(super) fn get(&self, key: u64) -> Option<Arc<ToolIndex>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = all.iter().position(|indexed| indexed.key == key)?;
+        let position = all.iter().position(|index| index.key == key)?;
         let found = all.remove(position);
         all.push(Arc::clone(&found));
         Some(found)
     }
 
-    /// Adds one; the one used longest ago goes for it.
-    pub(super) fn put(&self, indexed: Arc<Indexed>) {
+    /// Adds an index. The least recently used one is dropped for it.
+    pub(super) fn insert(&self, index: Arc<ToolIndex>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|other| other.key != indexed.key);
-        all.push(indexed);
-        let excess = all.len().saturating_sub(MOST);
+        all.retain(|other| other.key != index.key);
+        all.push(index);
+        let excess = all.len().saturating_sub(MAX_INDEXES);
         all.drain(..excess);
     }
 
-    /// All of them, the one used last first.
-    pub(super) fn all(&self) -> Vec<Arc<Indexed>> {
+    /// All indexes, the most recently used one first.
+    pub(super) fn all(&self) -> Vec<Arc<ToolIndex>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
-    /// Forgets those that are not of these visible_tools, as after a change of the catalog, and the vectors of tools that
-    /// are in none.
-    pub(super) fn keep(&self, keys: &[u64], vectors: &Vectors) {
+    /// Drops the indexes that do not have these keys, and the vectors of tools that are in no
+    /// index.
+    pub(super) fn retain(&self, keys: &[u64], vectors: &Vectors) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|indexed| keys.contains(&indexed.key));
+        all.retain(|index| keys.contains(&index.key));
         let used: HashSet<Digest> =
-            all.iter().flat_map(|indexed| indexed.digests.iter().copied()).collect();
+            all.iter().flat_map(|index| index.digests.iter().copied()).collect();
         vectors.retain(|digest, _| used.contains(digest));
     }
 }

@@ -1,11 +1,11 @@
-//! What is measured of selection.
+//! Metrics of the selector.
 
 use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-/// What ranked.
+/// Who ranked the tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RankedBy {
     /// The models in the hub.
@@ -17,7 +17,6 @@ pub enum RankedBy {
 impl RankedBy {
     const ALL: [Self; 2] = [Self::Embedded, Self::Llm];
 
-    /// Label value.
     pub fn label(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
@@ -26,18 +25,15 @@ impl RankedBy {
     }
 }
 
-/// How a ranking ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Something fits.
+pub(super) enum SelectionOutcome {
     Found,
-    /// Nothing does.
     NothingFits,
-    /// No ranking; that of a language model is then made by the embedded one.
+    /// There is no ranking. If a language model failed, the embedded ranking is used.
     Failed,
 }
 
-impl Outcome {
+impl SelectionOutcome {
     const ALL: [Self; 3] = [Self::Found, Self::NothingFits, Self::Failed];
 
     fn label(self) -> &'static str {
@@ -49,38 +45,36 @@ impl Outcome {
     }
 }
 
-/// From 50 us, for words in a small catalog, to the longest wait for a language model.
+/// From 50 us, for words in a small catalog, to the timeout of a language model.
 const BUCKETS: [f64; 12] =
     [0.000_05, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0];
 
-/// What is measured of selection.
+/// Metrics of the selector.
 pub(super) struct Metrics {
     selections: IntCounterVec,
-    /// Time of a ranking.
     pub(super) duration: Histogram,
-    /// Rankings that wait for a place.
+    /// Rankings that wait for a permit.
     pub(super) queue: IntGauge,
     recall: GaugeVec,
     tools: IntGaugeVec,
-    /// Calls that taught which tool a prompt led to.
+    /// Calls that taught the selector which tool a prompt led to.
     pub(super) learned: prometheus::IntCounter,
 }
 
 impl Metrics {
-    /// All at 0.
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(format!("mcp_hub_selection_{name}"), help);
         let selections = IntCounterVec::new(
-            opts("total", "Selections of tools for a prompt by how they ended"),
+            opts("total", "Selections of tools for a prompt, by outcome"),
             &["backend", "outcome"],
         )?;
         for backend in RankedBy::ALL {
-            for outcome in Outcome::ALL {
+            for outcome in SelectionOutcome::ALL {
                 selections.with_label_values(&[backend.label(), outcome.label()]);
             }
         }
         let tools = IntGaugeVec::new(
-            opts("tools", "Tools that search knows: all, and those with a vector"),
+            opts("tools", "Tools that search has indexed, and those with a vector"),
             &["state"],
         )?;
         for state in ["indexed", "encoded"] {
@@ -88,9 +82,9 @@ impl Metrics {
         }
         let duration = HistogramOpts::from(opts("duration_seconds", "Time of one selection"))
             .buckets(BUCKETS.to_vec());
-        // Without questions there is no series: 0 would be a recall.
+        // Without golden questions there is no series: 0 would be a recall.
         let recall = GaugeVec::new(opts("recall", "Mean recall of the golden questions"), &[])?;
-        let queue = IntGauge::with_opts(opts("queue", "Selections that wait for a place"))?;
+        let queue = IntGauge::with_opts(opts("queue", "Selections that wait for a core"))?;
         let learned = prometheus::IntCounter::with_opts(opts(
             "learned_total",
             "Calls that taught the selector",
@@ -105,21 +99,20 @@ impl Metrics {
         })
     }
 
-    /// Counts one.
-    pub(super) fn count(&self, backend: RankedBy, outcome: Outcome) {
+    pub(super) fn count(&self, backend: RankedBy, outcome: SelectionOutcome) {
         self.selections.with_label_values(&[backend.label(), outcome.label()]).inc();
     }
 
-    /// Shows the recall; without one there is no series.
-    pub(super) fn recall(&self, recall: Option<f64>) {
+    /// Exports the recall. `None` removes the series.
+    pub(super) fn set_recall(&self, recall: Option<f64>) {
         match recall.filter(|recall| recall.is_finite()) {
             Some(recall) => self.recall.with_label_values::<&str>(&[]).set(recall),
             None => self.recall.reset(),
         }
     }
 
-    /// Shows how many tools are known, and how many of them by meaning.
-    pub(super) fn tools(&self, indexed: usize, encoded: usize) {
+    /// Exports how many tools are indexed, and how many of them have a vector.
+    pub(super) fn set_tools(&self, indexed: usize, encoded: usize) {
         for (state, number) in [("indexed", indexed), ("encoded", encoded)] {
             self.tools.with_label_values(&[state]).set(i64::try_from(number).unwrap_or(i64::MAX));
         }

@@ -1,4 +1,4 @@
-//! The models: in memory only while somebody can search.
+//! The models. They are in memory only while search is reachable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,40 +8,38 @@ use tokio::sync::watch;
 
 use super::Error;
 
-/// They load in a fraction of a second; a caller does not wait longer than this for them.
-const LOADING: Duration = Duration::from_secs(5);
+/// How long a caller waits for the models. They usually load in a fraction of a second.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How it stands with the models.
 #[derive(Clone, Default)]
-enum State {
+enum LoadState {
     /// Nobody can search.
     #[default]
     Off,
     Loading,
     Ready(Arc<Models>),
-    /// They cannot be loaded, and why.
+    /// They cannot be loaded, for this reason.
     Failed(String),
 }
 
-/// The models, loaded and dropped as they are wanted.
-pub(super) struct Loader(Arc<watch::Sender<State>>);
+/// Loads the models when they are wanted, and drops them when they are not.
+pub(super) struct Loader(Arc<watch::Sender<LoadState>>);
 
 impl Loader {
-    /// Not loaded.
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(State::Off)))
+        Self(Arc::new(watch::Sender::new(LoadState::Off)))
     }
 
-    /// Loads them if they are wanted, else drops them.
-    pub(super) fn want(&self, wanted: bool) {
+    /// Starts to load the models, or drops them.
+    pub(super) fn set_wanted(&self, wanted: bool) {
         let load = self.0.send_if_modified(|state| match (&state, wanted) {
-            (State::Off, true) => {
-                *state = State::Loading;
+            (LoadState::Off, true) => {
+                *state = LoadState::Loading;
                 true
             }
-            (State::Off, false) | (_, true) => false,
+            (LoadState::Off, false) | (_, true) => false,
             (_, false) => {
-                *state = State::Off;
+                *state = LoadState::Off;
                 true
             }
         });
@@ -50,14 +48,14 @@ impl Loader {
             tokio::task::spawn_blocking(move || {
                 let loaded = Models::embedded(true);
                 sender.send_if_modified(|state| {
-                    // Nobody wants them any more, or another load was quicker.
-                    let awaited = matches!(state, State::Loading);
+                    // They are not wanted any more, or another load was quicker.
+                    let awaited = matches!(state, LoadState::Loading);
                     if awaited {
                         *state = match loaded {
-                            Ok(models) => State::Ready(Arc::new(models)),
+                            Ok(models) => LoadState::Ready(Arc::new(models)),
                             Err(error) => {
-                                tracing::error!(%error, "the selector cannot start");
-                                State::Failed(error.to_string())
+                                tracing::error!(%error, "failed to load the selector's models");
+                                LoadState::Failed(error.to_string())
                             }
                         };
                     }
@@ -67,34 +65,36 @@ impl Loader {
         }
     }
 
-    /// Whether they are in memory, or about to be.
-    pub(super) fn wanted(&self) -> bool {
-        !matches!(*self.0.borrow(), State::Off)
+    /// Whether the models are in memory or being loaded.
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(*self.0.borrow(), LoadState::Off)
     }
 
-    /// The models, if they are there now.
+    /// The models, if they are loaded.
     pub(super) fn ready(&self) -> Option<Arc<Models>> {
         match &*self.0.borrow() {
-            State::Ready(models) => Some(Arc::clone(models)),
+            LoadState::Ready(models) => Some(Arc::clone(models)),
             _ => None,
         }
     }
 
-    /// The models, loaded first where they are not.
+    /// The models. Loads them if they are not in memory.
     pub(super) async fn get(&self) -> Result<Arc<Models>, Error> {
-        self.want(true);
+        self.set_wanted(true);
         let mut state = self.0.subscribe();
-        let loaded =
-            tokio::time::timeout(LOADING, state.wait_for(|state| !matches!(state, State::Loading)))
-                .await;
+        let loaded = tokio::time::timeout(
+            LOAD_TIMEOUT,
+            state.wait_for(|state| !matches!(state, LoadState::Loading)),
+        )
+        .await;
         let state = match loaded {
             Ok(Ok(state)) => state.clone(),
             _ => return Err(Error::Loading),
         };
         match state {
-            State::Ready(models) => Ok(models),
-            State::Failed(why) => Err(Error::Models(why)),
-            State::Off | State::Loading => Err(Error::Loading),
+            LoadState::Ready(models) => Ok(models),
+            LoadState::Failed(why) => Err(Error::Models(why)),
+            LoadState::Off | LoadState::Loading => Err(Error::Loading),
         }
     }
 }

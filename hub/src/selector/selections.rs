@@ -1,23 +1,22 @@
-//! Answers of the selector that a later call may name, so that the hub learns which tool a prompt led to.
+//! Results of the selector that a later call may name, so that the hub learns which tool a prompt
+//! led to.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most that are remembered; the oldest go first.
-const MOST: usize = 4096;
-/// The transformer reads no more of a prompt.
+/// How many selections are remembered. The oldest are dropped first.
+const MAX_SELECTIONS: usize = 4096;
+/// The transformer reads no more than this of a prompt.
 const PROMPT_BYTES: usize = 1000;
 
-/// One answer.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// Beginning of the prompt.
+    /// The start of the prompt.
     pub(super) prompt: String,
-    /// Hash of who asked; a call of somebody else teaches nothing.
+    /// Hash of the principal that asked. A call of another principal teaches nothing.
     principal: [u8; 32],
 }
 
-/// The latest answers.
 #[derive(Debug, Default)]
 pub(super) struct Selections(Mutex<Table>);
 
@@ -28,20 +27,20 @@ struct Table {
 }
 
 impl Selections {
-    /// Remembers one under this id.
+    /// Remembers a selection.
     pub(super) fn add(&self, id: &str, prompt: &str, principal: [u8; 32]) {
-        let prompt = super::beginning(prompt, PROMPT_BYTES).to_owned();
+        let prompt = super::truncate(prompt, PROMPT_BYTES).to_owned();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.by_id.insert(id.to_owned(), Arc::new(Selection { prompt, principal }));
         table.order.push_back(id.to_owned());
-        if table.order.len() > MOST
+        if table.order.len() > MAX_SELECTIONS
             && let Some(oldest) = table.order.pop_front()
         {
             table.by_id.remove(&oldest);
         }
     }
 
-    /// The selection, to be learned from. It is forgotten: one answer teaches once.
+    /// Takes the selection, to learn from it. A selection teaches only once.
     pub(super) fn take(&self, id: &str, principal: [u8; 32]) -> Option<Arc<Selection>> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.by_id.get(id).filter(|selection| selection.principal == principal)?;
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_teaches_once_and_only_him_who_asked() {
+    fn a_selection_teaches_once_and_only_the_principal_that_asked() {
         let selections = Selections::default();
         selections.add("a", "prompt", [1; 32]);
         assert!(selections.take("a", [2; 32]).is_none());
@@ -66,11 +65,11 @@ mod tests {
     #[test]
     fn selections_and_their_prompts_are_bounded() {
         let selections = Selections::default();
-        for number in 0..MOST + 10 {
+        for number in 0..MAX_SELECTIONS + 10 {
             selections.add(&number.to_string(), &"ü".repeat(PROMPT_BYTES), [0; 32]);
         }
         let table = selections.0.lock().unwrap();
-        assert_eq!((table.by_id.len(), table.order.len()), (MOST, MOST));
+        assert_eq!((table.by_id.len(), table.order.len()), (MAX_SELECTIONS, MAX_SELECTIONS));
         assert_eq!(table.by_id["10"].prompt.len(), PROMPT_BYTES);
     }
 }

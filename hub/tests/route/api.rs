@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::StreamExt as _;
-use mcphub_hub::dataplane::{Runtime, Watched};
+use mcphub_hub::dataplane::{DataplaneFollower, RuntimeConfigMap};
 use mcphub_hub::route::pods::Discovery;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -141,8 +141,9 @@ async fn the_higher_generation_of_mounted_file_and_watch_is_in_force() {
     let (address, _up) = api.serve(ANY).await;
     let mounted = tempfile::tempdir().unwrap();
     mount(mounted.path(), 1);
-    let watched = Watched { client: client(address), namespace: "ns".into(), hub: "demo".into() };
-    let runtime = Runtime::start(Some(mounted.path()), Some(watched));
+    let watched =
+        RuntimeConfigMap { client: client(address), namespace: "ns".into(), hub: "demo".into() };
+    let runtime = DataplaneFollower::start(Some(mounted.path()), Some(watched));
     let mut in_force = runtime.subscribe();
     let first = in_force.borrow_and_update().generation;
     assert!(
@@ -170,8 +171,9 @@ async fn without_an_api_server_the_last_state_stays_in_force_and_later_changes_a
     let api = ApiServer::new();
     api.set(RUNTIME, config_map(2), 2);
     let (address, up) = api.serve(ANY).await;
-    let watched = Watched { client: client(address), namespace: "ns".into(), hub: "demo".into() };
-    let runtime = Runtime::start(None, Some(watched));
+    let watched =
+        RuntimeConfigMap { client: client(address), namespace: "ns".into(), hub: "demo".into() };
+    let runtime = DataplaneFollower::start(None, Some(watched));
     let mut in_force = runtime.subscribe();
     in_force.wait_for(|state| state.generation == 2).await.unwrap();
     up.cancel();

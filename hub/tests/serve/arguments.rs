@@ -1,4 +1,5 @@
-//! What becomes of arguments before a server sees them, and tools that are listed as one; each behind its flag.
+//! What becomes of arguments before a server sees them, and tools that are listed as one; each
+//! behind its flag.
 
 use serde_json::{Value, json};
 

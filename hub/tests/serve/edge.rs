@@ -35,7 +35,8 @@ async fn pages_in_a_browser_reach_a_local_hub_only_when_allowed(
     assert_eq!(hub.post(request("ping", json!({})), &headers).await.status, status);
 }
 
-// Without these headers the browser of an allowed page keeps every answer from it, and its session id above all.
+// Without these headers the browser of an allowed page keeps every answer from it, and its session
+// id above all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other_page_may() {
     let mut config = servers(&[]);

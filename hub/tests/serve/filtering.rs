@@ -36,7 +36,8 @@ async fn metric(hub: &TestHub, name: &str) -> f64 {
     hub.metric(name, &[]).await.unwrap_or_else(|| panic!("{name} is there"))
 }
 
-// No errors, no tools and nothing saved must be numbers: a rule over a series that is not there has no data.
+// No errors, no tools and nothing saved must be numbers: a rule over a series that is not there has
+// no data.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_anything_happened_counts_are_0_and_ratios_are_null() {
     let hub = TestHub::start(json!({"mcpServers": {}})).await;
@@ -67,7 +68,7 @@ async fn what_would_change_the_filter_is_405_with_what_to_do_instead() {
         let response = hub.http.post(hub.url(path)).body("{}").send().await.unwrap();
         assert_eq!(response.status().as_u16(), 405);
         let text = response.text().await.unwrap();
-        assert!(text.contains("edit \\\"filtering\\\" in the config file"), "{text}");
+        assert!(text.contains("change \\\"filtering\\\" in the config file"), "{text}");
     }
 }
 

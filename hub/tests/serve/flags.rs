@@ -1,4 +1,5 @@
-//! Flags that change while a hub runs: by the operator's `dataplane.json`, by the file of a standalone hub.
+//! Flags that change while a hub runs: by the operator's `dataplane.json`, by the file of a
+//! standalone hub.
 
 use std::pin::Pin;
 
@@ -114,7 +115,8 @@ async fn a_flag_that_is_edited_in_the_file_is_told_too() {
     }
 }
 
-// What Prometheus should not keep must go without a restart, and what rollouts are judged by must stay.
+// What Prometheus should not keep must go without a restart, and what rollouts are judged by must
+// stay.
 #[tokio::test(flavor = "multi_thread")]
 async fn durations_of_each_tool_are_there_while_the_flag_is_on() {
     const BY_TOOL: &str = "mcp_hub_tool_call_duration_by_tool_seconds_count";

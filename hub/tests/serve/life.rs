@@ -69,8 +69,8 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
         (drained.status().as_u16(), drained.text().await.unwrap().as_str()),
         (202, r#"{"left":1}"#)
     );
-    // Kubernetes takes a terminating pod out of new traffic by itself; one that is not ready besides is no longer
-    // "serving", and routers would take its sessions for lost.
+    // Kubernetes takes a terminating pod out of new traffic by itself; one that is not ready
+    // besides is no longer "serving", and routers would take its sessions for lost.
     assert_eq!(hub.get(hub.url("/ready")).await.status, 200);
     assert_eq!(hub.get(hub.url("/api/health")).await.json()["state"], "draining");
     assert_eq!(hub.get(hub.url("/health")).await.status, 200);
@@ -101,7 +101,8 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
     assert!(ping().await.is_err());
 }
 
-// Routers learn late that a pod is leaving: one that closes its connections at once answers them with nothing.
+// Routers learn late that a pod is leaving: one that closes its connections at once answers them
+// with nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_without_sessions_is_not_drained_before_routers_have_heard_of_it() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
@@ -152,7 +153,8 @@ async fn the_session_table_is_bounded() {
     );
 }
 
-// A pod sees to sessions of its own only, for now: what another pod of the hub sealed is unknown to it.
+// A pod sees to sessions of its own only, for now: what another pod of the hub sealed is unknown to
+// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_of_another_pod_is_unknown() {
     let (one, other) = (TestHub::start(servers(&[])).await, TestHub::start(servers(&[])).await);

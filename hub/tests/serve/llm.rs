@@ -1,5 +1,6 @@
-//! The language model in a running hub, against servers that speak the providers' formats: it chooses tools, and says
-//! what categories they have; whatever it says, nothing else appears, and without it everybody is served.
+//! The language model in a running hub, against servers that speak the providers' formats: it
+//! chooses tools, and says what categories they have; whatever it says, nothing else appears, and
+//! without it everybody is served.
 
 mod categories;
 mod choosing;
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::provider::{KEY, ScriptedProvider};
 
-/// A language model at this address, as people write it. Asked once; what fails is tried again soon.
+/// A language model at this address, as people write it. Asked once; what fails is tried again
+/// soon.
 fn model(provider: Provider, url: &str) -> Value {
     json!({
         "provider": provider, "model": "m-1", "baseUrl": url, "apiKey": {"value": KEY}, "timeoutMs": 5_000,

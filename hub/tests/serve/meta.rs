@@ -224,7 +224,7 @@ async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
         let answer = meta(&hub, &session, tool, arguments).await;
         assert_eq!(
             answer,
-            json!({"tools": [], "message": "There are no tools behind this hub now."}),
+            json!({"tools": [], "message": "This hub has no tools at the moment."}),
             "{tool}"
         );
     }
@@ -236,7 +236,7 @@ async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
 #[case::a_megabyte(META[0], json!({"prompt": "file ".repeat(200_000)}), "at most 65536")]
 #[case::no_query(META[1], json!({}), "query is missing")]
 #[case::limit_over_50(META[1], json!({"query": "a", "limit": 51}), "limit must be a whole number from 1 to 50")]
-#[case::unknown_server(META[1], json!({"query": "a", "server": "nope"}), r#"there is no server "nope"; there are: files (3), others (2)"#)]
+#[case::unknown_server(META[1], json!({"query": "a", "server": "nope"}), r#"server "nope" does not exist; the servers are: files (3), others (2)"#)]
 #[case::misspelt(META[1], json!({"query": "a", "servr": "b"}), "there is no argument \"servr\"")]
 #[case::no_name(META[2], json!({"arguments": {}}), "name is missing")]
 #[case::arguments_a_list(META[2], json!({"name": "files__read_file", "arguments": [1]}), "arguments must be an object")]

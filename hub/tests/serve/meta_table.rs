@@ -141,7 +141,8 @@ fn without_chance(text: &str) -> String {
     )
 }
 
-// An answer that differs by one byte tells a caller what it may not know; a score that differs does, too.
+// An answer that differs by one byte tells a caller what it may not know; a score that differs
+// does, too.
 #[rstest]
 #[case::by_its_server_s_rules(json!({"ops": {"deny": ["*"]}, "filtering": {"mode": "PromptBased"}}), "/mcp")]
 #[case::by_a_static_list(

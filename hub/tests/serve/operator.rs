@@ -111,7 +111,8 @@ async fn a_session_id_says_where_it_belongs() {
     assert_eq!(claims.client_info.unwrap().get(), r#"{"name":"t","version":"1"}"#);
 }
 
-// A rule over a series that is not there has no data, and a canary without errors would be on hold for ever.
+// A rule over a series that is not there has no data, and a canary without errors would be on hold
+// for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bounded_series_is_there_as_zero_with_the_labels_of_the_pod() {
     let server = Fixture::legacy(&["echo"]).await;

@@ -281,7 +281,8 @@ async fn a_session_hears_of_a_changed_list_once_and_gets_the_new_one() {
     );
     let listed = hub.post(request("tools/list", json!({})), &[("mcp-session-id", &session)]).await;
     assert_eq!(names(&listed.json()), ["s__echo", "s__more"]);
-    // A second stream of the session takes the place of the first, or every message would come twice.
+    // A second stream of the session takes the place of the first, or every message would come
+    // twice.
     let second = hub
         .http
         .get(hub.url("/mcp"))

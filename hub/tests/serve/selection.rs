@@ -1,4 +1,5 @@
-//! The selector in a running hub: when it is loaded, what it counts, what it learns, how good it is.
+//! The selector in a running hub: when it is loaded, what it counts, what it learns, how good it
+//! is.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,8 @@ pub async fn find(hub: &TestHub, query: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-// A rule over a series that is not there has no data; models that nobody can reach cost a pod its memory.
+// A rule over a series that is not there has no data; models that nobody can reach cost a pod its
+// memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_search_everything_is_zero_and_nothing_is_loaded() {
     let server = server(FILES).await;
@@ -76,7 +78,7 @@ async fn recall_of_golden_questions_is_measured_and_follows_the_config() {
     let hub = TestHub::start(config.clone()).await;
     // 1 and one half: a tool that does not exist is missed.
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.75).await;
-    let golden = hub.serving.hub.selector.golden().unwrap();
+    let golden = hub.serving.hub.selector.golden_result().unwrap();
     assert_eq!(golden.unknown, ["others__gone"]);
     assert_eq!(
         hub.metric("mcp_hub_selection_total", &FOUND).await,

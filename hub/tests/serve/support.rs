@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mcphub_hub::args;
-use mcphub_hub::serve::{self, Serving};
+use mcphub_hub::serve::{self, HubServer};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::model::{CallToolRequestParams, ClientConfig, ProtocolVersion};
 use rmcp::service::{RoleClient, RunningService};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct TestHub {
-    pub serving: Serving,
+    pub serving: HubServer,
     pub http: reqwest::Client,
     dir: TempDir,
 }
@@ -194,7 +194,8 @@ impl TestHub {
     }
 }
 
-/// Asks again until it holds. For what happens in the background; the failure says what was waited for.
+/// Asks again until it holds. For what happens in the background; the failure says what was waited
+/// for.
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let until = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {

@@ -47,14 +47,14 @@ async fn a_hung_and_a_dead_server_delay_nobody_else() {
 }
 
 #[rstest]
-#[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(), "answered with HTTP status 502 Bad Gateway")]
-#[case::no_mcp(|_: &_| json_text("<html>"), "answered with what is not MCP: no JSON-RPC message")]
-#[case::cut(|_: &_| events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n"), "broke off its answer: it ended without a response")]
+#[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(), "responded with HTTP status 502 Bad Gateway")]
+#[case::no_mcp(|_: &_| json_text("<html>"), "sent an invalid MCP response: not a JSON-RPC message")]
+#[case::cut(|_: &_| events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n"), "closed the connection before its response was complete: the stream ended without a response")]
 #[case::hung(|_: &_| never(), "did not answer within 0.3 s")]
-#[case::no_object(|seen: &_| json(&id_of(seen), "[]"), "answered with what is not MCP: the result of tools/call")]
+#[case::no_object(|seen: &_| json(&id_of(seen), "[]"), "sent an invalid MCP response: the result of tools/call")]
 #[case::input_wanted(
     |seen: &_| json(&id_of(seen), r#"{"resultType":"input_required","requestState":"x"}"#),
-    "answered with what is not MCP: it wants input from the caller, which mcp-hub does not pass on yet"
+    "requested input from the caller, which this hub does not support yet"
 )]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_fails_a_call_is_told_of_in_a_tool_error(
@@ -97,7 +97,8 @@ async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_mean
     assert!(!text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json()).0);
 }
 
-// A server that dies between its list and the stream of its session would be taken for alive until the next list is due.
+// A server that dies between its list and the stream of its session would be taken for alive until
+// the next list is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_cannot_be_opened_makes_the_hub_list_again_at_once() {
     let server = Scripted::with_stream(StatusCode::BAD_GATEWAY, TOOL, |_| never()).await;
@@ -201,7 +202,7 @@ async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_ses
     };
     assert!(!whoami(&a).await.0);
     let (is_error, text) = whoami(&b).await;
-    assert!(is_error && text.contains("which is all that maxSessions allows"), "{text}");
+    assert!(is_error && text.contains("the limit of maxSessions"), "{text}");
     hub.http.delete(hub.url("/mcp")).header("mcp-session-id", &a).send().await.unwrap();
     assert!(!whoami(&b).await.0);
 }
@@ -272,7 +273,8 @@ async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
     .await;
 }
 
-// Servers of 2025-11-25 may close a stream to save connections; the response is then on the next one.
+// Servers of 2025-11-25 may close a stream to save connections; the response is then on the next
+// one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_ends_early_is_asked_for_again_from_its_last_event() {
     let server = Scripted::start(TOOL, |seen| {

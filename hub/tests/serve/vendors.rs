@@ -114,5 +114,5 @@ async fn check_says_which_servers_could_not_be_asked() {
     text["startupTimeoutMs"] = json!(500);
     std::fs::write(&config, text.to_string()).unwrap();
     let (good, text) = check(vec![(&config).into(), "--connect".into()]).await;
-    assert!(!good && text.ends_with("could not be asked for their tools: gone"), "{text}");
+    assert!(!good && text.ends_with("these servers did not list their tools: gone"), "{text}");
 }

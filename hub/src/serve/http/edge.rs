@@ -1,84 +1,66 @@
-//! What every request passes first: Host and Origin, bounds on number and size.
+//! What every request passes first: the checks of Host and Origin, and the bounds of its body.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
-    VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcphub_hub_protocol::rewrite;
 
-use crate::serve::http::{mcp, rest};
+use super::responses::{json_response, refusal};
 use crate::serve::state::hub::Hub;
 
-/// A body that trickles in holds a place that others want.
+/// A body that trickles in holds a permit that other requests want.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Headers of answers that pages may read. The revision's is the router's.
-const EXPOSED: &str = "Mcp-Session-Id, Mcp-Hub-Revision, WWW-Authenticate, Retry-After";
+/// Response headers that web pages may read. The router adds `Mcp-Hub-Revision`.
+const EXPOSED_HEADERS: &str = "Mcp-Session-Id, Mcp-Hub-Revision, WWW-Authenticate, Retry-After";
 
-/// Everything on the hub's port.
-pub fn router(hub: Arc<Hub>) -> Router {
-    let checked = Router::new()
-        .route("/mcp", any(mcp::endpoint))
-        .route("/mcp/v/{name}", any(mcp::view))
-        .merge(rest::router())
-        .layer(from_fn_with_state(Arc::clone(&hub), check_caller));
-    // Status only, and without checks: kubelet sends the pod's address as Host.
-    Router::new()
-        .route("/health", get(async || StatusCode::OK))
-        .route("/ready", get(ready))
-        .merge(checked)
-        .with_state(hub)
-}
-
-async fn ready(State(hub): State<Arc<Hub>>) -> StatusCode {
-    if hub.ready().is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-/// A page in a browser must not reach a hub that its user can reach (DNS rebinding).
-async fn check_caller(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+/// Keeps web pages from reaching a hub that their user can reach (DNS rebinding).
+pub(crate) async fn check_host_and_origin(
+    State(hub): State<Arc<Hub>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let host = host(headers, request.uri());
-    if hub.loopback_only && !host.as_deref().is_some_and(is_this_machine) {
+    if hub.loopback_only && !host.as_deref().is_some_and(is_loopback) {
         return refusal(
             StatusCode::FORBIDDEN,
-            "this Host is not served: the hub listens for this machine only",
+            "this Host is not served: the hub listens on loopback only",
         );
     }
     let Some(origin) = headers.get(ORIGIN) else { return next.run(request).await };
     let text = origin.to_str().unwrap_or_default();
-    if hub.live().config.allowed_origins.iter().any(|allowed| allowed == text) {
-        return shared_with(origin.clone(), request, next).await;
+    if hub.snapshot().config.allowed_origins.iter().any(|allowed| allowed == text) {
+        return with_cors(origin.clone(), request, next).await;
     }
     if text.split_once("://").is_some_and(|(_, authority)| Some(authority) == host.as_deref()) {
-        next.run(request).await // of the same origin: its browser does not ask
+        next.run(request).await // same origin: browsers need no CORS headers
     } else {
-        refusal(StatusCode::FORBIDDEN, "this Origin may not call; add it to allowedOrigins")
+        refusal(StatusCode::FORBIDDEN, "this Origin is not allowed; add it to allowedOrigins")
     }
 }
 
-/// The answer as the browser of a page of this origin wants it (Fetch standard, CORS protocol). Without credentials: no
-/// cookie means anything here.
-async fn shared_with(origin: HeaderValue, request: Request, next: Next) -> Response {
+/// Adds the CORS headers of the Fetch standard, and answers preflights. Credentials are not
+/// allowed, because the hub reads no cookies.
+async fn with_cors(origin: HeaderValue, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let asks_first =
+    let is_preflight =
         request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if asks_first {
-        let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = if is_preflight {
+        let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = StatusCode::NO_CONTENT.into_response();
-        // All that it asks for: what is read of headers is checked like that of any client.
-        response.headers_mut().extend(wanted.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
+        // Every header is allowed: the hub checks what it reads of them as it does for any client.
+        response.headers_mut().extend(requested.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
         response
             .headers_mut()
             .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
@@ -89,7 +71,7 @@ async fn shared_with(origin: HeaderValue, request: Request, next: Next) -> Respo
     };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     headers.append(VARY, HeaderValue::from_static("Origin"));
     response
 }
@@ -99,7 +81,7 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     host.or_else(|| uri.authority().map(ToString::to_string)) // HTTP/2 has no Host
 }
 
-fn is_this_machine(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     let name = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
@@ -107,8 +89,12 @@ fn is_this_machine(host: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// The body of a message, or what to answer instead.
-pub async fn read_body(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<String, Response> {
+/// Reads the body of a message. `Err` is the response to send instead.
+pub(crate) async fn read_body(
+    hub: &Hub,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<String, Response> {
     let json = headers.get(CONTENT_TYPE).is_some_and(|value| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
@@ -119,7 +105,7 @@ pub async fn read_body(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Str
             "Content-Type must be application/json",
         ));
     }
-    let max = usize::try_from(hub.live().config.limits.max_request_bytes).unwrap_or(usize::MAX);
+    let max = usize::try_from(hub.snapshot().config.limits.max_request_bytes).unwrap_or(usize::MAX);
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await;
     let read =
         read.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
@@ -139,29 +125,4 @@ pub async fn read_body(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Str
             ),
         )
     })
-}
-
-/// A refusal that is no answer to a message.
-pub fn refusal(status: StatusCode, message: &str) -> Response {
-    let mut response =
-        json_response(status, rewrite::error_response(None, &rewrite::error(-32600, message)));
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-/// A JSON answer.
-pub fn json_response(status: StatusCode, text: String) -> Response {
-    (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
-}
-
-/// For paths that know only some methods.
-pub fn method_not_allowed(allowed: &'static str, method: &Method, reason: &str) -> Response {
-    let mut response = refusal(
-        StatusCode::METHOD_NOT_ALLOWED,
-        &format!("{method} is not answered here: {reason}"),
-    );
-    response.headers_mut().insert(axum::http::header::ALLOW, HeaderValue::from_static(allowed));
-    response
 }

@@ -1,4 +1,4 @@
-//! REST, as far as it only reads. What is one pod's own carries `pod`.
+//! The REST routes that only read. Answers that describe one pod carry `pod`.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,31 +8,32 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_catalog::client_limits;
 use mcphub_hub_catalog::tool_list::ListScope;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::serve::http::edge;
-use crate::serve::http::filtering_stats;
-use crate::serve::metrics::client_limits;
+use super::filtering_stats;
+use super::responses::{method_not_allowed, refusal};
+use crate::serve::metrics::client_limits::MAX_NAMED;
 use crate::serve::state::hub::Hub;
-use crate::serve::state::snapshot::{Live, Slot};
+use crate::serve::state::snapshot::ServerSlot;
 use crate::serve::upstream::Status;
 
-/// `/api/…`.
-pub fn router() -> Router<Arc<Hub>> {
+/// `/api/…`
+pub(super) fn router() -> Router<Arc<Hub>> {
     Router::new()
         .route("/api/health", get(health))
         .route("/api/servers", get(servers))
         .route("/api/tools", get(tools))
         .route("/api/filtering/stats", get(filtering_stats::stats))
-        .route("/api/filtering/status", any(filtering_stats::fixed))
-        .route("/api/filtering/mode", any(filtering_stats::fixed))
+        .route("/api/filtering/status", any(filtering_stats::read_only))
+        .route("/api/filtering/mode", any(filtering_stats::read_only))
         .route("/api/{*path}", any(other))
 }
 
 async fn health(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    let live = hub.live();
     let ready = hub.ready();
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
     Json(json!({
@@ -45,44 +46,49 @@ async fn health(State(hub): State<Arc<Hub>>) -> Json<Value> {
         "reason": ready.err(),
         "server_id": hub.identity.hub.as_deref().unwrap_or("mcp-hub"),
         "version": env!("CARGO_PKG_VERSION"),
-        "activeClients": hub.sessions.len(),
+        "activeClients": hub.sessions.count(),
         "timestamp": u64::try_from(millis).unwrap_or_default(),
         "pod": hub.identity.pod,
         "revision": hub.identity.revision,
-        "servers": states(&live),
+        "servers": server_states(&hub),
     }))
 }
 
 async fn servers(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    Json(json!({ "servers": states(&hub.live()), "pod": hub.identity.pod }))
+    Json(json!({ "servers": server_states(&hub), "pod": hub.identity.pod }))
 }
 
 async fn tools(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    let live = hub.live_after_start().await;
-    let tools: Vec<Value> = live
+    let snapshot = hub.snapshot_after_startup().await;
+    let tools: Vec<Value> = snapshot
         .lists
-        .anonymous()
+        .without_view(&hub.principal)
         .visible
         .tools
         .iter()
         .map(|tool| {
-            let server = live.config.servers.get(tool.server).map(|server| &server.name);
+            let server = snapshot.config.servers.get(tool.server).map(|server| &server.name);
             let definition: Option<Box<RawValue>> = serde_json::from_str(&tool.definition).ok();
-            json!({ "name": tool.exposed, "server": server, "tool": tool.own, "definition": definition })
+            json!({
+                "name": tool.exposed,
+                "server": server,
+                "tool": tool.own,
+                "definition": definition,
+            })
         })
         .collect();
     Json(json!({ "tools": tools, "count": tools.len() }))
 }
 
-fn states(live: &Live) -> Vec<Value> {
-    let lists = live.lists.anonymous();
-    let visible = &lists.visible;
-    let tool_list = lists.tool_list(ListScope::Stateless);
+fn server_states(hub: &Hub) -> Vec<Value> {
+    let snapshot = hub.snapshot();
+    let lists = snapshot.lists.without_view(&hub.principal);
+    let (visible, tool_list) = (&lists.visible, lists.tool_list(ListScope::Stateless));
     let exposed = |server: usize| {
         let tools = visible.tools.iter().enumerate();
         tools.filter(|(position, tool)| tool.server == server && tool_list.lists(*position)).count()
     };
-    let state = |(position, slot): (usize, &Slot)| {
+    let state = |(position, slot): (usize, &ServerSlot)| {
         let (status, message) = match slot.status() {
             None => ("disabled", None),
             Some(Status::Starting(message)) => {
@@ -91,16 +97,28 @@ fn states(live: &Live) -> Vec<Value> {
             Some(Status::Connected) => ("connected", None),
             Some(Status::Down(message)) => ("disconnected", Some(message)),
         };
+        let tools = visible.tools.iter().map(|tool| &**tool);
         json!({
-            "name": live.config.servers.get(position).map(|server| &server.name),
+            "name": snapshot.config.servers.get(position).map(|server| &server.name),
             "status": status,
             "error": message,
-            "tools": live.listed.get(position),
+            "tools": snapshot.listed.get(position),
             "exposedTools": exposed(position),
-            "vendorBreaches": client_limits::refused(visible.tools.iter().map(|tool| &**tool).filter(|tool| tool.server == position)),
+            "vendorBreaches": refused_tools(tools.filter(|tool| tool.server == position)),
         })
     };
-    live.servers.iter().enumerate().map(state).collect()
+    snapshot.servers.iter().enumerate().map(state).collect()
+}
+
+/// The tools that a vendor refuses, and why.
+fn refused_tools<'t>(tools: impl Iterator<Item = &'t Tool>) -> Vec<Value> {
+    let refused = tools.filter(|tool| !tool.violations().is_empty()).take(MAX_NAMED);
+    refused
+        .map(|tool| {
+            let reason = client_limits::describe(tool.violations());
+            json!({ "tool": tool.exposed, "reason": reason })
+        })
+        .collect()
 }
 
 async fn other(State(hub): State<Arc<Hub>>, method: Method, uri: Uri) -> Response {
@@ -113,23 +131,18 @@ async fn other(State(hub): State<Arc<Hub>>, method: Method, uri: Uri) -> Respons
     ];
     let known = ["/api/health", "/api/servers", "/api/tools", "/api/filtering/stats"];
     if known.contains(&uri.path()) {
-        edge::method_not_allowed("GET", &method, "it only reads")
+        method_not_allowed("GET", &method, "this route is read-only")
     } else if changes.contains(&uri.path()) && hub.identity.hub.is_some() {
-        edge::method_not_allowed(
-            "",
-            &method,
-            "the operator owns this hub; change the McpHub instead",
-        )
+        let reason = "the operator owns this hub; change the McpHub instead";
+        method_not_allowed("", &method, reason)
     } else if changes.contains(&uri.path()) {
-        edge::method_not_allowed(
-            "",
-            &method,
-            "not supported yet; the config file is read again when it changes",
-        )
+        let reason = "not supported yet; the hub reloads its config file when it changes";
+        method_not_allowed("", &method, reason)
     } else {
-        edge::refusal(
+        refusal(
             StatusCode::NOT_FOUND,
-            "not found; there are /api/health, /api/servers, /api/tools and /api/filtering/stats",
+            "not found; the routes are /api/health, /api/servers, /api/tools and \
+             /api/filtering/stats",
         )
     }
 }

@@ -1,54 +1,51 @@
-//! Tools that big vendors refuse: one of them takes down every request that lists it, in a client far away from here. So
-//! they are named where somebody looks: in the log, in a metric, in `/api/servers`, and in the status of the McpHub.
+//! Tools that big vendors refuse. One such tool fails every request that lists it, in a client far
+//! away from the hub, so the log and a metric name it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::client_limits::{self, Vendor};
-use prometheus::{IntGaugeVec, Opts, Registry};
-use serde_json::{Value, json};
+use mcphub_hub_catalog::visibility::Visibility;
+use prometheus::{IntGaugeVec, Registry};
 
-use crate::serve::state::hub::Hub;
-use crate::serve::state::snapshot::Live;
+use super::{opts, register};
 
-/// Most tools of a server that are named each time that it lists, and in an answer.
-const NAMED: usize = 20;
+/// How many tools of a server are named in the log each time it lists them, and in an answer.
+pub(crate) const MAX_NAMED: usize = 20;
 
-/// What is known of tools that are refused.
-pub struct Vendors {
+pub struct ClientLimitMetrics {
     refused: IntGaugeVec,
-    said: Mutex<Said>,
+    reported: Mutex<Reported>,
 }
 
-/// What was said already.
+/// What has been reported already.
 #[derive(Default)]
-struct Said {
-    /// Exposed name and digest of tools that the log has named.
+struct Reported {
+    /// Exposed names and digests of the tools that the log has named.
     tools: HashSet<(String, u64)>,
-    /// Servers that the metric has.
+    /// The servers that have series.
     servers: HashSet<String>,
 }
 
-impl Vendors {
-    /// Without a server.
+impl ClientLimitMetrics {
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let opts =
-            Opts::new("mcp_hub_vendor_breaches", "Tools of a server that a vendor's API refuses");
-        let refused = IntGaugeVec::new(opts, &["server", "vendor"])?;
-        registry.register(Box::new(refused.clone()))?;
-        Ok(Self { refused, said: Mutex::default() })
+        let opts = opts("vendor_breaches", "Tools of a server that the API of a vendor refuses");
+        let refused = register(registry, IntGaugeVec::new(opts, &["server", "vendor"])?)?;
+        Ok(Self { refused, reported: Mutex::default() })
     }
 
-    /// Looks at every tool that somebody may know of, and names those that were not named as they are now.
-    fn look(&self, live: &Live) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *said);
+    /// Checks every tool that somebody may know of, and logs those that are new. Ten thousand
+    /// schemas take long.
+    pub fn check(&self, visibility: &Visibility) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *reported);
         for (position, server) in
-            live.config.servers.iter().enumerate().filter(|(_, server)| !server.disabled)
+            visibility.config.servers.iter().enumerate().filter(|(_, server)| !server.disabled)
         {
-            let tools: Vec<&Tool> =
-                shown(live, position).filter(|tool| !tool.violations().is_empty()).collect();
+            let tools: Vec<&Tool> = known_tools(visibility, position)
+                .filter(|tool| !tool.violations().is_empty())
+                .collect();
             for (vendor, label) in Vendor::EACH {
                 let count = tools.iter().filter(|tool| vendor.refuses(tool.violations())).count();
                 self.refused
@@ -58,17 +55,11 @@ impl Vendors {
             let key = |tool: &Tool| (tool.exposed.clone(), tool.digest);
             let new: Vec<&Tool> =
                 tools.iter().copied().filter(|tool| !before.tools.contains(&key(tool))).collect();
-            for tool in new.iter().take(NAMED) {
-                tracing::warn!(server = %server.name, tool = %tool.exposed, refused = %client_limits::describe(tool.violations()), "vendors refuse this tool, and requests that list it");
-            }
-            if new.len() > NAMED {
-                let more = new.len() - NAMED;
-                tracing::warn!(server = %server.name, more, "vendors refuse more tools of this server");
-            }
-            said.tools.extend(tools.into_iter().map(key));
-            said.servers.insert(server.name.clone());
+            log(&server.name, &new);
+            reported.tools.extend(tools.into_iter().map(key));
+            reported.servers.insert(server.name.clone());
         }
-        for server in before.servers.difference(&said.servers) {
+        for server in before.servers.difference(&reported.servers) {
             for (_, label) in Vendor::EACH {
                 self.refused.remove_label_values(&[server.as_str(), label]).ok();
             }
@@ -76,39 +67,25 @@ impl Vendors {
     }
 }
 
-/// The tools of the server at this position that somebody may know of.
-fn shown(live: &Live, server: usize) -> impl Iterator<Item = &Tool> {
-    let tools = live.visibility.catalog.entries.iter().enumerate();
-    tools
-        .filter(move |(place, tool)| tool.server == server && live.visibility.shows(*place))
-        .map(|(_, tool)| &**tool)
-}
-
-/// What is refused of the tools of a server, in a sentence. For whoever operates the hub.
-pub fn summary(live: &Live, server: usize) -> Option<String> {
-    client_limits::summary(
-        shown(live, server).map(|tool| (tool.exposed.as_str(), tool.violations())),
-    )
-}
-
-/// The refused ones among these tools, and why.
-pub fn refused<'t>(tools: impl Iterator<Item = &'t Tool>) -> Vec<Value> {
-    let refused = tools.filter(|tool| !tool.violations().is_empty()).take(NAMED);
-    refused
-        .map(|tool| json!({ "tool": tool.exposed, "reason": client_limits::describe(tool.violations()) }))
-        .collect()
-}
-
-/// Looks at what is in force, and at every later state, on a thread of its own: ten thousand schemas take long.
-pub async fn keep(hub: Arc<Hub>) {
-    let mut live = hub.subscribe();
-    loop {
-        let (now, looker) = (Arc::clone(&live.borrow_and_update()), Arc::clone(&hub));
-        if tokio::task::spawn_blocking(move || looker.metrics.vendors.look(&now)).await.is_err() {
-            tracing::error!("looking at schemas failed");
-        }
-        if live.changed().await.is_err() {
-            return;
-        }
+fn log(server: &str, tools: &[&Tool]) {
+    for tool in tools.iter().take(MAX_NAMED) {
+        tracing::warn!(
+            server,
+            tool = %tool.exposed,
+            refused = %client_limits::describe(tool.violations()),
+            "vendors refuse this tool and every request that lists it"
+        );
     }
+    if tools.len() > MAX_NAMED {
+        let more = tools.len() - MAX_NAMED;
+        tracing::warn!(server, more, "vendors refuse more tools of this server");
+    }
+}
+
+/// The tools of the server at this position that somebody may know of.
+pub(crate) fn known_tools(visibility: &Visibility, server: usize) -> impl Iterator<Item = &Tool> {
+    let tools = visibility.catalog.entries.iter().enumerate();
+    tools
+        .filter(move |(place, tool)| tool.server == server && visibility.shows(*place))
+        .map(|(_, tool)| &**tool)
 }

@@ -1,7 +1,8 @@
-//! How long calls of each tool take, while the flag `performanceMonitoring` is on.
+//! Durations of calls by tool, while the flag `performanceMonitoring` is on.
 //!
-//! Durations by server are always measured: rollouts are judged by them. These are ten series a tool, so a tool has them
-//! from its first call on, and all go when the flag goes off.
+//! Durations by server are always measured, because rollouts are judged by them. Durations by tool
+//! are ten series per tool. A tool has them from its first call on, and all of them go when the
+//! flag is turned off.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,63 +10,62 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
-/// Seconds: what a model does not notice, what a person does not, and what is slow.
+/// In seconds: what a model does not notice, what a person does not notice, and what is slow.
 const BUCKETS: [f64; 7] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Durations by server and tool.
-pub struct ToolTimes {
+pub(super) struct ToolDurations {
     durations: HistogramVec,
-    kept: Mutex<Kept>,
+    allowed: Mutex<Allowed>,
 }
 
-/// What may have series now.
+/// Which tools may have series now.
 #[derive(Default)]
-struct Kept {
-    on: bool,
-    /// Server and exposed name.
+struct Allowed {
+    enabled: bool,
+    /// Servers and exposed names.
     tools: HashSet<(String, String)>,
 }
 
-impl ToolTimes {
-    /// Off, and without tools.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+impl ToolDurations {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let help = "Time of calls by tool, while performanceMonitoring is on";
         let opts = HistogramOpts::new("mcp_hub_tool_call_duration_by_tool_seconds", help)
             .buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(opts, &["server", "tool"])?;
         registry.register(Box::new(durations.clone()))?;
-        Ok(Self { durations, kept: Mutex::default() })
+        Ok(Self { durations, allowed: Mutex::default() })
     }
 
-    /// Measures from now on, or forgets what it has measured.
-    pub fn switch(&self, on: bool) {
-        let mut kept = self.lock();
-        kept.on = on;
-        if !on {
+    /// Starts to measure, or drops all series.
+    pub(super) fn enable(&self, enabled: bool) {
+        let mut allowed = self.lock();
+        allowed.enabled = enabled;
+        if !enabled {
             self.durations.reset();
         }
     }
 
-    /// Which tools there are now, by server and exposed name. Others lose their series.
-    pub fn keep(&self, tools: &HashSet<(String, String)>) {
-        let mut kept = self.lock();
-        for (server, tool) in kept.tools.difference(tools) {
+    /// Drops the series of all tools but these.
+    pub(super) fn retain(&self, tools: &HashSet<(String, String)>) {
+        let mut allowed = self.lock();
+        for (server, tool) in allowed.tools.difference(tools) {
             self.durations.remove_label_values(&[server.as_str(), tool.as_str()]).ok();
         }
-        kept.tools.clone_from(tools);
+        allowed.tools.clone_from(tools);
     }
 
-    /// Notes a call. One of a tool that has gone meanwhile leaves no series behind.
-    pub fn called(&self, of: &(String, String), took: Duration) {
-        let kept = self.lock();
-        if kept.on && kept.tools.contains(of) {
+    /// Records a call. The call of a tool that has been removed since leaves no series.
+    pub(super) fn observe(&self, labels: &(String, String), took: Duration) {
+        let allowed = self.lock();
+        if allowed.enabled && allowed.tools.contains(labels) {
             self.durations
-                .with_label_values(&[of.0.as_str(), of.1.as_str()])
+                .with_label_values(&[labels.0.as_str(), labels.1.as_str()])
                 .observe(took.as_secs_f64());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Allowed> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

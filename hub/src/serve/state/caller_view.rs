@@ -1,4 +1,5 @@
-//! What one caller sees at one moment: the same snapshot for all that an answer is made of.
+//! What one caller sees at one moment. An answer is computed from one such view, so that it agrees
+//! with itself.
 
 use std::sync::Arc;
 
@@ -6,53 +7,54 @@ use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::tool_list::{ListScope, ToolList};
 use mcphub_hub_catalog::visibility::VisibleTools;
 
-use crate::serve::state::additions::Additions;
-use crate::serve::state::hub::Hub;
-use crate::serve::state::sessions::Session;
-use crate::serve::state::snapshot::Live;
+use super::hub::Hub;
+use super::sessions::Session;
+use super::snapshot::HubSnapshot;
+use crate::serve::metrics::ToolMetrics;
 
-/// What one caller sees.
+/// What one caller sees at one moment.
 #[derive(Clone)]
-pub struct Seen {
-    /// What is in force.
-    pub live: Arc<Live>,
-    /// What the caller may know of.
+pub struct CallerView {
+    pub snapshot: Arc<HubSnapshot>,
+    /// The tools that the caller may know of.
     pub visible: Arc<VisibleTools>,
-    /// What of it is in the list.
+    /// Which of them are in the caller's list.
     pub tool_list: Arc<ToolList>,
 }
 
-impl Seen {
-    /// What a caller on this path sees, with the additions of its session. `None`: the view is gone.
-    pub fn of(
+impl CallerView {
+    /// `None` if there is no such view (any more).
+    pub fn new(
         hub: &Hub,
-        live: Arc<Live>,
+        snapshot: Arc<HubSnapshot>,
+        principal: &Principal,
         view: Option<&str>,
         session: Option<&Session>,
     ) -> Option<Self> {
-        let lists = live.lists.caller(view, &Principal::anonymous())?;
+        let lists = snapshot.lists.caller(view, principal)?;
         let tool_list = match session {
             None => lists.tool_list(ListScope::Stateless),
-            Some(session) => lists.tool_list(ListScope::Session(&hub.additions(session).now())),
+            Some(session) => lists.tool_list(ListScope::Session(&hub.additions(session).current())),
         };
-        let visible = Arc::clone(&lists.visible);
-        Some(Self { live, visible, tool_list })
+        Some(Self { snapshot, visible: Arc::clone(&lists.visible), tool_list })
+    }
+
+    /// The metrics of the tool at this position of the visible tools.
+    pub fn metrics_of(&self, position: usize) -> Option<&ToolMetrics> {
+        self.snapshot.tool_metrics.get(self.visible.place(position)?)?.as_ref()
     }
 }
 
-impl Hub {
-    /// What was added to the list of a session: its own, or that of all sessions of its view.
-    pub fn additions(&self, session: &Session) -> Arc<Additions> {
-        if session.internal || self.live().config.filtering.prompt_based.session_isolation {
-            return Arc::clone(&session.additions);
-        }
-        Arc::clone(&self.shared_additions.entry(session.view.clone()).or_default())
-    }
-
-    /// Whether a session is to be told that its list is another one now; it counts as told from then on.
-    pub fn tells(&self, session: &Session) -> bool {
-        session.has_listed()
-            && Seen::of(self, self.live(), session.view.as_deref(), Some(session))
-                .is_some_and(|seen| session.tells(seen.tool_list.digest))
-    }
+/// Whether the session has to be notified that its list has changed. True once per change: the
+/// caller sends the notification.
+pub fn take_list_change(hub: &Hub, session: &Session) -> bool {
+    session.has_listed()
+        && CallerView::new(
+            hub,
+            hub.snapshot(),
+            &session.principal,
+            session.view.as_deref(),
+            Some(session),
+        )
+        .is_some_and(|view| session.take_list_change(view.tool_list.digest))
 }

@@ -1,4 +1,4 @@
-//! The hub's shared state, and what keeps it up to date.
+//! The hub's shared state. [`crate::serve::tasks`] keep it up to date.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -6,116 +6,133 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use mcphub_hub_catalog::arguments::ValidationOptions;
+use mcphub_hub_catalog::catalog::Tool;
 use mcphub_hub_catalog::flags;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::RuntimeInputs;
-use mcphub_hub_protocol::message::Params;
 use mcphub_hub_routing::session_id::{self, RawJson, SessionClaims};
-use mcphub_hub_wire::config::{HubConfig, Server};
+use mcphub_hub_wire::config::{HubConfig, Isolation, Server};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
-use mcphub_hub_wire::flags::HIERARCHICAL_TOOLS;
+use mcphub_hub_wire::flags::{
+    AUTO_CORRECTION, ENHANCED_ERROR_MESSAGES, ENUM_DESCRIPTIONS_VALIDATION, HIERARCHICAL_TOOLS,
+};
 use mcphub_hub_wire::keys::KeyRing;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::selector::{self, Selector};
-use crate::serve::http::mcp::Ctx;
+use super::additions::Additions;
+use super::in_flight::InFlight;
+use super::llm_categories::LlmCategoryStore;
+use super::sessions::{Session, Sessions};
+use super::snapshot::{HubSnapshot, ServerSlot};
+use super::validation::{Validated, Validator};
+use crate::selector::Selector;
 use crate::serve::metrics::Metrics;
-use crate::serve::metrics::client_limits;
-use crate::serve::metrics::list_cost;
-use crate::serve::state::additions::Additions;
-use crate::serve::state::in_flight::Places;
-use crate::serve::state::sessions::{Opened, Session, Sessions};
-use crate::serve::state::snapshot::{Live, Slot};
-use crate::serve::state::validation::Judging;
-use crate::serve::tasks::categories::{self, Categories};
-use crate::serve::upstream::{Key, Upstream};
+use crate::serve::upstream::{SessionKey, Upstream};
 
-/// A session's first list waits so long for servers that are still starting: some clients never ask again.
+/// How long the first list of a session waits for servers that are still starting. Some clients
+/// never ask again.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(5);
-/// Instructions that name no server are of little use; a client that times out has none at all.
+/// How long a handshake waits. Instructions that name no server are of little use, but a client
+/// that times out has none.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
-const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
-/// Until then routers may not have heard that this pod is leaving, and send to it.
+/// How long routers may take to notice that this pod is leaving. Until then they may send to it.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Which hub this process is.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
-    /// Name and namespace of the McpHub; `None` standalone.
+    /// The name of the McpHub; `None` standalone.
     pub hub: Option<String>,
-    /// Its namespace.
+    /// The namespace of the McpHub.
     pub namespace: Option<String>,
-    /// Revision that this pod belongs to.
+    /// The revision that this pod belongs to.
     pub revision: Option<Revision>,
-    /// Name of this pod.
+    /// The name of this pod.
     pub pod: String,
+}
+
+/// What the hub is started with.
+pub struct HubInputs {
+    pub identity: Identity,
+    pub config: HubConfig,
+    pub keys: watch::Receiver<Arc<KeyRing>>,
+    pub dataplane: watch::Receiver<Arc<Dataplane>>,
+    /// Whether the hub listens on loopback only, so that only loopback names are accepted as Host.
+    pub loopback_only: bool,
 }
 
 /// The hub's shared state.
 pub struct Hub {
-    /// Which hub this is.
     pub identity: Identity,
-    /// What is measured.
+    /// The principal of every caller as long as there is no authentication, and of the hub's own
+    /// requests.
+    pub principal: Arc<Principal>,
     pub metrics: Metrics,
-    /// The legacy sessions of this pod.
     pub sessions: Sessions,
-    /// Requests that are under way.
-    pub places: Places,
-    /// Only names of this machine are taken as Host.
+    pub in_flight: InFlight,
     pub loopback_only: bool,
-    /// Cancelled when the process goes: streams end.
+    /// Cancelled when the process stops. All streams end then.
     pub stopping: CancellationToken,
-    /// What ranks tools for prompts.
     pub selector: Arc<Selector>,
-    /// What the language model says of categories.
-    pub(in crate::serve) categories: Categories,
-    /// What judges the arguments of calls.
-    pub(in crate::serve) judging: Judging,
-    /// What was added to the lists of a view where its sessions share that.
-    pub(in crate::serve) shared_additions: DashMap<Option<String>, Arc<Additions>>,
-    live: watch::Sender<Arc<Live>>,
+    pub llm_categories: LlmCategoryStore,
+    pub validator: Validator,
+    /// The additions to the list of each view, if its sessions share them.
+    shared_additions: DashMap<Option<String>, Arc<Additions>>,
+    snapshot: watch::Sender<Arc<HubSnapshot>>,
     flags: ArcSwap<BTreeMap<String, bool>>,
     keys: watch::Receiver<Arc<KeyRing>>,
     dataplane: watch::Receiver<Arc<Dataplane>>,
+    /// Notified when a new snapshot is needed.
     changed: Arc<Notify>,
     startup_over: watch::Sender<bool>,
     draining: OnceLock<Instant>,
 }
 
+/// A session that a client opens.
+pub struct NewSession<'a> {
+    /// The negotiated version.
+    pub version: &'static str,
+    pub principal: &'a Arc<Principal>,
+    /// The view that the session is bound to.
+    pub view: Option<String>,
+    /// `clientInfo` and `capabilities` as JSON text.
+    pub client_info: Option<&'a str>,
+    pub capabilities: Option<&'a str>,
+    /// Whether the hub itself opens the session.
+    pub internal: bool,
+}
+
 impl Hub {
-    /// A hub of this config, whose servers are being connected to.
-    pub fn start(
-        identity: Identity,
-        config: HubConfig,
-        keys: watch::Receiver<Arc<KeyRing>>,
-        dataplane: watch::Receiver<Arc<Dataplane>>,
-        loopback_only: bool,
-    ) -> anyhow::Result<Arc<Self>> {
+    /// Starts to connect to the servers of the config.
+    pub fn new(inputs: HubInputs) -> anyhow::Result<Arc<Self>> {
+        let HubInputs { identity, config, keys, dataplane, loopback_only } = inputs;
         let metrics = Metrics::new(labels(&identity))?;
+        let principal = Arc::new(Principal::anonymous());
         let changed = Arc::new(Notify::new());
-        let slots = slots(&config, &[], &changed);
-        let startup = Duration::from_millis(config.startup_timeout_ms);
+        let servers = server_slots(&config, &[], &principal, &changed);
         let flags =
             flags::effective(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
         let selector = Arc::new(Selector::new(&metrics.registry)?);
-        selector.obey(&config.filtering);
+        selector.configure(&config.filtering);
         let inputs = RuntimeInputs { hierarchical, ..RuntimeInputs::default() };
-        let live = Live::of(Arc::new(config), slots, inputs, None, &metrics);
-        let judging = Judging::new(&metrics.registry)?;
+        let config = Arc::new(config);
+        let snapshot = HubSnapshot::new(config, servers, inputs, None, &principal, &metrics);
         let hub = Arc::new(Self {
             identity,
+            principal,
+            validator: Validator::register(&metrics.registry)?,
             metrics,
-            judging,
             selector,
-            categories: Categories::default(),
+            llm_categories: LlmCategoryStore::default(),
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
-            places: Places::default(),
+            in_flight: InFlight::default(),
             loopback_only,
             stopping: CancellationToken::new(),
-            live: watch::Sender::new(Arc::new(live)),
+            snapshot: watch::Sender::new(Arc::new(snapshot)),
             flags: ArcSwap::from_pointee(flags),
             keys,
             dataplane,
@@ -123,264 +140,285 @@ impl Hub {
             startup_over: watch::Sender::new(false),
             draining: OnceLock::new(),
         });
-        hub.obey_dataplane();
-        tokio::spawn(Arc::clone(&hub).keep_live(startup));
-        tokio::spawn(Arc::clone(&hub).keep_flags());
-        tokio::spawn(Arc::clone(&hub).keep_sessions());
-        tokio::spawn(list_cost::keep(Arc::clone(&hub)));
-        tokio::spawn(client_limits::keep(Arc::clone(&hub)));
-        tokio::spawn(selector::keep(Arc::clone(&hub)));
-        tokio::spawn(categories::keep(Arc::clone(&hub)));
+        hub.apply_dataplane();
         Ok(hub)
     }
+}
 
-    /// What is in force now.
-    pub fn live(&self) -> Arc<Live> {
-        Arc::clone(&self.live.borrow())
+/// Snapshots.
+impl Hub {
+    pub fn snapshot(&self) -> Arc<HubSnapshot> {
+        Arc::clone(&self.snapshot.borrow())
     }
 
-    /// What is in force, and every later state.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<Live>> {
-        self.live.subscribe()
+    /// The current snapshot and every later one.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<HubSnapshot>> {
+        self.snapshot.subscribe()
     }
 
-    /// What is in force, when no server is starting any more or the wait for a first list is over.
-    pub async fn live_after_start(&self) -> Arc<Live> {
-        self.live_within(FIRST_LIST_WAIT).await
+    /// The snapshot for a first list: waits for servers that are still starting, but not for long.
+    pub async fn snapshot_after_startup(&self) -> Arc<HubSnapshot> {
+        self.snapshot_within(FIRST_LIST_WAIT).await
     }
 
-    /// The same; a handshake waits less long, and the list that follows waits again.
-    pub async fn live_for_handshake(&self) -> Arc<Live> {
-        self.live_within(HANDSHAKE_WAIT).await
+    /// The snapshot for a handshake, which waits less long. The list that follows waits again.
+    pub async fn snapshot_for_handshake(&self) -> Arc<HubSnapshot> {
+        self.snapshot_within(HANDSHAKE_WAIT).await
     }
 
-    async fn live_within(&self, wait: Duration) -> Arc<Live> {
+    async fn snapshot_within(&self, wait: Duration) -> Arc<HubSnapshot> {
         let mut over = self.startup_over.subscribe();
         if !*over.borrow() {
             tokio::time::timeout(wait, over.wait_for(|over| *over)).await.ok();
         }
-        self.live()
+        self.snapshot()
     }
 
     /// Puts another config in force. Servers that it does not change keep their sessions.
     pub fn reload(&self, config: HubConfig) {
-        let old = self.live();
-        let slots = slots(&config, &old.servers, &self.changed);
-        let kept: Vec<&Arc<Upstream>> = slots.iter().filter_map(Slot::upstream).collect();
-        for upstream in old.servers.iter().filter_map(Slot::upstream) {
-            if !kept.iter().any(|kept| Arc::ptr_eq(kept, upstream)) {
+        let old = self.snapshot();
+        let servers = server_slots(&config, &old.servers, &self.principal, &self.changed);
+        let reused: Vec<&Arc<Upstream>> = servers.iter().filter_map(ServerSlot::upstream).collect();
+        for upstream in old.servers.iter().filter_map(ServerSlot::upstream) {
+            if !reused.iter().any(|reused| Arc::ptr_eq(reused, upstream)) {
                 drop(upstream.close());
             }
         }
-        let flags = self.flags_of(&config);
-        let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
-        self.selector.obey(&config.filtering);
-        let llm_categories = self.categories.given(&config.filtering);
+        let hierarchical = flags::configured(&self.effective_flags(&config), HIERARCHICAL_TOOLS);
+        self.selector.configure(&config.filtering);
+        let llm_categories = self.llm_categories.get(&config.filtering);
         let inputs = RuntimeInputs { hierarchical, llm_categories };
-        let live = Live::of(Arc::new(config), slots, inputs, Some(&old), &self.metrics);
-        self.live.send_replace(Arc::new(live));
-        self.obey_dataplane();
+        let snapshot = HubSnapshot::new(
+            Arc::new(config),
+            servers,
+            inputs,
+            Some(&old),
+            &self.principal,
+            &self.metrics,
+        );
+        self.snapshot.send_replace(Arc::new(snapshot));
+        self.apply_dataplane();
     }
 
-    /// What is in force is to be made anew of what servers list and a language model says.
-    pub(in crate::serve) fn renew(&self) {
+    /// Asks for a new snapshot, because an input of it has changed.
+    pub fn request_refresh(&self) {
         self.changed.notify_one();
     }
 
-    /// A new session of this version for a client that said this of itself.
-    pub fn open_session(
-        &self,
-        ctx: &Ctx,
-        version: &'static str,
-        params: &Params<'_>,
-    ) -> Arc<Session> {
+    /// Completes when a new snapshot is needed.
+    pub async fn refresh_requested(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Replaces the snapshot with one of the same config and the current state of servers, flags
+    /// and LLM answers.
+    pub fn refresh_snapshot(&self) {
+        let old = self.snapshot();
+        let config = Arc::clone(&old.config);
+        let llm_categories = self.llm_categories.get(&config.filtering);
+        let inputs = RuntimeInputs { hierarchical: self.flag(HIERARCHICAL_TOOLS), llm_categories };
+        let servers = old.servers.clone();
+        let new =
+            HubSnapshot::new(config, servers, inputs, Some(&old), &self.principal, &self.metrics);
+        // A config that was reloaded meanwhile wins. Its servers may have changed, so refresh
+        // again.
+        self.snapshot.send_if_modified(|snapshot| {
+            let current = Arc::ptr_eq(snapshot, &old);
+            if current {
+                *snapshot = Arc::new(new);
+            } else {
+                self.changed.notify_one();
+            }
+            current
+        });
+    }
+
+    /// From now on no list waits for servers that are starting.
+    pub fn finish_startup(&self) {
+        self.startup_over.send_replace(true);
+    }
+
+    pub fn startup_is_over(&self) -> bool {
+        *self.startup_over.borrow()
+    }
+
+    /// Whether the hub is ready. `Err` says why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.startup_is_over() { Ok(()) } else { Err("servers are still starting".into()) }
+    }
+}
+
+/// Sessions.
+impl Hub {
+    pub fn open_session(&self, new: NewSession<'_>) -> Arc<Session> {
+        let NewSession { version, principal, view, client_info, capabilities, internal } = new;
         let json = |text: Option<&str>| text.and_then(|text| RawJson::parse(text.to_owned()).ok());
         let claims = SessionClaims {
             unique: rand::random(),
             revision: self.identity.revision.clone(),
             pod: self.identity.pod.clone(),
             protocol_version: version.to_owned(),
-            client_info: json(params.client_info),
-            capabilities: json(params.capabilities),
-            principal: anonymous(),
-            view: ctx.view.clone(),
+            client_info: json(client_info),
+            capabilities: json(capabilities),
+            principal: principal.hash(),
+            view,
         };
         let id = session_id::seal(&self.keys.borrow(), &claims, rand::random());
         let now = Instant::now();
-        let SessionClaims { unique, principal, view, .. } = claims;
-        let opened = Opened { id, unique, version, view, principal, internal: !ctx.counted };
-        let session = Session::new(opened, now);
-        let gone = self.sessions.add(Arc::clone(&session), &self.live().config.sessions, now);
-        self.ended(&gone);
+        let SessionClaims { unique, view, .. } = claims;
+        let principal = Arc::clone(principal);
+        let session = Session::new(id, unique, version, principal, view, internal, now);
+        let evicted =
+            self.sessions.add(Arc::clone(&session), &self.snapshot().config.sessions, now);
+        self.close_upstream_sessions(&evicted);
         self.count_sessions();
         session
     }
 
-    /// Ends the session of this id. False: there is none.
+    /// Ends the session with this id. False if there is none.
     pub fn end_session(&self, id: &str) -> bool {
         let ended = self.sessions.end(id);
         let found = ended.is_some();
-        self.ended(ended.as_slice());
+        self.close_upstream_sessions(ended.as_slice());
         self.count_sessions();
         found
     }
 
-    /// Whether the flag is on.
-    pub fn flag(&self, flag: &str) -> bool {
-        self.flags.load().get(flag).copied().unwrap_or_default()
+    /// Ends the sessions that have been idle for too long.
+    pub fn expire_sessions(&self) {
+        let ttl = Duration::from_millis(self.snapshot().config.sessions.ttl_ms);
+        let expired = self.sessions.expire(ttl, Instant::now());
+        if !expired.is_empty() {
+            self.close_upstream_sessions(&expired);
+            self.count_sessions();
+        }
     }
 
-    /// Leaves from now on; says what is left to wait for. It stays Ready: Kubernetes gives a terminating pod no new
-    /// traffic, and one that is not Ready besides counts as gone, its sessions with it.
-    pub fn drain(&self) -> u64 {
-        let since = self.draining.get_or_init(|| {
-            tracing::info!(sessions = self.sessions.len(), "draining");
-            Instant::now()
-        });
-        let settling = since.elapsed() < SETTLE;
-        u64::try_from(self.sessions.len()).unwrap_or(u64::MAX).max(settling.into())
+    /// The additions to the list of a session: its own, or those that all sessions of its view
+    /// share.
+    pub fn additions(&self, session: &Session) -> Arc<Additions> {
+        if session.internal || self.snapshot().config.filtering.prompt_based.session_isolation {
+            return Arc::clone(&session.additions);
+        }
+        Arc::clone(&self.shared_additions.entry(session.view.clone()).or_default())
     }
 
-    /// Whether it was told to drain.
-    pub fn is_draining(&self) -> bool {
-        self.draining.get().is_some()
-    }
-
-    /// Whether it has drained for as long as sessions are kept.
-    pub fn drain_is_over(&self) -> bool {
-        let most = Duration::from_millis(self.live().config.drain_timeout_ms);
-        self.draining.get().is_some_and(|since| since.elapsed() >= most)
-    }
-
-    /// `Err` says why not.
-    pub fn ready(&self) -> Result<(), String> {
-        if *self.startup_over.borrow() { Ok(()) } else { Err("servers are still starting".into()) }
-    }
-
-    /// Generation of the data plane state in force.
-    pub fn generation(&self) -> u64 {
-        self.dataplane.borrow().generation
-    }
-
-    fn ended(&self, sessions: &[Arc<Session>]) {
-        let live = self.live();
+    fn close_upstream_sessions(&self, sessions: &[Arc<Session>]) {
+        let snapshot = self.snapshot();
         for session in sessions {
-            for upstream in live.servers.iter().filter_map(Slot::upstream) {
+            for upstream in snapshot.servers.iter().filter_map(ServerSlot::upstream) {
                 upstream.end_session(session.unique);
             }
         }
     }
 
     fn count_sessions(&self) {
-        self.metrics.sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+        self.metrics.sessions.set(i64::try_from(self.sessions.count()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Draining.
+impl Hub {
+    /// Starts to drain, and returns how many sessions are left. The pod stays Ready: Kubernetes
+    /// sends a terminating pod no new traffic, but one that is also not Ready counts as gone, and
+    /// its sessions with it.
+    pub fn drain(&self) -> u64 {
+        let since = self.draining.get_or_init(|| {
+            tracing::info!(sessions = self.sessions.count(), "draining");
+            Instant::now()
+        });
+        let settling = since.elapsed() < SETTLE;
+        u64::try_from(self.sessions.count()).unwrap_or(u64::MAX).max(settling.into())
     }
 
-    fn flags_of(&self, config: &HubConfig) -> BTreeMap<String, bool> {
-        flags::effective(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
+    pub fn is_draining(&self) -> bool {
+        self.draining.get().is_some()
     }
 
+    /// Whether the hub has drained for `drainTimeout`.
+    pub fn drain_timed_out(&self) -> bool {
+        let timeout = Duration::from_millis(self.snapshot().config.drain_timeout_ms);
+        self.draining.get().is_some_and(|since| since.elapsed() >= timeout)
+    }
+}
+
+/// Flags, and what depends on them.
+impl Hub {
+    pub fn flag(&self, flag: &str) -> bool {
+        self.flags.load().get(flag).copied().unwrap_or_default()
+    }
+
+    /// The generation of the data plane state in force.
+    pub fn generation(&self) -> u64 {
+        self.dataplane.borrow().generation
+    }
+
+    /// The data plane state, and every later one.
+    pub fn dataplane(&self) -> watch::Receiver<Arc<Dataplane>> {
+        self.dataplane.clone()
+    }
+
+    /// Puts the flags of the data plane state in force.
     #[allow(clippy::cast_precision_loss)] // generations stay far below 2^53
-    fn obey_dataplane(&self) {
-        let live = self.live();
-        let flags = self.flags_of(&live.config);
-        self.metrics.flags(&flags);
+    pub fn apply_dataplane(&self) {
+        let snapshot = self.snapshot();
+        let flags = self.effective_flags(&snapshot.config);
+        self.metrics.set_flags(&flags);
         self.metrics.generation.set(self.generation() as f64);
         self.flags.store(Arc::new(flags));
-        if self.flag(HIERARCHICAL_TOOLS) != live.visibility.is_hierarchical() {
-            // Every list is to be another one, and sessions with a stream are told when it is.
-            self.changed.notify_one();
+        if self.flag(HIERARCHICAL_TOOLS) != snapshot.visibility.is_hierarchical() {
+            // Every list changes. Sessions with a stream are notified when the new snapshot is in
+            // force.
+            self.request_refresh();
         }
     }
 
-    async fn keep_flags(self: Arc<Self>) {
-        let mut dataplane = self.dataplane.clone();
-        while dataplane.changed().await.is_ok() {
-            self.obey_dataplane();
-        }
+    /// Validates the arguments of a call as the flags say.
+    pub fn validate(&self, tool: &Tool, arguments: Option<&str>) -> Validated {
+        let options = ValidationOptions {
+            validate: self.flag(ENUM_DESCRIPTIONS_VALIDATION),
+            correct: self.flag(AUTO_CORRECTION),
+        };
+        self.validator.validate(tool, arguments, options, self.flag(ENHANCED_ERROR_MESSAGES))
     }
 
-    async fn keep_live(self: Arc<Self>, startup: Duration) {
-        let mut timeout = std::pin::pin!(tokio::time::sleep(startup));
-        loop {
-            if !self.live().is_starting() {
-                self.startup_over.send_replace(true);
-            }
-            let waiting = !*self.startup_over.borrow();
-            tokio::select! {
-                () = self.changed.notified() => {
-                    let old = self.live();
-                    let config = Arc::clone(&old.config);
-                    let inputs = RuntimeInputs {
-                        hierarchical: self.flag(HIERARCHICAL_TOOLS),
-                        llm_categories: self.categories.given(&config.filtering),
-                    };
-                    let servers = old.servers.clone();
-                    let new = Live::of(config, servers, inputs, Some(&old), &self.metrics);
-                    // A config that was put in force meanwhile wins; its servers tell their changes anew.
-                    self.live.send_if_modified(|live| {
-                        let current = Arc::ptr_eq(live, &old);
-                        if current {
-                            *live = Arc::new(new);
-                        } else {
-                            self.changed.notify_one();
-                        }
-                        current
-                    });
-                }
-                () = &mut timeout, if waiting => {
-                    tracing::warn!("not every server could be reached within startupTimeout; serving without them");
-                    self.startup_over.send_replace(true);
-                }
-            }
-        }
-    }
-
-    async fn keep_sessions(self: Arc<Self>) {
-        let mut period = tokio::time::interval(EXPIRY_PERIOD);
-        loop {
-            period.tick().await;
-            let ttl = Duration::from_millis(self.live().config.sessions.ttl_ms);
-            let gone = self.sessions.expire(ttl, Instant::now());
-            if !gone.is_empty() {
-                self.ended(&gone);
-                self.count_sessions();
-            }
-        }
+    fn effective_flags(&self, config: &HubConfig) -> BTreeMap<String, bool> {
+        flags::effective(&config.flags, &self.dataplane.borrow(), self.identity.revision.as_ref())
     }
 }
 
-/// Hash of the principal of everybody while there is no authentication.
-pub fn anonymous() -> [u8; 32] {
-    Sha256::digest(b"anonymous").into()
-}
-
-/// The servers of a config, of which those that are as before are kept.
-fn slots(config: &HubConfig, before: &[Slot], changed: &Arc<Notify>) -> Vec<Slot> {
-    let kept = |server: &Server| {
-        let running = before.iter().filter_map(Slot::upstream);
-        running
-            .into_iter()
+/// The servers of a config. A server whose config has not changed keeps running.
+fn server_slots(
+    config: &HubConfig,
+    before: &[ServerSlot],
+    principal: &Principal,
+    changed: &Arc<Notify>,
+) -> Vec<ServerSlot> {
+    let running = |server: &Server| {
+        before
+            .iter()
+            .filter_map(ServerSlot::upstream)
             .find(|upstream| upstream.is_for(server, &config.connection_pool))
             .cloned()
     };
     let start = |server: &Server| {
-        let base = match server.isolation {
-            mcphub_hub_wire::config::Isolation::Shared => Key::Pod,
-            _ => Key::Principal(anonymous()),
+        let list_key = match server.isolation {
+            Isolation::Shared => SessionKey::Pod,
+            _ => SessionKey::Principal(principal.hash()),
         };
-        match Upstream::start(server.clone(), config, base, Arc::clone(changed)) {
-            Ok(upstream) => Slot::Running(upstream),
+        match Upstream::start(server.clone(), config, list_key, Arc::clone(changed)) {
+            Ok(upstream) => ServerSlot::Running(upstream),
             Err(error) => {
-                tracing::error!(server = %server.name, %error, "server cannot be used");
-                Slot::Broken(error.to_string())
+                tracing::error!(server = %server.name, %error, "failed to start server");
+                ServerSlot::Broken(error.to_string())
             }
         }
     };
     let slot = |server: &Server| {
         if server.disabled {
-            return Slot::Disabled;
+            return ServerSlot::Disabled;
         }
-        kept(server).map_or_else(|| start(server), Slot::Running)
+        running(server).map_or_else(|| start(server), ServerSlot::Running)
     };
     config.servers.iter().map(slot).collect()
 }

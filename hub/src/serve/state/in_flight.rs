@@ -1,27 +1,27 @@
-//! How many requests are under way, against a bound that may change while they are.
+//! How many requests are in flight, against a limit that may change while they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Counts the requests that are under way.
+/// Counts the requests in flight.
 #[derive(Debug, Default)]
-pub struct Places(Arc<AtomicU32>);
+pub struct InFlight(Arc<AtomicU32>);
 
-/// The place of a request, until it is dropped.
+/// Counts as one request in flight until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicU32>);
+pub struct Permit(Arc<AtomicU32>);
 
-impl Places {
-    /// A place, unless so many are taken. A bound that was lowered below what is under way ends nothing; it is kept as
-    /// soon as enough has ended.
-    pub fn take(&self, most: u32) -> Option<Place> {
-        let more = |taken: u32| (taken < most).then(|| taken + 1);
+impl InFlight {
+    /// A permit, unless `limit` requests are in flight. A lowered limit ends no request; it holds
+    /// as soon as enough have ended.
+    pub fn try_acquire(&self, limit: u32) -> Option<Permit> {
+        let more = |count: u32| (count < limit).then(|| count + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(&self.0)))
+        Some(Permit(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -32,14 +32,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_that_changes_counts_at_once_and_what_is_under_way_stays() {
-        let places = Places::default();
-        let (first, second) = (places.take(2).unwrap(), places.take(2).unwrap());
-        assert!(places.take(2).is_none());
-        let third = places.take(3).unwrap();
+    fn a_changed_limit_applies_at_once_and_ends_no_request() {
+        let in_flight = InFlight::default();
+        let first = in_flight.try_acquire(2).unwrap();
+        let second = in_flight.try_acquire(2).unwrap();
+        assert!(in_flight.try_acquire(2).is_none());
+        let third = in_flight.try_acquire(3).unwrap();
         drop(first);
-        assert!(places.take(1).is_none(), "two are under way");
+        assert!(in_flight.try_acquire(1).is_none(), "two are in flight");
         drop((second, third));
-        assert!(places.take(1).is_some());
+        assert!(in_flight.try_acquire(1).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The legacy sessions of this pod.
+//! The sessions of this pod.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,236 +6,236 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_wire::config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::state::additions::Additions;
+use super::additions::Additions;
 
-/// One legacy session.
+/// A session that a client opened with `initialize`.
 #[derive(Debug)]
 pub struct Session {
-    /// Its id as the client has it.
+    /// The sealed id that the client has.
     pub id: String,
-    /// Unique among all.
+    /// Unique among all sessions of all pods.
     pub unique: [u8; 16],
-    /// Negotiated version.
+    /// The negotiated protocol version.
     pub version: &'static str,
-    /// The view that it was opened on, which is the only path that it may be used on.
+    /// Who opened the session. Nobody else may use it.
+    pub principal: Arc<Principal>,
+    /// The view that the session was opened on. It may be used on that path only.
     pub view: Option<String>,
-    /// Hash of who opened it; nobody else may use it.
-    pub principal: [u8; 32],
+    /// The hub opened the session itself. What it does must not show in the lists of others.
+    pub internal: bool,
     /// What prompts and calls added to its list.
     pub additions: Arc<Additions>,
-    /// The hub's own: what it does must not show in the lists of others.
-    pub internal: bool,
-    /// Cancelled when it ends.
+    /// Cancelled when the session ends.
     pub ended: CancellationToken,
-    began: Instant,
-    used_ms: AtomicU64,
-    lists: Mutex<Lists>,
-    /// Calls under way by request id as written.
+    start: Instant,
+    /// The last use, in milliseconds since `start`.
+    last_use_ms: AtomicU64,
+    lists: Mutex<ListDigests>,
+    /// The calls in flight, by request id as JSON text.
     calls: Mutex<HashMap<String, CancellationToken>>,
-    /// Number of its newest stream; older ones end, or each message would come twice.
+    /// The number of the newest stream. Older streams end, or the client would get each message
+    /// twice.
     streams: watch::Sender<u64>,
 }
 
-/// Digests of lists.
+/// Digests of the lists that the client knows of.
 #[derive(Debug, Default)]
-struct Lists {
-    /// The one that the client last got.
-    got: Option<u64>,
-    /// The one that it was last told of.
-    told: Option<u64>,
+struct ListDigests {
+    /// The list that the client received last.
+    received: Option<u64>,
+    /// The newer list that it was notified of.
+    notified: Option<u64>,
 }
 
-/// What a session is opened with.
-#[derive(Debug)]
-pub struct Opened {
-    /// Its id as the client has it.
-    pub id: String,
-    /// Unique among all.
-    pub unique: [u8; 16],
-    /// Negotiated version.
-    pub version: &'static str,
-    /// The view that it is bound to.
-    pub view: Option<String>,
-    /// Hash of who opened it.
-    pub principal: [u8; 32],
-    /// By the hub itself.
-    pub internal: bool,
-}
-
-/// All of them.
+/// The sessions of this pod, by id.
 #[derive(Debug, Default)]
 pub struct Sessions(DashMap<String, Arc<Session>>);
 
-/// A call under way, by which it can be cancelled. Forgotten on drop.
+/// Lets a client cancel a call. The call is forgotten when the handle is dropped.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct CancelHandle {
     session: Arc<Session>,
     id: String,
-    /// Cancelled when the client says so.
-    pub cancelled: CancellationToken,
+    cancelled: CancellationToken,
+}
+
+impl CancelHandle {
+    /// Cancelled when the client cancels the call.
+    pub fn token(&self) -> CancellationToken {
+        self.cancelled.clone()
+    }
 }
 
 impl Session {
-    /// A new one. `now` is its first use.
-    pub fn new(opened: Opened, now: Instant) -> Arc<Self> {
-        let Opened { id, unique, version, view, principal, internal } = opened;
+    /// A new session, used at `now`.
+    pub fn new(
+        id: String,
+        unique: [u8; 16],
+        version: &'static str,
+        principal: Arc<Principal>,
+        view: Option<String>,
+        internal: bool,
+        now: Instant,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             unique,
             version,
-            view,
             principal,
-            additions: Arc::default(),
+            view,
             internal,
+            additions: Arc::default(),
             ended: CancellationToken::new(),
-            began: now,
-            used_ms: AtomicU64::new(0),
+            start: now,
+            last_use_ms: AtomicU64::new(0),
             lists: Mutex::default(),
             calls: Mutex::default(),
             streams: watch::Sender::new(0),
         })
     }
 
-    /// Notes that it is used.
-    pub fn touch(&self, now: Instant) {
-        let millis = now.saturating_duration_since(self.began).as_millis();
-        self.used_ms.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn touch(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.start).as_millis();
+        self.last_use_ms.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn idle(&self, now: Instant) -> Duration {
+    /// How long the session has been idle. An open stream is use.
+    fn idle_time(&self, now: Instant) -> Duration {
         if self.has_stream() {
-            return Duration::ZERO; // an open stream is use
+            return Duration::ZERO;
         }
-        now.saturating_duration_since(
-            self.began + Duration::from_millis(self.used_ms.load(Ordering::Relaxed)),
-        )
+        let last_use = Duration::from_millis(self.last_use_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.start + last_use)
     }
 
-    /// Notes which list the client has.
-    pub fn listed(&self, digest: u64) {
-        *self.lists() = Lists { got: Some(digest), told: None };
+    /// Records which list the client received.
+    pub fn record_list(&self, digest: u64) {
+        *self.lists() = ListDigests { received: Some(digest), notified: None };
     }
 
-    /// Whether the client has had a list.
+    /// Whether the client has received a list.
     pub fn has_listed(&self) -> bool {
-        self.lists().got.is_some()
+        self.lists().received.is_some()
     }
 
-    /// Whether the client is to be told that its list is this one now: it has another one, and does not know it yet.
-    /// It counts as told from then on.
-    pub fn tells(&self, digest: u64) -> bool {
+    /// Whether the client has to be notified that its list is this one now: it received another
+    /// one, and was not notified of this one yet. It counts as notified from then on.
+    pub fn take_list_change(&self, digest: u64) -> bool {
         let mut lists = self.lists();
-        let tells = lists.got.is_some_and(|got| got != digest) && lists.told != Some(digest);
-        if tells {
-            lists.told = Some(digest);
+        let changed = lists.received.is_some_and(|received| received != digest)
+            && lists.notified != Some(digest);
+        if changed {
+            lists.notified = Some(digest);
         }
-        tells
+        changed
     }
 
-    fn lists(&self) -> MutexGuard<'_, Lists> {
+    fn lists(&self) -> MutexGuard<'_, ListDigests> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a call under way.
-    pub fn begin(self: &Arc<Self>, id: &str) -> UnderWay {
+    /// Registers a call, so that the client can cancel it.
+    pub fn start_call(self: &Arc<Self>, id: &str) -> CancelHandle {
         let cancelled = CancellationToken::new();
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.insert(id.to_owned(), cancelled.clone());
-        UnderWay { session: Arc::clone(self), id: id.to_owned(), cancelled }
+        self.calls().insert(id.to_owned(), cancelled.clone());
+        CancelHandle { session: Arc::clone(self), id: id.to_owned(), cancelled }
     }
 
-    /// Cancels the call with this id, if it is under way.
+    /// Cancels the call with this request id, if it is in flight.
     pub fn cancel(&self, id: &str) {
-        if let Some(call) = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
+        if let Some(call) = self.calls().get(id) {
             call.cancel();
         }
     }
 
-    /// Opens a stream; the receiver changes when a newer one is opened.
+    fn calls(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream. The receiver changes when a newer stream is opened.
     pub fn open_stream(&self) -> watch::Receiver<u64> {
-        self.lists().told = None; // what went into a stream that broke may never have arrived
+        // A notification on a stream that broke may never have arrived.
+        self.lists().notified = None;
         self.streams.send_modify(|number| *number += 1);
         self.streams.subscribe()
     }
 
-    /// Whether a stream is open.
     pub fn has_stream(&self) -> bool {
         self.streams.receiver_count() > 0
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for CancelHandle {
     fn drop(&mut self) {
-        self.session.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.session.calls().remove(&self.id);
     }
 }
 
 impl Sessions {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The session of this id, which is used now. On the path of another view, or for somebody else, there is none.
+    /// The session with this id, which counts as used. `None` on the path of another view, and for
+    /// another principal.
     pub fn get(
         &self,
         id: &str,
         view: Option<&str>,
-        principal: [u8; 32],
+        principal: &Principal,
         now: Instant,
     ) -> Option<Arc<Session>> {
         let session = Arc::clone(&*self.0.get(id)?);
-        let bound = session.view.as_deref() == view && session.principal == principal;
+        let bound = session.view.as_deref() == view && *session.principal == *principal;
         bound.then(|| session.touch(now))?;
         Some(session)
     }
 
-    /// Adds one. Gives those that had to go for it: the ones idle longest.
+    /// Adds a session, and returns those that were evicted for it: the ones that have been idle
+    /// longest.
     pub fn add(
         &self,
         session: Arc<Session>,
-        bounds: &config::Sessions,
+        limits: &config::Sessions,
         now: Instant,
     ) -> Vec<Arc<Session>> {
-        let max = bounds.max as usize;
-        let mut gone = Vec::new();
+        let max = limits.max as usize;
+        let mut evicted = Vec::new();
         if self.0.len() >= max {
-            // A hundredth at once, so that a flood of new sessions does not sort the whole table for each.
+            // Evict one percent at once, so that a flood of new sessions does not sort the whole
+            // table for each of them.
             let mut all: Vec<(Duration, String)> =
-                self.0.iter().map(|entry| (entry.idle(now), entry.id.clone())).collect();
+                self.0.iter().map(|entry| (entry.idle_time(now), entry.id.clone())).collect();
             all.sort_unstable_by(|a, b| b.cmp(a));
             let excess = self.0.len() + 1 - max;
-            gone.extend(all.iter().take(excess.max(max / 100)).filter_map(|(_, id)| self.end(id)));
+            let candidates = all.iter().take(excess.max(max / 100));
+            evicted.extend(candidates.filter_map(|(_, id)| self.end(id)));
         }
         self.0.insert(session.id.clone(), session);
-        gone
+        evicted
     }
 
-    /// Ends the session of this id.
+    /// Ends the session with this id.
     pub fn end(&self, id: &str) -> Option<Arc<Session>> {
         let (_, session) = self.0.remove(id)?;
         session.ended.cancel();
         Some(session)
     }
 
-    /// Ends those that were idle for too long.
+    /// Ends the sessions that have been idle for longer than `ttl`, and returns them.
     pub fn expire(&self, ttl: Duration, now: Instant) -> Vec<Arc<Session>> {
-        let old: Vec<String> = self
+        let expired: Vec<String> = self
             .0
             .iter()
-            .filter(|entry| entry.idle(now) > ttl)
+            .filter(|entry| entry.idle_time(now) > ttl)
             .map(|entry| entry.id.clone())
             .collect();
-        old.iter().filter_map(|id| self.end(id)).collect()
+        expired.iter().filter_map(|id| self.end(id)).collect()
     }
 }
 
@@ -243,19 +243,15 @@ impl Sessions {
 mod tests {
     use super::*;
 
-    fn session(id: &str, now: Instant) -> Arc<Session> {
-        let opened = Opened {
-            id: id.into(),
-            unique: [0; 16],
-            version: "2025-11-25",
-            view: None,
-            principal: [0; 32],
-            internal: false,
-        };
-        Session::new(opened, now)
+    fn principal(sub: &str) -> Arc<Principal> {
+        Arc::new(Principal { sub: sub.into(), ..Principal::default() })
     }
 
-    fn bounds(max: u32) -> config::Sessions {
+    fn session(id: &str, now: Instant) -> Arc<Session> {
+        Session::new(id.into(), [0; 16], "2025-11-25", principal("ann"), None, false, now)
+    }
+
+    fn limits(max: u32) -> config::Sessions {
         config::Sessions { max, ..config::Sessions::default() }
     }
 
@@ -263,62 +259,62 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
-    // An unbounded table is a way to fill a pod's memory with a loop around initialize.
+    // An unbounded table would let a loop around initialize fill a pod's memory.
     #[test]
-    fn a_full_table_loses_the_session_that_is_idle_longest() {
+    fn a_full_table_evicts_the_session_that_has_been_idle_longest() {
         let (start, sessions) = (Instant::now(), Sessions::default());
-        sessions.add(session("a", start), &bounds(2), start);
-        sessions.add(session("b", start), &bounds(2), start);
-        assert!(sessions.get("a", None, [0; 32], after(start, 5)).is_some());
-        let gone = sessions.add(session("c", after(start, 6)), &bounds(2), after(start, 6));
-        assert_eq!(gone.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["b"]);
-        assert!(gone[0].ended.is_cancelled());
-        assert_eq!(sessions.len(), 2);
+        sessions.add(session("a", start), &limits(2), start);
+        sessions.add(session("b", start), &limits(2), start);
+        assert!(sessions.get("a", None, &principal("ann"), after(start, 5)).is_some());
+        let evicted = sessions.add(session("c", after(start, 6)), &limits(2), after(start, 6));
+        assert_eq!(evicted.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(evicted[0].ended.is_cancelled());
+        assert_eq!(sessions.count(), 2);
     }
 
     #[test]
-    fn a_session_is_there_for_its_own_view_and_principal_only() {
+    fn a_session_exists_only_for_its_own_view_and_principal() {
         let (start, sessions) = (Instant::now(), Sessions::default());
-        sessions.add(session("a", start), &bounds(9), start);
-        assert!(sessions.get("a", None, [0; 32], start).is_some());
-        assert!(sessions.get("a", Some("small"), [0; 32], start).is_none());
-        assert!(sessions.get("a", None, [1; 32], start).is_none());
+        sessions.add(session("a", start), &limits(9), start);
+        assert!(sessions.get("a", None, &principal("ann"), start).is_some());
+        assert!(sessions.get("a", Some("small"), &principal("ann"), start).is_none());
+        assert!(sessions.get("a", None, &principal("bob"), start).is_none());
     }
 
     #[test]
-    fn idle_sessions_expire_and_those_with_a_stream_do_not() {
+    fn idle_sessions_expire_unless_they_have_a_stream() {
         let (start, sessions) = (Instant::now(), Sessions::default());
         let streaming = session("b", start);
         let _stream = streaming.open_stream();
-        sessions.add(session("a", start), &bounds(9), start);
-        sessions.add(streaming, &bounds(9), start);
+        sessions.add(session("a", start), &limits(9), start);
+        sessions.add(streaming, &limits(9), start);
         assert!(sessions.expire(Duration::from_secs(10), after(start, 10)).is_empty());
-        let gone = sessions.expire(Duration::from_secs(10), after(start, 11));
-        assert_eq!(gone.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["a"]);
+        let expired = sessions.expire(Duration::from_secs(10), after(start, 11));
+        assert_eq!(expired.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]
-    fn a_client_is_told_of_another_list_once_and_only_if_it_had_one() {
+    fn a_client_is_notified_of_a_changed_list_once_and_only_if_it_has_a_list() {
         let session = session("a", Instant::now());
-        assert!(!session.tells(1), "it has no list that could have changed");
-        session.listed(1);
-        assert!(!session.tells(1));
-        assert!(session.tells(2));
-        assert!(!session.tells(2), "told already");
+        assert!(!session.take_list_change(1), "it has no list that could have changed");
+        session.record_list(1);
+        assert!(!session.take_list_change(1));
+        assert!(session.take_list_change(2));
+        assert!(!session.take_list_change(2), "notified already");
         let _stream = session.open_stream();
-        assert!(session.tells(2), "the stream that it was told in may have broken");
-        session.listed(2);
-        assert!(!session.tells(2));
+        assert!(session.take_list_change(2), "the stream with the notification may have broken");
+        session.record_list(2);
+        assert!(!session.take_list_change(2));
     }
 
     #[test]
-    fn a_call_can_be_cancelled_while_it_is_under_way_and_not_after() {
+    fn a_call_can_be_cancelled_only_while_it_is_in_flight() {
         let session = session("a", Instant::now());
-        let call = session.begin("7");
+        let call = session.start_call("7");
         session.cancel("8");
-        assert!(!call.cancelled.is_cancelled());
+        assert!(!call.token().is_cancelled());
         session.cancel("7");
-        assert!(call.cancelled.is_cancelled());
+        assert!(call.token().is_cancelled());
         drop(call);
         assert!(session.calls.lock().unwrap().is_empty());
     }

@@ -1,4 +1,4 @@
-//! One HTTP endpoint: what is sent with every request, and how answers are read.
+//! The HTTP endpoint of a server: what is sent with every request, and how responses are read.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use url::Url;
 
 use super::error::Error;
 
-/// Longest answer that is read; an upstream must not be able to fill the pod's memory.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// The longest response that is read. A server must not be able to fill the pod's memory.
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Header files are looked at this often.
-const RECHECK: Duration = Duration::from_secs(1);
+/// How often header files are checked for changes.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a server is, and what it is sent with every request.
+/// Where a server is, and what is sent with every request.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     client: reqwest::Client,
@@ -31,7 +31,7 @@ pub(super) struct Endpoint {
     files: Vec<FileHeader>,
 }
 
-/// A header whose value is in a file.
+/// A header whose value is read from a file.
 #[derive(Debug)]
 struct FileHeader {
     name: HeaderName,
@@ -41,42 +41,39 @@ struct FileHeader {
 
 #[derive(Debug, Clone)]
 struct Cached {
-    looked: Instant,
+    checked: Instant,
     modified: Option<SystemTime>,
     value: HeaderValue,
 }
 
-/// An answer with its head; messages are still to be read.
+/// A response whose head has been read. Its messages are still to be read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    /// HTTP status.
+pub(super) struct UpstreamResponse {
     pub(super) status: StatusCode,
-    /// HTTP headers.
     pub(super) headers: HeaderMap,
     response: reqwest::Response,
-    /// The rest of the body is events.
+    /// `Some` if the rest of the body is an event stream.
     events: Option<Decoder>,
     ready: VecDeque<Event>,
-    /// Id of the last event, for going on after a cut.
+    /// The id of the last event, to resume the stream after it broke.
     pub(super) last_event_id: Option<String>,
-    /// How long to wait before that, in milliseconds, where the server says so.
+    /// How many milliseconds to wait before resuming; `None` if the server does not say.
     pub(super) retry_ms: Option<u64>,
     read: usize,
 }
 
 impl Endpoint {
-    /// The endpoint of a server.
-    pub(super) fn of(server: &Server, pool: &ConnectionPool) -> Result<Self, Error> {
-        let unaskable = |what: &str| Error::Unaskable(what.to_owned());
+    pub(super) fn new(server: &Server, pool: &ConnectionPool) -> Result<Self, Error> {
+        let unusable = |what: &str| Error::Unusable(what.to_owned());
         let url =
-            Url::parse(&server.url).map_err(|error| unaskable(&format!("its url: {error}")))?;
+            Url::parse(&server.url).map_err(|error| unusable(&format!("invalid url: {error}")))?;
         let mut fixed = HeaderMap::new();
         fixed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fixed.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         let mut files = Vec::new();
         for header in &server.headers {
             let name: HeaderName =
-                header.name.parse().map_err(|_| unaskable("a header's name is none"))?;
+                header.name.parse().map_err(|_| unusable("a header has an invalid name"))?;
             match &header.value {
                 config::HeaderValue::Value(value) => {
                     fixed.insert(name.clone(), secret(value, &name)?);
@@ -89,14 +86,14 @@ impl Endpoint {
         Ok(Self { client: client(server, pool)?, url, fixed, files })
     }
 
-    /// Sends a message and reads the head of the answer.
+    /// Sends a message and reads the head of the response.
     pub(super) async fn send(
         &self,
         method: Method,
         body: String,
         extra: &HeaderMap,
         timeout: Duration,
-    ) -> Result<Answer, Error> {
+    ) -> Result<UpstreamResponse, Error> {
         let mut headers = self.fixed.clone();
         for file in &self.files {
             headers.insert(file.name.clone(), file.value()?);
@@ -109,24 +106,24 @@ impl Endpoint {
         let sent = tokio::time::timeout(timeout, request.send())
             .await
             .map_err(|_| Error::TimedOut(timeout))?;
-        let response = sent.map_err(Error::of_request)?;
-        Ok(Answer::of(response))
+        let response = sent.map_err(Error::from_request)?;
+        Ok(UpstreamResponse::new(response))
     }
 }
 
 impl FileHeader {
-    /// The file's value now. A Secret that is rotated is used without a restart.
+    /// The current value of the file, so that a rotated Secret is used without a restart.
     fn value(&self) -> Result<HeaderValue, Error> {
         let now = Instant::now();
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(cached) =
-            cached.as_ref().filter(|cached| now.duration_since(cached.looked) < RECHECK)
+            cached.as_ref().filter(|cached| now.duration_since(cached.checked) < RECHECK_INTERVAL)
         {
             return Ok(cached.value.clone());
         }
         let unreadable = |error: std::io::Error| {
-            Error::Unaskable(format!(
-                "the value of header {} cannot be read from {}: {error}",
+            Error::Unusable(format!(
+                "failed to read the value of header {} from {}: {error}",
                 self.name,
                 self.path.display()
             ))
@@ -139,14 +136,14 @@ impl FileHeader {
                 secret(std::fs::read_to_string(&self.path).map_err(unreadable)?.trim(), &self.name)?
             }
         };
-        let fresh = Cached { looked: now, modified, value: value.clone() };
+        let fresh = Cached { checked: now, modified, value: value.clone() };
         *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
         Ok(value)
     }
 }
 
-impl Answer {
-    fn of(response: reqwest::Response) -> Self {
+impl UpstreamResponse {
+    fn new(response: reqwest::Response) -> Self {
         let is_events = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
             value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
         });
@@ -162,7 +159,7 @@ impl Answer {
         }
     }
 
-    /// The next message as written; `None` when there are no more.
+    /// The next message, byte for byte; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Error> {
         if self.events.is_none() {
             let whole = self.whole().await?;
@@ -179,19 +176,19 @@ impl Answer {
             let Some(chunk) = self.chunk().await? else { return Ok(None) };
             if let Some(decoder) = &mut self.events {
                 self.ready.extend(decoder.push(&chunk));
-                // Long streams are no long answers: only what is held counts.
+                // A long stream is not a long response: only what is buffered counts.
                 self.read = decoder.buffered_bytes();
             }
         }
     }
 
-    /// Puts a message back, to be the next again.
+    /// Puts a message back, so that it is the next one again.
     pub(super) fn unread(&mut self, text: String) {
         self.events.get_or_insert_default();
         self.ready.push_front(Event { data: text, ..Event::default() });
     }
 
-    /// Whether messages come as events, so that more than one may.
+    /// Whether the response is an event stream, which may have more than one message.
     pub(super) fn is_stream(&self) -> bool {
         self.events.is_some()
     }
@@ -205,15 +202,16 @@ impl Answer {
                 whole.extend_from_slice(&chunk);
             }
         }
-        String::from_utf8(whole).map_err(|_| Error::Unparsable("the answer is not UTF-8".into()))
+        String::from_utf8(whole)
+            .map_err(|_| Error::InvalidResponse("the response is not UTF-8".into()))
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let chunk = self.response.chunk().await.map_err(Error::of_request)?;
+        let chunk = self.response.chunk().await.map_err(Error::from_request)?;
         self.read += chunk.as_ref().map_or(0, Bytes::len);
-        if self.read > MAX_ANSWER_BYTES {
-            return Err(Error::Unparsable(format!(
-                "the answer is longer than {MAX_ANSWER_BYTES} bytes"
+        if self.read > MAX_RESPONSE_BYTES {
+            return Err(Error::InvalidResponse(format!(
+                "the response is longer than {MAX_RESPONSE_BYTES} bytes"
             )));
         }
         Ok(chunk)
@@ -222,8 +220,8 @@ impl Answer {
 
 fn secret(value: &str, name: &HeaderName) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(value).map_err(|_| {
-        Error::Unaskable(format!(
-            "the value of header {name} has characters that no header can carry"
+        Error::Unusable(format!(
+            "the value of header {name} has characters that are not allowed in a header"
         ))
     })?;
     value.set_sensitive(true);
@@ -242,16 +240,20 @@ fn client(server: &Server, pool: &ConnectionPool) -> Result<reqwest::Client, Err
         .tls_danger_accept_invalid_certs(server.insecure_skip_verify);
     let builder = match &server.ca_file {
         Some(path) => {
-            let unreadable =
-                |error: String| Error::Unaskable(format!("the CA bundle {path}: {error}"));
+            let unreadable = |error: String| {
+                Error::Unusable(format!("failed to read CA bundle {path}: {error}"))
+            };
             let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
             let bundle = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| unreadable(error.to_string()))?;
             builder.tls_certs_only(bundle)
         }
-        // The image may have no system certificates, which are an error to load and needless for plain HTTP.
+        // The image may have no system certificates. Loading them would fail, and plain HTTP does
+        // not need them.
         None if server.url.starts_with("http://") => builder.tls_certs_only([]),
         None => builder,
     };
-    builder.build().map_err(|error| Error::Unaskable(format!("no HTTP client: {error}")))
+    builder
+        .build()
+        .map_err(|error| Error::Unusable(format!("failed to build an HTTP client: {error}")))
 }

@@ -5,66 +5,63 @@ use std::time::Duration;
 use http::StatusCode;
 use mcphub_hub_protocol::outcome::RequestEnd;
 
-/// Why an upstream server did not answer. Display goes on from the server's name, for models and people.
+/// Why an upstream server did not answer. Display continues a sentence that starts with the
+/// server's name; models and people read it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// No connection.
     #[error("cannot be reached: {0}")]
     NotConnected(String),
-    /// As many sessions as `maxSessions` allows are open.
-    #[error("has {0} sessions open already, which is all that maxSessions allows; try again later")]
+    #[error("has {0} open sessions, the limit of maxSessions; try again later")]
     TooManySessions(u32),
-    /// No answer in time.
     #[error("did not answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// The answer broke off.
-    #[error("broke off its answer: {0}")]
-    Cut(String),
-    /// An HTTP status that is no answer.
-    #[error("answered with HTTP status {0}")]
+    #[error("closed the connection before its response was complete: {0}")]
+    ConnectionLost(String),
+    #[error("responded with HTTP status {0}")]
     Http(StatusCode),
-    /// It does not know the session any more.
-    #[error("does not know the session any more (HTTP status {0})")]
+    #[error("has closed the session (HTTP status {0})")]
     SessionGone(StatusCode),
-    /// Not what the protocol says.
-    #[error("answered with what is not MCP: {0}")]
-    Unparsable(String),
-    /// A JSON-RPC error to a request of the hub's own.
+    /// The response violates the protocol.
+    #[error("sent an invalid MCP response: {0}")]
+    InvalidResponse(String),
+    /// The server wants something of the caller before it goes on.
+    #[error("requested input from the caller, which this hub does not support yet")]
+    InputRequired,
+    /// The server answered a request of the hub itself with a JSON-RPC error.
     #[error("refused {method}: {error}")]
     Refused {
-        /// What the hub asked for.
         method: &'static str,
-        /// The error object as written.
+        /// The error object as JSON text.
         error: String,
-        /// Its code.
         code: i64,
     },
-    /// A header or the like cannot be sent.
-    #[error("cannot be asked: {0}")]
-    Unaskable(String),
+    /// The config of the server cannot be used.
+    #[error("cannot be used: {0}")]
+    Unusable(String),
 }
 
 impl Error {
-    /// How a call that ended so counts.
+    /// How a call that failed with this error is counted.
     pub fn ending(&self) -> RequestEnd {
         match self {
             Self::NotConnected(_)
             | Self::TooManySessions(_)
-            | Self::Unaskable(_)
+            | Self::Unusable(_)
             | Self::Refused { .. } => RequestEnd::NotConnected,
             Self::TimedOut(_) => RequestEnd::TimedOut,
-            Self::Cut(_) => RequestEnd::ConnectionLost,
+            Self::ConnectionLost(_) => RequestEnd::ConnectionLost,
             Self::Http(_) | Self::SessionGone(_) => RequestEnd::HttpError,
-            Self::Unparsable(_) => RequestEnd::InvalidResponse,
+            Self::InvalidResponse(_) | Self::InputRequired => RequestEnd::InvalidResponse,
         }
     }
 
-    /// The error of a request that got no response. URLs stay out of it: their paths may hold tokens. Timeouts in it
-    /// are those of connecting and of the kernel; that of the whole request is kept by its sender.
-    pub(super) fn of_request(error: reqwest::Error) -> Self {
+    /// The error of a request that got no response. It does not contain URLs, because their paths
+    /// may hold tokens. A timeout in it is that of connecting or of the kernel; the sender handles
+    /// the timeout of the whole request.
+    pub(super) fn from_request(error: reqwest::Error) -> Self {
         let connect = error.is_connect();
         let cause = root_cause(&error.without_url());
-        if connect { Self::NotConnected(cause) } else { Self::Cut(cause) }
+        if connect { Self::NotConnected(cause) } else { Self::ConnectionLost(cause) }
     }
 }
 
@@ -82,23 +79,24 @@ mod tests {
 
     use super::*;
 
-    // "did not answer within 60 s" of a server that nobody reached sends its reader to the wrong place, and a server
-    // that is still starting would be called down.
+    // "did not answer within 60 s" about a server that could not be reached misleads its reader,
+    // and a server that is still starting would count as down.
     #[tokio::test]
-    async fn a_connection_that_is_not_taken_in_time_is_no_connection() {
-        rustls::crypto::ring::default_provider().install_default().ok(); // once a process; later tests find it
+    async fn a_connection_that_is_not_accepted_in_time_counts_as_not_connected() {
+        // Only once per process; other tests may have done it.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
-        // Fills the queue: the kernel then drops further attempts.
+        // The queue is full then, and the kernel drops further attempts.
         let within = Duration::from_millis(100);
         let _queued: Vec<_> =
             (0..4).map(|_| TcpStream::connect_timeout(&address, within)).collect();
         let client = reqwest::Client::builder().no_proxy().connect_timeout(within).build().unwrap();
         let error = client.get(format!("http://{address}")).send().await.unwrap_err();
         assert!(error.is_timeout());
-        let error = Error::of_request(error);
+        let error = Error::from_request(error);
         assert!(matches!(error, Error::NotConnected(_)), "{error:?}");
     }
 }

@@ -5,40 +5,39 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-use mcphub_hub_protocol::message::{UpstreamMessage as Message, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 use mcphub_hub_protocol::rewrite;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::endpoint::Answer;
+use super::endpoint::UpstreamResponse;
 use super::error::Error;
 use super::link::Link;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Before asking for the rest of a stream whose server does not say how long to wait.
+/// How long to wait before resuming a stream if the server does not say.
 const DEFAULT_RETRY_MS: u64 = 1000;
 
-/// A request under way. Dropped before its response it is cancelled upstream.
+/// A request in flight. If it is dropped before its response, it is cancelled upstream.
 #[derive(Debug)]
 pub struct Exchange {
     upstream: Arc<Upstream>,
     link: Link,
     id: u64,
-    answer: Option<Answer>,
+    response: Option<UpstreamResponse>,
     deadline: Instant,
-    /// What the deadline was made of.
+    /// The time that the deadline was computed from.
     timeout: Duration,
-    done: bool,
+    finished: bool,
 }
 
-/// What comes back.
+/// What a server sends in response to a request, as JSON text.
 #[derive(Debug)]
-pub enum Event {
-    /// A progress notification's parameters as written.
+pub enum ExchangeEvent {
+    /// The parameters of a progress notification.
     Progress(String),
-    /// The result as written.
     Result(String),
-    /// The error object as written, and its code.
+    /// The error object, and its code.
     Error(String, i64),
 }
 
@@ -50,63 +49,67 @@ impl Exchange {
         deadline: Instant,
         timeout: Duration,
     ) -> Self {
-        Self { upstream, link, id, answer: None, deadline, timeout, done: false }
+        Self { upstream, link, id, response: None, deadline, timeout, finished: false }
     }
 
-    pub(super) fn answered(&mut self, answer: Answer) {
-        self.answer = Some(answer);
+    pub(super) fn set_response(&mut self, response: UpstreamResponse) {
+        self.response = Some(response);
     }
 
-    /// The request never reached the server, or is known to be over there.
-    pub(super) fn over(&mut self) {
-        self.done = true;
+    /// Notes that the server is not working on the request, so that it need not be cancelled.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
     }
 
-    /// Id of the request upstream, and its progress token.
+    /// The id of the request upstream, which is also its progress token.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The next of it. After a result or an error there is no more.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    /// The next event. A result or an error is the last one.
+    pub async fn next(&mut self) -> Result<ExchangeEvent, Error> {
         let event = tokio::time::timeout_at(self.deadline, self.read()).await;
         let event = event.map_err(|_| Error::TimedOut(self.timeout))?;
-        self.done = matches!(event, Ok(Event::Result(_) | Event::Error(..)));
+        self.finished = matches!(event, Ok(ExchangeEvent::Result(_) | ExchangeEvent::Error(..)));
         event
     }
 
-    async fn read(&mut self) -> Result<Event, Error> {
+    async fn read(&mut self) -> Result<ExchangeEvent, Error> {
         let ours = self.id.to_string();
-        let Some(answer) = &mut self.answer else {
-            return Err(Error::Cut("there is no answer".into()));
+        let Some(response) = &mut self.response else {
+            return Err(Error::ConnectionLost("there is no response".into()));
         };
-        let status = answer.status;
+        let status = response.status;
         loop {
-            let Some(text) = answer.next().await? else {
+            let Some(text) = response.next().await? else {
                 if !status.is_success() {
                     return Err(Error::Http(status));
                 }
-                *answer = resumed(&self.upstream, &self.link, answer, self.timeout).await?;
+                *response = resume(&self.upstream, &self.link, response, self.timeout).await?;
                 continue;
             };
             match parse_upstream(&text) {
-                Some(Message::Result { id, result }) if id == ours && status.is_success() => {
-                    return Ok(Event::Result(result.to_owned()));
+                Some(UpstreamMessage::Result { id, result })
+                    if id == ours && status.is_success() =>
+                {
+                    return Ok(ExchangeEvent::Result(result.to_owned()));
                 }
-                Some(Message::Error { id, error, code }) if id.is_none_or(|id| id == ours) => {
-                    return Ok(Event::Error(error.to_owned(), code));
+                Some(UpstreamMessage::Error { id, error, code })
+                    if id.is_none_or(|id| id == ours) =>
+                {
+                    return Ok(ExchangeEvent::Error(error.to_owned(), code));
                 }
-                Some(Message::Notification { method, params: Some(params) })
+                Some(UpstreamMessage::Notification { method, params: Some(params) })
                     if method == "notifications/progress" =>
                 {
-                    return Ok(Event::Progress(params.to_owned()));
+                    return Ok(ExchangeEvent::Progress(params.to_owned()));
                 }
-                Some(Message::Request { id, method }) => {
+                Some(UpstreamMessage::Request { id, method }) => {
                     self.upstream.answer_request(&self.link, id, &method)
                 }
                 Some(_) => {}
                 None if status.is_success() => {
-                    return Err(Error::Unparsable("no JSON-RPC message".into()));
+                    return Err(Error::InvalidResponse("not a JSON-RPC message".into()));
                 }
                 None => return Err(Error::Http(status)),
             }
@@ -114,38 +117,41 @@ impl Exchange {
     }
 }
 
-/// Goes on with a stream that ended before its response: a legacy server may close it and be asked again.
-async fn resumed(
+/// Resumes a stream that ended before its response. A server with sessions may close a stream and
+/// be asked for the rest.
+async fn resume(
     upstream: &Upstream,
     link: &Link,
-    cut: &Answer,
+    broken: &UpstreamResponse,
     timeout: Duration,
-) -> Result<Answer, Error> {
-    let over = || Error::Cut("it ended without a response".into());
-    let last = cut.last_event_id.as_deref().filter(|_| !link.modern).ok_or_else(over)?;
+) -> Result<UpstreamResponse, Error> {
+    let lost = || Error::ConnectionLost("the stream ended without a response".into());
+    let last = broken.last_event_id.as_deref().filter(|_| !link.stateless).ok_or_else(lost)?;
     let mut headers = HeaderMap::clone(&link.headers);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| over())?);
-    tokio::time::sleep(Duration::from_millis(cut.retry_ms.unwrap_or(DEFAULT_RETRY_MS))).await;
-    let mut answer = upstream.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
-    if !answer.status.is_success() || !answer.is_stream() {
-        return Err(over());
+    headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| lost())?);
+    tokio::time::sleep(Duration::from_millis(broken.retry_ms.unwrap_or(DEFAULT_RETRY_MS))).await;
+    let mut response =
+        upstream.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
+    if !response.status.is_success() || !response.is_stream() {
+        return Err(lost());
     }
-    answer.last_event_id = Some(last.to_owned());
-    answer.retry_ms = cut.retry_ms;
-    Ok(answer)
+    response.last_event_id = Some(last.to_owned());
+    response.retry_ms = broken.retry_ms;
+    Ok(response)
 }
 
 impl Upstream {
-    /// Answers what a server asks: that it is there, or that it gets nothing else. Else the server waits for ever.
+    /// Answers a request of the server: a ping with a result, everything else with an error.
+    /// Without an answer the server would wait forever.
     pub(super) fn answer_request(self: &Arc<Self>, link: &Link, id: &str, method: &str) {
-        if link.modern {
-            return; // the modern protocol has no requests of servers
+        if link.stateless {
+            return; // servers without sessions send no requests
         }
         let response = if method == "ping" {
             rewrite::response(id, "{}")
         } else {
-            let message = "mcp-hub does not pass requests of servers on yet";
+            let message = "this hub does not support requests of servers yet";
             rewrite::error_response(Some(id), &rewrite::error(-32601, message))
         };
         self.send_and_forget(link, response);
@@ -153,7 +159,7 @@ impl Upstream {
 
     pub(super) fn send_and_forget(self: &Arc<Self>, link: &Link, message: String) {
         let (upstream, headers) = (Arc::clone(self), Arc::clone(&link.headers));
-        // Not awaited: nothing hangs on it, and the server may be hung.
+        // Not awaited: nothing depends on it, and the server may be hung.
         tokio::spawn(async move {
             upstream.endpoint.send(Method::POST, message, &headers, upstream.timeout()).await.ok();
         });
@@ -162,12 +168,13 @@ impl Upstream {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // A modern server sees its stream closed; a legacy one works on until it is told.
-        if !self.done && !self.link.modern && tokio::runtime::Handle::try_current().is_ok() {
-            let cancelled = format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{},"reason":"the caller is gone or has waited long enough"}}}}"#,
-                self.id
-            );
+        // A server without sessions sees that the stream is closed. A server with sessions
+        // continues until it is notified.
+        if !self.finished && !self.link.stateless && tokio::runtime::Handle::try_current().is_ok() {
+            let reason = "the caller disconnected, canceled or timed out";
+            let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.id);
+            let method = "notifications/cancelled";
+            let cancelled = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
             self.upstream.send_and_forget(&self.link.clone(), cancelled);
         }
     }

@@ -8,10 +8,11 @@ use tokio::sync::OnceCell;
 use super::error::Error;
 use super::link::Link;
 
-/// Who shares a session. The hub declares no client capabilities upstream yet, so they are not part of it.
+/// Who shares a session. Client capabilities are not part of it, because the hub declares none
+/// upstream yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// All of the pod.
+pub enum SessionKey {
+    /// All callers of the pod.
     Pod,
     /// All requests of one principal.
     Principal([u8; 32]),
@@ -19,28 +20,27 @@ pub enum Key {
     Session([u8; 16]),
 }
 
-/// A session, open or being opened.
+/// A session that is open or being opened.
 #[derive(Debug, Default)]
-pub(super) struct Session {
-    /// Set once it is open; concurrent callers wait for one handshake.
+pub(super) struct PooledSession {
+    /// Set when the session is open. Concurrent callers wait for one handshake.
     pub(super) link: OnceCell<Link>,
 }
 
 /// The sessions of one server.
 #[derive(Debug)]
 pub(super) struct Pool {
-    sessions: Mutex<HashMap<Key, Arc<Session>>>,
+    sessions: Mutex<HashMap<SessionKey, Arc<PooledSession>>>,
     max: u32,
 }
 
 impl Pool {
-    /// A pool of at most `max`.
-    pub(super) fn of(max: u32) -> Self {
+    pub(super) fn new(max: u32) -> Self {
         Self { sessions: Mutex::default(), max }
     }
 
-    /// The session of this key; a new one if there is none and room is left.
-    pub(super) fn session(&self, key: &Key) -> Result<Arc<Session>, Error> {
+    /// The session with this key. It is new if there is none and fewer than `max` exist.
+    pub(super) fn session(&self, key: &SessionKey) -> Result<Arc<PooledSession>, Error> {
         let mut sessions = self.lock();
         if let Some(session) = sessions.get(key) {
             return Ok(Arc::clone(session));
@@ -51,25 +51,25 @@ impl Pool {
         Ok(Arc::clone(sessions.entry(key.clone()).or_default()))
     }
 
-    /// Takes this very session out; a later one of the same key stays.
-    pub(super) fn forget(&self, key: &Key, session: &Arc<Session>) {
+    /// Removes this session. A later one with the same key stays.
+    pub(super) fn remove(&self, key: &SessionKey, session: &Arc<PooledSession>) {
         let mut sessions = self.lock();
         if sessions.get(key).is_some_and(|known| Arc::ptr_eq(known, session)) {
             sessions.remove(key);
         }
     }
 
-    /// Takes the session of this key out.
-    pub(super) fn take(&self, key: &Key) -> Option<Arc<Session>> {
+    /// Removes the session with this key.
+    pub(super) fn take(&self, key: &SessionKey) -> Option<Arc<PooledSession>> {
         self.lock().remove(key)
     }
 
-    /// Takes all out.
-    pub(super) fn take_all(&self) -> Vec<Arc<Session>> {
+    /// Removes all sessions.
+    pub(super) fn take_all(&self) -> Vec<Arc<PooledSession>> {
         self.lock().drain().map(|(_, session)| session).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Session>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<PooledSession>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,20 +78,20 @@ impl Pool {
 mod tests {
     use super::*;
 
-    // More sessions than a stdio server may have processes would fail anyway, after a wait.
+    // A session beyond the number of processes of a stdio server would fail anyway, after a wait.
     #[test]
-    fn the_bound_is_kept_and_room_comes_back() {
-        let pool = Pool::of(1);
-        let first = pool.session(&Key::Pod).unwrap();
-        assert!(Arc::ptr_eq(&first, &pool.session(&Key::Pod).unwrap()));
-        let other = Key::Session([1; 16]);
+    fn the_limit_holds_and_a_removed_session_makes_room() {
+        let pool = Pool::new(1);
+        let first = pool.session(&SessionKey::Pod).unwrap();
+        assert!(Arc::ptr_eq(&first, &pool.session(&SessionKey::Pod).unwrap()));
+        let other = SessionKey::Session([1; 16]);
         assert!(matches!(pool.session(&other), Err(Error::TooManySessions(1))));
-        pool.forget(&Key::Pod, &first);
+        pool.remove(&SessionKey::Pod, &first);
         let second = pool.session(&other).unwrap();
-        pool.forget(&other, &first);
+        pool.remove(&other, &first);
         assert!(
             Arc::ptr_eq(&second, &pool.session(&other).unwrap()),
-            "only this very session is forgotten"
+            "only the removed session is gone"
         );
     }
 }

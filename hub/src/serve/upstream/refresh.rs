@@ -1,4 +1,5 @@
-//! Keeps a server's list of tools fresh: at start, when the server says so, and now and then.
+//! Reads a server's list of tools: at start, when the server says that it has changed, and
+//! periodically.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::{ACCEPT, HeaderValue};
 use mcphub_hub_catalog::catalog::{Page, ServerList, ToolDetails};
-use mcphub_hub_protocol::message::{UpstreamMessage as Message, parse_upstream};
+use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 use mcphub_hub_protocol::rewrite;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -14,34 +15,36 @@ use tokio::time::Instant;
 
 use super::error::Error;
 use super::link::{self, Link};
-use super::pool::Key;
-use super::{State, Status, Upstream};
+use super::pool::SessionKey;
+use super::{Status, Upstream, UpstreamState};
 
-/// A server that says nothing of changes is asked this often; also how a silent death is noticed.
+/// How often the list is read if the server does not notify of changes. This also notices a server
+/// that died silently.
 const PERIOD: Duration = Duration::from_secs(30);
-/// Longest wait for a list, however patient calls to the server may be.
+/// How long to wait for a list, however long the timeout for calls is.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-/// More pages than this are a server that goes round in circles.
+/// A server with more pages than this repeats itself.
 const MAX_PAGES: usize = 1000;
+/// Delays after a failure start with this and double.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(30);
-/// A server that is still starting is asked more often: clients wait for its tools.
+/// The longest delay while a server is starting, because clients wait for its tools.
 const LAST_STARTING_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs until the server is closed.
-pub(super) async fn run(upstream: Arc<Upstream>, base: Key, changed: Arc<Notify>) {
+pub(super) async fn run(upstream: Arc<Upstream>, key: SessionKey, changed: Arc<Notify>) {
     let closed = upstream.closed.clone();
     tokio::select! {
         () = closed.cancelled() => {}
-        () = keep(&upstream, &base, &changed) => {}
+        () = refresh(&upstream, &key, &changed) => {}
     }
 }
 
-async fn keep(upstream: &Arc<Upstream>, base: &Key, changed: &Notify) {
+async fn refresh(upstream: &Arc<Upstream>, key: &SessionKey, changed: &Notify) {
     let mut delay = FIRST_DELAY;
     let mut listener = Listener::default();
     loop {
-        let listed = tokio::time::timeout(LIST_TIMEOUT, list(upstream, base, &mut listener)).await;
+        let listed = tokio::time::timeout(LIST_TIMEOUT, list(upstream, key, &mut listener)).await;
         let listed = listed.unwrap_or(Err(Error::TimedOut(LIST_TIMEOUT)));
         let wait = if listed.is_ok() { PERIOD } else { delay };
         delay = match &listed {
@@ -49,9 +52,10 @@ async fn keep(upstream: &Arc<Upstream>, base: &Key, changed: &Notify) {
             Err(_) if upstream.state().status.is_starting() => (delay * 2).min(LAST_STARTING_DELAY),
             Err(_) => (delay * 2).min(LAST_DELAY),
         };
-        // Every failed call nudges: a dead server must not be asked as often as it is called.
+        // Every failed call nudges. A dead server must not be asked for its list as often as it is
+        // called.
         let least = if listed.is_ok() { FIRST_DELAY } else { delay.min(LAST_STARTING_DELAY) };
-        note(upstream, listed, changed);
+        update_state(upstream, listed, changed);
         tokio::time::sleep(least).await;
         let wait = wait.mul_f64(rand::random_range(0.8..1.2)).saturating_sub(least);
         tokio::select! {
@@ -61,8 +65,8 @@ async fn keep(upstream: &Arc<Upstream>, base: &Key, changed: &Notify) {
     }
 }
 
-/// Puts a list, or why there is none, in force.
-fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
+/// Stores the list, or why there is none, and notifies of a change.
+fn update_state(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
     let name = &upstream.server.name;
     let old = upstream.state();
     let new = match listed {
@@ -70,13 +74,13 @@ fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
             let same = old.list.as_ref().filter(|old| ***old == list).map(Arc::clone);
             let list = same.unwrap_or_else(|| Arc::new(list));
             if old.status != Status::Connected {
-                tracing::info!(server = %name, tools = list.definitions.len(), "server is connected");
+                tracing::info!(server = %name, tools = list.definitions.len(), "server connected");
             }
-            State { status: Status::Connected, list: Some(list), instructions }
+            UpstreamState { status: Status::Connected, list: Some(list), instructions }
         }
         Err(error) => {
             let message = error.to_string();
-            // While it starts, refused connections are what one expects.
+            // While a server starts, refused connections are expected.
             let starting = old.status.is_starting() && Instant::now() < upstream.starting_until;
             let status = if starting && may_be_starting(&error) {
                 Status::Starting(message)
@@ -84,9 +88,9 @@ fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
                 Status::Down(message)
             };
             if old.status != status && !status.is_starting() {
-                tracing::warn!(server = %name, %error, "server is not connected; the tools that it last listed stay");
+                tracing::warn!(server = %name, %error, "server disconnected, its last list stays");
             }
-            State { status, list: old.list.clone(), instructions: old.instructions.clone() }
+            UpstreamState { status, list: old.list.clone(), instructions: old.instructions.clone() }
         }
     };
     let same_list = match (&old.list, &new.list) {
@@ -102,22 +106,22 @@ fn note(upstream: &Upstream, listed: Result<Listed, Error>, changed: &Notify) {
 
 fn may_be_starting(error: &Error) -> bool {
     match error {
-        Error::NotConnected(_) | Error::Cut(_) => true,
+        Error::NotConnected(_) | Error::ConnectionLost(_) => true,
         Error::Http(status) => status.is_server_error(),
         _ => false,
     }
 }
 
-/// The server's list, and what it says of itself to models.
+/// The server's list, and its instructions for models.
 type Listed = (ServerList, Option<Arc<str>>);
 
 async fn list(
     upstream: &Arc<Upstream>,
-    base: &Key,
+    key: &SessionKey,
     listener: &mut Listener,
 ) -> Result<Listed, Error> {
-    for again in [true, false] {
-        let (session, link) = upstream.session(base).await?;
+    for may_retry in [true, false] {
+        let (session, link) = upstream.session(key).await?;
         match pages(upstream, &link).await {
             Ok(list) => {
                 listener.listen(upstream, &link);
@@ -125,22 +129,24 @@ async fn list(
             }
             Err(error) => {
                 match error {
-                    Error::SessionGone(_) => upstream.pool.forget(base, &session),
-                    // The server may have changed its version: the next try opens the way anew.
-                    Error::Http(_) | Error::Unparsable(_) => {
-                        upstream.pool.forget(base, &session);
+                    Error::SessionGone(_) => upstream.pool.remove(key, &session),
+                    // The server may have changed its protocol version: the next attempt starts
+                    // with a handshake.
+                    Error::Http(_) | Error::InvalidResponse(_) => {
+                        upstream.pool.remove(key, &session);
                         drop(upstream.delete(&[session]));
                     }
-                    // Slow or unreachable: callers share this session, and it may be there again in a moment.
+                    // Slow or unreachable. Callers share this session, and it may work again in a
+                    // moment.
                     _ => {}
                 }
-                if !(again && matches!(error, Error::SessionGone(_))) {
+                if !(may_retry && matches!(error, Error::SessionGone(_))) {
                     return Err(error);
                 }
             }
         }
     }
-    Err(Error::Unparsable("the session is gone as soon as it is open".into()))
+    Err(Error::InvalidResponse("a new session is unknown at once".into()))
 }
 
 async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Error> {
@@ -149,7 +155,11 @@ async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Erro
     while pages.len() < MAX_PAGES {
         let page = page(upstream, link, cursor.as_deref()).await?;
         if page.malformed > 0 {
-            tracing::warn!(server = %upstream.server.name, count = page.malformed, "entries in tools/list are no tools");
+            tracing::warn!(
+                server = %upstream.server.name,
+                count = page.malformed,
+                "tools/list has entries that are not tools, leaving them out"
+            );
         }
         pages.push(page.list);
         match page.next {
@@ -157,7 +167,7 @@ async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Erro
             _ => return Ok(ServerList::from_pages(pages)),
         }
     }
-    Err(Error::Unparsable(format!("tools/list has more than {MAX_PAGES} pages")))
+    Err(Error::InvalidResponse(format!("tools/list has more than {MAX_PAGES} pages")))
 }
 
 async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Result<Page, Error> {
@@ -169,25 +179,27 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
     let params = rewrite::hub_params(&members, link.hop(None));
     let headers = link.request_headers("tools/list", None);
     let body = link::request(&id, "tools/list", &params);
-    let mut answer = upstream.endpoint.send(Method::POST, body, &headers, LIST_TIMEOUT).await?;
-    if link::says_gone(link, &mut answer, &id).await? {
-        return Err(Error::SessionGone(answer.status));
+    let mut response = upstream.endpoint.send(Method::POST, body, &headers, LIST_TIMEOUT).await?;
+    if link::session_is_gone(link, &mut response, &id).await? {
+        return Err(Error::SessionGone(response.status));
     }
-    let status = answer.status;
-    let result = match link::response_to(&mut answer, &id).await {
+    let status = response.status;
+    let result = match link::response_to(&mut response, &id).await {
         Ok(Some(Ok(result))) => result,
         Ok(Some(Err((code, error)))) => {
             return Err(Error::Refused { method: "tools/list", error, code });
         }
         _ if !status.is_success() => return Err(Error::Http(status)),
-        Ok(None) => return Err(Error::Cut("it ended without a response".into())),
+        Ok(None) => {
+            return Err(Error::ConnectionLost("the stream ended without a response".into()));
+        }
         Err(error) => return Err(error),
     };
     Page::parse::<ToolDetails>(&result)
-        .ok_or_else(|| Error::Unparsable("the result of tools/list".into()))
+        .ok_or_else(|| Error::InvalidResponse("the result of tools/list".into()))
 }
 
-/// Hears from a legacy server, on the stream of its session, that its tools have changed.
+/// Listens on the stream of a session for notifications that the tools have changed.
 #[derive(Debug, Default)]
 struct Listener {
     running: Option<(AbortHandle, Link)>,
@@ -203,8 +215,8 @@ impl Listener {
             return;
         }
         self.stop();
-        if !link.modern && link.has_session() && link.tells_changes {
-            let task = tokio::spawn(hear(Arc::clone(upstream), link.clone()));
+        if !link.stateless && link.has_session() && link.list_changed {
+            let task = tokio::spawn(listen(Arc::clone(upstream), link.clone()));
             self.running = Some((task.abort_handle(), link.clone()));
         }
     }
@@ -222,26 +234,26 @@ impl Drop for Listener {
     }
 }
 
-async fn hear(upstream: Arc<Upstream>, link: Link) {
+async fn listen(upstream: Arc<Upstream>, link: Link) {
     let mut headers = http::HeaderMap::clone(&link.headers);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     let mut delay = FIRST_DELAY;
     loop {
         let opened = Instant::now();
-        let answer =
+        let response =
             upstream.endpoint.send(Method::GET, String::new(), &headers, LIST_TIMEOUT).await;
-        match answer {
-            // It has no such stream; asking now and then has to do.
-            Ok(answer) if answer.status == http::StatusCode::METHOD_NOT_ALLOWED => return,
-            Ok(mut answer) if answer.status.is_success() && answer.is_stream() => {
-                while let Ok(Some(text)) = answer.next().await {
+        match response {
+            // The server has no such stream. Reading the list periodically has to do.
+            Ok(response) if response.status == http::StatusCode::METHOD_NOT_ALLOWED => return,
+            Ok(mut response) if response.status.is_success() && response.is_stream() => {
+                while let Ok(Some(text)) = response.next().await {
                     match parse_upstream(&text) {
-                        Some(Message::Notification { method, .. })
+                        Some(UpstreamMessage::Notification { method, .. })
                             if method == "notifications/tools/list_changed" =>
                         {
                             upstream.nudge.notify_one();
                         }
-                        Some(Message::Request { id, method }) => {
+                        Some(UpstreamMessage::Request { id, method }) => {
                             upstream.answer_request(&link, id, &method)
                         }
                         _ => {}
@@ -250,7 +262,7 @@ async fn hear(upstream: Arc<Upstream>, link: Link) {
             }
             _ => {}
         }
-        // A change may have fallen into the gap, and the server may be gone: also before the stream was open.
+        // A change may have happened while no stream was open, and the server may be gone.
         upstream.nudge.notify_one();
         delay =
             if opened.elapsed() > LAST_DELAY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };

@@ -104,7 +104,8 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
     assert!(check.passed, "{check:?}");
 }
 
-// A pod that could not start, or a list that is empty, because of a provider would be an outage of it.
+// A pod that could not start, or a list that is empty, because of a provider would be an outage of
+// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
     let works = Arc::new(AtomicBool::new(false));

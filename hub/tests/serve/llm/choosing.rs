@@ -218,7 +218,8 @@ async fn keyed(file: &str, url: &str) -> (TestHub, tempfile::TempDir, crate::scr
     (hub, mounted, tools)
 }
 
-// Found before the first caller, and told to somebody who can mend it; the key itself must reach no status.
+// Found before the first caller, and told to somebody who can mend it; the key itself must reach no
+// status.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_refused_fails_the_self_check_with_where_it_is_until_another_is_there() {
     let asked = ScriptedProvider::start(|seen| {

@@ -1,63 +1,54 @@
-//! `hub__find_tools`: definitions of the tools that fit.
-
-use std::sync::Arc;
+//! `hub__find_tools`: the definitions of the tools that fit a query.
 
 use mcphub_hub_catalog::meta_tools::{Class, FindTools};
 use mcphub_hub_catalog::visibility::VisibleTools;
 use mcphub_hub_protocol::json_splice::quoted;
-use mcphub_hub_protocol::message::Request;
 
-use super::{Failed, score};
+use super::{Error, score};
 use crate::selector::{Ask, Ranking};
-use crate::serve::http::mcp::Ctx;
-use crate::serve::state::caller_view::Seen;
-use crate::serve::state::hub::{Hub, anonymous};
+use crate::serve::methods::forward::CallRequest;
 
-/// Servers that an answer names; the answer must not cost more than what it saves.
+/// How many servers an answer names. The answer must not cost more tokens than it saves.
 const NAMED_SERVERS: usize = 100;
-const NEXT: &str = "Call a tool by its name with arguments by its inputSchema, or pass both to the tool in callWith, \
-                    with this selectionId.";
+const NEXT: &str = "Call a tool by its name with arguments that match its inputSchema, or pass \
+                    both to the tool in callWith, with this selectionId.";
 
-pub(super) async fn text(
-    hub: &Arc<Hub>,
-    ctx: &Ctx,
-    request: &Request<'_>,
-    seen: &Seen,
-) -> Result<String, Failed> {
-    let asked = FindTools::parse(request.params.arguments).map_err(Failed::refused)?;
-    if let Some(server) = &asked.server
-        && !seen.visible.servers().iter().any(|(name, _)| name == server)
+pub(super) async fn answer_text(call: &CallRequest<'_>) -> Result<String, Error> {
+    let (hub, ctx, view) = (call.hub, call.ctx, &call.view);
+    let query = FindTools::parse(call.request.params.arguments).map_err(Error::refused)?;
+    if let Some(server) = &query.server
+        && !view.visible.servers().iter().any(|(name, _)| name == server)
     {
-        return Err(Failed::refused(format!(
-            "there is no server {}; there are: {}",
+        return Err(Error::refused(format!(
+            "server {} does not exist; the servers are: {}",
             quoted(server),
-            servers(&seen.visible)
+            servers(&view.visible)
         )));
     }
     let ranking = hub
         .selector
         .rank(Ask {
-            prompt: &asked.query,
-            visible: &seen.visible,
-            server: asked.server.as_deref(),
-            limit: asked.limit,
-            memory: seen.live.config.filtering.prompt_based.memory,
-            principal: anonymous(),
+            prompt: &query.query,
+            visible: &view.visible,
+            server: query.server.as_deref(),
+            limit: query.limit,
+            memory: view.snapshot.config.filtering.prompt_based.memory,
+            principal: ctx.principal.hash(),
             counted: ctx.counted,
         })
         .await?;
     Ok(if ranking.fits && !ranking.hits.is_empty() {
-        found(&seen.visible, &ranking)
+        tools_text(&view.visible, &ranking)
     } else {
-        nothing(&seen.visible)
+        nothing_fits(&view.visible)
     })
 }
 
-fn found(visible: &VisibleTools, ranking: &Ranking) -> String {
+fn tools_text(visible: &VisibleTools, ranking: &Ranking) -> String {
     let tools = ranking.hits.iter().filter_map(|hit| {
         let tool = visible.tools.get(hit.position)?;
         let (class, score) = (Class::from_hints(tool.hints()), score(hit.score));
-        // The definition as it is in a list, byte for byte.
+        // The definition is the same as in a list, byte for byte.
         Some(format!(
             r#"{{"score":{score},"callWith":"{}","definition":{}}}"#,
             class.dispatcher().name(),
@@ -73,13 +64,14 @@ fn found(visible: &VisibleTools, ranking: &Ranking) -> String {
     )
 }
 
-/// That nothing fits, and where else something might be.
-pub(super) fn nothing(visible: &VisibleTools) -> String {
+/// Says that nothing fits, and which servers there are to ask about.
+pub(super) fn nothing_fits(visible: &VisibleTools) -> String {
     let message = if visible.tools.is_empty() {
-        "There are no tools behind this hub now.".to_owned()
+        "This hub has no tools at the moment.".to_owned()
     } else {
         format!(
-            "No tool fits. Ask again in other words, or for one server; there are: {}. If none of them is it, this hub cannot do it.",
+            "No tool fits. Try other words, or search one server; the servers are: {}. If none of \
+             them can do it, this hub cannot do it.",
             servers(visible)
         )
     };

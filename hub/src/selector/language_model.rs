@@ -1,7 +1,8 @@
-//! The language model, where one is in force. It chooses from what the embedded ranking found and nothing else, so
-//! text in a tool's description can make nothing else appear; when it does not answer, that ranking is the answer.
+//! The language model, if one is configured. It chooses among what the embedded ranking found and
+//! nothing else, so that text in a tool's description cannot make anything else appear. If it
+//! fails, the embedded ranking is the result.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcphub_hub_catalog::category::llm_choices;
 use mcphub_hub_catalog::visibility::VisibleTools;
@@ -12,69 +13,70 @@ use prometheus::Registry;
 use super::Hit;
 use crate::llm::{Candidate, Error, Llm};
 
-/// The language model in force.
-pub(super) struct Backend {
+/// The language model of the current config.
+pub(super) struct LanguageModel {
     registry: Registry,
-    now: Mutex<Option<Running>>,
+    current: Mutex<Option<Running>>,
 }
 
 struct Running {
     config: config::Llm,
-    /// It chooses tools; else it only says what categories they have.
+    /// Whether it chooses tools. Otherwise it only names their categories.
     ranks: bool,
     llm: Result<Arc<Llm>, String>,
 }
 
-impl Backend {
-    /// None yet.
+impl LanguageModel {
     pub(super) fn new(registry: &Registry) -> Self {
-        Self { registry: registry.clone(), now: Mutex::default() }
+        Self { registry: registry.clone(), current: Mutex::default() }
     }
 
-    /// Follows the config. A model whose config is as before keeps what it knows.
-    pub(super) fn obey(&self, filtering: &Filtering) {
+    /// Applies a config. A model whose config has not changed keeps its cached answers.
+    pub(super) fn configure(&self, filtering: &Filtering) {
         let ranks = filtering.selector == config::Backend::Llm;
         let wanted = filtering.llm.as_ref().filter(|_| ranks || !llm_choices(filtering).is_empty());
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(running), Some(wanted)) = (now.as_mut(), wanted)
+        let mut current = self.lock();
+        if let (Some(running), Some(wanted)) = (current.as_mut(), wanted)
             && running.config == *wanted
         {
             running.ranks = ranks;
             return;
         }
-        if let Some(Running { llm: Ok(llm), .. }) = now.take() {
+        if let Some(Running { llm: Ok(llm), .. }) = current.take() {
             llm.end();
         }
-        *now = wanted.map(|config| {
+        *current = wanted.map(|config| {
             let llm = Llm::start(config, &self.registry).map_err(|error| error.to_string());
             if let Err(error) = &llm {
                 tracing::error!(
                     error,
-                    "the language model cannot be asked; the hub's own models and words answer"
+                    "failed to start the language model, using the embedded models"
                 );
             }
             Running { config: config.clone(), ranks, llm }
         });
     }
 
-    /// The language model, where it chooses tools.
+    /// The language model, if it chooses tools.
     pub(super) fn ranking(&self) -> Option<Arc<Llm>> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.as_ref()
+        self.lock()
+            .as_ref()
             .filter(|running| running.ranks)
             .and_then(|running| running.llm.as_ref().ok().cloned())
     }
 
-    /// The language model; `None` where there is none, or it could not start.
+    /// The language model; `None` if none is configured, or if it could not start.
     pub(super) fn llm(&self) -> Option<Arc<Llm>> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.as_ref().and_then(|running| running.llm.as_ref().ok().cloned())
+        self.lock().as_ref().and_then(|running| running.llm.as_ref().ok().cloned())
     }
 
-    /// Why it could not start.
+    /// Why the language model could not start.
     pub(super) fn problem(&self) -> Option<String> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.as_ref().and_then(|running| running.llm.as_ref().err().cloned())
+        self.lock().as_ref().and_then(|running| running.llm.as_ref().err().cloned())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +85,7 @@ pub(super) fn candidates(limit: usize) -> usize {
     MAX_CANDIDATES.max(limit)
 }
 
-/// What the language model chooses of these hits, with the scores that they have.
+/// Lets the language model choose among these hits. They keep their scores.
 pub(super) async fn choose(
     llm: &Llm,
     prompt: &str,
@@ -104,7 +106,7 @@ pub(super) async fn choose(
         })
         .collect();
     let chosen = llm.rank(prompt, &candidates, limit).await?;
-    // Checked here again: nothing that was not among the candidates may come out.
+    // Checked again: only candidates may come out.
     Ok(chosen
         .into_iter()
         .filter_map(|place| tools.get(place).map(|(hit, _)| *hit))
