@@ -75,5 +75,5 @@ pub(crate) fn caller_lists(
     tools: &[&str],
     change: impl FnOnce(&mut HubConfig),
 ) -> Arc<CallerLists> {
-    ListCache::new(visibility(servers, tools, change), None).anonymous()
+    ListCache::new(visibility(servers, tools, change), None).without_view(&Principal::anonymous())
 }

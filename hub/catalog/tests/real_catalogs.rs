@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use mcphub_hub_catalog::catalog::{Definition, ServerList, ToolCatalog};
 use mcphub_hub_catalog::list_cache::ListCache;
+use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::tokens;
 use mcphub_hub_catalog::tool_list::ListScope;
 use mcphub_hub_catalog::visibility::Visibility;
@@ -108,7 +109,8 @@ fn a_budget_holds_over_real_tools_and_loses_none() {
         let budget =
             json!({"staticTools": ["s1*"], "toolBudget": {"maxTools": 60, "maxTokens": 8000}});
         let visibility = visibility(&servers(&folder, file), &budget);
-        let lists = ListCache::new(Arc::clone(&visibility), None).anonymous();
+        let lists =
+            ListCache::new(Arc::clone(&visibility), None).without_view(&Principal::anonymous());
         let visible = &lists.visible;
         let tool_list = lists.tool_list(ListScope::Stateless);
         assert!(tool_list.tools.len() + tool_list.meta.len() <= 60 && tool_list.tokens() <= 8000);

@@ -1,9 +1,8 @@
-//! What becomes of arguments before a server sees them, and tools that are listed as one; each
-//! behind its flag.
+//! Validation and correction of arguments, and tools that are listed as one; each behind its flag.
 
 use serde_json::{Value, json};
 
-use crate::scripted::{Scripted, id_of, json as answer_json};
+use crate::scripted_server::{ScriptedServer, id_of, json as answer_json};
 use crate::support::{TestHub, names, servers, text_of};
 
 const READ: &str = r#"{"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"path":{"type":"string"},"mode":{"enum":["text","binary"],"enumDescriptions":["as UTF-8","as base64"]},"lines":{"type":"integer"}},"required":["path"],"additionalProperties":false}}"#;
@@ -11,12 +10,13 @@ const ERASE: &str =
     r#"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"dict"}}"#;
 const RESULT: &str = r#"{"content":[{"type":"text","text":"done"}],"n":1.0e400}"#;
 
-async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
+async fn hub_with(flags: &[&str]) -> (TestHub, ScriptedServer, Value) {
     let server =
-        Scripted::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT)).await;
+        ScriptedServer::start(&format!("{READ},{ERASE}"), |seen| answer_json(&id_of(seen), RESULT))
+            .await;
     let mut config = servers(&[("s", &server.url)]);
     let plain = config.clone();
-    // One that begins with ! is off.
+    // A flag that starts with ! is off.
     let set = |flag: &&str| {
         (flag.trim_start_matches('!').to_owned(), Value::Bool(!flag.starts_with('!')))
     };
@@ -26,9 +26,13 @@ async fn hub_with(flags: &[&str]) -> (TestHub, Scripted, Value) {
     (hub, server, plain)
 }
 
-/// Calls with these parameters as written; what the server saw of them last, and the answer.
-async fn called(hub: &TestHub, server: &Scripted, params: &str) -> (Option<String>, Value) {
-    let before = server.seen("tools/call").len();
+/// Calls with these parameters, and returns what the server received and the answer.
+async fn call_with_params(
+    hub: &TestHub,
+    server: &ScriptedServer,
+    params: &str,
+) -> (Option<String>, Value) {
+    let before = server.requests("tools/call").len();
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
     let answer = hub.post(body, &[]).await;
     assert!(
@@ -36,7 +40,7 @@ async fn called(hub: &TestHub, server: &Scripted, params: &str) -> (Option<Strin
         "{}",
         answer.text
     );
-    let seen = server.seen("tools/call").get(before).map(|seen| {
+    let seen = server.requests("tools/call").get(before).map(|seen| {
         let (_, params) = seen.body.split_once(r#""params":"#).unwrap();
         params.strip_suffix('}').unwrap().to_owned()
     });
@@ -44,18 +48,19 @@ async fn called(hub: &TestHub, server: &Scripted, params: &str) -> (Option<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_every_flag_off_a_wrong_call_goes_on_as_it_came() {
+async fn with_every_flag_off_an_invalid_call_reaches_the_server_unchanged() {
     let (hub, server, _) = hub_with(&[]).await;
-    let (seen, _) = called(&hub, &server, r#"{"name":"s__read","arguments":{"Path":"x"}}"#).await;
+    let (seen, _) =
+        call_with_params(&hub, &server, r#"{"name":"s__read","arguments":{"Path":"x"}}"#).await;
     assert_eq!(seen.as_deref(), Some(r#"{"name":"read","arguments":{"Path":"x"}}"#));
     assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "invalid")]).await, Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
+async fn an_invalid_call_is_corrected_in_place_and_the_caller_is_told() {
     let (hub, server, _) = hub_with(&["autoCorrection"]).await;
     let params = r#"{ "x":1.50,"name" : "s__read","arguments": {"Path":"\u0061" ,"lines":"3"} }"#;
-    let (seen, answer) = called(&hub, &server, params).await;
+    let (seen, answer) = call_with_params(&hub, &server, params).await;
     assert_eq!(
         seen.as_deref(),
         Some(r#"{ "x":1.50,"name" : "read","arguments": {"path":"\u0061" ,"lines":3} }"#)
@@ -69,19 +74,20 @@ async fn a_wrong_call_is_corrected_in_its_bytes_and_the_caller_is_told() {
         hub.metric("mcp_hub_validation_total", &[("outcome", "corrected")]).await,
         Some(1.0)
     );
-    // What cannot be corrected is the server's to judge while validation is off.
-    let (seen, _) = called(&hub, &server, r#"{"name":"s__read","arguments":{"path":7}}"#).await;
+    // While validation is off, arguments that cannot be corrected reach the server.
+    let (seen, _) =
+        call_with_params(&hub, &server, r#"{"name":"s__read","arguments":{"path":7}}"#).await;
     assert_eq!(seen.as_deref(), Some(r#"{"name":"read","arguments":{"path":7}}"#));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_write() {
+async fn an_invalid_call_is_refused_before_the_server_sees_it_with_what_to_write_instead() {
     for (enhanced, expected) in
         [(false, "none of the allowed values"), (true, "\"binary\" (as base64)")]
     {
         let flags: &[&str] = &["enumDescriptionsValidation", "!enhancedErrorMessages"];
         let (hub, server, _) = hub_with(if enhanced { &flags[..1] } else { flags }).await;
-        let (seen, answer) = called(
+        let (seen, answer) = call_with_params(
             &hub,
             &server,
             r#"{"name":"s__read","arguments":{"path":"x","mode":"sideways"}}"#,
@@ -97,9 +103,10 @@ async fn a_wrong_call_is_refused_before_the_server_sees_it_and_says_what_to_writ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_whose_schema_is_none_is_called_as_if_there_were_no_flags() {
+async fn a_tool_with_an_unusable_schema_is_called_as_if_every_flag_were_off() {
     let (hub, server, _) = hub_with(&["enumDescriptionsValidation", "autoCorrection"]).await;
-    let (seen, _) = called(&hub, &server, r#"{"name":"s__erase","arguments":{"any":1}}"#).await;
+    let (seen, _) =
+        call_with_params(&hub, &server, r#"{"name":"s__erase","arguments":{"any":1}}"#).await;
     assert_eq!(seen.as_deref(), Some(r#"{"name":"erase","arguments":{"any":1}}"#));
     assert_eq!(hub.metric("mcp_hub_validation_total", &[("outcome", "unusable")]).await, Some(1.0));
 }
@@ -117,8 +124,8 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
     let dispatched = format!(
         r#"{{"x":1.0, "name":"s__do","arguments":{{"arguments": {inner} ,"action":"read"}}}}"#
     );
-    let (as_direct, _) = called(&hub, &server, &direct).await;
-    let (as_dispatched, _) = called(&hub, &server, &dispatched).await;
+    let (as_direct, _) = call_with_params(&hub, &server, &direct).await;
+    let (as_dispatched, _) = call_with_params(&hub, &server, &dispatched).await;
     assert!(as_direct.is_some());
     assert_eq!(as_dispatched, as_direct, "what is dispatched is the direct call");
 
@@ -132,7 +139,7 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
     let (is_error, text) = ask(json!({"action": "smile"})).await;
     assert!(is_error && text.contains("erase, read, help"), "{text}");
 
-    // With the flag off the tools are back at once, and the dispatching tool was never there.
+    // When the flag is turned off, the tools are listed at once and the grouped tool does not exist.
     hub.write(&plain);
     hub.list_becomes(&["s__erase", "s__read"]).await;
     let gone =
@@ -143,11 +150,11 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_server_it_is_of() {
+async fn a_call_dispatched_by_category_reaches_its_server_like_a_direct_call() {
     let definition = |name: &str| READ.replace("\"read\"", &format!("\"{name}\""));
     let start = async |names: [&str; 2]| {
         let definitions = names.map(definition).join(",");
-        Scripted::start(&definitions, |seen| answer_json(&id_of(seen), RESULT)).await
+        ScriptedServer::start(&definitions, |seen| answer_json(&id_of(seen), RESULT)).await
     };
     let (disk, nas) =
         (start(["read_file", "move_file"]).await, start(["read_file", "copy_file"]).await);
@@ -166,8 +173,8 @@ async fn by_category_a_dispatched_call_goes_up_like_a_direct_one_whichever_serve
         let direct = format!(r#"{{"x":1.0, "name":"{name}","arguments":{inner}}}"#);
         let arguments = format!(r#"{{"arguments": {inner} ,"action":"{action}"}}"#);
         let dispatched = format!(r#"{{"x":1.0, "name":"filesystem__do","arguments":{arguments}}}"#);
-        let (as_direct, _) = called(&hub, server, &direct).await;
-        let (as_dispatched, _) = called(&hub, server, &dispatched).await;
+        let (as_direct, _) = call_with_params(&hub, server, &direct).await;
+        let (as_dispatched, _) = call_with_params(&hub, server, &dispatched).await;
         assert!(as_direct.is_some());
         assert_eq!(as_dispatched, as_direct);
     }

@@ -27,7 +27,7 @@ fn check(content: &str) -> (bool, String) {
 }
 
 #[test]
-fn check_says_where_and_what_to_write_and_its_exit_code_tells() {
+fn check_says_where_the_error_is_and_what_to_write_and_exits_with_a_code() {
     let (good, text) = check(
         r#"{"mcpServers":{"a":{"url":"https://a.example/mcp","headers":{"X":"${MY_TOKEN}"}}}}"#,
     );
@@ -36,7 +36,7 @@ fn check_says_where_and_what_to_write_and_its_exit_code_tells() {
         r#"{"mcpServers":{"a":{"command":"npx"},"b":{"url":"https://b","headers":{"X":"${NOT_SET_ANYWHERE}"}}}}"#,
     );
     assert!(!good);
-    // Lines for people and their editors, also in a pipeline: no timestamps, no JSON.
+    // Lines for people and their editors, also in a pipeline: no timestamps and no JSON.
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].ends_with("hub.json: 2 problems") && lines.len() == 3, "{text}");
     assert!(lines[1].starts_with("mcpServers.a: runs a command"), "{text}");
@@ -47,7 +47,7 @@ fn check_says_where_and_what_to_write_and_its_exit_code_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_logs_no_secret_answers_and_ends_on_sigterm() {
+async fn serve_answers_logs_no_secret_and_stops_on_sigterm() {
     let server = Fixture::legacy(&["echo"]).await;
     let dir = tempfile::tempdir().unwrap();
     let mut config = servers(&[("s", &server.url)]);

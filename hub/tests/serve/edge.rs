@@ -1,4 +1,4 @@
-//! Host and Origin, bounds, REST.
+//! Host and Origin, limits, REST.
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
-use crate::scripted::{Scripted, id_of};
+use crate::scripted_server::{ScriptedServer, id_of};
 use crate::support::{TestHub, eventually, request, servers};
 
 #[rstest]
@@ -22,7 +22,7 @@ use crate::support::{TestHub, eventually, request, servers};
 #[case::allowed(Some("https://app.example"), "localhost:7000", 200)]
 #[case::null(Some("null"), "localhost:7000", 403)]
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_in_a_browser_reach_a_local_hub_only_when_allowed(
+async fn web_pages_reach_a_local_hub_only_if_their_origin_is_allowed(
     #[case] origin: Option<&str>,
     #[case] host: &str,
     #[case] status: u16,
@@ -35,10 +35,10 @@ async fn pages_in_a_browser_reach_a_local_hub_only_when_allowed(
     assert_eq!(hub.post(request("ping", json!({})), &headers).await.status, status);
 }
 
-// Without these headers the browser of an allowed page keeps every answer from it, and its session
-// id above all.
+// Without these headers, the browser hides every answer from an allowed page, and above all its
+// session id.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other_page_may() {
+async fn only_a_page_of_an_allowed_origin_gets_cors_headers_and_an_answer_to_its_preflight() {
     let mut config = servers(&[]);
     config["allowedOrigins"] = json!(["https://app.example"]);
     let hub = TestHub::start(config).await;
@@ -87,7 +87,7 @@ async fn a_page_of_an_allowed_origin_may_ask_first_and_read_answers_and_no_other
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_cluster_any_host_is_served() {
+async fn a_hub_in_a_cluster_serves_any_host() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
         args.hub = Some("demo".into());
         args.listen = Some("0.0.0.0:0".parse().unwrap());
@@ -103,7 +103,7 @@ async fn in_a_cluster_any_host_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_long_too_deep_or_no_json_is_refused_and_the_hub_lives() {
+async fn a_body_that_is_too_long_too_deep_or_not_json_is_refused_and_the_hub_survives() {
     let mut config = servers(&[]);
     config["limits"] = json!({"maxRequestBytes": 4_000_000});
     let hub = TestHub::start(config).await;
@@ -126,7 +126,7 @@ async fn what_is_too_long_too_deep_or_no_json_is_refused_and_the_hub_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_the_bound_requests_are_told_to_come_again() {
+async fn requests_over_the_limit_get_503_with_retry_after() {
     let server = Fixture::legacy(&["hang"]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["limits"] = json!({"maxConcurrent": 1});
@@ -146,10 +146,10 @@ async fn over_the_bound_requests_are_told_to_come_again() {
         .await;
 }
 
-// Else a caller that asks for progress opens as many calls as it likes, whatever the bound says.
+// Otherwise a caller that asks for progress could open any number of calls, whatever the limit is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_streams_its_answer_holds_its_place_until_the_end() {
-    let server = Scripted::start(r#"{"name":"slow","inputSchema":{"type":"object"}}"#, |seen| {
+async fn a_call_with_a_streamed_answer_holds_its_permit_until_the_end() {
+    let server = ScriptedServer::start(r#"{"name":"slow","inputSchema":{"type":"object"}}"#, |seen| {
         let params = format!(r#"{{"progressToken":{},"progress":1}}"#, id_of(seen));
         let event =
             format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}\n\n");
@@ -172,9 +172,9 @@ async fn a_call_that_streams_its_answer_holds_its_place_until_the_end() {
         .await;
 }
 
-// A batch takes one place, so its length must be bounded too.
+// A batch takes one permit, so its length must be limited too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_over_100_messages_is_refused_whole() {
+async fn a_batch_of_more_than_100_messages_is_refused_as_a_whole() {
     let hub = TestHub::start(servers(&[])).await;
     let batch = |length: usize| format!("[{}]", vec![request("ping", json!({})); length].join(","));
     let whole = hub.post(batch(100), &[]).await;
@@ -184,7 +184,7 @@ async fn a_batch_over_100_messages_is_refused_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_that_is_null_is_none() {
+async fn a_null_cursor_counts_as_no_cursor() {
     let hub = TestHub::start(servers(&[])).await;
     assert_eq!(
         hub.ask("tools/list", json!({"cursor": null})).await.json()["result"]["tools"],
@@ -193,7 +193,7 @@ async fn a_cursor_that_is_null_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rest_tells_of_servers_and_tools_and_changes_nothing() {
+async fn rest_shows_servers_and_tools_and_changes_nothing() {
     let server = Fixture::legacy(&["echo", "rm"]).await;
     let mut config = servers(&[("s", &server.url), ("off", "http://127.0.0.1:1/")]);
     config["mcpServers"]["off"]["disabled"] = json!(true);

@@ -1,4 +1,4 @@
-//! What `/api/filtering/stats` and the metrics say of filtering, against counts by hand.
+//! `/api/filtering/stats` and the metrics of filtering, compared with counts by hand.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -14,14 +14,16 @@ use std::path::Path;
 use mcphub_hub_catalog::tokens;
 use serde_json::{Value, json};
 
-use crate::scripted::{Scripted, id_of, json as answered};
+use crate::scripted_server::{ScriptedServer, id_of, json as answered};
 use crate::support::{TestHub, eventually, servers};
 
 /// A server that lists these tools.
-async fn listing(tools: &[Value]) -> Scripted {
+async fn listing(tools: &[Value]) -> ScriptedServer {
     let definitions: Vec<String> = tools.iter().map(Value::to_string).collect();
-    Scripted::start(&definitions.join(","), |seen| answered(&id_of(seen), r#"{"content":[]}"#))
-        .await
+    ScriptedServer::start(&definitions.join(","), |seen| {
+        answered(&id_of(seen), r#"{"content":[]}"#)
+    })
+    .await
 }
 
 fn tool(name: &str) -> Value {
@@ -36,10 +38,10 @@ async fn metric(hub: &TestHub, name: &str) -> f64 {
     hub.metric(name, &[]).await.unwrap_or_else(|| panic!("{name} is there"))
 }
 
-// No errors, no tools and nothing saved must be numbers: a rule over a series that is not there has
-// no data.
+// Zero errors, zero tools and zero saved tokens must be numbers: a rule over a missing series has no
+// data.
 #[tokio::test(flavor = "multi_thread")]
-async fn before_anything_happened_counts_are_0_and_ratios_are_null() {
+async fn before_the_first_request_counts_are_0_and_ratios_are_null() {
     let hub = TestHub::start(json!({"mcpServers": {}})).await;
     let stats = stats(&hub).await;
     let zero = ["totalTools", "filteredTools", "exposedTools", "categoryCacheSize", "llmCacheSize"];
@@ -62,7 +64,7 @@ async fn before_anything_happened_counts_are_0_and_ratios_are_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_change_the_filter_is_405_with_what_to_do_instead() {
+async fn routes_that_would_change_the_filter_return_405_with_what_to_do_instead() {
     let hub = TestHub::start(json!({"mcpServers": {}})).await;
     for path in ["/api/filtering/status", "/api/filtering/mode"] {
         let response = hub.http.post(hub.url(path)).body("{}").send().await.unwrap();
@@ -73,7 +75,7 @@ async fn what_would_change_the_filter_is_405_with_what_to_do_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_of_a_tool_that_is_not_in_the_list_is_counted_and_a_call_of_none_is_not() {
+async fn a_call_of_an_unlisted_tool_is_counted_and_a_call_of_an_unknown_tool_is_not() {
     let server = listing(&[tool("seen"), tool("hidden")]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["filtering"] = json!({"mode": "Static", "staticTools": ["s__seen"]});
@@ -91,7 +93,7 @@ async fn a_call_of_a_tool_that_is_not_in_the_list_is_counted_and_a_call_of_none_
     assert_eq!(stats["filterRate"], 0.5);
 }
 
-/// Servers of the real catalog: their tools, each name once, in order.
+/// The servers of a real catalog with their tools. Each name occurs once.
 fn catalog() -> Option<Vec<Vec<Value>>> {
     let path = Path::new(&std::env::var_os("MCPHUB_DATA")?).join("mcp_zero_308x2797.json.gz");
     let mut text = String::new();
@@ -111,7 +113,7 @@ fn catalog() -> Option<Vec<Vec<Value>>> {
     Some(servers.iter().map(of_server).collect())
 }
 
-/// What a definition costs under the name that clients see.
+/// The tokens of a definition under its exposed name.
 fn cost(server: usize, tool: &Value) -> u64 {
     let name = mcphub_hub_catalog::names::exposed(
         Some(&format!("s{server}")),
@@ -121,9 +123,9 @@ fn cost(server: usize, tool: &Value) -> u64 {
     tokens::count_definition(&name, description, &tool["inputSchema"].to_string()).into()
 }
 
-// Whoever tunes a filter looks at these numbers; a wrong one makes a worse filter look better.
+// These numbers are used to tune filters. A wrong one makes a worse filter look better.
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_real_catalog_stats_and_metrics_are_what_a_count_by_hand_gives() {
+async fn stats_and_metrics_of_a_real_catalog_equal_a_count_by_hand() {
     let Some(catalog) = catalog() else {
         println!("MCPHUB_DATA is not there");
         return;
@@ -184,9 +186,9 @@ async fn over_a_real_catalog_stats_and_metrics_are_what_a_count_by_hand_gives() 
     println!("{whole} tokens unfiltered, {listed} listed");
 }
 
-// A misspelt pattern hides everything; whoever looks must see which one it is.
+// A misspelled pattern hides everything, so the stats must name it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_matches_nothing_is_named_and_the_list_is_empty_not_an_error() {
+async fn a_pattern_that_matches_nothing_is_named_and_the_list_is_empty() {
     let server = listing(&[tool("read_file")]).await;
     for (rules, warning) in [
         (
@@ -233,9 +235,9 @@ fn why_names_the_rule_that_hides_a_tool() {
     );
 }
 
-// What somebody wonders about is the hub that runs, not the file on a desk.
+// A question is usually about the running hub, and not about a file.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_hub_says_why_to_who_is_in_its_pod() {
+async fn a_running_hub_explains_tools_to_its_own_pod_only() {
     let server = listing(&[tool("read_file"), tool("send_mail")]).await;
     let mut config = servers(&[("files", &server.url)]);
     config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]}, "views": [{"name": "v"}]});

@@ -27,7 +27,7 @@ pub struct Shared {
     tools: Mutex<Vec<String>>,
     handlers: AtomicUsize,
     peers: Mutex<Vec<Peer<RoleServer>>>,
-    /// Calls of `hang` that were begun and that were cancelled.
+    /// How many calls of `hang` were started, and how many were cancelled.
     pub hanging: watch::Sender<(usize, usize)>,
 }
 
@@ -84,7 +84,7 @@ impl Fixture {
         Self { url, shared, stop }
     }
 
-    /// Changes the list and says so to every session.
+    /// Changes the list and notifies every session.
     pub async fn set_tools(&self, tools: &[&str]) {
         *self.shared.tools.lock().unwrap() = tools.iter().map(|&tool| tool.to_owned()).collect();
         let peers = self.shared.peers.lock().unwrap().clone();
@@ -93,7 +93,7 @@ impl Fixture {
         }
     }
 
-    /// Ends the server as a crash does.
+    /// Stops the server as a crash does.
     pub fn kill(&self) {
         self.stop.cancel();
     }
@@ -140,7 +140,7 @@ impl ServerHandler for Toolbox {
             let Value::Object(schema) = schema(name) else { panic!("an object") };
             Tool::new(name.clone(), format!("The tool {name}"), schema)
         };
-        // Two tools a page: every page must be read.
+        // Two tools per page, so that the hub has to read every page.
         let all = self.shared.tools.lock().unwrap().clone();
         let from: usize =
             request.and_then(|request| request.cursor).map_or(0, |cursor| cursor.parse().unwrap());

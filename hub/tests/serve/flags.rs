@@ -1,5 +1,5 @@
-//! Flags that change while a hub runs: by the operator's `dataplane.json`, by the file of a
-//! standalone hub.
+//! Flags that change while a hub runs: in `dataplane.json`, and in the config file of a standalone
+//! hub.
 
 use std::pin::Pin;
 
@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, TestHub, names, request, servers};
 
 type Events = Pin<Box<dyn Stream<Item = String> + Send>>;
 
-/// Puts these flags into the data plane state of a pod.
+/// Writes these flags into the data plane state of a pod.
 fn set(mounted: &tempfile::TempDir, generation: u64, flags: &Value) {
     let state = json!({"role": "canary", "weight": 10, "flags": flags});
     let dataplane = json!({"schema": 1, "generation": generation, "revisions": {REVISION: state}});
@@ -20,7 +20,7 @@ fn set(mounted: &tempfile::TempDir, generation: u64, flags: &Value) {
     std::fs::rename(mounted.path().join("new"), mounted.path().join("dataplane.json")).unwrap();
 }
 
-/// A session on this path that has had its list.
+/// Opens a session on this path that has received its list.
 async fn session(hub: &TestHub, path: &str) -> String {
     let initialize =
         request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
@@ -37,7 +37,7 @@ async fn list(hub: &TestHub, path: &str, session: &str) -> Vec<String> {
     )
 }
 
-/// The stream on which a session is told of changes.
+/// Opens the stream of a session.
 async fn stream(hub: &TestHub, path: &str, session: &str) -> Events {
     let request = hub
         .http
@@ -58,7 +58,7 @@ async fn told(stream: &mut Events) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_stays_is_not() {
+async fn a_changed_flag_notifies_only_sessions_whose_list_changes() {
     let server = Fixture::legacy(&["a", "b"]).await;
     let mut config = compiled(&[("s", &server.url)]);
     config["filtering"] = json!({"views": [{"name": "one", "tools": ["s__a"]}]});
@@ -73,7 +73,7 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     set(&mounted, 4, &json!({"hierarchicalTools": true}));
     told(&mut events).await;
     assert_eq!(list(&hub, "/mcp", &streaming).await, ["s__do"]);
-    // Who has no stream open hears it with the next answer.
+    // A session without a stream is notified with the next answer.
     let call = request("tools/call", json!({"name": "s__a", "arguments": {}}));
     let answer = hub.post(call, &[("mcp-session-id", &silent)]).await;
     assert_eq!(answer.text.matches("list_changed").count(), 1, "{}", answer.text);
@@ -89,7 +89,7 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
     told(&mut events).await;
     assert_eq!(list(&hub, "/mcp", &streaming).await, ["s__a", "s__b"]);
 
-    // The list of the view was the same all the time: it hears of this change only.
+    // The list of the view has not changed before, so this is its first notification.
     server.set_tools(&["b"]).await;
     let mut heard = told(&mut seen_there).await;
     let ended =
@@ -100,7 +100,7 @@ async fn a_session_whose_list_a_live_flag_changes_is_told_and_one_whose_list_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_that_is_edited_in_the_file_is_told_too() {
+async fn a_flag_that_is_edited_in_the_config_file_notifies_sessions_too() {
     let server = Fixture::legacy(&["a", "b"]).await;
     let mut config = servers(&[("s", &server.url)]);
     let hub = TestHub::start(config.clone()).await;
@@ -115,10 +115,9 @@ async fn a_flag_that_is_edited_in_the_file_is_told_too() {
     }
 }
 
-// What Prometheus should not keep must go without a restart, and what rollouts are judged by must
-// stay.
+// Series by tool must go without a restart, and the series that rollouts are judged by must stay.
 #[tokio::test(flavor = "multi_thread")]
-async fn durations_of_each_tool_are_there_while_the_flag_is_on() {
+async fn durations_by_tool_exist_while_the_flag_is_on() {
     const BY_TOOL: &str = "mcp_hub_tool_call_duration_by_tool_seconds_count";
     const BY_SERVER: &str = "mcp_hub_tool_call_duration_seconds_count";
     let server = Fixture::legacy(&["a", "b"]).await;

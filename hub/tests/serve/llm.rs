@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::provider::{KEY, ScriptedProvider};
 
-/// A language model at this address, as people write it. Asked once; what fails is tried again
-/// soon.
+/// The config of a language model at this address, without retries and with short pauses.
 fn model(provider: Provider, url: &str) -> Value {
     json!({
         "provider": provider, "model": "m-1", "baseUrl": url, "apiKey": {"value": KEY}, "timeoutMs": 5_000,
@@ -19,7 +18,7 @@ fn model(provider: Provider, url: &str) -> Value {
     })
 }
 
-/// The ids that a question offers.
+/// The ids that a question offers to the model.
 fn offered(question: &Value) -> Vec<&str> {
     question["tools"].as_array().unwrap().iter().map(|tool| tool["id"].as_str().unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! `serve` in front of real MCP servers, asked by real MCP clients and by raw HTTP.
+//! `serve` in front of real MCP servers, with real MCP clients and with raw HTTP.
 
 #![allow(
     unreachable_pub,
@@ -11,24 +11,24 @@
 
 mod arguments;
 mod cli;
+mod client_limits;
 mod edge;
 mod filtering;
 mod fixture;
 mod flags;
-mod life;
+mod lifecycle;
 mod llm;
 mod meta;
 mod meta_table;
 mod metric_names;
 mod operator;
-mod passing;
+mod passthrough;
 mod protocol;
 #[allow(dead_code, reason = "the tests of llm need more of it")]
 #[path = "../llm/provider.rs"]
 mod provider;
-mod scripted;
+mod scripted_server;
 mod selection;
 mod support;
 mod upstreams;
-mod vendors;
 mod views;

@@ -1,4 +1,4 @@
-//! The hub's own tools: a prompt that brings tools, search, and calls by class.
+//! The hub's own tools: prompts that add tools, search, and calls by class.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
-use crate::scripted::{self, Scripted, id_of};
+use crate::scripted_server::{self, ScriptedServer, id_of};
 use crate::support::{Answer, TestHub, eventually, modern_meta, names, request, servers, text_of};
 
 const META: [&str; 5] = [
@@ -22,20 +22,20 @@ pub const FILES: &str = r#"{"name":"read_file","description":"Read the contents 
     {"name":"delete_file","description":"Delete a file from disk for good","inputSchema":{"type":"object"},"annotations":{"destructiveHint":true}}"#;
 pub const OTHERS: &str = r#"{"name":"forecast","description":"Weather forecast for a city: temperature, rain and wind","inputSchema":{"type":"object","properties":{"city":{"type":"string","x-mcp-header":"City"}}}},
     {"name":"send_email","description":"Send an email message to a recipient","inputSchema":{"type":"object"}}"#;
-/// What every tool answers, with what an SDK would normalize.
+/// The result of every tool. An SDK would normalize parts of it.
 const RESULT: &str = r#"{ "content":[{"type":"text","text":"d\u0069d"}],"x" : 1.0e+05 }"#;
 
-pub async fn server(definitions: &str) -> Scripted {
-    Scripted::start(definitions, |seen| scripted::json(&id_of(seen), RESULT)).await
+pub async fn server(definitions: &str) -> ScriptedServer {
+    ScriptedServer::start(definitions, |seen| scripted_server::json(&id_of(seen), RESULT)).await
 }
 
-/// A hub with tools behind meta-tools.
-pub async fn prompted(prompt_based: Value) -> (TestHub, [Scripted; 2]) {
+/// A hub whose tools are behind meta-tools.
+pub async fn prompted(prompt_based: Value) -> (TestHub, [ScriptedServer; 2]) {
     filtered(json!({"mode": "PromptBased", "promptBased": prompt_based})).await
 }
 
-/// A hub of five tools that filters so.
-pub async fn filtered(filtering: Value) -> (TestHub, [Scripted; 2]) {
+/// A hub with five tools and this filtering.
+pub async fn filtered(filtering: Value) -> (TestHub, [ScriptedServer; 2]) {
     let (files, others) = (server(FILES).await, server(OTHERS).await);
     let mut config = servers(&[("files", &files.url), ("others", &others.url)]);
     config["filtering"] = filtering;
@@ -45,7 +45,7 @@ pub async fn filtered(filtering: Value) -> (TestHub, [Scripted; 2]) {
     (hub, [files, others])
 }
 
-/// Asks in a session, as a client that takes JSON only.
+/// Sends a request in a session, as a client that accepts JSON only.
 async fn ask(hub: &TestHub, session: &str, method: &str, params: Value) -> Answer {
     hub.post(
         request(method, params),
@@ -58,7 +58,7 @@ async fn list(hub: &TestHub, session: &str) -> Vec<String> {
     names(&ask(hub, session, "tools/list", json!({})).await.json())
 }
 
-/// The answer of a meta-tool, which is JSON in a text.
+/// The answer of a meta-tool, which is JSON in a text block.
 pub async fn meta(hub: &TestHub, session: &str, tool: &str, arguments: Value) -> Value {
     let answer =
         ask(hub, session, "tools/call", json!({"name": tool, "arguments": arguments})).await.json();
@@ -72,7 +72,7 @@ pub fn chosen(answer: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_begins_with_meta_tools_and_a_prompt_brings_those_that_fit() {
+async fn a_new_session_lists_meta_tools_and_a_prompt_adds_the_tools_that_fit() {
     let (hub, _servers) = prompted(json!({"maxTools": 2})).await;
     let session = hub.session().await;
     assert_eq!(list(&hub, &session).await, META);
@@ -88,7 +88,7 @@ async fn a_session_begins_with_meta_tools_and_a_prompt_brings_those_that_fit() {
         listed.contains(&"files__read_file".to_owned())
             && listed.len() == META.len() + chosen(&answer).len()
     );
-    // Another task adds; nothing that the session uses goes away under it.
+    // Another prompt adds tools. It removes none that the session uses.
     meta(&hub, &session, META[0], json!({"prompt": "weather forecast", "context": "for Paris"}))
         .await;
     let listed = list(&hub, &session).await;
@@ -111,7 +111,7 @@ async fn additions_belong_to_a_session_unless_they_are_shared(#[case] isolated: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_stream_hears_that_the_list_has_changed_and_hears_it_once() {
+async fn an_open_stream_is_notified_once_of_a_changed_list() {
     let (hub, _servers) = prompted(json!({"maxTools": 1})).await;
     let session = hub.session().await;
     list(&hub, &session).await;
@@ -138,7 +138,7 @@ async fn an_open_stream_hears_that_the_list_has_changed_and_hears_it_once() {
         std::str::from_utf8(&event).unwrap().contains("notifications/tools/list_changed"),
         "{event:?}"
     );
-    // The same choice again changes nothing, and a change after it is told.
+    // The same choice again changes nothing. A later change is notified.
     meta(&hub, &session, META[0], json!({"prompt": "read a file"})).await;
     list(&hub, &session).await;
     ask(&hub, &session, "tools/call", json!({"name": "others__send_email"})).await;
@@ -150,9 +150,9 @@ async fn an_open_stream_hears_that_the_list_has_changed_and_hears_it_once() {
     assert!(std::str::from_utf8(&event).unwrap().contains("list_changed"), "{event:?}");
 }
 
-// Many clients never open a stream, and would go on with a list of meta-tools.
+// Many clients never open a stream. They would keep a list of meta-tools only.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_stream_the_answer_itself_tells_that_the_list_has_changed() {
+async fn without_a_stream_the_notification_of_a_changed_list_comes_with_the_answer() {
     let (hub, _servers) = prompted(json!({})).await;
     let session = hub.session().await;
     list(&hub, &session).await;
@@ -170,7 +170,7 @@ async fn without_a_stream_the_answer_itself_tells_that_the_list_has_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn search_gives_definitions_as_they_are_in_a_list_with_scores_and_the_way_to_call_them() {
+async fn search_returns_definitions_as_in_a_list_with_scores_and_the_tool_to_call_them_with() {
     let (hub, _servers) = prompted(json!({})).await;
     for modern in [false, true] {
         let params = json!({"name": META[1], "arguments": {"query": "delete a file", "limit": 2}});
@@ -198,7 +198,7 @@ async fn search_gives_definitions_as_they_are_in_a_list_with_scores_and_the_way_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_nothing_fits_is_an_answer_that_says_what_there_is() {
+async fn a_search_that_finds_nothing_names_the_servers() {
     let (hub, _servers) = prompted(json!({})).await;
     let session = hub.session().await;
     let arguments = json!({"query": "qqqq zzzz xxxx"});
@@ -211,7 +211,7 @@ async fn that_nothing_fits_is_an_answer_that_says_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
+async fn without_tools_a_prompt_and_a_search_say_that_there_are_none() {
     let mut config = servers(&[]);
     config["filtering"] = json!({"mode": "PromptBased"});
     let hub = TestHub::start(config).await;
@@ -241,7 +241,7 @@ async fn where_there_are_no_tools_a_prompt_and_a_search_say_so() {
 #[case::no_name(META[2], json!({"arguments": {}}), "name is missing")]
 #[case::arguments_a_list(META[2], json!({"name": "files__read_file", "arguments": [1]}), "arguments must be an object")]
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_arguments_are_a_tool_error_that_says_what_to_write(
+async fn invalid_arguments_of_a_meta_tool_are_a_tool_error_that_says_what_to_write(
     #[case] tool: &str,
     #[case] arguments: Value,
     #[case] says: &str,
@@ -280,7 +280,10 @@ async fn prompts_in_other_scripts_are_answered(#[case] prompt: &str) {
 #[case("files__delete_file", [false, false, true])]
 #[case("others__send_email", [false, false, true])]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatcher_calls_what_its_class_admits(#[case] tool: &str, #[case] admitted: [bool; 3]) {
+async fn a_dispatcher_calls_only_tools_of_its_class(
+    #[case] tool: &str,
+    #[case] admitted: [bool; 3],
+) {
     let (hub, upstreams) = prompted(json!({})).await;
     for (dispatcher, admitted) in META[2..].iter().zip(admitted) {
         let params = json!({"name": dispatcher, "arguments": {"name": tool, "arguments": {}}});
@@ -288,7 +291,7 @@ async fn a_dispatcher_calls_what_its_class_admits(#[case] tool: &str, #[case] ad
         assert_eq!(failed, !admitted, "{dispatcher} {tool}: {text}");
         assert!(admitted || text.contains("with the same arguments"), "{text}");
     }
-    let calls: usize = upstreams.iter().map(|server| server.seen("tools/call").len()).sum();
+    let calls: usize = upstreams.iter().map(|server| server.requests("tools/call").len()).sum();
     assert_eq!(
         calls,
         admitted.iter().filter(|admitted| **admitted).count(),
@@ -297,7 +300,7 @@ async fn a_dispatcher_calls_what_its_class_admits(#[case] tool: &str, #[case] ad
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatched_call_goes_up_and_comes_back_byte_for_byte_like_a_direct_one() {
+async fn a_dispatched_call_and_its_result_are_byte_for_byte_those_of_a_direct_call() {
     let (hub, [files, _]) = prompted(json!({})).await;
     let arguments = r#"{ "path" : "\u00e9", "n":1.000000000000000000001e400,"n":[ ] }"#;
     let rest = r#""_meta":{"com.example/k" : 1e9},"more" : true"#;
@@ -310,7 +313,7 @@ async fn a_dispatched_call_goes_up_and_comes_back_byte_for_byte_like_a_direct_on
     let (one, other) = (hub.post(direct, &[]).await, hub.post(dispatched, &[]).await);
     assert_eq!((one.status, &one.text), (other.status, &other.text));
     assert!(one.text.contains(RESULT), "{}", one.text);
-    let seen = files.seen("tools/call");
+    let seen = files.requests("tools/call");
     let params =
         |position: usize| seen[position].body.split_once("\"params\":").unwrap().1.to_owned();
     assert_eq!(params(0), params(1));
@@ -351,13 +354,13 @@ async fn progress_and_cancellation_pass_through_a_dispatcher() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_modern_dispatch_computes_the_mirrored_headers_of_the_resolved_tool() {
+async fn a_stateless_dispatch_mirrors_the_arguments_of_the_resolved_tool() {
     let server = Fixture::modern(&["mirror"]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["filtering"] = json!({"mode": "PromptBased"});
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
-    // The SDK server refuses a call whose Mcp-Name or Mcp-Param headers are not those of its body.
+    // The SDK server refuses a call whose Mcp-Name or Mcp-Param headers do not match its body.
     let params = json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {"region": "eu ü"}}});
     let (failed, text) = text_of(&hub.modern("tools/call", params).await.json());
     assert_eq!(
@@ -381,14 +384,14 @@ async fn a_modern_dispatch_computes_the_mirrored_headers_of_the_resolved_tool() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_direct_call_of_an_unlisted_tool_works_and_puts_it_on_the_list_of_that_session() {
+async fn a_direct_call_of_an_unlisted_tool_adds_it_to_the_list_of_that_session() {
     let (hub, _servers) = prompted(json!({})).await;
     let (one, other) = (hub.session().await, hub.session().await);
     let answer = ask(&hub, &one, "tools/call", json!({"name": "files__read_file"})).await;
     assert!(answer.text.contains(RESULT), "{}", answer.text);
     assert!(list(&hub, &one).await.contains(&"files__read_file".into()));
     assert_eq!(list(&hub, &other).await, META);
-    // A dispatcher is the way to call without changing the list.
+    // A call through a dispatcher does not change the list.
     ask(
         &hub,
         &other,
@@ -400,7 +403,7 @@ async fn a_direct_call_of_an_unlisted_tool_works_and_puts_it_on_the_list_of_that
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_the_budget_the_tool_used_longest_ago_leaves_the_list() {
+async fn over_the_budget_the_least_recently_used_tool_is_removed_from_the_list() {
     let (files, others) = (server(FILES).await, server(OTHERS).await);
     let mut config = servers(&[("files", &files.url), ("others", &others.url)]);
     config["filtering"] =
@@ -426,7 +429,7 @@ async fn over_the_budget_the_tool_used_longest_ago_leaves_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_everything_is_listed_there_are_no_meta_tools() {
+async fn a_hub_that_lists_everything_has_no_meta_tools() {
     let server = server(FILES).await;
     let hub = TestHub::start(servers(&[("files", &server.url)])).await;
     hub.list_becomes(&["files__delete_file", "files__read_file", "files__write_file"]).await;
@@ -439,7 +442,7 @@ async fn where_everything_is_listed_there_are_no_meta_tools() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modern_clients_and_those_without_a_session_have_no_prompts_to_analyse() {
+async fn clients_without_a_session_have_no_analyze_prompt() {
     let (hub, _servers) = prompted(json!({})).await;
     let params = || json!({"name": META[0], "arguments": {"prompt": "read a file"}});
     for answer in [hub.ask("tools/call", params()).await, hub.modern("tools/call", params()).await]

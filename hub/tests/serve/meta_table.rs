@@ -1,20 +1,20 @@
-//! Every way to list, find or call a tool, by every reason for which it is denied or unlisted.
+//! Every way to list, find or call a tool, combined with every reason to deny or unlist it.
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::meta::{FILES, OTHERS, server};
-use crate::scripted::Scripted;
+use crate::scripted_server::ScriptedServer;
 use crate::support::{TestHub, eventually, modern_meta, request, servers, text_of};
 
-/// What no caller may know of. One of its names is that of a visible tool without prefix.
+/// Tools that no caller may know of. One has the name of a visible tool without its prefix.
 const SECRET: &str = r#"{"name":"launch","description":"Launch the rocket into orbit","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},
     {"name":"forecast","description":"Forecast of the rocket's orbit","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}"#;
 const SHOWN: [&str; 2] = ["files__*", "others__*"];
 
 /// A hub with these tools of the third server.
-async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
-    // Too long for any budget here.
+async fn hub(secret: &str, config: &Value) -> (TestHub, [ScriptedServer; 3]) {
+    // Longer than every budget here.
     let long = "Old mail goes to the archive. ".repeat(200);
     let others = format!(
         r#"{OTHERS},{{"name":"archive","description":"{long}","inputSchema":{{"type":"object"}}}}"#
@@ -34,7 +34,7 @@ async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
     for name in names {
         hub.metric_becomes("mcp_hub_upstream_up", &[("server", name)], 1.0).await;
     }
-    // Scores move while vectors come, and answers are compared.
+    // Scores change while vectors are computed, and answers are compared.
     let tools = async |state: &str| {
         hub.metric("mcp_hub_selection_tools", &[("state", state)]).await.unwrap()
     };
@@ -46,7 +46,7 @@ async fn hub(secret: &str, config: &Value) -> (TestHub, [Scripted; 3]) {
     (hub, upstreams)
 }
 
-/// The answers to every way, without what is chance in them.
+/// The answer to every way, without random parts.
 async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
     let legacy = |method: &str, params: Value| {
         (format!("{method} {params}"), request(method, params), false)
@@ -87,7 +87,7 @@ async fn ways(hub: &TestHub, path: &str) -> Vec<(String, u16, String)> {
     for (what, body, modern) in asked {
         answers.push(sent(hub, path, what, body, modern, None).await);
     }
-    // In a session, where a prompt adds.
+    // In a session, where a prompt adds tools.
     let initialize =
         request("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
     let session = hub.post_to(path, initialize, &[]).await.session();
@@ -130,7 +130,7 @@ async fn sent(
     (what, answer.status, without_chance(&answer.text))
 }
 
-/// The text with ids of selections masked.
+/// The text with selection ids masked.
 fn without_chance(text: &str) -> String {
     let mark = r#"\"selectionId\":\""#;
     text.split_once(mark).map_or_else(
@@ -141,8 +141,7 @@ fn without_chance(text: &str) -> String {
     )
 }
 
-// An answer that differs by one byte tells a caller what it may not know; a score that differs
-// does, too.
+// An answer that differs by one byte reveals a denied tool to the caller, and so does a score.
 #[rstest]
 #[case::by_its_server_s_rules(json!({"ops": {"deny": ["*"]}, "filtering": {"mode": "PromptBased"}}), "/mcp")]
 #[case::by_a_static_list(
@@ -166,7 +165,8 @@ async fn a_tool_that_is_denied(#[case] config: Value, #[case] path: &str) {
     }
 }
 
-// What is unlisted exists: it is found, and called by its name and by its dispatcher, in both eras.
+// An unlisted tool exists: search finds it, and it can be called by its name and by its dispatcher,
+// with and without a session.
 #[rstest]
 #[case::by_the_prompt(json!({"filtering": {"mode": "PromptBased"}}))]
 #[case::by_zero_exposure(json!({"filtering": {"mode": "PromptBased", "promptBased": {"defaultExposure": "Zero"}}}))]
@@ -199,7 +199,7 @@ async fn a_tool_that_is_unlisted(#[case] config: Value) {
         let found: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(found["tools"][0]["definition"]["name"], "ops__launch", "{text}");
     }
-    // Only a session's direct call changes a list, and only its own.
+    // Only a direct call in a session changes a list, and only the list of that session.
     let headers = [("mcp-session-id", session.as_str()), ("accept", "application/json")];
     let before = hub.tool_names().await;
     hub.post(request("tools/call", json!({"name": "ops__launch"})), &headers).await;

@@ -1,4 +1,4 @@
-//! What the operator and Prometheus see: self-check, flags, metrics; filtering.
+//! What the operator and Prometheus see: self-check, flags, metrics.
 
 use mcphub_hub_routing::session_id;
 use mcphub_hub_wire::admin::SelfCheck;
@@ -14,7 +14,7 @@ fn dataplane(generation: u64, flag: bool) -> String {
     json!({"schema": 1, "generation": generation, "revisions": {REVISION: {"role": "canary", "weight": 10, "flags": {"autoCorrection": flag}}}}).to_string()
 }
 
-/// A pod as the operator makes it: keys, data plane state and config in folders.
+/// A pod as the operator creates it: keys, data plane state and config are mounted.
 pub async fn pod(config: Value) -> (TestHub, tempfile::TempDir) {
     let mounted = tempfile::tempdir().unwrap();
     let ring = MasterKey::new([9; 32]).ring("uid", 1);
@@ -49,7 +49,7 @@ pub fn compiled(servers: &[(&str, &str)]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_self_check_passes_tells_of_every_server_and_is_counted_nowhere() {
+async fn the_self_check_passes_reports_every_server_and_is_not_counted() {
     let server = Fixture::legacy(&["echo", "b", "c"]).await;
     let (hub, _mounted) =
         pod(compiled(&[("good", &server.url), ("dead", "http://127.0.0.1:1/mcp")])).await;
@@ -84,7 +84,7 @@ async fn the_self_check_passes_tells_of_every_server_and_is_counted_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_flags_win_over_the_config_and_change_without_a_restart() {
+async fn flags_of_the_data_plane_override_the_config_and_change_without_a_restart() {
     let (hub, mounted) = pod(compiled(&[])).await;
     let flag = async |flag: &str| hub.metric("mcp_hub_feature_flag", &[("flag", flag)]).await;
     assert_eq!(flag("autoCorrection").await, Some(1.0));
@@ -99,7 +99,7 @@ async fn live_flags_win_over_the_config_and_change_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_id_says_where_it_belongs() {
+async fn a_session_id_names_its_revision_and_pod() {
     let (hub, _mounted) = pod(compiled(&[])).await;
     let claims =
         session_id::open(&MasterKey::new([9; 32]).ring("uid", 1), &hub.session().await).unwrap();
@@ -111,10 +111,9 @@ async fn a_session_id_says_where_it_belongs() {
     assert_eq!(claims.client_info.unwrap().get(), r#"{"name":"t","version":"1"}"#);
 }
 
-// A rule over a series that is not there has no data, and a canary without errors would be on hold
-// for ever.
+// A rule over a missing series has no data, so a canary without errors would be on hold forever.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_bounded_series_is_there_as_zero_with_the_labels_of_the_pod() {
+async fn every_bounded_series_starts_at_zero_with_the_labels_of_the_pod() {
     let server = Fixture::legacy(&["echo"]).await;
     let (hub, _mounted) = pod(compiled(&[("s", &server.url)])).await;
     let labels = [("namespace", "default"), ("hub", "demo"), ("revision", REVISION)];
@@ -156,7 +155,7 @@ async fn every_bounded_series_is_there_as_zero_with_the_labels_of_the_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_count_by_how_they_ended() {
+async fn requests_are_counted_by_outcome() {
     let server = Fixture::legacy(&["echo", "explode", "fail", "refuse"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__echo", "s__explode", "s__fail", "s__refuse"]).await;
@@ -186,7 +185,7 @@ async fn requests_count_by_how_they_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denied_tool_answers_byte_for_byte_like_one_that_never_was() {
+async fn a_denied_tool_answers_byte_for_byte_like_an_unknown_tool() {
     let server = Fixture::legacy(&["deny1", "echo", "hide2"]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["mcpServers"]["s"]["tools"] =

@@ -1,4 +1,4 @@
-//! Both eras, as clients see them.
+//! The protocol versions, as clients see them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{TestHub, call, modern_meta, names, request, servers, text_o
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn sdk_clients_of_both_eras_list_and_call_through_servers_of_both_eras(
+async fn sdk_clients_of_every_version_list_and_call_tools_of_servers_of_every_version(
     #[values(false, true)] modern_client: bool,
 ) {
     let (old, new) =
@@ -25,7 +25,7 @@ async fn sdk_clients_of_both_eras_list_and_call_through_servers_of_both_eras(
         let text = call(&client, tool, json!({"n": 1})).await;
         assert_eq!(text, r#"{"arguments":{"n":1},"tool":"echo"}"#, "{tool}");
     }
-    // The SDK server refuses a call whose Mcp-Param headers are not those of its body.
+    // The SDK server refuses a call whose Mcp-Param headers do not match its body.
     assert_eq!(
         call(&client, "new__mirror", json!({"region": "eu ü"})).await,
         r#"{"arguments":{"region":"eu ü"},"tool":"mirror"}"#
@@ -34,7 +34,7 @@ async fn sdk_clients_of_both_eras_list_and_call_through_servers_of_both_eras(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_legacy_session_begins_is_used_and_ends() {
+async fn a_session_can_be_opened_used_and_ended() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     for (asked, given) in [
@@ -64,7 +64,7 @@ async fn a_legacy_session_begins_is_used_and_ends() {
     let ended =
         hub.http.delete(hub.url("/mcp")).header("mcp-session-id", &session).send().await.unwrap();
     assert_eq!(ended.status(), 204);
-    // 404 is what makes clients initialize again; 400 makes them give up.
+    // 404 makes clients initialize again; 400 would make them give up.
     assert_eq!(hub.post(request("tools/list", json!({})), &headers).await.status, 404);
     assert_eq!(
         hub.post(request("ping", json!({})), &[("mcp-session-id", "made up")]).await.status,
@@ -73,7 +73,7 @@ async fn a_legacy_session_begins_is_used_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn initialize_is_legacy_whatever_its_headers_say() {
+async fn initialize_is_stateful_whatever_its_headers_say() {
     let hub = TestHub::start(servers(&[])).await;
     let body = request(
         "initialize",
@@ -93,7 +93,7 @@ async fn initialize_is_legacy_whatever_its_headers_say() {
 #[case(false, 200)]
 #[case(true, 400)]
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_session_id_legacy_requests_are_served_unless_it_is_required(
+async fn requests_without_a_session_id_are_served_unless_it_is_required(
     #[case] require: bool,
     #[case] status: u16,
 ) {
@@ -110,7 +110,7 @@ async fn without_a_session_id_legacy_requests_are_served_unless_it_is_required(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_are_answered_one_by_one() {
+async fn each_message_of_a_batch_gets_its_own_response() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/initialized"},
@@ -124,7 +124,7 @@ async fn batches_are_answered_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modern_answers_have_what_the_specification_wants() {
+async fn stateless_responses_have_what_the_specification_requires() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     let discovered = hub.modern("server/discover", json!({})).await.json()["result"].clone();
@@ -163,7 +163,7 @@ async fn modern_answers_have_what_the_specification_wants() {
     &[("mcp-protocol-version", "2099-01-01"), ("mcp-method", "tools/list")],
     json!({"io.modelcontextprotocol/protocolVersion": "2099-01-01"}), 400, -32022)]
 #[tokio::test(flavor = "multi_thread")]
-async fn modern_requests_that_contradict_themselves_are_refused(
+async fn stateless_requests_whose_headers_contradict_the_body_are_refused(
     #[case] headers: &[(&str, &str)],
     #[case] meta: Value,
     #[case] status: u16,
@@ -179,7 +179,7 @@ async fn modern_requests_that_contradict_themselves_are_refused(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_modern_call_whose_headers_name_another_tool_or_argument_is_refused() {
+async fn a_stateless_call_whose_headers_name_another_tool_or_argument_is_refused() {
     let server = Fixture::modern(&["mirror", "echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__echo", "s__mirror"]).await;
@@ -204,7 +204,7 @@ async fn a_modern_call_whose_headers_name_another_tool_or_argument_is_refused() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_built_yet_is_no_capability_and_no_method() {
+async fn unsupported_methods_are_not_declared_and_not_found() {
     let hub = TestHub::start(servers(&[])).await;
     for method in [
         "resources/list",
@@ -229,7 +229,7 @@ async fn what_is_not_built_yet_is_no_capability_and_no_method() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_comes_back_under_the_callers_token_before_the_result() {
+async fn progress_arrives_under_the_callers_token_before_the_result() {
     for server in [Fixture::legacy(&["progress"]).await, Fixture::modern(&["progress"]).await] {
         let hub = TestHub::start(servers(&[("s", &server.url)])).await;
         hub.list_becomes(&["s__progress"]).await;
@@ -256,7 +256,7 @@ async fn progress_comes_back_under_the_callers_token_before_the_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_hears_of_a_changed_list_once_and_gets_the_new_one() {
+async fn a_session_is_notified_once_of_a_changed_list_and_gets_the_new_one() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__echo"]).await;
@@ -281,8 +281,7 @@ async fn a_session_hears_of_a_changed_list_once_and_gets_the_new_one() {
     );
     let listed = hub.post(request("tools/list", json!({})), &[("mcp-session-id", &session)]).await;
     assert_eq!(names(&listed.json()), ["s__echo", "s__more"]);
-    // A second stream of the session takes the place of the first, or every message would come
-    // twice.
+    // A second stream of the session replaces the first. Otherwise every message would come twice.
     let second = hub
         .http
         .get(hub.url("/mcp"))

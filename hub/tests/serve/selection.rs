@@ -1,5 +1,4 @@
-//! The selector in a running hub: when it is loaded, what it counts, what it learns, how good it
-//! is.
+//! The selector in a running hub: when it is loaded, and what it counts, learns and finds.
 
 use serde_json::{Value, json};
 
@@ -15,10 +14,9 @@ pub async fn find(hub: &TestHub, query: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-// A rule over a series that is not there has no data; models that nobody can reach cost a pod its
-// memory.
+// A rule over a missing series has no data, and models that nobody can reach waste memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_search_everything_is_zero_and_nothing_is_loaded() {
+async fn without_search_all_metrics_are_zero_and_no_models_are_loaded() {
     let server = server(FILES).await;
     let mut config = servers(&[("files", &server.url)]);
     let hub = TestHub::start(config.clone()).await;
@@ -49,7 +47,7 @@ async fn without_search_everything_is_zero_and_nothing_is_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn search_works_at_once_and_vectors_come_for_every_tool() {
+async fn search_works_at_once_and_every_tool_gets_a_vector() {
     let (hub, _servers) = prompted(json!({})).await;
     assert_eq!(
         find(&hub, "weather forecast").await["tools"][0]["definition"]["name"],
@@ -76,7 +74,7 @@ async fn recall_of_golden_questions_is_measured_and_follows_the_config() {
     ]);
     config["filtering"] = json!({"mode": "PromptBased", "goldenQuestions": questions, "promptBased": {"maxTools": 5}});
     let hub = TestHub::start(config.clone()).await;
-    // 1 and one half: a tool that does not exist is missed.
+    // The mean of 1 and 0.5: a tool that does not exist counts as missed.
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.75).await;
     let golden = hub.serving.hub.selector.golden_result().unwrap();
     assert_eq!(golden.unknown, ["others__gone"]);
@@ -85,7 +83,7 @@ async fn recall_of_golden_questions_is_measured_and_follows_the_config() {
         Some(0.0),
         "the hub's own questions do not count"
     );
-    // A worse filter is seen by it.
+    // A worse filter lowers the recall.
     config["mcpServers"]["others"]["tools"] = json!({"deny": ["forecast"]});
     hub.write(&config);
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.25).await;
@@ -117,7 +115,7 @@ async fn a_successful_call_that_names_its_selection_teaches_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_learned_where_memory_is_off() {
+async fn nothing_is_learned_while_memory_is_off() {
     let (hub, _servers) = prompted(json!({"memory": false})).await;
     let selection = find(&hub, "weather forecast").await["selectionId"].clone();
     let arguments = json!({"name": "others__forecast", "arguments": {}, "selectionId": selection});

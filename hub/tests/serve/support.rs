@@ -1,4 +1,4 @@
-//! A hub on loopback, and ways to ask it.
+//! A hub on loopback, and ways to send it requests.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use rmcp::{ClientLifecycleMode, ClientServiceExt as _, ServiceExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Nothing here takes longer but by a bug.
+/// Nothing takes longer than this, unless there is a bug.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct TestHub {
@@ -23,7 +23,7 @@ pub struct TestHub {
     dir: TempDir,
 }
 
-/// A raw answer.
+/// An HTTP response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-/// A config of these servers, more or less as people write it.
+/// A config with these servers, as people write it.
 pub fn servers(list: &[(&str, &str)]) -> Value {
     let servers: serde_json::Map<String, Value> =
         list.iter().map(|(name, url)| ((*name).to_owned(), json!({"url": url}))).collect();
@@ -85,7 +85,7 @@ impl TestHub {
         Self { serving, http, dir }
     }
 
-    /// Puts another config into the file.
+    /// Replaces the config file.
     pub fn write(&self, config: &Value) {
         write(self.dir.path(), config);
     }
@@ -98,12 +98,12 @@ impl TestHub {
         format!("http://{}{path}", self.serving.admin_address)
     }
 
-    /// Sends a body to `/mcp` with these headers over the usual ones.
+    /// Sends a body to `/mcp`. These headers override the usual ones.
     pub async fn post(&self, body: impl Into<String>, headers: &[(&str, &str)]) -> Answer {
         self.post_to("/mcp", body, headers).await
     }
 
-    /// The same to another path.
+    /// Sends a body to another path.
     pub async fn post_to(
         &self,
         path: &str,
@@ -123,12 +123,12 @@ impl TestHub {
         answer(self.http.get(url)).await
     }
 
-    /// A legacy request without a session.
+    /// Sends a request without a session.
     pub async fn ask(&self, method: &str, params: Value) -> Answer {
         self.post(request(method, params), &[]).await
     }
 
-    /// A legacy session.
+    /// Opens a session.
     pub async fn session(&self) -> String {
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let answer = self.ask("initialize", params).await;
@@ -136,7 +136,8 @@ impl TestHub {
         answer.session()
     }
 
-    /// A modern request with all that the specification wants.
+    /// Sends a request of the protocol without sessions, with everything that the specification
+    /// requires.
     pub async fn modern(&self, method: &str, mut params: Value) -> Answer {
         params["_meta"] = modern_meta();
         let name = params["name"].as_str().map(str::to_owned);
@@ -145,18 +146,18 @@ impl TestHub {
         self.post(request(method, params), &headers).await
     }
 
-    /// Names in the list of a client that knows nothing.
+    /// The names in the list of a client without a session.
     pub async fn tool_names(&self) -> Vec<String> {
         names(&self.ask("tools/list", json!({})).await.json())
     }
 
-    /// An SDK client of the legacy protocol.
+    /// An SDK client with a session.
     pub async fn legacy_client(&self) -> RunningService<RoleClient, ClientConfig> {
         let transport = StreamableHttpClientTransport::from_uri(self.url("/mcp"));
         ClientConfig::default().serve(transport).await.unwrap()
     }
 
-    /// An SDK client of the modern protocol.
+    /// An SDK client of the protocol without sessions.
     pub async fn modern_client(&self) -> RunningService<RoleClient, ClientConfig> {
         let transport = StreamableHttpClientTransport::from_uri(self.url("/mcp"));
         let mode = ClientLifecycleMode::Discover {
@@ -194,8 +195,7 @@ impl TestHub {
     }
 }
 
-/// Asks again until it holds. For what happens in the background; the failure says what was waited
-/// for.
+/// Waits until the condition holds. The failure message says what was awaited.
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let until = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
@@ -221,7 +221,7 @@ pub fn names(list: &Value) -> Vec<String> {
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The text of a call's result, with whether it is an error.
+/// Whether the result of a call is an error, and its text.
 pub fn text_of(answer: &Value) -> (bool, String) {
     let result = &answer["result"];
     let text =
@@ -229,7 +229,7 @@ pub fn text_of(answer: &Value) -> (bool, String) {
     (result["isError"] == true, text.to_owned())
 }
 
-/// The text that an SDK client gets from a tool.
+/// Calls a tool with an SDK client, and returns the text of the result.
 pub async fn call(
     client: &RunningService<RoleClient, ClientConfig>,
     tool: &'static str,

@@ -1,4 +1,4 @@
-//! Bad, slow and hung servers; sessions upstream.
+//! Bad, slow and hung servers, and the sessions with servers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::fixture::Fixture;
-use crate::scripted::{Scripted, events, id_of, json, json_text, never};
+use crate::scripted_server::{ScriptedServer, events, id_of, json, json_text, never};
 use crate::support::{TestHub, eventually, request, servers, text_of};
 
 const TOOL: &str = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hung_and_a_dead_server_delay_nobody_else() {
+async fn a_hung_server_and_a_dead_server_delay_no_other_server() {
     let good = Fixture::legacy(&["echo", "hang"]).await;
     let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(); // accepts and says nothing
     let hung_url = format!("http://{}/mcp", hung.local_addr().unwrap());
@@ -57,11 +57,14 @@ async fn a_hung_and_a_dead_server_delay_nobody_else() {
     "requested input from the caller, which this hub does not support yet"
 )]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_fails_a_call_is_told_of_in_a_tool_error(
-    #[case] call: impl Fn(&crate::scripted::Seen) -> axum::response::Response + Send + Sync + 'static,
+async fn a_call_that_the_server_fails_is_a_tool_error_that_says_why(
+    #[case] call: impl Fn(&crate::scripted_server::ReceivedRequest) -> axum::response::Response
+    + Send
+    + Sync
+    + 'static,
     #[case] expected: &str,
 ) {
-    let server = Scripted::start(TOOL, call).await;
+    let server = ScriptedServer::start(TOOL, call).await;
     let mut config = servers(&[("s", &server.url)]);
     config["mcpServers"]["s"]["tools"] = json!({"timeoutMs": {"t": 300}});
     let hub = TestHub::start(config).await;
@@ -80,7 +83,7 @@ async fn a_server_that_fails_a_call_is_told_of_in_a_tool_error(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_meanwhile() {
+async fn a_restarted_server_is_reconnected_and_its_tools_stay_listed_meanwhile() {
     let server = Fixture::legacy(&["echo"]).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__echo"]).await;
@@ -97,25 +100,25 @@ async fn a_server_that_is_back_is_connected_again_and_its_tools_stay_listed_mean
     assert!(!text_of(&hub.ask("tools/call", json!({"name": "s__echo"})).await.json()).0);
 }
 
-// A server that dies between its list and the stream of its session would be taken for alive until
-// the next list is due.
+// A server that dies between its list and the stream of its session would otherwise count as alive
+// until the next list is due.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_cannot_be_opened_makes_the_hub_list_again_at_once() {
-    let server = Scripted::with_stream(StatusCode::BAD_GATEWAY, TOOL, |_| never()).await;
+async fn a_session_stream_that_cannot_be_opened_makes_the_hub_list_again_at_once() {
+    let server = ScriptedServer::with_stream(StatusCode::BAD_GATEWAY, TOOL, |_| never()).await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
-    eventually("listed again", async || server.seen("tools/list").len() > 1).await;
+    eventually("listed again", async || server.requests("tools/list").len() > 1).await;
 }
 
-// Real servers restart, and forget their sessions with it. The SDKs' examples say 400 for that.
+// A server that restarts forgets its sessions. The examples of the SDKs respond with 400 then.
 #[rstest]
 #[case(404)]
 #[case(400)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_upstream_session_is_renewed_once_and_the_call_is_made(#[case] gone: u16) {
+async fn an_expired_upstream_session_is_renewed_once_and_the_call_succeeds(#[case] gone: u16) {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
-    let server = Scripted::start(TOOL, move |seen| {
+    let server = ScriptedServer::start(TOOL, move |seen| {
         if count.fetch_add(1, Ordering::Relaxed) == 0 {
             let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
             return (StatusCode::from_u16(gone).unwrap(), json_text(error)).into_response();
@@ -125,17 +128,20 @@ async fn an_expired_upstream_session_is_renewed_once_and_the_call_is_made(#[case
     .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
-    let before = server.seen("initialize").len();
+    let before = server.requests("initialize").len();
     assert_eq!(
         text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json()),
         (false, "done".into())
     );
-    assert_eq!((server.seen("initialize").len() - before, calls.load(Ordering::Relaxed)), (1, 2));
+    assert_eq!(
+        (server.requests("initialize").len() - before, calls.load(Ordering::Relaxed)),
+        (1, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_400_that_answers_the_call_itself_costs_no_session() {
-    let server = Scripted::start(TOOL, |seen| {
+async fn a_400_that_answers_the_call_itself_keeps_the_session() {
+    let server = ScriptedServer::start(TOOL, |seen| {
         let error = format!(
             r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32602,"message":"bad"}}}}"#,
             id_of(seen)
@@ -145,12 +151,12 @@ async fn a_400_that_answers_the_call_itself_costs_no_session() {
     .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
-    let before = server.seen("initialize").len();
+    let before = server.requests("initialize").len();
     assert_eq!(
         hub.ask("tools/call", json!({"name": "s__t"})).await.json()["error"]["message"],
         "bad"
     );
-    assert_eq!(server.seen("initialize").len(), before);
+    assert_eq!(server.requests("initialize").len(), before);
 }
 
 #[rstest]
@@ -183,7 +189,7 @@ async fn isolation_decides_who_shares_an_upstream_session(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_session_ends() {
+async fn over_max_sessions_a_call_is_a_tool_error_until_a_session_ends() {
     let server = Fixture::legacy(&["whoami"]).await;
     let mut config = servers(&[("s", &server.url)]);
     config["mcpServers"]["s"]["isolation"] = json!("PerSession");
@@ -211,7 +217,7 @@ async fn over_max_sessions_a_call_is_a_tool_error_and_room_comes_back_when_a_ses
 #[case::notified(true)]
 #[case::disconnected(false)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the_callers(
+async fn a_call_that_the_client_abandons_is_cancelled_upstream_and_counts_as_caller_error(
     #[case] notified: bool,
 ) {
     let server = Fixture::legacy(&["hang"]).await;
@@ -252,8 +258,8 @@ async fn a_call_that_the_client_gives_up_is_cancelled_upstream_and_counts_as_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
-    let server = Scripted::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
+async fn a_header_from_a_file_is_read_again_when_the_file_changes() {
+    let server = ScriptedServer::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
     std::fs::write(&file, "Bearer one\n").unwrap();
@@ -261,23 +267,22 @@ async fn a_header_from_a_file_is_used_anew_when_the_file_changes() {
         {"name": "s", "prefix": "s", "url": server.url, "headers": [{"name": "Authorization", "file": file}]}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__t"]).await;
-    assert_eq!(server.seen("initialize")[0].headers["authorization"], "Bearer one");
+    assert_eq!(server.requests("initialize")[0].headers["authorization"], "Bearer one");
     std::fs::write(&file, "Bearer two\n").unwrap();
     eventually("the new token is sent", async || {
         hub.ask("tools/call", json!({"name": "s__t"})).await;
         server
-            .seen("tools/call")
+            .requests("tools/call")
             .last()
             .is_some_and(|seen| seen.headers["authorization"] == "Bearer two")
     })
     .await;
 }
 
-// Servers of 2025-11-25 may close a stream to save connections; the response is then on the next
-// one.
+// Servers of 2025-11-25 may close a stream to save connections. The response comes on the next one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_ends_early_is_asked_for_again_from_its_last_event() {
-    let server = Scripted::start(TOOL, |seen| {
+async fn a_stream_that_ends_early_is_resumed_after_its_last_event() {
+    let server = ScriptedServer::start(TOOL, |seen| {
         events(&format!("id: call-{}\nretry: 20\ndata:\n\n", id_of(seen)))
     })
     .await;
@@ -289,9 +294,9 @@ async fn a_stream_that_ends_early_is_asked_for_again_from_its_last_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed() {
-    let other = Scripted::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
+    let other = ScriptedServer::start(TOOL, |seen| json(&id_of(seen), r#"{"content":[]}"#)).await;
     let target = other.url.clone();
-    let server = Scripted::start(TOOL, move |_| {
+    let server = ScriptedServer::start(TOOL, move |_| {
         (StatusCode::TEMPORARY_REDIRECT, [("location", target.clone())]).into_response()
     })
     .await;
@@ -299,5 +304,5 @@ async fn a_redirect_is_not_followed() {
     hub.list_becomes(&["s__t"]).await;
     let (is_error, text) = text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json());
     assert!(is_error && text.contains("307"), "{text}");
-    assert!(other.seen("tools/call").is_empty());
+    assert!(other.requests("tools/call").is_empty());
 }

@@ -1,4 +1,4 @@
-//! `/mcp/v/<name>`: fixed subsets with paths of their own.
+//! `/mcp/v/<name>`: fixed subsets with their own paths.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn list(hub: &TestHub, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_shows_and_calls_its_subset_and_nothing_else() {
+async fn a_view_lists_and_calls_only_its_subset() {
     let (hub, _servers) = hub().await;
     assert_eq!(names(&list(&hub, "/mcp/v/small", &[]).await.json()), ["a__get", "b__get"]);
     assert_eq!(names(&list(&hub, "/mcp/v/onlyb", &[]).await.json()), ["b__get"]);
@@ -45,7 +45,7 @@ async fn a_view_shows_and_calls_its_subset_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instructions_name_the_servers_of_the_view_only() {
+async fn instructions_name_only_the_servers_of_the_view() {
     let (hub, _servers) = hub().await;
     let said = async |path: &str| {
         let answer = hub.post_to(path, initialize(), &[]).await.json();
@@ -61,7 +61,7 @@ async fn instructions_name_the_servers_of_the_view_only() {
 #[case::made_on_none_used_on_a_view("/mcp", "/mcp/v/small")]
 #[case::made_on_a_view_used_on_another("/mcp/v/small", "/mcp/v/onlyb")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_not_there_on_another_path(#[case] made: &str, #[case] used: &str) {
+async fn a_session_does_not_exist_on_another_path(#[case] made: &str, #[case] used: &str) {
     let (hub, _servers) = hub().await;
     let session = hub.post_to(made, initialize(), &[]).await.session();
     let headers = [("mcp-session-id", session.as_str())];
@@ -86,9 +86,9 @@ async fn a_session_is_not_there_on_another_path(#[case] made: &str, #[case] used
     assert_eq!((delete(used).await, delete(made).await), (404, 204));
 }
 
-// A status of its own would tell which views there are.
+// A different status would reveal which views exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_that_is_not_there_is_a_path_that_is_not_there() {
+async fn an_unknown_view_answers_like_an_unknown_path() {
     let (hub, _servers) = hub().await;
     let ask = async |path: &str| {
         let mut answer = hub.post_to(path, initialize(), &[]).await;
@@ -103,7 +103,7 @@ async fn a_view_that_is_not_there_is_a_path_that_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modern_clients_have_views_too() {
+async fn views_work_without_sessions() {
     let (hub, _servers) = hub().await;
     let body = request("tools/list", json!({"_meta": crate::support::modern_meta()}));
     let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];

@@ -1,4 +1,4 @@
-//! What categories tools have.
+//! The categories of tools.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +17,11 @@ use crate::provider::{ScriptedProvider, chooses, json_answer, question, raw, say
 use crate::support::{TestHub, eventually, names, request, servers};
 
 const P: Provider = Provider::Anthropic;
-/// By their words the first is of no category, and the second is `web`.
+/// By their words, the first tool has no category, and the second is `web`.
 const TOOLS: &str = r#"{"name":"gadget","description":"Does a thing","inputSchema":{"type":"object","properties":{"private":{"type":"string"}}}},
     {"name":"fetch_url","description":"Fetches a page","inputSchema":{"type":"object"}}"#;
 
-/// An answer that gives each tool that was asked about this category.
+/// A model that puts every tool into this category.
 fn gives(
     seen: &crate::provider::ReceivedRequest,
     category: impl Fn(&str) -> &'static str,
@@ -48,7 +48,7 @@ async fn stats(hub: &TestHub) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_other_list() {
+async fn words_decide_categories_until_the_model_answers_and_clients_are_notified() {
     let asked = ScriptedProvider::gated(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let mut config = compiled(&[("s", &tools.url)]);
@@ -107,7 +107,7 @@ async fn words_decide_until_the_model_has_answered_and_clients_are_told_of_the_o
 // A pod that could not start, or a list that is empty, because of a provider would be an outage of
 // it.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
+async fn while_the_model_fails_words_decide_and_it_is_asked_again() {
     let works = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&works);
     let asked = ScriptedProvider::start(move |seen| {
@@ -127,8 +127,8 @@ async fn while_the_model_does_not_answer_words_decide_and_it_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_moves_its_own_tools_only_and_to_categories_that_exist() {
-    // A model that does what the description of evil's tool says.
+async fn a_server_can_only_move_its_own_tools_and_only_to_existing_categories() {
+    // A model that obeys the description of the tool of server `evil`.
     let asked = ScriptedProvider::start(|seen| {
         let given = if offered(&question(seen)).contains(&"evil__helper") {
             json!([
@@ -163,12 +163,12 @@ async fn a_server_moves_its_own_tools_only_and_to_categories_that_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_new_is_asked_about_when_a_server_lists_anew() {
+async fn when_a_server_lists_again_only_new_tools_are_asked_about() {
     let asked = ScriptedProvider::start(|seen| gives(seen, |_| "web")).await;
     let tools = Fixture::legacy(&["a", "b"]).await;
     let mut config = servers(&[("s", &tools.url)]);
     config["filtering"] = filtering(&asked.url);
-    // Kept nowhere but in what is in force.
+    // The answers are kept only in the snapshot in force.
     config["filtering"]["llm"]["cache"] = json!({"ttlMs": 0});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__a", "s__b"]).await;
@@ -182,7 +182,7 @@ async fn only_what_is_new_is_asked_about_when_a_server_lists_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
+async fn without_prewarming_the_model_is_asked_at_the_first_request() {
     let asked = ScriptedProvider::start(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let hub = async |name: &str, prewarm: bool| {
@@ -209,9 +209,9 @@ async fn without_prewarming_the_model_is_asked_when_the_first_caller_comes() {
     assert_eq!(models(), ["eager", "lazy"]);
 }
 
-// Series that stand still look like a model that nobody asks.
+// Series that stand still look like a model that is never asked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
+async fn a_model_that_is_removed_from_the_config_leaves_no_series() {
     let asked = ScriptedProvider::start(|seen| gives(seen, gadget_is_web)).await;
     let tools = server(TOOLS).await;
     let mut config = servers(&[("s", &tools.url)]);
@@ -236,7 +236,7 @@ async fn a_model_that_is_taken_out_of_the_config_leaves_words_and_no_series() {
     config["filtering"]["llm"] = llm;
     hub.write(&config);
     hub.list_becomes(&["s__gadget"]).await;
-    // What the same model said before holds; its series begin anew.
+    // The earlier answers of the same model are valid. Its series start again.
     let requests = [("provider", "anthropic"), ("outcome", "ok")];
     assert_eq!(
         (hub.metric("mcp_hub_llm_requests_total", &requests).await, asked.requests().len()),

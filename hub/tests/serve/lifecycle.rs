@@ -1,4 +1,4 @@
-//! Reload, drain, and which sessions stay.
+//! Reload and drain, and which sessions survive them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::fixture::Fixture;
 use crate::support::{TestHub, call, eventually, request, servers, text_of};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_file_is_served_and_a_broken_one_is_not() {
+async fn a_changed_config_is_put_in_force_unless_it_is_invalid() {
     let (a, b) = (Fixture::legacy(&["whoami"]).await, Fixture::legacy(&["echo"]).await);
     let hub = TestHub::start(servers(&[("a", &a.url)])).await;
     hub.list_becomes(&["a__whoami"]).await;
@@ -33,7 +33,7 @@ async fn a_changed_file_is_served_and_a_broken_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_of_a_changed_file_count_from_then_on() {
+async fn the_limits_of_a_changed_config_apply_at_once() {
     let server = Fixture::legacy(&["hang"]).await;
     let mut config = servers(&[("s", &server.url)]);
     let hub = TestHub::start(config.clone()).await;
@@ -57,7 +57,7 @@ async fn limits_of_a_changed_file_count_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_gone() {
+async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_have_ended() {
     let server = Fixture::legacy(&["echo"]).await;
     let config = json!({"schema": 1, "servers": [{"name": "s", "prefix": "s", "url": server.url}]});
     let hub = TestHub::start_with(config, |args| args.hub = Some("demo".into())).await;
@@ -69,8 +69,8 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
         (drained.status().as_u16(), drained.text().await.unwrap().as_str()),
         (202, r#"{"left":1}"#)
     );
-    // Kubernetes takes a terminating pod out of new traffic by itself; one that is not ready
-    // besides is no longer "serving", and routers would take its sessions for lost.
+    // Kubernetes sends a terminating pod no new traffic. If it were also not ready, it would no longer
+    // be "serving", and routers would treat its sessions as lost.
     assert_eq!(hub.get(hub.url("/ready")).await.status, 200);
     assert_eq!(hub.get(hub.url("/api/health")).await.json()["state"], "draining");
     assert_eq!(hub.get(hub.url("/health")).await.status, 200);
@@ -101,10 +101,10 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_are_
     assert!(ping().await.is_err());
 }
 
-// Routers learn late that a pod is leaving: one that closes its connections at once answers them
-// with nothing.
+// Routers notice late that a pod is terminating. If it closed its connections at once, their requests
+// would fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_without_sessions_is_not_drained_before_routers_have_heard_of_it() {
+async fn a_pod_without_sessions_drains_until_routers_have_noticed() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
         args.hub = Some("demo".into())
     })
@@ -117,21 +117,22 @@ async fn a_pod_without_sessions_is_not_drained_before_routers_have_heard_of_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standalone_hub_stops_at_once_but_lets_calls_under_way_finish() {
-    let server = crate::scripted::Scripted::start(r#"{"name":"t","inputSchema":{}}"#, |seen| {
-        std::thread::sleep(Duration::from_millis(500)); // the work of a call, in a server of its own
-        crate::scripted::json(
-            &crate::scripted::id_of(seen),
-            r#"{"content":[{"type":"text","text":"done"}]}"#,
-        )
-    })
-    .await;
+async fn a_standalone_hub_stops_without_draining_but_lets_calls_in_flight_finish() {
+    let server =
+        crate::scripted_server::ScriptedServer::start(r#"{"name":"t","inputSchema":{}}"#, |seen| {
+            std::thread::sleep(Duration::from_millis(500)); // the work of a call, in a separate server
+            crate::scripted_server::json(
+                &crate::scripted_server::id_of(seen),
+                r#"{"content":[{"type":"text","text":"done"}]}"#,
+            )
+        })
+        .await;
     let hub = TestHub::start(servers(&[("s", &server.url)])).await;
     hub.list_becomes(&["s__t"]).await;
     let _session = hub.session().await;
     let post = hub.http.post(hub.url("/mcp")).header("content-type", "application/json");
     let calling = tokio::spawn(post.body(request("tools/call", json!({"name": "s__t"}))).send());
-    eventually("the call is under way", async || !server.seen("tools/call").is_empty()).await;
+    eventually("the call is under way", async || !server.requests("tools/call").is_empty()).await;
     tokio::time::timeout(Duration::from_secs(5), hub.serving.stop())
         .await
         .expect("stopped in time")
@@ -153,8 +154,7 @@ async fn the_session_table_is_bounded() {
     );
 }
 
-// A pod sees to sessions of its own only, for now: what another pod of the hub sealed is unknown to
-// it.
+// A pod does not take over the sessions of other pods yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_of_another_pod_is_unknown() {
     let (one, other) = (TestHub::start(servers(&[])).await, TestHub::start(servers(&[])).await);

@@ -1,28 +1,28 @@
-//! Tools that big vendors refuse are named where somebody looks.
+//! Tools that big vendors refuse are named in metrics, REST, the self-check and `check`.
 
 use std::process::{Command, Output};
 
 use serde_json::json;
 
 use crate::operator::{compiled, pod, self_check};
-use crate::scripted::{Scripted, id_of, json as answered};
+use crate::scripted_server::{ScriptedServer, id_of, json as answered};
 use crate::support::{TestHub, eventually, servers};
 
 const TOOLS: &str = r#"{"name":"good","inputSchema":{"type":"object"}},
     {"name":"composed","inputSchema":{"type":"object","oneOf":[{"required":["a"]}]}},
     {"name":"numbers","inputSchema":{"type":"object","properties":{"a":{"enum":[1,2]}}}}"#;
 
-async fn server() -> Scripted {
-    Scripted::start(TOOLS, |seen| answered(&id_of(seen), r#"{"content":[]}"#)).await
+async fn server() -> ScriptedServer {
+    ScriptedServer::start(TOOLS, |seen| answered(&id_of(seen), r#"{"content":[]}"#)).await
 }
 
 async fn refused(hub: &TestHub, vendor: &str) -> Option<f64> {
     hub.metric("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", vendor)]).await
 }
 
-// One such tool takes down every request that lists it, in a client whose error names none.
+// One such tool fails every request that lists it, in a client whose error does not name it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_that_vendors_refuse_is_named_in_metrics_in_rest_and_to_the_operator() {
+async fn a_tool_that_vendors_refuse_is_named_in_metrics_rest_and_self_check() {
     let server = server().await;
     let (hub, _mounted) = pod(compiled(&[("s", &server.url)])).await;
     hub.metric_becomes("mcp_hub_vendor_breaches", &[("server", "s"), ("vendor", "gemini")], 2.0)
@@ -50,7 +50,7 @@ async fn a_tool_that_vendors_refuse_is_named_in_metrics_in_rest_and_to_the_opera
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_that_nobody_may_know_of_is_refused_by_nobody() {
+async fn a_denied_tool_is_not_reported_as_refused() {
     let server = server().await;
     let mut config = servers(&[("s", &server.url)]);
     let hub = TestHub::start(config.clone()).await;
@@ -83,7 +83,7 @@ async fn check(arguments: Vec<std::ffi::OsString>) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_names_what_vendors_refuse_of_the_tools_that_it_asks_for_or_is_given() {
+async fn check_names_tools_that_vendors_refuse_with_connect_and_with_catalog() {
     let server = server().await;
     let dir = tempfile::tempdir().unwrap();
     let (config, tools) = (dir.path().join("hub.json"), dir.path().join("tools.json"));
@@ -107,7 +107,7 @@ async fn check_names_what_vendors_refuse_of_the_tools_that_it_asks_for_or_is_giv
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_which_servers_could_not_be_asked() {
+async fn check_names_servers_that_did_not_list_their_tools() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("hub.json");
     let mut text = servers(&[("gone", "http://127.0.0.1:1/mcp")]);

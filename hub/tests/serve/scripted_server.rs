@@ -1,4 +1,4 @@
-//! A server whose every byte the test decides: what an SDK would normalize must be seen to pass.
+//! A server whose responses the test writes byte for byte, without an SDK that normalizes them.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,42 +10,42 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use mcphub_hub_protocol::message::{Message, parse};
 
-/// A request as it arrived.
+/// A request that the server received.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub headers: HeaderMap,
     pub body: String,
 }
 
-type Answer = dyn Fn(&Seen) -> Response + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest) -> Response + Send + Sync;
 
-pub struct Scripted {
+pub struct ScriptedServer {
     pub url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 struct Script {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     call: Box<Answer>,
     definition: String,
-    /// Answer to a GET that opens the stream of a session.
+    /// The response to a GET that opens the stream of a session.
     stream: StatusCode,
 }
 
-impl Scripted {
-    /// A legacy server with this tool definition, that answers `tools/call` so.
+impl ScriptedServer {
+    /// A server with sessions and these tools. `call` answers `tools/call`.
     pub async fn start(
         definition: &str,
-        call: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+        call: impl Fn(&ReceivedRequest) -> Response + Send + Sync + 'static,
     ) -> Self {
         Self::with_stream(StatusCode::METHOD_NOT_ALLOWED, definition, call).await
     }
 
-    /// The same; whoever opens the stream of its session gets this status.
+    /// The same, with this status as the response to opening a stream.
     pub async fn with_stream(
         stream: StatusCode,
         definition: &str,
-        call: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+        call: impl Fn(&ReceivedRequest) -> Response + Send + Sync + 'static,
     ) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script = Script {
@@ -61,8 +61,8 @@ impl Scripted {
         Self { url, seen }
     }
 
-    /// Requests that had this method in their body, in their order.
-    pub fn seen(&self, method: &str) -> Vec<Seen> {
+    /// The received requests with this method, in order.
+    pub fn requests(&self, method: &str) -> Vec<ReceivedRequest> {
         let wanted = format!("\"method\":\"{method}\"");
         self.seen
             .lock()
@@ -75,7 +75,7 @@ impl Scripted {
 }
 
 async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Bytes) -> Response {
-    let seen = Seen { headers, body: String::from_utf8(body.to_vec()).unwrap() };
+    let seen = ReceivedRequest { headers, body: String::from_utf8(body.to_vec()).unwrap() };
     script.seen.lock().unwrap().push(seen.clone());
     match method_of(&seen.body).as_deref() {
         Some("initialize") => {
@@ -113,28 +113,28 @@ fn method_of(body: &str) -> Option<String> {
     }
 }
 
-/// Id of the request as written.
-pub fn id_of(seen: &Seen) -> String {
+/// The id of the request, as JSON text.
+pub fn id_of(seen: &ReceivedRequest) -> String {
     let Message::Request(request) = parse(&seen.body).unwrap() else { panic!("a request") };
     request.id.to_owned()
 }
 
-/// A JSON answer with this result.
+/// A JSON response with this result.
 pub fn json(id: &str, result: &str) -> Response {
     json_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
-/// A JSON answer.
+/// A JSON response.
 pub fn json_text(text: &str) -> Response {
     ([("content-type", "application/json")], text.to_owned()).into_response()
 }
 
-/// An answer as events.
+/// A response that is an event stream.
 pub fn events(text: &str) -> Response {
     ([("content-type", "text/event-stream")], text.to_owned()).into_response()
 }
 
-/// An answer that never comes.
+/// A response that never comes.
 pub fn never() -> Response {
     (
         [("content-type", "application/json")],
