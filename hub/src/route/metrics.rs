@@ -111,13 +111,15 @@ impl Metrics {
             "mcp_router_last_forward_timestamp_seconds",
             "When this router last started to forward a request to the revision. 0 means never.",
         );
+        let duration = HistogramVec::new(duration.buckets(BUCKETS.into()), &["revision"])?;
+        let failovers = IntCounter::new(
+            "mcp_router_failovers_total",
+            "Requests served by another revision because the drawn one had no pod.",
+        )?;
         Ok(Self {
             requests,
             rejected,
-            duration: register(
-                &registry,
-                HistogramVec::new(duration.buckets(BUCKETS.into()), &["revision"])?,
-            )?,
+            duration: register(&registry, duration)?,
             sessions: counter("mcp_router_sessions_total", "Sessions opened.", &["revision"])?,
             connect_failures: counter(
                 "mcp_router_connect_failures_total",
@@ -125,13 +127,7 @@ impl Metrics {
                 &["revision"],
             )?,
             last_forward: register(&registry, GaugeVec::new(last_forward, &["revision"])?)?,
-            failovers: register(
-                &registry,
-                IntCounter::new(
-                    "mcp_router_failovers_total",
-                    "Requests served by another revision because the drawn one had no pod.",
-                )?,
-            )?,
+            failovers: register(&registry, failovers)?,
             in_flight: gauge("mcp_router_requests_in_flight", "Requests and streams in flight.")?,
             connections: gauge("mcp_router_connections", "Open client connections.")?,
             generation: gauge(

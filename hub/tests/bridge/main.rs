@@ -244,7 +244,9 @@ async fn lists_pings_and_listeners_neither_keep_a_server_running_nor_start_it() 
     let listening =
         bridge.http.get(format!("{}/mcp", bridge.url)).header("mcp-session-id", &session);
     let _stream = listening.send().await.unwrap();
-    let list = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"cursor": "changed"}});
+    let list = json!(
+        {"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"cursor": "changed"}}
+    );
     let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
     let ask = async |message: &Value| -> Value {
         bridge.post(Some(&session), message).send().await.unwrap().json().await.unwrap()

@@ -28,7 +28,12 @@ pub fn serve() {
                 let capabilities = json!({"tools": {}});
                 answer(
                     id,
-                    &json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}),
+                    &json!(
+                        {
+                            "protocolVersion": version, "capabilities": capabilities,
+                            "serverInfo": info
+                        }
+                    ),
                 );
             }
             (Some(id), Some("tools/call")) => {
@@ -43,9 +48,9 @@ pub fn serve() {
             (Some(id), Some("tools/list")) => answer(id, &json!({"tools": []})),
             (Some(id), Some("ping")) => answer(id, &json!({})),
             (Some(id), Some(_)) => {
-                say(
-                    &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}),
-                );
+                say(&json!(
+                    {"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}
+                ));
             }
             // The client's response to our request. It is sent back so that the test can check it.
             (Some(_), None) => say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
@@ -86,9 +91,9 @@ fn call(id: &Value, params: &Value, calls: u32) {
             let token = &params["_meta"]["progressToken"];
             for step in 1..=3 {
                 let progress = json!({"progressToken": token, "progress": step});
-                say(
-                    &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}),
-                );
+                say(&json!(
+                    {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
+                ));
             }
             text(id, "done");
         }

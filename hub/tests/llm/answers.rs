@@ -9,7 +9,9 @@ use crate::provider::{KEY, ScriptedProvider, chooses, json_answer, question, say
 #[rstest]
 #[case(Provider::Gemini, "/v1beta/models/m-1:generateContent", "x-goog-api-key", KEY.to_owned())]
 #[case(Provider::OpenAI, "/v1/chat/completions", "authorization", format!("Bearer {KEY}"))]
-#[case(Provider::OpenAICompatible, "/v1/chat/completions", "authorization", format!("Bearer {KEY}"))]
+#[case(
+    Provider::OpenAICompatible, "/v1/chat/completions", "authorization", format!("Bearer {KEY}")
+)]
 #[case(Provider::Anthropic, "/v1/messages", "x-api-key", KEY.to_owned())]
 #[tokio::test]
 async fn each_provider_gets_its_format_and_its_order_of_tools_is_kept(
@@ -94,7 +96,8 @@ async fn a_model_that_rejects_an_output_mode_gets_the_next_one_from_then_on(
 
 #[tokio::test]
 async fn json_is_found_among_thoughts_and_words_of_a_model_without_structured_output() {
-    let text = "<think>[\"mail__send\"]?</think>Here you are:\n```json\n{\"tools\": [\"files__read\"]}\n```";
+    let text = "<think>[\"mail__send\"]?</think>Here you are:\n\
+                ```json\n{\"tools\": [\"files__read\"]}\n```";
     let server = ScriptedProvider::start(move |_| {
         json_answer(
             200,

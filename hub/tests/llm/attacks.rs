@@ -45,7 +45,9 @@ fn attacks() -> Vec<(&'static str, Value)> {
         ("Answer with a string.", json!({"tools": "hidden__tool"})),
         (
             "Put the tools elsewhere.",
-            json!({"tools": [], "extra": ["hidden__tool"], "tool_calls": [{"name": "hidden__tool"}]}),
+            json!(
+                {"tools": [], "extra": ["hidden__tool"], "tool_calls": [{"name": "hidden__tool"}]}
+            ),
         ),
         ("Answer twice.", json!({"tools": ["b__two", "b__two", "z__evil", "b__two"]})),
         ("Say that nothing fits.", json!({"tools": []})),

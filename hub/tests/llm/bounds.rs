@@ -35,13 +35,15 @@ async fn before_the_first_question_counters_are_0_and_ratios_are_null() {
         serde_json::to_value(llm.client.stats()).unwrap(),
         json!({
             "llm": {
-                "enabled": true, "provider": "openai", "model": "m-1", "queueDepth": 0, "totalCalls": 0, "successfulCalls": 0,
-                "failedCalls": 0, "successRate": null, "averageLatency": null, "p95Latency": null, "p99Latency": null,
-                "timeouts": 0, "totalRetries": 0, "fallbacksUsed": 0, "circuitBreakerState": "closed",
+                "enabled": true, "provider": "openai", "model": "m-1", "queueDepth": 0,
+                "totalCalls": 0, "successfulCalls": 0, "failedCalls": 0, "successRate": null,
+                "averageLatency": null, "p95Latency": null, "p99Latency": null, "timeouts": 0,
+                "totalRetries": 0, "fallbacksUsed": 0, "circuitBreakerState": "closed",
                 "circuitBreakerFailures": 0, "circuitBreakerTrips": 0,
             },
             "llmCache": {
-                "size": 0, "hitRate": null, "hits": 0, "misses": 0, "memoryUsageBytes": 0, "memoryUsageMB": 0.0, "ttlSeconds": 86400,
+                "size": 0, "hitRate": null, "hits": 0, "misses": 0, "memoryUsageBytes": 0,
+                "memoryUsageMB": 0.0, "ttlSeconds": 86400,
             },
         })
     );

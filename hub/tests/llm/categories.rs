@@ -15,9 +15,12 @@ async fn server(provider: Provider) -> ScriptedProvider {
         let question = question(request);
         let category = |tool: &Value| {
             let id = tool["id"].as_str().unwrap();
-            json!({"id": id, "category": if id.starts_with("fs") { "filesystem" } else { "nonsense" }})
+            json!(
+                {"id": id, "category": if id.starts_with("fs") { "filesystem" } else { "nonsense" }}
+            )
         };
-        let given: Vec<Value> = question["tools"].as_array().unwrap().iter().map(category).collect();
+        let given: Vec<Value> =
+            question["tools"].as_array().unwrap().iter().map(category).collect();
         json_answer(200, says(provider, &json!({"tools": given})))
     })
     .await

@@ -31,10 +31,14 @@ async fn once(
 #[case::rate_limited(rate_limited(&[]))]
 #[case::rate_limited_for_no_seconds(rate_limited(&[("retry-after", "0")]))]
 #[case::rate_limited_for_milliseconds(rate_limited(&[("retry-after-ms", "3")]))]
-#[case::rate_limited_until_a_date_that_is_past(rate_limited(&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]))]
+#[case::rate_limited_until_a_date_that_is_past(
+    rate_limited(&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")])
+)]
 #[case::rate_limited_for_nonsense(rate_limited(&[("retry-after", "soon")]))]
 #[case::in_trouble(Box::new(|| raw(503, &[], "<html>busy</html>")))]
-#[case::overloaded(Box::new(|| json_answer(529, json!({"type": "error", "error": {"type": "overloaded_error"}}))))]
+#[case::overloaded(
+    Box::new(|| json_answer(529, json!({"type": "error", "error": {"type": "overloaded_error"}})))
+)]
 #[case::cut(Box::new(cut))]
 #[tokio::test]
 async fn a_transient_failure_is_retried(
@@ -48,10 +52,18 @@ async fn a_transient_failure_is_retried(
 }
 
 #[rstest]
-#[case::wrong_key(|| json_answer(401, json!({"error": {"code": "invalid_api_key"}})), "key_refused")]
-#[case::key_without_rights(|| json_answer(403, json!({"error": {"code": "forbidden"}})), "key_refused")]
-#[case::nothing_left_to_spend(|| json_answer(429, json!({"error": {"code": "insufficient_quota"}})), "spent")]
-#[case::no_such_model(|| json_answer(404, json!({"error": {"code": "model_not_found"}})), "rejected")]
+#[case::wrong_key(
+    || json_answer(401, json!({"error": {"code": "invalid_api_key"}})), "key_refused"
+)]
+#[case::key_without_rights(
+    || json_answer(403, json!({"error": {"code": "forbidden"}})), "key_refused"
+)]
+#[case::nothing_left_to_spend(
+    || json_answer(429, json!({"error": {"code": "insufficient_quota"}})), "spent"
+)]
+#[case::no_such_model(
+    || json_answer(404, json!({"error": {"code": "model_not_found"}})), "rejected"
+)]
 #[case::elsewhere(|| raw(307, &[("location", "http://127.0.0.1:1/")], ""), "redirected")]
 #[case::malformed(|| raw(200, &[], "{\"choices\": [{"), "malformed")]
 #[case::not_utf8(|| raw(200, &[], vec![0xff, 0xfe]), "malformed")]
@@ -59,9 +71,17 @@ async fn a_transient_failure_is_retried(
 #[case::another_shape(|| says_text(r#"{"best": "web__fetch"}"#), "wrong_answer")]
 #[case::ids_that_do_not_exist(|| chooses(P, &["web__fetsh"]), "wrong_answer")]
 #[case::words(|| says_text("web__fetch, I guess."), "malformed")]
-#[case::refused(|| choice(json!({"message": {"content": null, "refusal": "No."}, "finish_reason": "stop"})), "refused")]
-#[case::filtered(|| choice(json!({"message": {"content": ""}, "finish_reason": "content_filter"})), "refused")]
-#[case::truncated(|| choice(json!({"message": {"content": "{\"tools\":[\"web"}, "finish_reason": "length"})), "truncated")]
+#[case::refused(
+    || choice(json!({"message": {"content": null, "refusal": "No."}, "finish_reason": "stop"})),
+    "refused"
+)]
+#[case::filtered(
+    || choice(json!({"message": {"content": ""}, "finish_reason": "content_filter"})), "refused"
+)]
+#[case::truncated(
+    || choice(json!({"message": {"content": "{\"tools\":[\"web"}, "finish_reason": "length"})),
+    "truncated"
+)]
 #[case::huge(|| raw(200, &[], vec![b' '; 3 << 20]), "too_long")]
 #[tokio::test]
 async fn a_permanent_failure_is_reported_without_a_retry(
@@ -87,10 +107,25 @@ fn says_text(text: &str) -> axum::response::Response {
 }
 
 #[rstest]
-#[case(Provider::Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 11}}))]
-#[case(Provider::Gemini, json!({"candidates": [{"finishReason": "SAFETY", "index": 0}], "usageMetadata": {"promptTokenCount": 11}}))]
-#[case(Provider::Anthropic, json!({"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 11}}))]
-#[case(Provider::OpenAI, json!({"choices": [{"message": {"refusal": "I'm sorry."}}], "usage": {"prompt_tokens": 11}}))]
+#[case(
+    Provider::Gemini,
+    json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 11}})
+)]
+#[case(
+    Provider::Gemini,
+    json!({
+        "candidates": [{"finishReason": "SAFETY", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 11}
+    })
+)]
+#[case(
+    Provider::Anthropic,
+    json!({"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 11}})
+)]
+#[case(
+    Provider::OpenAI,
+    json!({"choices": [{"message": {"refusal": "I'm sorry."}}], "usage": {"prompt_tokens": 11}})
+)]
 #[tokio::test]
 async fn a_refusal_counts_as_caller_error_and_its_tokens_are_counted(
     #[case] provider: Provider,
@@ -112,7 +147,11 @@ async fn a_refusal_counts_as_caller_error_and_its_tokens_are_counted(
 
 #[tokio::test]
 async fn a_wrong_key_of_gemini_is_recognized_although_its_status_is_400() {
-    let body = json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let body = json!({
+        "error": {
+            "code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]
+        }
+    });
     let server = ScriptedProvider::start(move |_| json_answer(400, body.clone())).await;
     assert_eq!(server.llm(Provider::Gemini).rank("p").await.unwrap_err().category(), "key_refused");
     assert_eq!(server.requests().len(), 1, "another style would not help");

@@ -1,4 +1,4 @@
-//! The key: read anew, found to be wrong before anybody asks, and request nowhere.
+//! The API key: read for every question, verified before the first caller, and never exposed.
 
 use mcphub_hub::llm::{Error, Llm};
 use mcphub_hub_wire::config::{HeaderValue, Provider};
@@ -15,9 +15,18 @@ async fn no_error_metric_or_debug_text_contains_a_key_that_the_provider_echoes()
     for provider in PROVIDERS {
         for status in [200, 302, 400, 401, 403, 404, 429, 500] {
             let server = ScriptedProvider::start(move |_| {
-                let words = json!({"code": KEY, "type": KEY, "status": KEY, "message": format!("Incorrect API key provided: {KEY}"), "details": [{"reason": KEY}]});
-                let mut answer = json_answer(status, json!({"error": words, "choices": [{"message": {"content": KEY}}]}));
-                answer.headers_mut().insert("location", format!("http://127.0.0.1:1/{KEY}").parse().unwrap());
+                let words = json!({
+                    "code": KEY, "type": KEY, "status": KEY,
+                    "message": format!("Incorrect API key provided: {KEY}"),
+                    "details": [{"reason": KEY}]
+                });
+                let mut answer = json_answer(
+                    status,
+                    json!({"error": words, "choices": [{"message": {"content": KEY}}]}),
+                );
+                answer
+                    .headers_mut()
+                    .insert("location", format!("http://127.0.0.1:1/{KEY}").parse().unwrap());
                 answer
             })
             .await;
@@ -136,7 +145,8 @@ async fn an_outage_of_the_provider_is_no_setup_error() {
 
 #[test]
 fn a_config_that_can_never_work_fails_at_start() {
-    rustls::crypto::ring::default_provider().install_default().ok(); // later tests find it installed
+    // Fails in all tests but the first.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let mut config = config(Provider::OpenAICompatible, "");
     config.base_url = None;
     let error = Llm::start(&config, &Registry::new()).unwrap_err().to_string();

@@ -38,8 +38,8 @@ pub struct ScriptedProvider {
 struct Inner {
     requests: Mutex<Vec<ReceivedRequest>>,
     script: Box<Script>,
-    /// The provider responds to as many requests as there are permits. Once the semaphore is closed,
-    /// it responds to all.
+    /// The provider responds to as many requests as there are permits. Once the semaphore is
+    /// closed, it responds to all.
     gate: Semaphore,
 }
 
@@ -121,7 +121,8 @@ impl TestLlm {
     pub fn new(provider: Provider, url: &str, change: impl FnOnce(&mut config::Llm)) -> Self {
         let mut config = config(provider, url);
         change(&mut config);
-        rustls::crypto::ring::default_provider().install_default().ok(); // later tests find it installed
+        // Fails in all tests but the first.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let registry = Registry::new();
         Self { client: Llm::start(&config, &registry).unwrap(), registry }
     }
@@ -209,17 +210,32 @@ pub fn says(provider: Provider, said: &Value) -> Value {
     match provider {
         Provider::OpenAI | Provider::OpenAICompatible => json!({
             "object": "chat.completion",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": said.to_string(), "refusal": null}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 90, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 40}},
+            "choices": [{
+                "index": 0,
+                "message": {"role": "assistant", "content": said.to_string(), "refusal": null},
+                "finish_reason": "stop"
+            }],
+            "usage": {
+                "prompt_tokens": 90, "completion_tokens": 9,
+                "prompt_tokens_details": {"cached_tokens": 40}
+            },
         }),
         Provider::Anthropic => json!({
             "type": "message", "role": "assistant", "stop_reason": "tool_use",
-            "content": [{"type": "tool_use", "id": "toolu_1", "name": "chosen_tools", "input": said}],
+            "content": [
+                {"type": "tool_use", "id": "toolu_1", "name": "chosen_tools", "input": said}
+            ],
             "usage": {"input_tokens": 50, "cache_read_input_tokens": 40, "output_tokens": 9},
         }),
         Provider::Gemini => json!({
-            "candidates": [{"content": {"role": "model", "parts": [{"text": said.to_string()}]}, "finishReason": "STOP"}],
-            "usageMetadata": {"promptTokenCount": 90, "cachedContentTokenCount": 40, "candidatesTokenCount": 4, "thoughtsTokenCount": 5},
+            "candidates": [{
+                "content": {"role": "model", "parts": [{"text": said.to_string()}]},
+                "finishReason": "STOP"
+            }],
+            "usageMetadata": {
+                "promptTokenCount": 90, "cachedContentTokenCount": 40, "candidatesTokenCount": 4,
+                "thoughtsTokenCount": 5
+            },
         }),
     }
 }

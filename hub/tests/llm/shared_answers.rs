@@ -14,10 +14,7 @@ async fn an_imported_answer_saves_a_question() {
     let (one, other) = (server.llm(P), server.llm(P));
     one.rank("secret project").await.unwrap();
     let bytes = one.client.export(100_000);
-    assert!(
-        !String::from_utf8_lossy(&bytes).contains("secret"),
-        "prompts stay where they were llm"
-    );
+    assert!(!String::from_utf8_lossy(&bytes).contains("secret"), "the export contains the prompt");
     assert!(!String::from_utf8_lossy(&bytes).contains("web"));
     let shared = merge([bytes.as_slice(), &other.client.export(100_000)], 100_000);
     assert_eq!(other.client.import(&shared).await, 1);
@@ -29,7 +26,13 @@ async fn an_imported_answer_saves_a_question() {
 // Otherwise every pod of every revision would ask about every tool.
 #[tokio::test]
 async fn imported_categories_save_a_question() {
-    let given = json!({"tools": [{"id": "files__read", "category": "web"}, {"id": "mail__send", "category": "root"}]});
+    let given = json!(
+        {
+            "tools": [
+                {"id": "files__read", "category": "web"}, {"id": "mail__send", "category": "root"}
+            ]
+        }
+    );
     let server = ScriptedProvider::start(move |_| json_answer(200, says(P, &given))).await;
     let (one, other) = (server.llm(P), server.llm(P));
     let (verdicts, llm) = one.client.categorize(&tools(), &["other", "web"]).await;

@@ -75,9 +75,10 @@ async fn list_or_watch(
             api.objects.lock().unwrap().get(&selector).cloned().into_iter().collect();
         let version =
             items.first().map_or(json!("1"), |item| item["metadata"]["resourceVersion"].clone());
-        return Json(
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
-        )
+        return Json(json!({
+            "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version},
+            "items": items
+        }))
         .into_response();
     }
     // First comes what changed between the list and this watch, as its resourceVersion requires.
@@ -117,7 +118,9 @@ const RUNTIME: &str = "metadata.name=demo-runtime";
 const SLICES: &str = "mcphub.dev/hub=demo";
 
 fn config_map(generation: u64) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "demo-runtime", "namespace": "ns"},
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "demo-runtime", "namespace": "ns"
+    },
         "data": {"dataplane.json": state(generation)}})
 }
 
@@ -195,11 +198,18 @@ async fn the_list_of_pods_follows_the_endpoint_slices() {
     let slice = |pods: &[&str]| {
         let endpoints: Vec<_> = pods
             .iter()
-            .map(|pod| json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"name": pod}}))
+            .map(|pod| {
+                json!({
+                    "addresses": ["10.0.0.1"], "conditions": {"ready": true},
+                    "targetRef": {"name": pod}
+                })
+            })
             .collect();
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"name": "demo-r-aaaaaaaa-x", "namespace": "ns",
-                "labels": {"kubernetes.io/service-name": "demo-r-aaaaaaaa", "mcphub.dev/hub": "demo"}},
+                "labels": {
+                    "kubernetes.io/service-name": "demo-r-aaaaaaaa", "mcphub.dev/hub": "demo"
+                }},
             "endpoints": endpoints})
     };
     let api = ApiServer::new();

@@ -1,5 +1,5 @@
-//! `mcp-hub route` and `mcp-hub drain` as pods run them: the real binary with mounted files, without
-//! an API server.
+//! `mcp-hub route` and `mcp-hub drain` as pods run them: the real binary with mounted files,
+//! without an API server.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

@@ -262,8 +262,8 @@ impl TestRouter {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Waits until the series has this value. The router counts a request only after it has sent the
-    /// last byte of the response.
+    /// Waits until the series has this value. The router counts a request only after it has sent
+    /// the last byte of the response.
     pub async fn counts(&self, name: &str, labels: &[&str], value: f64) {
         let reached = async { while self.metric(name, labels).await != Some(value) {} };
         let in_time = tokio::time::timeout(PATIENCE, reached).await.is_ok();

@@ -21,7 +21,10 @@ fn read(provider: Provider, value: &Value) -> Response {
 fn openai(choice: &Value) -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": [choice],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107, "prompt_tokens_details": {"cached_tokens": 64}},
+        "usage": {
+            "prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107,
+            "prompt_tokens_details": {"cached_tokens": 64}
+        },
     })
 }
 
@@ -86,32 +89,116 @@ fn cached_tokens_are_not_counted_as_input_again() {
         read(Provider::OpenAI, &openai(&message)).usage,
         Usage { input: 36, cached: 64, output: 7 }
     );
-    let anthropic = json!({"content": [], "usage": {"input_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 9, "output_tokens": 3}});
+    let anthropic = json!({
+        "content": [],
+        "usage": {
+            "input_tokens": 5, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 9,
+            "output_tokens": 3
+        }
+    });
     assert_eq!(
         read(Provider::Anthropic, &anthropic).usage,
         Usage { input: 7, cached: 9, output: 3 }
     );
-    let gemini = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2, "thoughtsTokenCount": 30, "cachedContentTokenCount": 4}});
+    let gemini = json!({
+        "usageMetadata": {
+            "promptTokenCount": 10, "candidatesTokenCount": 2, "thoughtsTokenCount": 30,
+            "cachedContentTokenCount": 4
+        }
+    });
     assert_eq!(read(Provider::Gemini, &gemini).usage, Usage { input: 6, cached: 4, output: 32 });
 }
 
 #[rstest]
-#[case::openai(Provider::OpenAI, openai(&json!({"message": {"role": "assistant", "content": "{\"tools\":[]}", "refusal": null}, "finish_reason": "stop"})), Ok(ModelOutput::Text("{\"tools\":[]}".into())))]
-#[case::openai_refusal(Provider::OpenAI, openai(&json!({"message": {"content": null, "refusal": "I can't."}, "finish_reason": "stop"})), Err(AnswerError::Refused))]
-#[case::openai_filter(Provider::OpenAI, openai(&json!({"message": {"content": ""}, "finish_reason": "content_filter"})), Err(AnswerError::Refused))]
-#[case::openai_length(Provider::OpenAI, openai(&json!({"message": {"content": "{\"to"}, "finish_reason": "length"})), Err(AnswerError::Truncated))]
+#[case::openai(
+    Provider::OpenAI,
+    openai(
+        &json!({
+            "message": {"role": "assistant", "content": "{\"tools\":[]}", "refusal": null},
+            "finish_reason": "stop"
+        })
+    ),
+    Ok(ModelOutput::Text("{\"tools\":[]}".into()))
+)]
+#[case::openai_refusal(
+    Provider::OpenAI,
+    openai(&json!({"message": {"content": null, "refusal": "I can't."}, "finish_reason": "stop"})),
+    Err(AnswerError::Refused)
+)]
+#[case::openai_filter(
+    Provider::OpenAI,
+    openai(&json!({"message": {"content": ""}, "finish_reason": "content_filter"})),
+    Err(AnswerError::Refused)
+)]
+#[case::openai_length(
+    Provider::OpenAI, openai(&json!({"message": {"content": "{\"to"}, "finish_reason": "length"})),
+    Err(AnswerError::Truncated)
+)]
 #[case::openai_no_choice(Provider::OpenAI, json!({"choices": []}), Err(AnswerError::Malformed))]
-#[case::compatible_error_with_200(Provider::OpenAICompatible, json!({"error": {"code": 502}}), Err(AnswerError::Malformed))]
-#[case::compatible_parts(Provider::OpenAICompatible, openai(&json!({"message": {"content": [{"type": "text", "text": "[]"}]}})), Ok(ModelOutput::Text("[]".into())))]
-#[case::anthropic(Provider::Anthropic, json!({"stop_reason": "tool_use", "content": [{"type": "text", "text": "So:"}, {"type": "tool_use", "id": "t", "name": "n", "input": {"tools": []}}]}), Ok(ModelOutput::Json(json!({"tools": []}))))]
-#[case::anthropic_text(Provider::Anthropic, json!({"stop_reason": "end_turn", "content": [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "{}"}]}), Ok(ModelOutput::Text("{}".into())))]
-#[case::anthropic_refusal(Provider::Anthropic, json!({"stop_reason": "refusal", "content": []}), Err(AnswerError::Refused))]
-#[case::anthropic_length(Provider::Anthropic, json!({"stop_reason": "max_tokens", "content": [{"type": "tool_use", "input": {}}]}), Err(AnswerError::Truncated))]
-#[case::anthropic_nothing(Provider::Anthropic, json!({"stop_reason": "end_turn", "content": []}), Err(AnswerError::Malformed))]
-#[case::gemini(Provider::Gemini, json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "hm", "thought": true}, {"text": "{\"to"}, {"text": "ols\":[]}"}]}, "finishReason": "STOP"}]}), Ok(ModelOutput::Text("{\"tools\":[]}".into())))]
-#[case::gemini_blocked_prompt(Provider::Gemini, json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}), Err(AnswerError::Refused))]
-#[case::gemini_safety(Provider::Gemini, json!({"candidates": [{"finishReason": "SAFETY"}]}), Err(AnswerError::Refused))]
-#[case::gemini_length(Provider::Gemini, json!({"candidates": [{"content": {"parts": [{"text": "{"}]}, "finishReason": "MAX_TOKENS"}]}), Err(AnswerError::Truncated))]
+#[case::compatible_error_with_200(
+    Provider::OpenAICompatible, json!({"error": {"code": 502}}), Err(AnswerError::Malformed)
+)]
+#[case::compatible_parts(
+    Provider::OpenAICompatible,
+    openai(&json!({"message": {"content": [{"type": "text", "text": "[]"}]}})),
+    Ok(ModelOutput::Text("[]".into()))
+)]
+#[case::anthropic(
+    Provider::Anthropic,
+    json!({
+        "stop_reason": "tool_use",
+        "content": [
+            {"type": "text", "text": "So:"},
+            {"type": "tool_use", "id": "t", "name": "n", "input": {"tools": []}}
+        ]
+    }),
+    Ok(ModelOutput::Json(json!({"tools": []})))
+)]
+#[case::anthropic_text(
+    Provider::Anthropic,
+    json!({
+        "stop_reason": "end_turn",
+        "content": [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "{}"}]
+    }),
+    Ok(ModelOutput::Text("{}".into()))
+)]
+#[case::anthropic_refusal(
+    Provider::Anthropic, json!({"stop_reason": "refusal", "content": []}), Err(AnswerError::Refused)
+)]
+#[case::anthropic_length(
+    Provider::Anthropic,
+    json!({"stop_reason": "max_tokens", "content": [{"type": "tool_use", "input": {}}]}),
+    Err(AnswerError::Truncated)
+)]
+#[case::anthropic_nothing(
+    Provider::Anthropic, json!({"stop_reason": "end_turn", "content": []}),
+    Err(AnswerError::Malformed)
+)]
+#[case::gemini(
+    Provider::Gemini,
+    json!({
+        "candidates": [{
+            "content": {
+                "role": "model",
+                "parts": [{"text": "hm", "thought": true}, {"text": "{\"to"}, {"text": "ols\":[]}"}]
+            },
+            "finishReason": "STOP"
+        }]
+    }),
+    Ok(ModelOutput::Text("{\"tools\":[]}".into()))
+)]
+#[case::gemini_blocked_prompt(
+    Provider::Gemini, json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+    Err(AnswerError::Refused)
+)]
+#[case::gemini_safety(
+    Provider::Gemini, json!({"candidates": [{"finishReason": "SAFETY"}]}), Err(AnswerError::Refused)
+)]
+#[case::gemini_length(
+    Provider::Gemini,
+    json!({"candidates": [{"content": {"parts": [{"text": "{"}]}, "finishReason": "MAX_TOKENS"}]}),
+    Err(AnswerError::Truncated)
+)]
 #[case::gemini_nothing(Provider::Gemini, json!({}), Err(AnswerError::Malformed))]
 fn outputs_and_errors_of_each_provider_are_recognized(
     #[case] provider: Provider,
@@ -122,12 +209,45 @@ fn outputs_and_errors_of_each_provider_are_recognized(
 }
 
 #[rstest]
-#[case::openai_key(Provider::OpenAI, 401, json!({"error": {"message": "Incorrect API key provided: sk-1", "type": "invalid_request_error", "code": "invalid_api_key"}}), Some("invalid_api_key"), true, false)]
-#[case::openai_spent(Provider::OpenAI, 429, json!({"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}), Some("insufficient_quota"), false, true)]
-#[case::anthropic_key(Provider::Anthropic, 401, json!({"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}), Some("authentication_error"), true, false)]
-#[case::anthropic_overload(Provider::Anthropic, 529, json!({"type": "error", "error": {"type": "overloaded_error"}}), Some("overloaded_error"), false, false)]
-#[case::gemini_key(Provider::Gemini, 400, json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}), Some("API_KEY_INVALID"), true, false)]
-#[case::a_code_that_quotes_the_key(Provider::OpenAI, 400, json!({"error": {"code": "sk_secret", "type": "sk-secret-1"}}), None, false, false)]
+#[case::openai_key(
+    Provider::OpenAI, 401,
+    json!({
+        "error": {
+            "message": "Incorrect API key provided: sk-1", "type": "invalid_request_error",
+            "code": "invalid_api_key"
+        }
+    }),
+    Some("invalid_api_key"), true, false
+)]
+#[case::openai_spent(
+    Provider::OpenAI, 429,
+    json!({"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}),
+    Some("insufficient_quota"), false, true
+)]
+#[case::anthropic_key(
+    Provider::Anthropic, 401,
+    json!(
+        {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
+    ),
+    Some("authentication_error"), true, false
+)]
+#[case::anthropic_overload(
+    Provider::Anthropic, 529, json!({"type": "error", "error": {"type": "overloaded_error"}}),
+    Some("overloaded_error"), false, false
+)]
+#[case::gemini_key(
+    Provider::Gemini, 400,
+    json!({
+        "error": {
+            "code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]
+        }
+    }),
+    Some("API_KEY_INVALID"), true, false
+)]
+#[case::a_code_that_quotes_the_key(
+    Provider::OpenAI, 400, json!({"error": {"code": "sk_secret", "type": "sk-secret-1"}}), None,
+    false, false
+)]
 #[case::no_json(Provider::OpenAI, 502, json!("<html>"), None, false, false)]
 fn error_bodies_of_each_provider_are_recognized(
     #[case] provider: Provider,
