@@ -1,7 +1,7 @@
 //! The checker of import circles finds what it must, and only that.
 
 use super::graph::Graph;
-use super::source::Crate;
+use super::source::{Crate, lines_of_raw_strings};
 
 fn knots(text: &str) -> Vec<Vec<String>> {
     Graph::new(&Crate::parse(text)).knots().into_iter().map(|knot| knot.modules).collect()
@@ -160,4 +160,10 @@ fn functions_are_measured_from_their_signature_to_their_closing_brace() {
     let measured: Vec<_> = file.functions.iter().map(|it| (it.line, it.lines)).collect();
     assert_eq!(measured, [(3, 4)]);
     assert_eq!(file.lines, 8);
+}
+
+#[test]
+fn raw_strings_are_found_with_all_their_lines() {
+    let text = "fn f() {\n    g(r#\"a\nb\"#);\n    h(\"c\", r\"d\");\n    r#match();\n}\n";
+    assert_eq!(lines_of_raw_strings(text), [2..=3, 4..=4]);
 }

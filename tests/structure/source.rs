@@ -2,6 +2,7 @@
 //! without what `#[cfg(test)]` guards.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
@@ -62,6 +63,18 @@ pub(crate) struct Mention {
     /// Whether it stands in an expression, where a function wins over a module of the same name.
     pub is_value: bool,
     pub line: usize,
+}
+
+/// The lines that each raw string of a file covers.
+pub(crate) fn lines_of_raw_strings(text: &str) -> Vec<RangeInclusive<usize>> {
+    let mut tokens = Vec::new();
+    flatten(text.parse().expect("a file is made of tokens"), &mut tokens);
+    let prefixes = ["r\"", "r#", "br\"", "br#"];
+    let is_raw = |token: &&Token| {
+        token.text.ends_with(['"', '#']) && prefixes.iter().any(|it| token.text.starts_with(it))
+    };
+    let raw = tokens.iter().filter(is_raw);
+    raw.map(|token| token.line..=token.line + token.text.matches('\n').count()).collect()
 }
 
 impl Crate {
