@@ -1,4 +1,4 @@
-//! Edits inside JSON text that leave every other byte as it was.
+//! Edits of JSON text that leave every other byte unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,13 +13,13 @@ use serde_json::value::RawValue;
 pub struct Member<'a> {
     /// The key, unescaped.
     pub key: Cow<'a, str>,
-    /// Key, colon and value as written.
+    /// Key, colon and value, byte for byte.
     pub text: &'a str,
-    /// The value as written.
+    /// The value, byte for byte.
     pub value: &'a str,
 }
 
-/// The members of the object that `text` is, in their order. `None`: it is not one JSON object.
+/// The members of a JSON object in their order. `None` if the text is not a JSON object.
 pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
     let pairs: Pairs<'_> = serde_json::from_str(text).ok()?;
     pairs
@@ -37,7 +37,7 @@ pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
         .collect()
 }
 
-/// A JSON string's content; `None` where `text` is no JSON string.
+/// The content of a JSON string. `None` if the text is not a JSON string.
 pub fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains(['\\', '"']) {
@@ -53,7 +53,7 @@ pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// JSON text without the white space between its tokens; every other byte stays.
+/// JSON text without white space between tokens. Every other byte stays.
 pub fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);
@@ -70,14 +70,14 @@ pub fn compact(text: &str) -> String {
     out
 }
 
-/// Where `part`, borrowed from `text`, lies in it.
+/// The range of `part`, which is borrowed from `text`.
 pub fn range_of(text: &str, part: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     let end = start.checked_add(part.len())?;
     (end <= text.len()).then_some(start..end)
 }
 
-/// Replacements in one text.
+/// Edits of one text.
 #[derive(Debug)]
 pub struct Edits<'a> {
     text: &'a str,
@@ -85,12 +85,11 @@ pub struct Edits<'a> {
 }
 
 impl<'a> Edits<'a> {
-    /// None yet.
     pub fn new(text: &'a str) -> Self {
         Self { text, edits: Vec::new() }
     }
 
-    /// Puts `with` in the place of `part`, which is borrowed from the text. Parts must not overlap.
+    /// Replaces `part`, which is borrowed from the text. Parts must not overlap.
     #[must_use]
     pub fn replace(mut self, part: &str, with: impl Into<Cow<'a, str>>) -> Self {
         let range = range_of(self.text, part);
@@ -99,7 +98,7 @@ impl<'a> Edits<'a> {
         self
     }
 
-    /// Puts a member before all others of the object that the text is.
+    /// Inserts a member before all others of the object.
     #[must_use]
     pub fn insert(mut self, key: &str, value: &str) -> Self {
         let Some(open) = self.text.find('{') else { return self };
@@ -113,7 +112,7 @@ impl<'a> Edits<'a> {
         self
     }
 
-    /// The text with all edits made.
+    /// Applies the edits.
     pub fn finish(mut self) -> String {
         self.edits.sort_by_key(|(range, _)| range.start);
         let grown: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
@@ -129,7 +128,7 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// For fields: `Some` of the raw value, also where it is `null`.
+/// For fields: `Some` of the raw value, even if it is `null`.
 pub(crate) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
@@ -180,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_members() {
+    fn a_text_that_is_not_an_object_has_no_members() {
         for text in ["[]", "1", "{", "{\"a\":}", "", "{} {}"] {
             assert!(members(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn inserts_go_first_and_know_an_empty_object() {
+    fn an_insert_goes_first_and_has_no_comma_in_an_empty_object() {
         assert_eq!(Edits::new("{ }").insert("a", "1").finish(), "{\"a\":1 }");
         assert_eq!(Edits::new("{\"b\":2}").insert("a", "1").finish(), "{\"a\":1,\"b\":2}");
         assert_eq!(
@@ -204,7 +203,7 @@ mod tests {
         );
     }
 
-    // A body nested a million deep must not take the process down with its stack.
+    // A body that nests a million brackets must not overflow the stack.
     #[test]
     fn deep_nesting_is_read_without_recursion() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));

@@ -1,4 +1,4 @@
-//! Headers that mirror parts of a body (2026-07-28, "Request Metadata"): computed anew on every hop.
+//! Headers that mirror parts of a body (2026-07-28, "Request Metadata"). Each hop computes them again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,16 +12,17 @@ const SUFFIX: &str = "?=";
 /// An argument that is mirrored into a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamHeader {
-    /// Names from the root of the arguments to the mirrored one.
+    /// The keys from the root of the arguments to the mirrored one.
     pub path: Vec<String>,
-    /// Name of the header, `Mcp-Param-…`, in lower case.
+    /// The name of the header, `mcp-param-…`.
     pub header: String,
 }
 
-/// Mirrored arguments of a tool definition: `x-mcp-header` at properties that are reached through `properties` only.
+/// The mirrored arguments of a tool: properties with `x-mcp-header` that are reached only through
+/// `properties`.
 pub fn param_headers(definition: &str) -> Vec<ParamHeader> {
     let mut found = Vec::new();
-    // Most tools have none, and reading a schema whole is dear.
+    // Most tools have none, and parsing a whole schema is expensive.
     if definition.contains("x-mcp-header") {
         let tool: Value = serde_json::from_str(definition).unwrap_or_default();
         collect(
@@ -58,7 +59,7 @@ fn collect(
     }
 }
 
-/// The value that is mirrored, as text; `None` where the arguments have none.
+/// The value to mirror, as text. `None` if the arguments have none.
 pub fn argument_value(mirrored: &ParamHeader, arguments: Option<&str>) -> Option<String> {
     let found = mirrored.path.iter().try_fold(arguments?, |text, name| {
         json_splice::members(text)?
@@ -73,7 +74,7 @@ pub fn argument_value(mirrored: &ParamHeader, arguments: Option<&str>) -> Option
     }
 }
 
-/// Whether a header says what the body says. Numbers are compared as numbers.
+/// Whether header and body have the same value. Numbers are compared as numbers.
 pub fn agrees(header: Option<&str>, body: Option<&str>) -> bool {
     match (header.map(decode), body) {
         (None, None) => true,
@@ -85,7 +86,7 @@ pub fn agrees(header: Option<&str>, body: Option<&str>) -> bool {
     }
 }
 
-/// A text as header value: as it is, or in base64 where a header could not carry it.
+/// A text as a header value; in base64 if a header cannot carry it.
 pub fn encode(text: &str) -> String {
     let plain = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
         && text.trim() == text
@@ -93,7 +94,7 @@ pub fn encode(text: &str) -> String {
     if plain { text.to_owned() } else { format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(text)) }
 }
 
-/// The text of a header value; `None` where its base64 is none.
+/// The text of a header value. `None` if its base64 is invalid.
 pub fn decode(value: &str) -> Option<String> {
     match value.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)) {
         Some(encoded) => {

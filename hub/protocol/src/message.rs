@@ -1,4 +1,4 @@
-//! JSON-RPC envelopes, borrowed from the bytes that came in. Payloads stay raw.
+//! JSON-RPC envelopes, borrowed from the bytes that came in. Payloads stay raw JSON.
 
 use std::borrow::Cow;
 
@@ -10,88 +10,74 @@ use crate::json_splice::raw;
 /// One message of a client.
 #[derive(Debug, Clone)]
 pub enum Message<'a> {
-    /// Wants an answer.
     Request(Request<'a>),
-    /// Wants none.
     Notification(Notification<'a>),
-    /// Answers a request of ours.
+    /// A response to a request of the hub.
     Response,
 }
 
-/// A request.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// The id as written: a JSON string or number.
+    /// A JSON string or number, byte for byte.
     pub id: &'a str,
-    /// The method.
     pub method: Cow<'a, str>,
-    /// What the hub reads of the parameters.
     pub params: Params<'a>,
 }
 
-/// A notification.
 #[derive(Debug, Clone)]
 pub struct Notification<'a> {
-    /// The method.
     pub method: Cow<'a, str>,
-    /// What the hub reads of the parameters.
     pub params: Params<'a>,
 }
 
-/// The parameters, and what the hub reads of them.
+/// The parameters, and the members that the hub reads. Members are byte for byte.
 #[derive(Debug, Clone, Default)]
 pub struct Params<'a> {
-    /// The whole, as written; `None` where there are none.
+    /// All parameters, byte for byte; `None` if there are none.
     pub text: Option<&'a str>,
-    /// `name`, as written.
     pub name: Option<&'a str>,
-    /// `arguments`, as written.
     pub arguments: Option<&'a str>,
-    /// `cursor`, as written.
     pub cursor: Option<&'a str>,
-    /// `requestId` of a cancellation, as written.
+    /// `requestId` of a cancellation.
     pub request_id: Option<&'a str>,
     /// `protocolVersion` of `initialize`.
     pub protocol_version: Option<Cow<'a, str>>,
-    /// `clientInfo` of `initialize`, as written.
+    /// `clientInfo` of `initialize`.
     pub client_info: Option<&'a str>,
-    /// `capabilities` of `initialize`, as written.
+    /// `capabilities` of `initialize`.
     pub capabilities: Option<&'a str>,
     /// `_meta`.
     pub meta: Option<Meta<'a>>,
 }
 
-/// What the hub reads of `_meta`.
+/// The members of `_meta` that the hub reads.
 #[derive(Debug, Clone, Default)]
 pub struct Meta<'a> {
-    /// The whole, as written.
+    /// All of `_meta`, byte for byte.
     pub text: &'a str,
     /// `io.modelcontextprotocol/protocolVersion`.
     pub protocol_version: Option<Cow<'a, str>>,
-    /// `io.modelcontextprotocol/clientCapabilities`, as written.
+    /// `io.modelcontextprotocol/clientCapabilities`.
     pub client_capabilities: Option<&'a str>,
-    /// `progressToken`, as written.
     pub progress_token: Option<&'a str>,
 }
 
-/// Why a body is not a message. Display is what the client is told.
+/// Why a body is not a message. The client gets the text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// Not JSON, or not UTF-8.
     #[error("Parse error: the body is not JSON: {0}")]
     Parse(String),
-    /// JSON, but no JSON-RPC 2.0 message.
+    /// JSON, but not a JSON-RPC 2.0 message.
     #[error("Invalid request: {reason}")]
     Invalid {
-        /// What is wrong.
         reason: &'static str,
-        /// The request's id as written, where it has a valid one.
+        /// The id of the request, if it is valid.
         id: Option<String>,
     },
 }
 
 impl Error {
-    /// JSON-RPC error code.
+    /// The JSON-RPC error code.
     pub fn code(&self) -> i32 {
         match self {
             Self::Parse(_) => -32700,
@@ -99,7 +85,7 @@ impl Error {
         }
     }
 
-    /// Id to answer with.
+    /// The id for the response.
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Parse(_) => None,
@@ -108,7 +94,7 @@ impl Error {
     }
 }
 
-/// What a POST carried.
+/// The body of a POST.
 #[derive(Debug, Clone)]
 #[allow(
     clippy::large_enum_variant,
@@ -116,11 +102,10 @@ impl Error {
 )]
 pub enum Body<'a> {
     Single(Message<'a>),
-    /// A batch (2025-03-26 only); each may be malformed on its own.
+    /// A batch (2025-03-26 only). Each message may be malformed.
     Batch(Vec<&'a str>),
 }
 
-/// Reads a body.
 pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
     if text.trim_start().starts_with('[') {
         let batch: Vec<&RawValue> =
@@ -133,7 +118,6 @@ pub fn parse_body(text: &str) -> Result<Body<'_>, Error> {
     parse(text).map(Body::Single)
 }
 
-/// Reads one message.
 pub fn parse(text: &str) -> Result<Message<'_>, Error> {
     let envelope: Envelope<'_> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
@@ -174,7 +158,7 @@ fn params(params: Option<&RawValue>) -> Result<Params<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("\"params\" must be an object");
     }
-    // Two members of one name would let the hub check one and the upstream obey the other.
+    // With two members of one name, the hub could check one and the server obey the other.
     let read: RawParams<'_> = serde_json::from_str(text)
         .map_err(|_| "\"params\" has a member twice or of a wrong type")?;
     let RawParams {
@@ -217,42 +201,34 @@ fn parse_meta(text: &str) -> Result<Meta<'_>, &'static str> {
     })
 }
 
-/// One message of an upstream server.
+/// A message of an upstream server.
 #[derive(Debug, Clone)]
 pub enum UpstreamMessage<'a> {
-    /// The result of our request with this id, as written.
+    /// The result of a request of the hub.
     Result {
-        /// The request's id as written.
         id: &'a str,
-        /// The result as written.
         result: &'a str,
     },
-    /// The error that our request ended in.
+    /// The error of a request of the hub.
     Error {
-        /// The request's id as written; servers leave it out where they could not read it.
+        /// `None` if the server could not read the id.
         id: Option<&'a str>,
-        /// The error object as written.
+        /// The error object, byte for byte.
         error: &'a str,
-        /// Its code.
         code: i64,
     },
-    /// A notification.
     Notification {
-        /// The method.
         method: Cow<'a, str>,
-        /// The parameters as written.
         params: Option<&'a str>,
     },
-    /// A request to us.
+    /// A request to the hub.
     Request {
-        /// Its id as written.
         id: &'a str,
-        /// The method.
         method: Cow<'a, str>,
     },
 }
 
-/// Reads a message of an upstream server; `None` where it is none.
+/// Reads a message of an upstream server. `None` if it is not a message.
 pub fn parse_upstream(text: &str) -> Option<UpstreamMessage<'_>> {
     let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
     let id = envelope.id.map(RawValue::get).filter(|id| is_id(id));
@@ -344,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_keeps_id_and_parameters_as_written() {
+    fn the_id_and_the_parameters_of_a_request_stay_byte_for_byte() {
         let text = r#"{"jsonrpc":"2.0","id": "\u0041","method":"tools/call","params":{"name":"x","arguments":{"n":1e400}}}"#;
         let Message::Request(request) = parse(text).unwrap() else { panic!("no request") };
         assert_eq!((request.id, &*request.method), (r#""\u0041""#, "tools/call"));
@@ -364,7 +340,7 @@ mod tests {
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[1]}"#, -32600)]
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#, -32600)]
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":7}}"#, -32600)]
-    fn what_is_no_message_is_refused_with_its_code(#[case] text: &str, #[case] code: i32) {
+    fn an_invalid_message_is_rejected_with_its_code(#[case] text: &str, #[case] code: i32) {
         assert_eq!(parse(text).map(|_| ()).unwrap_err().code(), code);
     }
 
@@ -378,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn upstream_messages_are_told_apart() {
+    fn the_kinds_of_upstream_messages_are_distinguished() {
         assert!(matches!(
             parse_upstream(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1}}"#),
             Some(UpstreamMessage::Result { id: "1", .. })

@@ -1,5 +1,6 @@
-//! What a hub edits in what it passes on. A closed list: the tool's name, the `_meta` keys of the hop, progress
-//! tokens, and `resultType` where the other version has none. All else stays byte for byte.
+//! The edits of messages that the hub passes on. The list is closed: the tool's name, the `_meta`
+//! keys of the hop, progress tokens, and `resultType` if the other version has none. Everything
+//! else stays byte for byte.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::json_splice::{self, Edits};
 use crate::message::{Meta, Params};
 use crate::version::{ProtocolVersion, STATELESS_VERSION};
 
-/// `_meta` keys that belong to one hop, and so never travel on.
+/// The `_meta` keys that belong to one hop. They are never passed on.
 const HOP_KEYS: [&str; 5] = [
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientInfo",
@@ -20,19 +21,19 @@ const HOP_KEYS: [&str; 5] = [
 ];
 const PROGRESS_TOKEN: &str = "progressToken";
 
-/// How a request goes up.
+/// How a request goes to an upstream server.
 #[derive(Debug, Clone, Copy)]
 pub struct Hop<'a> {
-    /// The upstream server speaks the modern protocol: requests say who we are.
+    /// The server uses the stateless protocol, so each request names its client.
     pub stateless: bool,
-    /// `clientInfo` of the hub as JSON.
+    /// `clientInfo` of the hub, as JSON.
     pub client_info: &'a str,
-    /// Asks for progress under this token.
+    /// Requests progress notifications with this token.
     pub progress_token: Option<u64>,
 }
 
-/// The parameters of a call, under the server's own name of the tool and with these arguments (JSON text). Without
-/// arguments, those of the client stay.
+/// The parameters of a call with the server's own name of the tool and these arguments (JSON
+/// text). `None` keeps the arguments of the client.
 pub fn call_params(
     params: &Params<'_>,
     own_name: &str,
@@ -58,7 +59,7 @@ pub fn call_params(
     .finish()
 }
 
-/// `params` of a request of the hub's own to a server: only what the hop needs.
+/// The parameters of a request that the hub itself sends.
 pub fn hub_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
     let with_meta = meta(None, hop).into_iter().map(|meta| ("_meta", meta));
     let all: Vec<String> = members
@@ -70,7 +71,7 @@ pub fn hub_params(members: &[(&str, String)], hop: Hop<'_>) -> String {
     format!("{{{}}}", all.join(","))
 }
 
-/// `_meta` for the next hop; `None`: as it is.
+/// `_meta` for the next hop. `None` if it stays unchanged.
 fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
     let members = old.and_then(|old| json_splice::members(old.text)).unwrap_or_default();
     let belongs_to_hop = |key: &str| HOP_KEYS.contains(&key);
@@ -98,7 +99,8 @@ fn meta(old: Option<&Meta<'_>>, hop: Hop<'_>) -> Option<String> {
     Some(format!("{{{}}}", all.join(",")))
 }
 
-/// The parameters of a progress notification under the caller's token. `None`: it is not for `ours`.
+/// The parameters of a progress notification with the caller's token. `None` if the token is not
+/// `ours`.
 pub fn progress_params(params: &str, ours: u64, callers: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -111,22 +113,21 @@ pub fn progress_params(params: &str, ours: u64, callers: &str) -> Option<String>
     (token == ours.to_string()).then(|| Edits::new(params).replace(token, callers).finish())
 }
 
-/// What the hub reads of a result.
+/// The members of a result that the hub reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ResultHead {
-    /// The tool says that it failed.
     pub is_error: bool,
-    /// `complete`, or what else the modern protocol knows.
+    /// `complete`, or another type of the stateless protocol.
     pub result_type: Option<String>,
 }
 
-/// Reads that; `None` where the result is no object.
+/// `None` if the result is not an object.
 pub fn result_head(result: &str) -> Option<ResultHead> {
     if result.starts_with('{') { serde_json::from_str(result).ok() } else { None }
 }
 
-/// The result for a caller of this version.
+/// The result for a caller that uses this version.
 pub fn result_for<'a>(
     version: ProtocolVersion,
     result: &'a str,
@@ -144,7 +145,7 @@ pub fn response(id: &str, result: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
 }
 
-/// A response with this error object; requests whose id could not be read have none.
+/// A response with this error object. The id is `None` if it could not be read.
 pub fn error_response(id: Option<&str>, error: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{error}}}", id.unwrap_or("null"))
 }
@@ -154,7 +155,7 @@ pub fn error(code: i32, message: &str) -> String {
     format!("{{\"code\":{code},\"message\":{}}}", json_splice::quoted(message))
 }
 
-/// A tool's result that says what went wrong, to the model that called it.
+/// A tool result with `isError`. The model that called the tool reads the message.
 pub fn tool_error(message: &str) -> String {
     format!(
         "{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true}}",
@@ -167,8 +168,8 @@ mod tests {
     use super::*;
     use crate::message::{Message, parse};
 
-    const LEGACY_HOP: Hop<'_> = Hop { stateless: false, client_info: "{}", progress_token: None };
-    const MODERN_HOP: Hop<'_> =
+    const STATEFUL_HOP: Hop<'_> = Hop { stateless: false, client_info: "{}", progress_token: None };
+    const STATELESS_HOP: Hop<'_> =
         Hop { stateless: true, client_info: r#"{"name":"mcp-hub"}"#, progress_token: None };
 
     fn rewritten(params: &str, hop: Hop<'_>) -> String {
@@ -178,24 +179,24 @@ mod tests {
     }
 
     #[test]
-    fn only_the_name_of_a_legacy_call_changes() {
+    fn in_a_stateful_call_only_the_name_changes() {
         let params = "{ \"z\" : 123456789012345678901234567890,\"n\\u0061me\": \"a__own\" ,\"arguments\":{\"b\":1.0,\"a\":\"\\u00e9\\ud83d\\ude00\",\"b\":2}, \"_meta\": {\"traceparent\" :\"x\"} }";
-        assert_eq!(rewritten(params, LEGACY_HOP), params.replace("\"a__own\"", "\"own\""));
+        assert_eq!(rewritten(params, STATEFUL_HOP), params.replace("\"a__own\"", "\"own\""));
     }
 
     #[test]
-    fn keys_of_the_caller_s_hop_do_not_travel_and_others_do() {
+    fn the_meta_keys_of_the_hop_are_not_passed_on_and_others_are() {
         let params = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","com.x/k" : 1e9,"io.modelcontextprotocol/clientCapabilities":{"sampling":{}},"progressToken":"t"}}"#;
-        assert_eq!(rewritten(params, LEGACY_HOP), r#"{"name":"own","_meta":{"com.x/k" : 1e9}}"#);
+        assert_eq!(rewritten(params, STATEFUL_HOP), r#"{"name":"own","_meta":{"com.x/k" : 1e9}}"#);
         assert_eq!(
-            rewritten(params, Hop { progress_token: Some(7), ..MODERN_HOP }),
+            rewritten(params, Hop { progress_token: Some(7), ..STATELESS_HOP }),
             r#"{"name":"own","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcp-hub"},"io.modelcontextprotocol/clientCapabilities":{},"progressToken":7,"com.x/k" : 1e9}}"#
         );
     }
 
     #[test]
-    fn a_modern_hop_adds_meta_where_there_was_none() {
-        let up = rewritten(r#"{"name":"x","arguments":{}}"#, MODERN_HOP);
+    fn a_stateless_hop_adds_meta_if_there_was_none() {
+        let up = rewritten(r#"{"name":"x","arguments":{}}"#, STATELESS_HOP);
         assert!(
             up.starts_with(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#),
             "{up}"
@@ -208,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn other_arguments_take_the_place_of_those_that_came() {
+    fn corrected_arguments_replace_those_of_the_client() {
         let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name": "x", "arguments" : {"a": 1},"z":1e9}}"#;
         let Message::Request(request) = parse(text).unwrap() else { panic!("no request") };
-        let hop = LEGACY_HOP;
+        let hop = STATEFUL_HOP;
         assert_eq!(
             call_params(&request.params, "own", Some(r#"{"b":2}"#), hop),
             r#"{"name": "own", "arguments" : {"b":2},"z":1e9}"#
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_comes_back_under_the_caller_s_token_and_that_of_others_does_not() {
+    fn progress_is_passed_on_with_the_caller_s_token_and_only_its_own() {
         let params = r#"{"progress": 0.5,"progressToken":7,"total":1}"#;
         assert_eq!(
             progress_params(params, 7, "\"t\"").unwrap(),
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_result_gets_its_type_for_a_modern_caller_only() {
+    fn a_stateful_result_gets_a_type_only_for_a_stateless_caller() {
         let result = r#"{"content":[],"x":1e400}"#;
         let head = result_head(result).unwrap();
         assert_eq!(result_for(ProtocolVersion::Stateful("2025-11-25"), result, &head), result);

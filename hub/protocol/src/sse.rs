@@ -1,28 +1,26 @@
-//! Server-sent events, as MCP uses them. Incremental: a byte is looked at once however the chunks fall.
+//! Server-sent events as MCP uses them. The decoder is incremental and reads each byte once.
 
-/// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its data, lines joined by line feeds.
+    /// The data lines, joined by line feeds.
     pub data: String,
-    /// Its id, where it has one.
     pub id: Option<String>,
-    /// How long to wait before connecting again, in milliseconds, where it says so.
+    /// How long to wait before reconnecting, in milliseconds.
     pub retry_ms: Option<u64>,
 }
 
-/// Reads events from chunks of bytes.
+/// Decodes events from chunks of bytes.
 #[derive(Debug, Default)]
 pub struct Decoder {
     line: Vec<u8>,
     after_cr: bool,
-    begun: bool,
+    started: bool,
     event: Event,
     has_data: bool,
 }
 
 impl Decoder {
-    /// Takes a chunk and gives the events that it completes.
+    /// Takes a chunk and returns the events that it completes.
     pub fn push(&mut self, mut chunk: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(position) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -45,21 +43,21 @@ impl Decoder {
         events
     }
 
-    /// Bytes that are held because their event is not complete.
+    /// The bytes of the event that is not complete yet.
     pub fn buffered_bytes(&self) -> usize {
         self.line.len() + self.event.data.len()
     }
 
     fn take_line(&mut self, line: &[u8]) -> Option<Event> {
         let line =
-            if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
-        self.begun = true;
+            if self.started { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
+        self.started = true;
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            let told = std::mem::take(&mut self.has_data)
+            let has_content = std::mem::take(&mut self.has_data)
                 || event.id.is_some()
                 || event.retry_ms.is_some();
-            return told.then_some(event);
+            return has_content.then_some(event);
         }
         let line = String::from_utf8_lossy(line);
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
@@ -80,7 +78,7 @@ impl Decoder {
     }
 }
 
-/// An event with this data.
+/// Encodes an event with this data.
 pub fn encode(data: &str) -> String {
     let mut event = String::with_capacity(data.len() + 32);
     event.push_str("event: message\n");
@@ -116,13 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_cut_short_is_none() {
+    fn an_incomplete_event_is_not_returned() {
         assert_eq!(decoded(&[b"data: 1\n"]), []);
     }
 
     proptest! {
         #[test]
-        fn chunks_may_fall_anywhere(data in "[a-zé:{}\"]{0,30}", cut in 0usize..80, cr in any::<bool>()) {
+        fn the_events_do_not_depend_on_how_the_bytes_are_chunked(data in "[a-zé:{}\"]{0,30}", cut in 0usize..80, cr in any::<bool>()) {
             let text = encode(&data);
             let text = if cr { text.replace('\n', "\r\n") } else { text };
             let (head, tail) = text.as_bytes().split_at(cut.min(text.len()));

@@ -1,6 +1,7 @@
-//! Where a request goes: the pure part of the router. Every router replica decides the same from the same data.
+//! Decides where a request goes. Every router replica decides the same from the same data.
 //!
-//! A session goes where its id says; weight applies only to what is new. So a rising weight moves no session.
+//! A session goes where its id says. Weights apply only to new sessions and to requests without a
+//! session, so a changed weight moves no session.
 
 use std::collections::BTreeMap;
 
@@ -11,89 +12,88 @@ use sha2::{Digest as _, Sha256};
 
 use crate::session_id::SessionClaims;
 
-/// Serving pods by revision, as far as the router knows.
+/// The serving pods that the router knows, by revision.
 pub type Pods<P> = BTreeMap<Revision, Endpoints<P>>;
 
-/// Serving pods of one revision.
+/// The serving pods of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoints<P> {
-    /// Known one by one, from `EndpointSlices`.
+    /// From `EndpointSlices`.
     Pods(Vec<P>),
-    /// Only the revision's Service is known by name: the API server has not been reached since the start.
+    /// The revision's Service, until the router has reached the API server.
     Service(P),
 }
 
-/// What routing must know of a pod.
+/// What routing needs to know about a pod.
 pub trait Pod {
-    /// As in the claims of the sessions that it made.
+    /// The name in the claims of its sessions.
     fn name(&self) -> &str;
-    /// `false` for one that is terminating and still serves: it keeps its sessions and gets no new ones.
+    /// `false` for a terminating pod that still serves: it keeps its sessions and gets no new ones.
     fn is_ready(&self) -> bool;
-    /// Requests that this router has under way there.
+    /// Requests of this router that the pod has not finished.
     fn in_flight(&self) -> usize;
 }
 
-/// What a request says about itself.
+/// What routing needs to know about a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
-    /// It belongs to a session.
+    /// A request of a session.
     Session(&'a SessionClaims),
-    /// It makes one, or needs none (modern protocol, REST). `affinity` keeps those with the same value together:
-    /// who calls, or the value of a configured header.
+    /// A request that opens a session, or needs none (stateless protocol, REST). Requests with the
+    /// same `affinity` go to the same revision: the caller, or the value of a configured header.
     New {
-        /// `None`: drawn anew for each request.
+        /// `None` assigns each request at random.
         affinity: Option<&'a [u8]>,
     },
 }
 
-/// Chance, fresh for each request.
+/// Random numbers for one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
-    /// Which revision, where `affinity` does not say.
+    /// Selects the revision if there is no `affinity`.
     pub revision: u64,
-    /// Which of equally busy pods.
+    /// Selects one of equally busy pods.
     pub pod: u64,
 }
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision<'a, P> {
-    /// To this pod.
     Forward {
-        /// Its revision.
         revision: &'a Revision,
-        /// The pod, or the Service in its stead.
+        /// The pod, or the Service if pods are not known yet.
         pod: &'a P,
-        /// The revision that was drawn had no Ready pod, so another one serves. That is not a weight.
+        /// The selected revision had no Ready pod, so another revision serves.
         failover: bool,
     },
-    /// 404: the client initializes again.
+    /// 404, so that the client initializes again.
     SessionGone(GoneReason<'a>),
     /// 503 with Retry-After.
     Unavailable(UnavailableReason),
 }
 
-/// Why a session is over for the router. A place for take-up: all but `Failed` can then go to another pod.
+/// Why a session is gone. Once sessions can be resumed, all but `Failed` can go to another pod.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GoneReason<'a> {
-    /// Its revision was rolled back; whatever its pod would answer is not to be trusted.
+    /// Its revision was rolled back, so its pod is not trusted.
     Failed(&'a Revision),
-    /// Its revision is not live any more, or it was made by a standalone hub.
+    /// Its revision is no longer live, or a standalone hub made the session.
     NotLive,
-    /// Its pod is not there, or not serving.
+    /// Its pod is gone or does not serve.
     Pod(&'a Revision),
 }
 
-/// Why nothing can serve a new request.
+/// Why no pod can serve a new request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnavailableReason {
-    /// No revision has weight: the first self-check has not passed yet.
+    /// No revision has weight, because the first self-check has not passed yet.
     NoWeight,
     /// No revision that may serve has a Ready pod.
     NoPod,
 }
 
-/// Decides. `unreachable` names pods that this request could not connect to, so that a second try goes elsewhere.
+/// Decides where a request goes. `unreachable` has the pods that this request could not connect to,
+/// so that a retry goes to another pod.
 pub fn decide<'a, P: Pod>(
     dataplane: &'a Dataplane,
     pods: &'a Pods<P>,
@@ -136,14 +136,14 @@ fn route_new<'a, P: Pod>(
     draw: Draw,
     unreachable: &[String],
 ) -> Decision<'a, P> {
-    let point = affinity.map_or(draw.revision, |value| point_of(dataplane, value));
+    let point = affinity.map_or(draw.revision, |value| affinity_point(dataplane, value));
     let Some(drawn) = revision_at(dataplane, point) else {
         return Decision::Unavailable(UnavailableReason::NoWeight);
     };
     if let Some(pod) = ready_pod(pods, drawn, draw.pod, unreachable) {
         return Decision::Forward { revision: drawn, pod, failover: false };
     }
-    in_place_of(dataplane, drawn)
+    failover_candidates(dataplane, drawn)
         .into_iter()
         .find_map(|revision| Some((revision, ready_pod(pods, revision, draw.pod, unreachable)?)))
         .map_or(Decision::Unavailable(UnavailableReason::NoPod), |(revision, pod)| {
@@ -151,7 +151,7 @@ fn route_new<'a, P: Pod>(
         })
 }
 
-/// Whether sessions may begin on it. A role that only a newer operator knows gets none.
+/// Whether the revision gets new sessions. A role of a newer operator gets none.
 fn takes_new(state: &RevisionState) -> bool {
     match state.role {
         Role::Stable | Role::Canary | Role::Previous => true,
@@ -209,8 +209,8 @@ fn subject(credential: &[u8]) -> Option<Vec<u8>> {
     Some(format!("{}\n{}", claims.iss, claims.sub).into_bytes())
 }
 
-/// Salted with the canary, so that not the same callers are the first to try every canary.
-fn point_of(dataplane: &Dataplane, affinity: &[u8]) -> u64 {
+/// Salted with the canary, so that each canary is tried by other callers first.
+fn affinity_point(dataplane: &Dataplane, affinity: &[u8]) -> u64 {
     let canary = dataplane.revisions.iter().find(|(_, state)| state.role == Role::Canary);
     let salt = canary.map_or("", |(revision, _)| revision.as_str());
     let digest =
@@ -218,8 +218,9 @@ fn point_of(dataplane: &Dataplane, affinity: &[u8]) -> u64 {
     digest.iter().take(8).fold(0, |point, byte| point << 8 | u64::from(*byte))
 }
 
-/// Who serves when `drawn` cannot, best first. Never a canary without weight: its self-check may not have passed.
-fn in_place_of<'a>(dataplane: &'a Dataplane, drawn: &Revision) -> Vec<&'a Revision> {
+/// The revisions that serve if `drawn` cannot, best first. A canary without weight is never one of
+/// them, because its self-check may not have passed.
+fn failover_candidates<'a>(dataplane: &'a Dataplane, drawn: &Revision) -> Vec<&'a Revision> {
     let mut others: Vec<_> = dataplane
         .revisions
         .iter()
@@ -231,7 +232,8 @@ fn in_place_of<'a>(dataplane: &'a Dataplane, drawn: &Revision) -> Vec<&'a Revisi
     others.into_iter().map(|(_, revision)| revision).collect()
 }
 
-/// The least busy Ready pod; among equally busy ones chance decides, else quiet routers would all use the first.
+/// The least busy Ready pod. Among equally busy ones it is random; otherwise idle routers would all
+/// use the first.
 fn ready_pod<'a, P: Pod>(
     pods: &'a Pods<P>,
     revision: &Revision,
@@ -337,11 +339,16 @@ mod tests {
         }
     }
 
-    fn of_session(dataplane: &Dataplane, pods: &Pods<TestPod>, hash: &str, pod: &str) -> String {
+    fn routed_session(
+        dataplane: &Dataplane,
+        pods: &Pods<TestPod>,
+        hash: &str,
+        pod: &str,
+    ) -> String {
         went_to(&decide(dataplane, pods, Request::Session(&claims(hash, pod)), DRAW, &[]))
     }
 
-    fn of_fresh(dataplane: &Dataplane, pods: &Pods<TestPod>) -> String {
+    fn routed_new(dataplane: &Dataplane, pods: &Pods<TestPod>) -> String {
         went_to(&decide(dataplane, pods, FRESH, DRAW, &[]))
     }
 
@@ -350,28 +357,35 @@ mod tests {
         let pods = pods(&[OLD, NEW]);
         for role in [Role::Stable, Role::Canary, Role::Previous, Role::Unknown] {
             let dataplane = dataplane(&[(OLD, role, 0), (NEW, Role::Stable, 100)]);
-            assert_eq!(of_session(&dataplane, &pods, OLD, "aaaaaaaa-1"), "aaaaaaaa-1", "{role:?}");
+            assert_eq!(
+                routed_session(&dataplane, &pods, OLD, "aaaaaaaa-1"),
+                "aaaaaaaa-1",
+                "{role:?}"
+            );
         }
         let failed = dataplane(&[(OLD, Role::Failed, 0), (NEW, Role::Stable, 100)]);
-        assert_eq!(of_session(&failed, &pods, OLD, "aaaaaaaa-1"), "404 failed");
+        assert_eq!(routed_session(&failed, &pods, OLD, "aaaaaaaa-1"), "404 failed");
     }
 
-    // Cutting it would lose every session at each pod replacement, drain or not.
+    // Otherwise every replacement of a pod would end its sessions, even while it drains.
     #[test]
     fn a_terminating_pod_keeps_its_sessions_and_gets_no_new_ones() {
         let leaving = TestPod { ready: false, ..pod("aaaaaaaa-0") };
         let pods = Pods::from([(revision(OLD), Endpoints::Pods(vec![leaving, pod("aaaaaaaa-1")]))]);
         let dataplane = dataplane(&[(OLD, Role::Stable, 100)]);
-        assert_eq!(of_session(&dataplane, &pods, OLD, "aaaaaaaa-0"), "aaaaaaaa-0");
-        assert_eq!(of_fresh(&dataplane, &pods), "aaaaaaaa-1");
+        assert_eq!(routed_session(&dataplane, &pods, OLD, "aaaaaaaa-0"), "aaaaaaaa-0");
+        assert_eq!(routed_new(&dataplane, &pods), "aaaaaaaa-1");
     }
 
     #[test]
     fn a_session_whose_pod_or_revision_is_gone_is_404() {
         let dataplane = dataplane(&[(OLD, Role::Stable, 100)]);
-        assert_eq!(of_session(&dataplane, &pods(&[OLD]), OLD, "aaaaaaaa-9"), "404 no pod");
-        assert_eq!(of_session(&dataplane, &pods(&[]), OLD, "aaaaaaaa-0"), "404 no pod");
-        assert_eq!(of_session(&dataplane, &pods(&[OLD, NEW]), NEW, "bbbbbbbb-0"), "404 not live");
+        assert_eq!(routed_session(&dataplane, &pods(&[OLD]), OLD, "aaaaaaaa-9"), "404 no pod");
+        assert_eq!(routed_session(&dataplane, &pods(&[]), OLD, "aaaaaaaa-0"), "404 no pod");
+        assert_eq!(
+            routed_session(&dataplane, &pods(&[OLD, NEW]), NEW, "bbbbbbbb-0"),
+            "404 not live"
+        );
     }
 
     #[test]
@@ -385,30 +399,33 @@ mod tests {
     }
 
     #[test]
-    fn a_drawn_revision_without_ready_pod_is_replaced_by_another_that_did_not_fail() {
+    fn a_selected_revision_without_ready_pods_is_replaced_by_one_that_did_not_fail() {
         let canary = dataplane(&[(OLD, Role::Stable, 0), (NEW, Role::Canary, 100)]);
-        assert_eq!(of_fresh(&canary, &pods(&[OLD])), "aaaaaaaa-0 instead");
+        assert_eq!(routed_new(&canary, &pods(&[OLD])), "aaaaaaaa-0 instead");
         let guard = dataplane(&[(OLD, Role::Previous, 0), (NEW, Role::Stable, 100)]);
-        assert_eq!(of_fresh(&guard, &pods(&[OLD])), "aaaaaaaa-0 instead");
+        assert_eq!(routed_new(&guard, &pods(&[OLD])), "aaaaaaaa-0 instead");
         let rolled_back = dataplane(&[(OLD, Role::Stable, 100), (NEW, Role::Failed, 0)]);
-        assert_eq!(of_fresh(&rolled_back, &pods(&[NEW])), "503 no pod");
+        assert_eq!(routed_new(&rolled_back, &pods(&[NEW])), "503 no pod");
     }
 
-    // A canary at 0 may be one whose self-check has just failed.
+    // The self-check of a canary at weight 0 may have failed.
     #[test]
-    fn a_canary_without_weight_never_stands_in() {
+    fn a_canary_without_weight_is_never_a_failover() {
         let dataplane = dataplane(&[(OLD, Role::Stable, 100), (NEW, Role::Canary, 0)]);
-        assert_eq!(of_fresh(&dataplane, &pods(&[NEW])), "503 no pod");
+        assert_eq!(routed_new(&dataplane, &pods(&[NEW])), "503 no pod");
     }
 
     #[test]
     fn before_the_first_self_check_nothing_is_served() {
-        assert_eq!(of_fresh(&dataplane(&[(OLD, Role::Stable, 0)]), &pods(&[OLD])), "503 no weight");
-        assert_eq!(of_fresh(&dataplane(&[]), &pods(&[OLD])), "503 no weight");
+        assert_eq!(
+            routed_new(&dataplane(&[(OLD, Role::Stable, 0)]), &pods(&[OLD])),
+            "503 no weight"
+        );
+        assert_eq!(routed_new(&dataplane(&[]), &pods(&[OLD])), "503 no weight");
     }
 
     #[test]
-    fn new_requests_go_to_the_least_busy_pod_and_chance_decides_between_equals() {
+    fn new_requests_go_to_the_least_busy_pod_and_to_a_random_one_among_equals() {
         let busy = TestPod { in_flight: 3, ..pod("busy") };
         let pods =
             Pods::from([(revision(OLD), Endpoints::Pods(vec![busy, pod("one"), pod("two")]))]);
@@ -422,15 +439,15 @@ mod tests {
     fn while_only_the_service_is_known_sessions_and_new_requests_go_to_it() {
         let pods = Pods::from([(revision(OLD), Endpoints::Service(pod("service")))]);
         let dataplane = dataplane(&[(OLD, Role::Stable, 100)]);
-        assert_eq!(of_session(&dataplane, &pods, OLD, "aaaaaaaa-0"), "service");
-        assert_eq!(of_fresh(&dataplane, &pods), "service");
+        assert_eq!(routed_session(&dataplane, &pods, OLD, "aaaaaaaa-0"), "service");
+        assert_eq!(routed_new(&dataplane, &pods), "service");
     }
 
-    // Changing the hash moves every modern caller between stable and canary in the middle of a rollout.
+    // A changed hash would move stateless callers between stable and canary during a rollout.
     #[test]
-    fn the_place_of_a_principal_is_pinned() {
+    fn the_affinity_point_of_a_principal_is_pinned() {
         let dataplane = dataplane(&[(OLD, Role::Stable, 50), (NEW, Role::Canary, 50)]);
-        assert_eq!(point_of(&dataplane, b"alice"), 12_387_690_293_274_637_763);
+        assert_eq!(affinity_point(&dataplane, b"alice"), 12_387_690_293_274_637_763);
     }
 
     #[test]
@@ -459,7 +476,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_failed_or_unknown_revision_gets_nothing_new_whatever_is_drawn(
+        fn a_failed_or_unknown_revision_never_gets_new_requests(
             roles in [any_role(), any_role(), any_role()], weights in [0..=100u8, 0..=100u8, 0..=100u8],
             ready in [any::<bool>(), any::<bool>(), any::<bool>()], draw: u64, principal in proptest::option::of(any::<[u8; 4]>()),
         ) {
@@ -503,8 +520,8 @@ mod tests {
                 prop_assert!(on(&after).starts_with(NEW));
             }
             let (hash, pod) = if session_on_canary { (NEW, "bbbbbbbb-1") } else { (OLD, "aaaaaaaa-1") };
-            prop_assert_eq!(of_session(&before, &pods, hash, pod), pod);
-            prop_assert_eq!(of_session(&after, &pods, hash, pod), pod);
+            prop_assert_eq!(routed_session(&before, &pods, hash, pod), pod);
+            prop_assert_eq!(routed_session(&after, &pods, hash, pod), pod);
         }
 
         #[test]
@@ -527,7 +544,7 @@ mod tests {
             let count = (0..10_000u32)
                 .filter(|i| {
                     let principal = [i.to_be_bytes(), salt.to_be_bytes()].concat();
-                    let drawn = revision_at(&dataplane, point_of(&dataplane, &principal));
+                    let drawn = revision_at(&dataplane, affinity_point(&dataplane, &principal));
                     drawn.unwrap().as_str() == NEW
                 })
                 .count();

@@ -1,7 +1,8 @@
-//! The session id of the legacy protocol: all that is needed to route a session and to take it up elsewhere,
-//! sealed with the hub's key, so that any router reads it and nobody else can read or make one.
+//! The session id of the stateful protocol. It has all that is needed to route a session and to
+//! resume it on another pod. It is sealed with the hub's key: every router of the hub can read it,
+//! and nobody else can read or forge one.
 //!
-//! Layout, base64url without padding (visible ASCII, as the protocol demands):
+//! Layout, base64url without padding (visible ASCII, as the protocol requires):
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | 24 | nonce |
 //! | rest | claims as JSON with one-letter keys, XChaCha20-Poly1305; the first 5 bytes are associated data |
 //!
-//! Claims only grow, and unknown keys are ignored: a router may be older than the pod that made the id.
+//! Claims are only ever added, and unknown keys are ignored: a router may be older than the pod
+//! that made the id.
 
 use std::fmt;
 
@@ -23,15 +25,15 @@ use mcphub_hub_wire::keys::{HubKey, KeyRing};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// First byte of an id.
+/// The first byte of an id.
 pub const VERSION: u8 = 1;
-/// Random bytes that [`seal`] wants. Never the same twice: with 24 random bytes no counting is needed.
+/// Random bytes that [`seal`] needs. With 24 of them a nonce never repeats, without a counter.
 pub const NONCE_BYTES: usize = 24;
-/// Longest id that [`open`] looks at. Ids that [`seal`] makes are under half of it.
+/// Longest id that [`open`] reads. The ids of [`seal`] have less than half of it.
 pub const MAX_ID_BYTES: usize = 8 << 10;
-/// Longest `clientInfo` that is kept whole; of a longer one name and version are.
+/// Longest `clientInfo` that is stored whole. Of a longer one only name and version are stored.
 pub const MAX_CLIENT_INFO_BYTES: usize = 512;
-/// Longest `capabilities` that is kept; a longer one is left out, as if the client had none.
+/// Longest `capabilities` that is stored. A longer one is left out, as if the client had none.
 pub const MAX_CAPABILITIES_BYTES: usize = 1 << 10;
 
 const CLEAR_BYTES: usize = 5;
@@ -66,33 +68,34 @@ pub struct SessionClaims {
     pub view: Option<String>,
 }
 
-/// JSON kept byte for byte.
+/// A JSON value, byte for byte.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson(Box<RawValue>);
 
-/// Why a text is not a session id of this hub. To a client all of these are an unknown session (404).
+/// Why a text is not a session id of this hub. For a client, each of these is an unknown session
+/// (404).
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// Not base64url, too short, or too long.
     #[error("not a session id")]
     Malformed,
-    /// Made by a pod whose layout this one does not know.
-    #[error("session id has layout version {0}; {VERSION} is known")]
+    /// Made by a pod with a layout that this one does not support.
+    #[error("session id has layout version {0}, but {VERSION} is supported")]
     UnknownVersion(u8),
-    /// Its key is not in the ring, or not any more.
+    /// Its key is not, or no longer, in the ring.
     #[error("session id is sealed with key {0}, which is not in the key ring")]
     UnknownKey(u32),
-    /// Changed on the way, or made by somebody else.
+    /// Modified, or sealed with another key.
     #[error("session id was not sealed with this hub's key")]
     Forged,
-    /// Sealed by us, but lacks what this version needs.
-    #[error("session id does not say what it must")]
+    /// Sealed by this hub, but without a required claim.
+    #[error("session id lacks a required claim")]
     Claims,
 }
 
 impl Error {
-    /// Bounded, for metric labels.
+    /// A bounded word for metric labels.
     pub fn category(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -104,16 +107,16 @@ impl Error {
     }
 }
 
-/// The id for these claims, sealed with the ring's current key. `nonce` is fresh randomness.
+/// Seals claims with the ring's current key. `nonce` must be random.
 pub fn seal(keys: &KeyRing, claims: &SessionClaims, nonce: [u8; NONCE_BYTES]) -> String {
     let key = keys.current();
-    let plain = encoded(claims);
+    let plain = encode(claims);
     let mut id = Vec::with_capacity(CLEAR_BYTES + NONCE_BYTES + plain.len() + 16);
     id.push(VERSION);
     id.extend(key.serial().to_be_bytes());
     let aad: [u8; CLEAR_BYTES] = clear_part(key.serial());
     id.extend(nonce);
-    // Encryption fails only for texts of 256 GiB; an empty rest would then be refused by `open`.
+    // Encryption fails only for texts of 256 GiB. `open` would then reject the empty rest.
     let sealed =
         cipher(key).encrypt(XNonce::from_slice(&nonce), Payload { msg: &plain, aad: &aad });
     debug_assert!(sealed.is_ok());
@@ -121,7 +124,7 @@ pub fn seal(keys: &KeyRing, claims: &SessionClaims, nonce: [u8; NONCE_BYTES]) ->
     URL_SAFE_NO_PAD.encode(id)
 }
 
-/// What the id says, if a key of this ring sealed it.
+/// The claims of an id, if a key of this ring sealed it.
 pub fn open(keys: &KeyRing, id: &str) -> Result<SessionClaims, Error> {
     if id.len() > MAX_ID_BYTES {
         return Err(Error::Malformed);
@@ -149,7 +152,7 @@ fn cipher(key: &HubKey) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(&key.sealing_key(PURPOSE).into())
 }
 
-fn encoded(claims: &SessionClaims) -> Vec<u8> {
+fn encode(claims: &SessionClaims) -> Vec<u8> {
     let bounded = SessionClaims {
         client_info: claims.client_info.as_ref().map(bounded_client_info),
         capabilities: claims
@@ -164,7 +167,7 @@ fn encoded(claims: &SessionClaims) -> Vec<u8> {
     json.unwrap_or_default()
 }
 
-/// A client must not be able to make an id that no proxy's header limit lets through.
+/// A client must not be able to make its id longer than the header limits of proxies.
 fn bounded_client_info(info: &RawJson) -> RawJson {
     #[derive(Default, Serialize, Deserialize)]
     #[serde(default)]
@@ -185,12 +188,10 @@ fn bounded_client_info(info: &RawJson) -> RawJson {
 }
 
 impl RawJson {
-    /// Takes a text that is one JSON value.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(Self)
     }
 
-    /// The text, byte for byte.
     pub fn get(&self) -> &str {
         self.0.get()
     }
@@ -266,14 +267,14 @@ mod tests {
         }
     }
 
-    // Changing the layout cuts every open session of every hub during the upgrade that brings the change.
+    // A changed layout ends every open session of every hub during the upgrade.
     #[test]
     fn layout_is_pinned() {
         let id = seal(&ring(3), &claims(), [9; NONCE_BYTES]);
         assert_eq!(id, GOLDEN);
         assert_eq!(open(&ring(3), GOLDEN), Ok(claims()));
         assert_eq!(
-            String::from_utf8(encoded(&claims())).unwrap(),
+            String::from_utf8(encode(&claims())).unwrap(),
             concat!(
                 r#"{"n":"AQEBAQEBAQEBAQEBAQEBAQ","r":"0a1b2c3d","p":"demo-r-0a1b2c3d-x7k2p","v":"2025-11-25","#,
                 r#""i":{"name":"c","version":"1"},"c":{"roots":{"listChanged":true}},"#,
@@ -297,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_hub_is_forged() {
+    fn an_id_of_another_hub_is_rejected() {
         let other = MasterKey::new([7; KEY_BYTES]).ring("another-uid", 3);
         assert_eq!(open(&ring(3), &seal(&other, &claims(), [9; NONCE_BYTES])), Err(Error::Forged));
     }
 
-    // Routers are pinned and may be older than the pods of the newest revision.
+    // Routers may be older than the pods of the newest revision.
     #[test]
-    fn claims_of_a_newer_pod_are_ignored_not_refused() {
+    fn unknown_claims_of_a_newer_pod_are_ignored() {
         let newer = r#"{"n":"AQEBAQEBAQEBAQEBAQEBAQ","p":"pod","v":"2025-11-25","z":[1],
             "h":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI"}"#;
         let read: SessionClaims = serde_json::from_str(newer).unwrap();
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_layout_and_garbage_are_told_apart() {
+    fn a_newer_layout_and_garbage_are_different_errors() {
         assert_eq!(open(&ring(1), &URL_SAFE_NO_PAD.encode([2; 60])), Err(Error::UnknownVersion(2)));
         assert_eq!(
             open(&ring(1), "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(open(&ring(1), &"A".repeat(MAX_ID_BYTES + 4)), Err(Error::Malformed));
     }
 
-    // A header over 8 KiB is refused by common proxies: the client could then never use its session.
+    // Common proxies reject headers over 8 KiB, so the client could not use its session.
     #[test]
     fn a_huge_client_info_is_cut_to_name_and_version_and_the_id_stays_short() {
         let claims = SessionClaims {
@@ -354,7 +355,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_claim_comes_back(
+        fn opening_a_sealed_id_returns_the_claims(
             unique: [u8; 16], principal: [u8; 32], nonce: [u8; NONCE_BYTES], pod in "[a-z0-9-]{1,63}",
             view in proptest::option::of("[a-z]{1,20}"), revision in proptest::option::of("[0-9a-f]{8}"),
             name in "\\PC{0,100}",
@@ -371,7 +372,7 @@ mod tests {
         }
 
         #[test]
-        fn an_id_with_any_bit_flipped_is_refused(nonce: [u8; NONCE_BYTES], at: prop::sample::Index, bit in 0..8u8) {
+        fn an_id_with_a_flipped_bit_is_rejected(nonce: [u8; NONCE_BYTES], at: prop::sample::Index, bit in 0..8u8) {
             let mut bytes = URL_SAFE_NO_PAD.decode(seal(&ring(2), &claims(), nonce)).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
@@ -379,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_id_is_refused(length: prop::sample::Index) {
+        fn a_truncated_id_is_rejected(length: prop::sample::Index) {
             let id = seal(&ring(2), &claims(), [9; NONCE_BYTES]);
             prop_assert!(open(&ring(2), &id[..length.index(id.len())]).is_err());
         }

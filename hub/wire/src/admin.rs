@@ -1,20 +1,19 @@
 //! The two admin endpoints of hub and router pods that the operator reads, on [`crate::paths::ADMIN_PORT`].
-//! Both want `Authorization: Bearer <HubKey::admin_token>` of any key in the ring.
+//! Both require `Authorization: Bearer <HubKey::admin_token>` of any key in the ring.
 
 use serde::{Deserialize, Serialize};
 
-/// `GET`: runs the self-check in a hub pod and answers a [`SelfCheck`] (status 200 whether it passed or not).
+/// `GET`: runs the self-check in a hub pod and returns a [`SelfCheck`] (status 200 even if it failed).
 pub const SELF_CHECK_PATH: &str = "/self-check";
-/// `GET`: answers the [`Generation`] that this hub or router pod obeys.
+/// `GET`: returns the [`Generation`] that this hub or router pod uses.
 pub const GENERATION_PATH: &str = "/generation";
 
-/// Result of one self-check, run as an internal principal through the real path. Its calls are counted nowhere.
+/// The result of a self-check. It sends real requests as an internal principal, which no metric counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfCheck {
-    /// All of `checks` passed.
+    /// Whether all `checks` passed.
     pub passed: bool,
-    /// What was looked at, in order.
     pub checks: Vec<Check>,
     /// Every configured server that is not disabled.
     pub servers: Vec<ServerState>,
@@ -25,9 +24,8 @@ pub struct SelfCheck {
 pub struct Check {
     /// `listening`, `generation`, `initialize`, `discover`, `tools/list`, `filtering`, `selection`.
     pub name: String,
-    /// Whether it holds.
     pub passed: bool,
-    /// What was seen, for a person.
+    /// The result, for a person.
     pub message: String,
 }
 
@@ -36,16 +34,16 @@ pub struct Check {
 pub struct ServerState {
     /// Name in the resource.
     pub name: String,
-    /// Its catalog was read over a connection that is open or can be opened again.
+    /// Whether its list was read over a connection that is open or can be opened again.
     pub connected: bool,
-    /// Tools that it lists, before filtering.
+    /// How many tools it lists, before filtering.
     pub tools: u32,
-    /// Why it is not connected; where it is, what of its tools clients cannot use.
+    /// Why it is not connected; if it is, which of its tools clients cannot use.
     #[serde(default)]
     pub message: String,
 }
 
-/// Which `dataplane.json` a pod obeys.
+/// Which `dataplane.json` a pod uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// [`crate::dataplane::Dataplane::generation`] in force; 0 before the first was read.

@@ -1,8 +1,7 @@
-//! The compiled config of one revision: what `serve` reads at start. Every default is filled in, nothing refers
-//! to a Kubernetes object, and no secret is in it: secrets are named by the file that they are mounted as.
+//! The compiled config of one revision, which `serve` reads at start. All defaults are filled in. It
+//! refers to no Kubernetes object and contains no secret, only the files that secrets are mounted as.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +9,12 @@ pub use crate::filtering::{
     AccessRule, Backend, Cache, Categories, CircuitBreaker, DefaultExposure, FilterMode, Filtering,
     GoldenQuestion, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
 };
+pub use crate::header_value::HeaderValue;
 
-/// Version of [`HubConfig`]'s layout.
+/// The version of the layout of [`HubConfig`].
 pub const SCHEMA: u32 = 1;
 
-/// All that a hub needs to know. Durations are milliseconds.
+/// The config of a hub. Durations are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HubConfig {
@@ -22,78 +22,71 @@ pub struct HubConfig {
     pub schema: u32,
     /// In the order of the resource. Names and prefixes are unique.
     pub servers: Vec<Server>,
-    /// What clients see.
     #[serde(default)]
     pub filtering: Filtering,
-    /// Who may see and call what. None: everybody everything; any: what none allows is denied.
+    /// Who may see and call what. Without rules, everybody may see and call everything.
     #[serde(default)]
     pub access: Vec<AccessRule>,
-    /// Feature flags as the spec has them; `dataplane.json` overrides them live.
+    /// Feature flags as in the spec. `dataplane.json` overrides them at run time.
     #[serde(default)]
     pub flags: BTreeMap<String, bool>,
-    /// Sessions of the legacy protocol.
     #[serde(default)]
     pub sessions: Sessions,
-    /// Bounds on requests.
     #[serde(default)]
     pub limits: Limits,
-    /// Connections to upstream servers.
     #[serde(default)]
     pub connection_pool: ConnectionPool,
-    /// Browser origins that may call, besides same-origin. Empty: none.
+    /// Browser origins that may send requests, besides the same origin.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
     /// How long `/ready` waits for servers that are still starting.
     #[serde(default = "ten_seconds")]
     pub startup_timeout_ms: u64,
-    /// How long a pod that is going away keeps its sessions.
+    /// How long a terminating pod keeps its sessions.
     #[serde(default = "five_minutes")]
     pub drain_timeout_ms: u64,
 }
 
-/// One upstream MCP server. Container servers are already a URL here.
+/// One upstream MCP server. A container server is a URL too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
-    /// Name in the resource.
+    /// The name in the resource.
     pub name: String,
-    /// Its tools are exposed as `<prefix>__<tool>`; `None` exposes them bare (a hub with one server).
+    /// Its tools are exposed as `<prefix>__<tool>`. `None` exposes them without prefix, which is allowed
+    /// only in a hub with one server.
     pub prefix: Option<String>,
-    /// Endpoint, `http` or `https`.
+    /// An `http` or `https` URL.
     pub url: String,
-    /// How to speak to it.
     #[serde(default)]
     pub transport: Transport,
-    /// Sent with every request.
+    /// Headers that are sent with every request.
     #[serde(default)]
     pub headers: Vec<Header>,
-    /// PEM bundle that its certificate must chain to, instead of the system's.
+    /// PEM bundle of the certificate authorities to trust instead of the system's.
     #[serde(default)]
     pub ca_file: Option<String>,
-    /// Accept any certificate.
     #[serde(default)]
     pub insecure_skip_verify: bool,
-    /// Longest wait for an answer.
+    /// Timeout of one request.
     #[serde(default = "one_minute")]
     pub timeout_ms: u64,
-    /// Whose calls share an upstream session.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Most upstream sessions at a time.
+    /// Maximum concurrent upstream sessions.
     #[serde(default = "twenty")]
     pub max_sessions: u32,
-    /// Neither connected to nor shown.
+    /// The hub neither connects to it nor shows it.
     #[serde(default)]
     pub disabled: bool,
-    /// The static part of what is shown of it.
+    /// Which of its tools exist, and under which names.
     #[serde(default)]
     pub tools: ToolRules,
 }
 
-/// Transport of an upstream server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Transport {
-    /// Streamable HTTP, modern or legacy as the server answers.
+    /// Streamable HTTP, stateless or stateful as the server supports it.
     #[default]
     Auto,
     /// Streamable HTTP only.
@@ -102,34 +95,12 @@ pub enum Transport {
     Sse,
 }
 
-/// A header sent upstream.
+/// A header of requests to an upstream server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Header name.
     pub name: String,
-    /// Where its value is.
     #[serde(flatten)]
     pub value: HeaderValue,
-}
-
-/// Where a header's value is.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HeaderValue {
-    /// Here; never a credential.
-    Value(String),
-    /// In this file, read again when it changes; surrounding white space is cut.
-    File(String),
-}
-
-// A standalone config may have a credential in it, and configs reach logs by `{:?}`.
-impl fmt::Debug for HeaderValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Value(_) => f.write_str("Value(…)"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
 }
 
 /// Whose calls share an upstream session.
@@ -140,7 +111,7 @@ pub enum Isolation {
     PerPrincipal,
     /// One per hub pod.
     Shared,
-    /// One per downstream session (legacy protocol only).
+    /// One per downstream session (stateful protocol only).
     PerSession,
 }
 
@@ -148,27 +119,27 @@ pub enum Isolation {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ToolRules {
-    /// Patterns (`*` and `?`) on the server's own tool names; empty allows all.
+    /// Patterns (`*` and `?`) on the server's own tool names. Empty allows all.
     pub allow: Vec<String>,
-    /// Patterns that are taken out again.
+    /// Patterns that are removed from the allowed ones.
     pub deny: Vec<String>,
-    /// Own name to exposed name (without prefix).
+    /// Maps an own name to the name that is exposed after the prefix.
     pub rename: BTreeMap<String, String>,
-    /// Own name to the description shown instead.
+    /// Maps an own name to another description.
     pub describe: BTreeMap<String, String>,
-    /// Own name to the longest wait for its answer, where it differs from the server's.
+    /// Maps an own name to its timeout, if it differs from that of the server.
     pub timeout_ms: BTreeMap<String, u64>,
 }
 
-/// Sessions of the legacy protocol.
+/// Sessions of the stateful protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Sessions {
-    /// A legacy request without a session id is refused (400), not served statelessly.
+    /// A stateful request without a session id gets 400 and is not served statelessly.
     pub require_id: bool,
-    /// A session without a request for so long ends.
+    /// A session without requests ends after this time.
     pub ttl_ms: u64,
-    /// Most sessions in one pod; the one idle longest goes first.
+    /// Maximum sessions of one pod. Beyond it, the session that was idle longest ends.
     pub max: u32,
 }
 
@@ -178,13 +149,11 @@ impl Default for Sessions {
     }
 }
 
-/// Bounds on requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
-    /// Longest request body.
     pub max_request_bytes: u64,
-    /// Most requests at a time in one pod.
+    /// Maximum concurrent requests of one pod.
     pub max_concurrent: u32,
 }
 
@@ -198,9 +167,9 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ConnectionPool {
-    /// An idle connection is kept so long.
+    /// How long an idle connection is kept open.
     pub keep_alive_ms: u64,
-    /// Most idle connections to one host.
+    /// Maximum idle connections to one host.
     pub max_connections: u32,
 }
 

@@ -1,5 +1,5 @@
-//! `dataplane.json`: what changes while pods run. Read by pods of any age, so it only ever grows:
-//! unknown keys are ignored and no key changes its meaning.
+//! `dataplane.json`: what changes while pods run. Pods of any age read it, so keys are only ever
+//! added: unknown keys are ignored, and no key changes its meaning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,18 +10,17 @@ use serde::{Deserialize, Serialize};
 /// Version of [`Dataplane`]'s layout.
 pub const SCHEMA: u32 = 1;
 
-/// Name of a revision: eight lowercase hex digits, the hash of all that decides how a hub behaves.
+/// The name of a revision: eight lowercase hex digits, a hash of everything that decides how a hub
+/// behaves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Revision(String);
 
-/// A text that is not eight lowercase hex digits.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("\"{0}\" is not a revision: eight lowercase hex digits are")]
+#[error("\"{0}\" is not a revision; a revision is eight lowercase hex digits")]
 pub struct InvalidRevision(String);
 
 impl Revision {
-    /// The revision as text, eight characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,16 +63,15 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// Share of new sessions (legacy protocol) and of principals (modern protocol), in percent: 0 to 100.
+/// The share of new sessions (stateful protocol) and of principals (stateless protocol), in percent.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Weight(u8);
 
-/// A number over 100.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0} is not a weight: 0 to 100 are")]
+#[error("{0} is not a weight; a weight is 0 to 100")]
 pub struct InvalidWeight(u8);
 
 impl Weight {
@@ -82,12 +80,11 @@ impl Weight {
     /// All new traffic.
     pub const FULL: Self = Self(100);
 
-    /// The weight in percent.
     pub fn percent(self) -> u8 {
         self.0
     }
 
-    /// What is left for the other revision.
+    /// The weight of the other revision.
     #[must_use]
     pub fn rest(self) -> Self {
         Self(100 - self.0)
@@ -107,19 +104,17 @@ impl From<Weight> for u8 {
     }
 }
 
-/// What a live revision is now. Never a pod label: promotion changes data, not pods.
+/// The role of a live revision. It is never a pod label, because promotion must not change pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Serves what the canary does not.
     Stable,
-    /// Is being tried.
     Canary,
-    /// Was stable before the last promotion; kept warm during guard.
+    /// Was stable before the last promotion, and is kept running during the guard.
     Previous,
-    /// Was rolled back; kept to be looked at. Gets nothing.
+    /// Was rolled back. It gets no requests and is kept for diagnosis.
     Failed,
-    /// A role that a newer operator knows. Treated as one that gets no new sessions.
+    /// A role of a newer operator. It gets no new sessions.
     #[serde(other)]
     Unknown,
 }
@@ -127,11 +122,9 @@ pub enum Role {
 /// One live revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionState {
-    /// What it is now.
     pub role: Role,
-    /// Its share of new sessions and principals.
     pub weight: Weight,
-    /// Feature flags in force, by name as in the resource (`autoCorrection`, …).
+    /// The feature flags in force, by their names in the resource.
     #[serde(default)]
     pub flags: BTreeMap<String, bool>,
 }
@@ -141,9 +134,9 @@ pub struct RevisionState {
 pub struct Dataplane {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Rises with every change of `revisions`, and only then.
+    /// Increases with every change of `revisions`, and only then.
     pub generation: u64,
-    /// Live revisions; weights sum to 100, or all are 0 before the first self-check has passed.
+    /// The live revisions. Their weights add up to 100, or to 0 before the first self-check has passed.
     pub revisions: BTreeMap<Revision, RevisionState>,
 }
 
@@ -151,9 +144,9 @@ pub struct Dataplane {
 mod tests {
     use super::*;
 
-    // An operator that is newer than the pods it steers must not blind them.
+    // An operator may be newer than the pods that it controls.
     #[test]
-    fn keys_and_roles_of_a_newer_operator_are_ignored_not_refused() {
+    fn unknown_keys_and_roles_of_a_newer_operator_are_ignored() {
         let newer = r#"{"schema":1,"generation":7,"hint":"x","revisions":{
             "0a1b2c3d":{"role":"stable","weight":100,"flags":{},"zone":"eu"},
             "ffffffff":{"role":"shadow","weight":0}}}"#;
@@ -163,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_over_100_and_a_malformed_revision_are_refused() {
+    fn a_weight_over_100_and_a_malformed_revision_are_rejected() {
         assert_eq!(Weight::try_from(101), Err(InvalidWeight(101)));
         assert_eq!("0A1B2C3D".parse::<Revision>(), Err(InvalidRevision("0A1B2C3D".into())));
         assert_eq!("0a1b2c3".parse::<Revision>(), Err(InvalidRevision("0a1b2c3".into())));

@@ -1,44 +1,39 @@
-//! Which tools clients see, and how those that fit a prompt are found.
+//! Which tools clients see, and how tools for a prompt are selected.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::HeaderValue;
+use crate::header_value::HeaderValue;
 
-/// Which tools clients see.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Filtering {
-    /// The rule in force.
     pub mode: FilterMode,
     /// For `ServerAllowlist` and `Hybrid`.
     pub servers: ServerFilter,
-    /// For `Static`: patterns on exposed names. In every other mode: what is pinned, so listed first when not all
-    /// fits.
+    /// In mode `Static`, patterns on the exposed names of the tools that are shown. In every other
+    /// mode, patterns on pinned tools, which are listed first if not all tools fit.
     pub static_tools: Vec<String>,
-    /// For `Category` and `Hybrid`; custom mappings hold everywhere.
+    /// For `Category` and `Hybrid`. Custom mappings apply in every mode.
     pub categories: Categories,
     /// For `Hybrid`.
     pub hybrid: HybridMatch,
     /// For `PromptBased`.
     pub prompt_based: PromptBased,
-    /// Fixed subsets, each at `/mcp/v/<name>`.
+    /// Fixed subsets of the tools, each at `/mcp/v/<name>`.
     pub views: Vec<View>,
-    /// Most that one list may hold; what does not fit is unlisted, and found by search.
+    /// The limit of one list. Tools that do not fit are unlisted; search finds them.
     pub tool_budget: Option<ToolBudget>,
-    /// What ranks tools for a prompt.
     pub selector: Backend,
-    /// Queries whose tools are known.
     pub golden_questions: Vec<GoldenQuestion>,
-    /// The language model.
     pub llm: Option<Llm>,
 }
 
-/// The filter rule in force.
+/// What decides which tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum FilterMode {
-    /// Everything is shown.
+    /// Shows everything.
     #[default]
     None,
     /// The tools of a fixed list.
@@ -49,7 +44,7 @@ pub enum FilterMode {
     Category,
     /// By server and category.
     Hybrid,
-    /// What fits the prompt.
+    /// The tools that fit the prompt.
     PromptBased,
 }
 
@@ -59,7 +54,7 @@ pub enum FilterMode {
 pub struct ServerFilter {
     /// Empty allows all.
     pub allow: Vec<String>,
-    /// Taken out again.
+    /// Removed from the allowed ones.
     pub deny: Vec<String>,
 }
 
@@ -67,19 +62,19 @@ pub struct ServerFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Categories {
-    /// Categories that are shown.
     pub expose: Vec<String>,
-    /// Pattern on exposed names to category; asked before the built-in ones, the longest pattern first.
+    /// Maps a pattern on exposed names to a category. It takes precedence over built-in categories,
+    /// and a longer pattern over a shorter one.
     pub custom: BTreeMap<String, String>,
 }
 
-/// How server and category are joined.
+/// How server and category are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HybridMatch {
-    /// One of them is enough.
+    /// One of them must match.
     #[default]
     Any,
-    /// Both.
+    /// Both must match.
     All,
 }
 
@@ -87,17 +82,17 @@ pub enum HybridMatch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PromptBased {
-    /// What a session shows before its first prompt.
+    /// What a session lists before its first prompt.
     pub default_exposure: DefaultExposure,
     /// Whether meta-tools are listed.
     pub meta_tools: bool,
-    /// Each session has additions of its own; else all sessions of a view share them.
+    /// Each session has its own additions. Otherwise all sessions of a view share them.
     pub session_isolation: bool,
-    /// Most tools that a prompt adds.
+    /// How many tools a prompt adds at most.
     pub max_tools: u32,
-    /// Least score, 0 to 1. `None`: the calibrated floor.
+    /// Minimal score, 0 to 1. `None` uses the calibrated floor.
     pub min_score: Option<f64>,
-    /// Learns from successful calls.
+    /// Whether the selector learns from successful calls.
     pub memory: bool,
 }
 
@@ -114,7 +109,7 @@ impl Default for PromptBased {
     }
 }
 
-/// What a session shows before its first prompt.
+/// What a session lists before its first prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DefaultExposure {
     /// Nothing.
@@ -128,27 +123,26 @@ pub enum DefaultExposure {
     All,
 }
 
-/// A fixed subset of what the hub shows. It only narrows.
+/// A fixed subset of the tools that the hub shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct View {
-    /// Last part of its path.
+    /// The last part of its path.
     pub name: String,
-    /// Servers. Empty: all.
+    /// Empty selects all.
     pub servers: Vec<String>,
-    /// Categories. Empty: all.
+    /// Empty selects all.
     pub categories: Vec<String>,
-    /// Patterns on exposed names. Empty: all.
+    /// Patterns on exposed names. Empty selects all.
     pub tools: Vec<String>,
 }
 
-/// Most that one list may hold, meta-tools included.
+/// The limit of one list, including meta-tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ToolBudget {
-    /// Tools.
     pub max_tools: u32,
-    /// Tokens of name, description and input schema of all.
+    /// Tokens of all names, descriptions and input schemas.
     pub max_tokens: u32,
 }
 
@@ -161,19 +155,18 @@ impl Default for ToolBudget {
 /// What ranks tools for a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Backend {
-    /// In the hub itself; needs no network.
+    /// The embedded models; no network needed.
     #[default]
     Embedded,
-    /// The language model, with the embedded one as pre-filter and fallback.
+    /// The language model, with the embedded models as prefilter and fallback.
     Llm,
 }
 
-/// A query whose tools are known.
+/// A question with the tools that answer it, to measure recall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoldenQuestion {
-    /// What a user asks.
     pub query: String,
-    /// Exposed names of the tools that answer it.
+    /// Exposed names.
     pub tools: Vec<String>,
 }
 
@@ -181,56 +174,46 @@ pub struct GoldenQuestion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Llm {
-    /// Whose interface it has.
     pub provider: Provider,
-    /// Model name.
     pub model: String,
-    /// Address without the path of the method; `None`: the provider's own.
+    /// The base URL. `None` uses the provider's own.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Its key.
     pub api_key: HeaderValue,
-    /// Longest wait for one answer.
+    /// Timeout of one request.
     #[serde(default = "five_seconds")]
     pub timeout_ms: u64,
-    /// What is asked again.
     #[serde(default)]
     pub retry: Retry,
-    /// When it is not asked any more.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
-    /// Answers that are kept.
     #[serde(default)]
     pub cache: Cache,
-    /// Most questions at a time.
+    /// Maximum concurrent requests.
     #[serde(default = "five")]
     pub max_concurrent: u32,
 }
 
-/// Whose interface a language model has.
+/// The API of a language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Provider {
-    /// Google.
     Gemini,
-    /// OpenAI.
     OpenAI,
-    /// Anthropic.
     Anthropic,
-    /// OpenAI's interface at `base_url`.
+    /// The API of OpenAI, at `base_url`.
     OpenAICompatible,
 }
 
-/// What is asked again; only what is transient.
+/// Retries of transient failures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Retry {
-    /// Tries after the first.
+    /// Attempts after the first one.
     pub max_retries: u32,
-    /// Before the second try.
+    /// The delay before the second attempt.
     pub initial_delay_ms: u64,
-    /// Longest.
     pub max_delay_ms: u64,
-    /// Each delay is so many times the last.
+    /// The factor between one delay and the next.
     pub backoff_multiplier: u32,
 }
 
@@ -245,13 +228,13 @@ impl Default for Retry {
     }
 }
 
-/// When a language model is not asked any more.
+/// When requests to the language model are suspended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CircuitBreaker {
-    /// Failures in a row.
+    /// Consecutive failures that open the circuit.
     pub failure_threshold: u32,
-    /// Until it is tried again.
+    /// How long the circuit stays open.
     pub reset_timeout_ms: u64,
 }
 
@@ -261,13 +244,12 @@ impl Default for CircuitBreaker {
     }
 }
 
-/// Answers of a language model that are kept.
+/// The cache of answers of the language model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Cache {
-    /// For so long.
     pub ttl_ms: u64,
-    /// Filled at start.
+    /// Whether the cache is filled at start.
     pub prewarm: bool,
 }
 
@@ -277,15 +259,15 @@ impl Default for Cache {
     }
 }
 
-/// Allows tools to callers. In the order of the config; the first that matches allows.
+/// Allows tools for callers. A tool is allowed if at least one rule matches.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AccessRule {
-    /// CEL over `caller`, `tool` and `view`. Empty: everybody.
+    /// A CEL expression over `caller`, `tool` and `view`. Empty applies to everybody.
     pub when: String,
-    /// Servers. Empty: all.
+    /// Empty selects all.
     pub servers: Vec<String>,
-    /// Patterns on exposed names. Empty: all.
+    /// Patterns on exposed names. Empty selects all.
     pub tools: Vec<String>,
 }
 

@@ -1,18 +1,18 @@
-//! Feature flags that every hub knows, and what they are where nobody sets them: in a hub of the operator's and in one
-//! that runs standalone alike.
+//! The feature flags that every hub knows, with their defaults. The defaults are the same with the
+//! operator and standalone.
 
-/// Lists tools of a server or category as one that dispatches.
+/// Lists the tools of a server or category as one tool that dispatches.
 pub const HIERARCHICAL_TOOLS: &str = "hierarchicalTools";
 /// Validates arguments before a server sees them.
 pub const ENUM_DESCRIPTIONS_VALIDATION: &str = "enumDescriptionsValidation";
-/// Corrects arguments that are wrong in one way only.
+/// Corrects arguments that are wrong in only one way.
 pub const AUTO_CORRECTION: &str = "autoCorrection";
-/// Errors say what was expected, with an example.
+/// Adds what was expected and an example to errors.
 pub const ENHANCED_ERROR_MESSAGES: &str = "enhancedErrorMessages";
 /// Measures durations for each tool.
 pub const PERFORMANCE_MONITORING: &str = "performanceMonitoring";
 
-/// Each with its default.
+/// All flags with their defaults.
 pub const DEFAULTS: [(&str, bool); 5] = [
     (HIERARCHICAL_TOOLS, false),
     (ENUM_DESCRIPTIONS_VALIDATION, false),

@@ -1,5 +1,5 @@
-//! Keys of a hub. The operator derives them from its master key, the McpHub's uid and a serial (RFC 5869), so
-//! that they need no storage of their own; the hub reads them from its key Secret.
+//! The keys of a hub. The operator derives them from its master key, the McpHub's uid and a serial
+//! (RFC 5869), so they need no storage. The hub reads them from its key Secret.
 
 use std::fmt;
 
@@ -10,32 +10,28 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes of every key here.
 pub const KEY_BYTES: usize = 32;
 
-/// The operator's one random secret. Never printed, never sent.
+/// The operator's only random secret. It is never printed and never sent.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct MasterKey([u8; KEY_BYTES]);
 
-/// One key of a hub with its serial.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct HubKey {
     serial: u32,
     bytes: [u8; KEY_BYTES],
 }
 
-/// Keys that are valid now, the current one first; never empty.
+/// The valid keys, the current one first; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct KeyRing(Vec<HubKey>);
 
-/// What is wrong with key material.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// Not 32 bytes, or not base64.
     #[error("key material must be {KEY_BYTES} bytes of standard base64")]
     Malformed,
-    /// No key at all.
     #[error("a key ring needs at least one key")]
     Empty,
 }
@@ -47,7 +43,6 @@ struct Entry {
 }
 
 impl MasterKey {
-    /// Takes the bytes over.
     pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
         Self(bytes)
     }
@@ -59,7 +54,7 @@ impl MasterKey {
         HubKey { serial, bytes }
     }
 
-    /// The ring of a hub: `serial`, and the one before it where there is one.
+    /// The ring of a hub: the key with this serial, and the one before it if there is one.
     pub fn ring(&self, uid: &str, serial: u32) -> KeyRing {
         let mut keys = vec![self.hub_key(uid, serial)];
         if serial > 1 {
@@ -70,24 +65,23 @@ impl MasterKey {
 }
 
 impl HubKey {
-    /// Takes the bytes over.
     pub fn new(serial: u32, bytes: [u8; KEY_BYTES]) -> Self {
         Self { serial, bytes }
     }
 
-    /// Which key this is; carried in clear by everything that it seals.
+    /// The number of the key. Everything that it seals carries the number in clear.
     pub fn serial(&self) -> u32 {
         self.serial
     }
 
-    /// The key that seals for one purpose. Keys of different purposes tell nothing of each other.
+    /// The key that seals for one purpose. One purpose's key does not reveal another's.
     pub fn sealing_key(&self, purpose: &str) -> [u8; KEY_BYTES] {
         let mut key = [0; KEY_BYTES];
         derive(&self.bytes, &format!("seal/{purpose}"), &mut key);
         key
     }
 
-    /// The bearer token that opens the self-check and generation endpoints.
+    /// The bearer token for the self-check and generation endpoints.
     pub fn admin_token(&self) -> String {
         let mut token = [0; KEY_BYTES];
         derive(&self.bytes, "admin-token", &mut token);
@@ -101,13 +95,13 @@ impl KeyRing {
         Self(vec![key])
     }
 
-    /// The key that new things are sealed with.
+    /// The key that seals new session ids.
     #[allow(clippy::missing_panics_doc, clippy::indexing_slicing)]
     pub fn current(&self) -> &HubKey {
-        &self.0[0] // never empty: both ways to make a ring see to it
+        &self.0[0] // never empty: every constructor ensures it
     }
 
-    /// The key with this serial, while it is valid.
+    /// The key with this serial, if it is valid.
     pub fn with_serial(&self, serial: u32) -> Option<&HubKey> {
         self.0.iter().find(|key| key.serial == serial)
     }
@@ -149,7 +143,7 @@ impl From<KeyRing> for Vec<Entry> {
     }
 }
 
-// Keys reach logs by `{:?}` of something that holds them; so they print nothing.
+// A struct with keys may be logged with `{:?}`, so keys print nothing.
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(…)")
@@ -166,7 +160,7 @@ impl fmt::Debug for HubKey {
 mod tests {
     use super::*;
 
-    // Changing a derivation cuts every open session of every hub at the next operator upgrade.
+    // A changed derivation ends every open session of every hub at the next upgrade of the operator.
     #[test]
     fn derivations_are_pinned() {
         let key = MasterKey::new([7; KEY_BYTES]).hub_key("0d9f6a52-0000-0000-0000-000000000000", 1);
@@ -178,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn hubs_and_serials_have_keys_of_their_own() {
+    fn each_hub_and_serial_has_its_own_key() {
         let master = MasterKey::new([7; KEY_BYTES]);
         assert_ne!(master.hub_key("a", 1), master.hub_key("b", 1));
         assert_ne!(master.hub_key("a", 1).admin_token(), master.hub_key("a", 2).admin_token());
     }
 
     #[test]
-    fn a_ring_survives_its_secret_and_knows_the_previous_serial() {
+    fn a_ring_is_the_same_after_its_secret_is_read_and_has_the_previous_serial() {
         let ring = MasterKey::new([7; KEY_BYTES]).ring("a", 3);
         let read: KeyRing = serde_json::from_str(&serde_json::to_string(&ring).unwrap()).unwrap();
         assert_eq!(read, ring);
@@ -195,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_of_keys_shows_no_key() {
+    fn debug_output_contains_no_key() {
         let master = MasterKey::new([7; KEY_BYTES]);
         assert_eq!(
             format!("{master:?} {:?}", master.ring("a", 1)),

@@ -1,16 +1,17 @@
-//! What operator and hub say to each other. Neither calls the other's code; both read these types.
+//! What operator and hub exchange. Neither calls the code of the other; both use these types.
 //!
 //! * [`config`]: the compiled hub config, written once per revision into an immutable ConfigMap.
 //! * [`dataplane`]: role, weight and flags of the live revisions, in the runtime ConfigMap.
 //! * [`keys`]: the key ring of a hub, derived from the operator's master key.
 //! * [`flags`]: the feature flags that every hub knows, with their defaults.
 //! * [`admin`]: the two admin endpoints that the operator reads.
-//! * [`paths`]: where all of it lies inside a pod.
+//! * [`paths`]: where all of it is in a pod.
 
 pub mod admin;
 pub mod config;
 pub mod dataplane;
-pub mod filtering;
+mod filtering;
 pub mod flags;
+mod header_value;
 pub mod keys;
 pub mod paths;
