@@ -125,11 +125,26 @@ async fn entries_that_others_add_to_our_lists_are_removed() -> Result<()> {
     let replica = installed.start("operator-0").await?;
     apply_hub(&installed).await?;
     settled(&installed, &replica).await?;
-    let sidecar = json!([{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "spy", "image": "spy:1"}}]);
-    let env = json!([{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "SPY", "value": "1"}}]);
+    let sidecar = json!([
+        {
+            "op": "add", "path": "/spec/template/spec/containers/-",
+            "value": {"name": "spy", "image": "spy:1"},
+        },
+    ]);
+    let env = json!([
+        {
+            "op": "add", "path": "/spec/template/spec/containers/0/env/-",
+            "value": {"name": "SPY", "value": "1"},
+        },
+    ]);
     let port =
         json!([{"op": "add", "path": "/spec/ports/-", "value": {"name": "spy", "port": 1234}}]);
-    let rule = json!([{"op": "add", "path": "/rules/-", "value": {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}}]);
+    let rule = json!([
+        {
+            "op": "add", "path": "/rules/-",
+            "value": {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+        },
+    ]);
     for (child, what) in [
         ("deployment/team-router", sidecar),
         ("deployment/team-router", env),
@@ -156,26 +171,43 @@ async fn entries_that_others_add_to_our_lists_are_removed() -> Result<()> {
 fn keeps_containers(namespace: &str) -> Value {
     let name = format!("keeps-containers-{namespace}");
     let containers = |object: &str| format!("{object}.spec.template.spec.containers.size()");
+    let object = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+            "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    let updates = json!({
+        "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+        "resources": ["deployments"],
+    });
+    let policy = json!({
+        "matchConstraints": {"resourceRules": [updates]},
+        "matchConditions": [
+            {"name": "here", "expression": format!("request.namespace == '{namespace}'")},
+        ],
+        "validations": [
+            {"expression": format!("{} >= {}", containers("object"), containers("oldObject"))},
+        ],
+    });
+    let binding = json!({"policyName": name, "validationActions": ["Deny"]});
     json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": {
-            "matchConstraints": {"resourceRules": [
-                {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]},
-            ]},
-            "matchConditions": [{"name": "here", "expression": format!("request.namespace == '{namespace}'")}],
-            "validations": [{"expression": format!("{} >= {}", containers("object"), containers("oldObject"))}],
-        }},
-        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]}},
+        object("ValidatingAdmissionPolicy", policy),
+        object("ValidatingAdmissionPolicyBinding", binding),
     ]})
 }
 
 /// Waits until the policy is enforced, which it is some moments after it was created.
 async fn enforced(installed: &Installation) -> Result<()> {
     let containers = json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]);
-    let probe = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"}, "spec": {
-        "replicas": 0, "selector": {"matchLabels": {"app": "probe"}},
-        "template": {"metadata": {"labels": {"app": "probe"}}, "spec": {"containers": containers}},
-    }});
+    let labels = json!({"app": "probe"});
+    let spec = json!({
+        "replicas": 0, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+    });
+    let probe = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"}, "spec": spec,
+    });
     installed.apply(&probe).await?;
     let less = json!([{"op": "remove", "path": "/spec/template/spec/containers/1"}]);
     let refused = async || {
@@ -197,7 +229,12 @@ async fn a_policy_that_protects_a_foreign_container_is_reported_in_an_event() ->
     settled(&installed, &replica).await?;
     installed.apply(&keeps_containers(&installed.hubs)).await?;
     enforced(&installed).await?;
-    let sidecar = json!([{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "spy", "image": "spy:1"}}]);
+    let sidecar = json!([
+        {
+            "op": "add", "path": "/spec/template/spec/containers/-",
+            "value": {"name": "spy", "image": "spy:1"},
+        },
+    ]);
     patch(&installed, "deployment/team-router", "json", &sidecar).await?;
     let reported = async || {
         let events =

@@ -20,7 +20,9 @@ const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/install
 
 /// A hub with a remote server and one in a container that reads the ConfigMap `clock`.
 pub(crate) async fn apply_hub(installed: &Installation) -> Result<()> {
-    let clock = json!({"image": "clock:1", "command": ["clock"], "envFrom": [{"configMapRef": {"name": "clock"}}]});
+    let clock = json!({
+        "image": "clock:1", "command": ["clock"], "envFrom": [{"configMapRef": {"name": "clock"}}],
+    });
     let hub = json!({
         "apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": {"name": "team"},
         "spec": {"servers": [
@@ -28,7 +30,10 @@ pub(crate) async fn apply_hub(installed: &Installation) -> Result<()> {
             {"name": "clock", "container": clock},
         ]},
     });
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "clock"}, "data": {"ZONE": "UTC"}});
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "clock"},
+        "data": {"ZONE": "UTC"},
+    });
     installed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [map, hub]})).await
 }
 

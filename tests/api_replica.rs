@@ -79,7 +79,8 @@ impl Installation {
 
     /// `Kind/name` of all objects of the hub `team`, sorted.
     pub(crate) async fn objects(&self) -> Result<Vec<String>> {
-        const KINDS: &str = "configmap,controllerrevision,deployment,poddisruptionbudget,role,rolebinding,secret,service,\
+        const KINDS: &str = "configmap,controllerrevision,deployment,poddisruptionbudget,role,\
+                             rolebinding,secret,service,\
                              serviceaccount";
         let args = ["-n", &self.hubs, "get", KINDS, "-l", "mcphub.dev/hub=team", "-o", "json"];
         let list: Value = serde_json::from_str(&self.plane.kubectl(args).await?)?;

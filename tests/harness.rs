@@ -12,19 +12,31 @@ use mcphub_tests::wait::{self, PATIENCE};
 
 /// Two pods behind a Service. They answer with their name and export a metric.
 fn web(namespace: &str, image: &str) -> String {
-    let program = r#"require("http").createServer((q, r) => r.end(q.url === "/metrics" ? `web_up{namespace="own"} 7\n` : process.env.HOSTNAME)).listen(8080)"#;
+    let program = r#"const metrics = `web_up{namespace="own"} 7\n`;
+        const answer = q => q.url === "/metrics" ? metrics : process.env.HOSTNAME;
+        require("http").createServer((q, r) => r.end(answer(q))).listen(8080)"#;
     serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": namespace},
          "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": namespace},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
+            "name": "web", "namespace": namespace,
+        },
          "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
-            "metadata": {"labels": {"app": "web"}, "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}},
+            "metadata": {
+                "labels": {"app": "web"},
+                "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
+            },
             "spec": {
-                "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+                "securityContext": {
+                    "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "containers": [{"name": "web", "image": image, "command": ["node", "-e", program],
                     "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-                    "securityContext": {"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                    "securityContext": {
+                        "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}],
                 "volumes": [{"name": "tmp", "emptyDir": {}}]}}}},
     ]})
@@ -58,7 +70,9 @@ async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
 #[tokio::test]
 async fn a_pod_reaches_all_pods_of_a_service_by_its_name() {
     let cluster = web_in("mcphub-test-service").await;
-    let ask = r#"Promise.all([...Array(20)].map(() => fetch("http://web.mcphub-test-service.svc.cluster.local", {headers: {connection: "close"}}).then(r => r.text())))
+    let ask = r#"const url = "http://web.mcphub-test-service.svc.cluster.local";
+        const ask = () => fetch(url, {headers: {connection: "close"}}).then(r => r.text());
+        Promise.all([...Array(20)].map(ask))
         .then(names => console.log([...new Set(names)].sort().join(" ")))"#;
     let args = ["-n", "mcphub-test-service", "exec", "deployment/web", "--", "node", "-e", ask];
     let answered = cluster.kubectl(args).await.unwrap();
@@ -99,7 +113,8 @@ async fn the_host_reaches_a_service_by_its_address() {
 #[tokio::test]
 async fn prometheus_scrapes_annotated_pods_and_keeps_their_own_labels() {
     let cluster = web_in("mcphub-test-scrape").await;
-    let expression = r#"sum(web_up{namespace="own", pod=~"web-.*"}) and on() (count(up{namespace="mcphub-test-scrape"} == 1) == 2)"#;
+    let expression = r#"sum(web_up{namespace="own", pod=~"web-.*"})
+        and on() (count(up{namespace="mcphub-test-scrape"} == 1) == 2)"#;
     let value =
         eventually("both pods are scraped", async || cluster.query(expression).await.unwrap())
             .await;
@@ -109,7 +124,13 @@ async fn prometheus_scrapes_annotated_pods_and_keeps_their_own_labels() {
 #[tokio::test]
 async fn real_mcp_servers_start_without_root_on_a_read_only_file_system() {
     let cluster = cluster().await;
-    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+    let client = serde_json::json!({"name": "test", "version": "1"});
+    let params = serde_json::json!({
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client,
+    });
+    let hello = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params,
+    });
     for (name, image, command) in [
         ("everything", Image::ServersNode, "mcp-server-everything"),
         ("filesystem", Image::ServersNode, "mcp-server-filesystem /tmp"),
@@ -117,42 +138,46 @@ async fn real_mcp_servers_start_without_root_on_a_read_only_file_system() {
         ("time", Image::ServersPython, "mcp-server-time"),
         ("git", Image::ServersPython, "mcp-server-git"),
     ] {
-        let image = cluster.image(image).unwrap();
-        let mut kubectl = Command::new("kubectl");
-        kubectl
-            .env(
-                "PATH",
-                format!("{}:{}", cluster.path(), std::env::var("PATH").unwrap_or_default()),
-            )
-            .env("KUBECONFIG", cluster.kubeconfig());
-        let overrides = serde_json::json!({"spec": {"containers": [{"name": name, "image": image, "stdin": true, "stdinOnce": true,
-            "command": command.split(' ').collect::<Vec<_>>(),
-            "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true},
-            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}], "volumes": [{"name": "tmp", "emptyDir": {}}]}});
-        kubectl.args([
-            "run",
-            name,
-            "--rm",
-            "--stdin",
-            "--quiet",
-            "--pod-running-timeout=5m",
-            "--restart=Never",
-            &format!("--image={image}"),
-            &format!("--overrides={overrides}"),
-        ]);
-        let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(kubectl.stdin.as_mut().unwrap(), format!("{hello}\n").as_bytes())
-            .unwrap();
-        let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
-        let answer = lines.by_ref().map_while(Result::ok).find(|line| line.contains("\"result\""));
+        let command: Vec<_> = command.split(' ').collect();
+        let answer = first_answer(cluster, name, image, &command, &hello.to_string());
         assert!(
             answer.is_some_and(|line| line.contains("\"serverInfo\"")),
             "{name} did not answer"
         );
-        drop(kubectl.stdin.take());
-        lines.for_each(drop);
-        kubectl.wait().unwrap();
     }
+}
+
+/// Runs a server in a pod of its own and returns its first answer to a message.
+fn first_answer(
+    cluster: &Cluster,
+    name: &str,
+    image: Image,
+    command: &[&str],
+    message: &str,
+) -> Option<String> {
+    let image = cluster.image(image).unwrap();
+    let container = serde_json::json!({
+        "name": name, "image": image, "stdin": true, "stdinOnce": true, "command": command,
+        "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    });
+    let volumes = serde_json::json!([{"name": "tmp", "emptyDir": {}}]);
+    let overrides = serde_json::json!({"spec": {"containers": [container], "volumes": volumes}});
+    let path = format!("{}:{}", cluster.path(), std::env::var("PATH").unwrap_or_default());
+    let mut kubectl = Command::new("kubectl");
+    kubectl.env("PATH", path).env("KUBECONFIG", cluster.kubeconfig());
+    kubectl.args(["run", name, "--rm", "--stdin", "--quiet", "--restart=Never"]);
+    kubectl.arg("--pod-running-timeout=5m");
+    kubectl.args([format!("--image={image}"), format!("--overrides={overrides}")]);
+    let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = kubectl.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, format!("{message}\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+    let answer = lines.by_ref().map_while(Result::ok).find(|line| line.contains("\"result\""));
+    drop(stdin);
+    lines.for_each(drop);
+    kubectl.wait().unwrap();
+    answer
 }
 
 #[tokio::test]

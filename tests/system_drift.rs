@@ -71,7 +71,12 @@ async fn edits_are_undone(hub: &Hub, revision: &Revision) -> Result<()> {
         (&*deployment, json!([{"op": "replace", "path": "/spec/replicas", "value": 3}])),
         (
             &*deployment,
-            json!([{"op": "replace", "path": format!("{container}/0/image"), "value": "mcphub.test/spy:1"}]),
+            json!([
+                {
+                    "op": "replace", "path": format!("{container}/0/image"),
+                    "value": "mcphub.test/spy:1",
+                },
+            ]),
         ),
         (&*deployment, json!([{"op": "add", "path": format!("{container}/-"), "value": spy}])),
         (

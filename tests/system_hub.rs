@@ -57,7 +57,9 @@ pub(crate) fn spec(cluster: &Cluster, servers: &[&str]) -> Result<Value> {
         "router": {"replicas": 1},
         "servers": servers,
         "rollout": {
-            "steps": [{"traffic": 10, "bake": "5s"}, {"traffic": 50, "bake": "5s"}, {"traffic": 100}],
+            "steps": [
+                {"traffic": 10, "bake": "5s"}, {"traffic": 50, "bake": "5s"}, {"traffic": 100},
+            ],
             "interval": "1s", "warmup": "2s", "guard": "5s", "drainTimeout": "2s",
             "rules": [errors("hub-errors", "HubErrorRate"), errors("tool-errors", "ToolErrorRate")],
         },
@@ -99,7 +101,10 @@ impl Hub {
     /// Applies a spec with kubectl.
     pub(crate) async fn apply(&self, spec: &Value) -> Result<()> {
         let metadata = json!({"name": self.name, "namespace": self.scenario.namespace});
-        let hub = json!({"apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": metadata, "spec": spec});
+        let hub = json!({
+            "apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": metadata,
+            "spec": spec,
+        });
         self.scenario.cluster.apply(&hub.to_string()).await.map(drop)
     }
 

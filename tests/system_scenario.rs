@@ -102,10 +102,9 @@ impl Scenario {
             "{{range .items}}{{.metadata.name}}: {{.status.phase}}{{range .status.conditions}}
   {{.type}} {{.status}} {{.reason}}: {{.message}}{{end}}
 {{end}}";
-        const STATES: &str =
-            "{{range .items}}{{$name := .metadata.name}}{{with .data}}{{with index . \"dataplane.json\"}}{{$name}}: {{.}}
-{{end}}{{with index . \"engine.json\"}}  {{.}}
-{{end}}{{end}}{{end}}";
+        const STATES: &str = "{{range .items}}{{$name := .metadata.name}}{{with .data}}\
+            {{with index . \"dataplane.json\"}}{{$name}}: {{.}}\n{{end}}\
+            {{with index . \"engine.json\"}}  {{.}}\n{{end}}{{end}}{{end}}";
         let get = async |kind: &str, template: &str| {
             let output = format!("--output=go-template={template}");
             self.kubectl(&["get", kind, &output])

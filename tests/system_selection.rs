@@ -116,14 +116,21 @@ async fn run_in_pod(
     argument: &str,
 ) -> Result<String> {
     let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": scenario.namespace},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": name, "namespace": scenario.namespace,
+        },
         "spec": {
             "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [{
                 "name": name, "image": scenario.cluster.image(Image::ServersPython)?,
                 "command": ["python3", "-c", script, argument],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                },
             }],
         },
     });

@@ -13,7 +13,8 @@
 //! .await?;
 //! let client = cluster.client().await?;                           // kube::Client with all rights
 //! cluster.kubectl(["create", "namespace", "mcphub-test-a"]).await?;
-//! cluster.helm(["install", "mcphub", "charts/mcphub-operator", "--set", &format!("image={}", cluster.image(Image::Operator)?)]).await?;
+//! let image = format!("image={}", cluster.image(Image::Operator)?);
+//! cluster.helm(["install", "mcphub", "charts/mcphub-operator", "--set", &image]).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -97,16 +98,14 @@ impl Cluster {
             bail!("nodes: {} is not supported yet; write 1", options.nodes);
         }
         crypto();
-        match std::env::var("KUBECONFIG") {
-            Ok(path) if !path.is_empty() => match local::Local::attach(&path, &options).await? {
-                Some(local) => Ok(Self(Kind::Local(Box::new(local)))),
-                None => {
-                    let images = std::env::var("IMAGES").unwrap_or_default();
-                    Self::external(&path, &images, &options).await
-                }
-            },
-            _ => Ok(Self(Kind::Local(Box::new(local::Local::start(&options).await?)))),
+        let kubeconfig = std::env::var("KUBECONFIG").ok().filter(|path| !path.is_empty());
+        let Some(path) = kubeconfig else {
+            return Ok(Self(Kind::Local(Box::new(local::Local::start(&options).await?))));
+        };
+        if let Some(local) = local::Local::attach(&path, &options).await? {
+            return Ok(Self(Kind::Local(Box::new(local))));
         }
+        Self::external(&path, &std::env::var("IMAGES").unwrap_or_default(), &options).await
     }
 
     /// Uses an external cluster, which pulls images from `images`. `KUBECONFIG` and `IMAGES` do the

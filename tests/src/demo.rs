@@ -308,7 +308,8 @@ fn what_next(cluster: &Cluster, console: Console) {
         format!("kubectl -n {NAMESPACE} describe mcphub {HUB}"),
         format!("kubectl -n {NAMESPACE} get configmap {HUB}-runtime -o yaml"),
         format!(
-            "kubectl -n {NAMESPACE} annotate mcphub {HUB} --overwrite mcphub.dev/intent=retry/<revision>/<attempt>"
+            "kubectl -n {NAMESPACE} annotate mcphub {HUB} --overwrite \
+             mcphub.dev/intent=retry/<revision>/<attempt>"
         ),
         "make cluster-down".into(),
     ] {

@@ -74,7 +74,8 @@ mod tests {
             how_far.set("2 of 3 crates".into());
             let mut line = lines.recv().await.unwrap();
             while line == "building: 0 s" {
-                line = lines.recv().await.unwrap(); // printed before the step got to set how far it is
+                // Printed before the step had set how far it is.
+                line = lines.recv().await.unwrap();
             }
             assert_eq!(line, "building: 2 of 3 crates, 0 s");
             "done"

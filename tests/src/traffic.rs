@@ -173,7 +173,7 @@ impl<'t> Session<'t> {
                 self.call(tool, arguments).await;
                 tokio::time::sleep(profile.pace).await;
                 if self.client.session().is_none() {
-                    return; // it was lost and could not be opened again; the next session is another try
+                    return; // it could not be opened again; the next session is another try
                 }
             }
             if stop.load(Ordering::Relaxed) {

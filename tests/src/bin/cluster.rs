@@ -119,7 +119,7 @@ fn how_to_install(cluster: &Cluster, scrape: Duration) -> Result<String> {
     text.extend(values.lines().map(|line| format!("#   {line}\n")));
     text += "\n# Images with MCP servers, for `container.image` of a hub:\n";
     for image in [Image::ServersNode, Image::ServersPython] {
-        text += &format!("#   {}  {}\n", cluster.image(image)?, image.programs().join(" "));
+        text += &["#   ", &cluster.image(image)?, "  ", &image.programs().join(" "), "\n"].concat();
     }
     Ok(text)
 }

@@ -99,7 +99,8 @@ impl Authority {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "mcphub",
             "clusters": [{"name": "mcphub", "cluster": {
-                "server": self.server, "certificate-authority-data": BASE64_STANDARD.encode(&self.pem)}}],
+                "server": self.server,
+                "certificate-authority-data": BASE64_STANDARD.encode(&self.pem)}}],
             "users": [{"name": user, "user": {
                 "client-certificate-data": BASE64_STANDARD.encode(certificate),
                 "client-key-data": BASE64_STANDARD.encode(key)}}],

@@ -25,6 +25,8 @@ const PROMETHEUS: &str = "docker.io/prom/prometheus:v2.42.0";
 
 const CRD: &str = "mcphubs.mcphub.dev";
 
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
 /// The cluster that `KUBECONFIG` names.
 #[derive(Debug)]
 pub(crate) struct External {
@@ -60,8 +62,9 @@ impl Registry {
         let prefix = prefix.trim_end_matches('/');
         if prefix.is_empty() {
             bail!(
-                "KUBECONFIG is set, so IMAGES must say where that cluster pulls images from; write for example \
-                 IMAGES=registry.example.com/me/mcphub; they are pushed there with the credentials of `buildah login`"
+                "KUBECONFIG is set, so IMAGES must say where that cluster pulls images from; write \
+                 for example IMAGES=registry.example.com/me/mcphub; they are pushed there with the \
+                 credentials of `buildah login`"
             );
         }
         Ok(Self { prefix: prefix.to_owned(), tls })
@@ -197,8 +200,9 @@ async fn refuse_if_crd_exists(path: &str) -> Result<()> {
         .with_context(|| format!("failed to ask the cluster of {path} for its CRDs"))?;
     if found.is_some() {
         bail!(
-            "the cluster of {path} has the CRD {CRD} already, and the operator under test would take over its hubs; use a \
-             cluster without it, or run `kubectl delete crd {CRD}` (which deletes every hub) if an earlier run left it"
+            "the cluster of {path} has the CRD {CRD} already, and the operator under test would \
+             take over its hubs; use a cluster without it, or run `kubectl delete crd {CRD}` \
+             (which deletes every hub) if an earlier run left it"
         );
     }
     Ok(())
@@ -226,7 +230,10 @@ fn prometheus_manifest(namespace: &str, run: &str, interval: Duration) -> Value 
     let relabel = json!([
         {"source_labels": [scrape], "action": "keep", "regex": "true"},
         {"source_labels": [from("phase")], "action": "keep", "regex": "Running"},
-        {"source_labels": address, "regex": "(.+);(.+)", "replacement": "$1:$2", "target_label": "__address__"},
+        {
+            "source_labels": address, "regex": "(.+);(.+)", "replacement": "$1:$2",
+            "target_label": "__address__",
+        },
         {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
         {"source_labels": [from("name")], "target_label": "pod"},
     ]);
@@ -239,29 +246,55 @@ fn prometheus_manifest(namespace: &str, run: &str, interval: Duration) -> Value 
     let here = |name: &str| json!({"name": name, "namespace": namespace, "labels": labels});
     let everywhere = json!({"name": format!("mcphub-test-prometheus-{run}"), "labels": labels});
     json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+        {
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": labels},
+        },
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": here("prometheus")},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": everywhere,
+        {"apiVersion": RBAC, "kind": "ClusterRole", "metadata": everywhere,
          "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": everywhere,
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": everywhere["name"]},
+        {"apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": everywhere,
+         "roleRef": {
+             "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+             "name": everywhere["name"],
+         },
          "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": namespace}]},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": here("prometheus"), "data": {"prometheus.yml": config.to_string()}},
+        {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": here("prometheus"),
+            "data": {"prometheus.yml": config.to_string()},
+        },
         {"apiVersion": "v1", "kind": "Service", "metadata": here("prometheus"),
          "spec": {"selector": {"app": "prometheus"}, "ports": [{"port": prometheus::PORT}]}},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": here("prometheus"), "spec": {
             "replicas": 1, "selector": {"matchLabels": {"app": "prometheus"}},
             "template": {"metadata": {"labels": labels}, "spec": {
                 "serviceAccountName": "prometheus",
-                "securityContext": {"runAsNonRoot": true, "runAsUser": 65534, "fsGroup": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 65534, "fsGroup": 65534,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "containers": [{
                     "name": "prometheus", "image": PROMETHEUS,
-                    "args": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data", "--log.level=warn"],
-                    "readinessProbe": {"httpGet": {"path": "/-/ready", "port": prometheus::PORT}, "periodSeconds": 1},
-                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-                    "volumeMounts": [{"name": "config", "mountPath": "/etc/prometheus"}, {"name": "data", "mountPath": "/data"}],
+                    "args": [
+                        "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data",
+                        "--log.level=warn",
+                    ],
+                    "readinessProbe": {
+                        "httpGet": {"path": "/-/ready", "port": prometheus::PORT},
+                        "periodSeconds": 1,
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [
+                        {"name": "config", "mountPath": "/etc/prometheus"},
+                        {"name": "data", "mountPath": "/data"},
+                    ],
                 }],
-                "volumes": [{"name": "config", "configMap": {"name": "prometheus"}}, {"name": "data", "emptyDir": {}}],
+                "volumes": [
+                    {"name": "config", "configMap": {"name": "prometheus"}},
+                    {"name": "data", "emptyDir": {}},
+                ],
             }},
         }},
     ]})

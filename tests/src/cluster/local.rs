@@ -138,7 +138,8 @@ impl Local {
         };
         if options.prometheus.is_some() && run.prometheus.is_none() {
             bail!(
-                "run {} has no Prometheus, which is needed here; start another with `cluster up --keep`",
+                "run {} has no Prometheus, which is needed here; start another with \
+                 `cluster up --keep`",
                 run.index
             );
         }
@@ -196,8 +197,8 @@ fn prometheus_url(sandbox: &Sandbox) -> String {
 
 async fn wait_for_node(plane: &mut ControlPlane) -> Result<()> {
     let manifest = dns::manifest(plane.sandbox.addresses(), &images::loaded_name(Image::CoreDns)?);
-    let path = plane.sandbox.dir().join("coredns.json");
-    std::fs::write(&path, manifest.to_string())?;
+    let path = plane.sandbox.dir().join("coredns.yaml");
+    std::fs::write(&path, manifest)?;
     plane.kubectl(["apply".as_ref(), "-f".as_ref(), path.as_os_str()]).await?;
     let client = plane.client().await?;
     let components = plane.components()?;

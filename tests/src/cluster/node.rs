@@ -46,14 +46,18 @@ fn containerd_config(sandbox: &Sandbox) -> String {
         r#"version = 2
 root = "{dir}/containerd/root"
 state = "{dir}/containerd/state"
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+disabled_plugins = [
+    "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs",
+]
 [grpc]
   address = "{socket}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{dir}/containerd/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
-  # The machine may not lower OOM scores; without this every sandbox fails with "can't get final child's PID from pipe".
+  # A machine that may not lower OOM scores fails every sandbox without this, with the message
+  # "can't get final child's PID from pipe".
   restrict_oom_score_adj = true
   disable_apparmor = true
   netns_mounts_under_state_dir = true
@@ -140,7 +144,10 @@ fn kubelet_config(sandbox: &Sandbox, authority: &Authority) -> Value {
         "failSwapOn": false,
         // A nearly full disk on a developer's machine must not evict the pods under test, nor their
         // images.
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
+        "evictionHard": {
+            "memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+        },
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         "clusterDNS": [sandbox.addresses().dns().to_string()], "clusterDomain": "cluster.local",
         "resolvConf": sandbox.dir().join("kubelet/resolv.conf"),
@@ -160,7 +167,9 @@ fn kube_proxy(sandbox: &Sandbox, tools: &Tools, authority: &Authority) -> Result
         "mode": "iptables", "clusterCIDR": sandbox.addresses().pods(), "hostnameOverride": NAME,
         "clientConnection": {"kubeconfig": kubeconfig},
         // These sysctls cannot be written in a network namespace.
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        "conntrack": {
+            "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
+        },
         "iptables": {"minSyncPeriod": "100ms"},
     });
     let path = dir.join("config.json");

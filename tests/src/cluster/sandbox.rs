@@ -86,8 +86,8 @@ impl Sandbox {
             }
         }
         bail!(
-            "no run is free: {MAX_RUNS} are alive, or their address ranges (10.213.0.0/16) are routed elsewhere; \
-             see `cluster list`"
+            "no run is free: {MAX_RUNS} are alive, or their address ranges (10.213.0.0/16) are \
+             routed elsewhere; see `cluster list`"
         )
     }
 

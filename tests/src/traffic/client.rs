@@ -236,7 +236,8 @@ async fn read_body(answer: Response, id: u64) -> Result<Value, String> {
 /// A pool belongs to one test: its connections are driven by the runtime that opened them, and die
 /// with it.
 pub fn connection_pool() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
+    // An error says that the provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .tcp_nodelay(true)
         .timeout(std::time::Duration::from_secs(30))
