@@ -80,3 +80,41 @@ pub(crate) fn cache_dir() -> PathBuf {
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/mcphub")))
         .unwrap_or_else(|| PathBuf::from("/var/cache/mcphub"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Compiles the first of three packages at once, and needs a while for the others.
+    const SLOW_GO: &str = r#"#!/bin/sh
+case $1 in
+  version) echo go version slow ;;
+  list) echo "go: downloading example.com/a v1.0.0" >&2; printf 'a\nb\nc\n' ;;
+  build)
+    while [ "$1" != -o ]; do shift; done
+    echo a >&2; sleep 3; echo b >&2; echo c >&2; touch "$2/server" ;;
+esac
+"#;
+
+    #[tokio::test]
+    async fn a_slow_build_of_a_tool_reports_how_many_packages_are_compiled() {
+        let folder = tempfile::tempdir().unwrap();
+        let go = folder.path().join("go");
+        std::fs::write(&go, SLOW_GO).unwrap();
+        std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let build = async || {
+            let mut build = Command::new(source_dir().join("tools/build"));
+            build.arg("etcd").env("GO", &go).env("MCPHUB_CACHE", folder.path());
+            let output = build.env("MCPHUB_PROGRESS_SECONDS", "1").output().await.unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&output.stdout), text(&output.stderr))
+        };
+        let (printed, progress) = build().await;
+        assert!(progress.contains("  etcd: 1 of 3 packages compiled, "), "{progress}");
+        let program = printed.trim().strip_prefix("etcd ").unwrap();
+        assert!(Path::new(program).join("etcd").exists(), "{printed}");
+        assert_eq!(build().await, (printed, String::new()), "the second time it is in the cache");
+    }
+}
