@@ -1,5 +1,5 @@
 # The images of hub and operator: `docker build --target hub .` and `docker build --target operator .`
-# Without a registry, a folder with the two static programs and ca-certificates.crt stands in for the stage `build`:
+# Without a registry, a folder with the two static programs and ca-certificates.crt takes the place of the stage `build`:
 # `buildah build --build-context build=FOLDER --target hub .`
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /source

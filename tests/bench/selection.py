@@ -1,7 +1,7 @@
-"""How well the embedded selector finds tools: `make bench-selection`. Writes SELECTION.md beside this file.
+"""Measures how well the embedded selector finds tools, and writes SELECTION.md: `make bench-selection`.
 
-Every figure is held out by family: `make model` leaves weights that have seen nothing of a set in `without-FAMILY`.
-BFCL is made from PyPI's `bfcl-eval`; the other sets are read from the folder MCPHUB_DATA.
+Every figure is held out by family: `make model` writes weights that were trained without a set to `without-FAMILY`.
+BFCL is built from `bfcl-eval` of PyPI. The other sets are read from the folder MCPHUB_DATA.
 """
 
 import gzip
@@ -17,11 +17,11 @@ CACHE = Path(os.environ.get("MCPHUB_CACHE") or Path.home() / ".cache/mcphub") / 
 SETS = [("metatool_single", "metatool", "MetaTool"), ("bfcl_pool", "bfcl", "BFCL"), ("seal_out_domain", "seal", "Seal")]
 BACKENDS = [("lexical", "words alone (BM25 by field)"), ("embedding", "MiniLM alone"), ("static", "static"), ("full", "full")]
 REMEMBERED = 20
-# What is asked of the sets' tools put together, for the time that it takes: so many tools and questions, whole and cut to
-# so many words, as the targets are about short prompts.
+# How many tools and questions of all sets are used to measure times, and to how many words questions are cut. The
+# targets are about short prompts.
 CROWD, ASKED, WORDS = 5000, 400, 48
-# A machine that others use too is half as fast in some minutes as in others: each is asked so many times, taking turns, and
-# the run with the middle p50 counts.
+# A shared machine is half as fast in some minutes as in others. Times are measured in this many rounds, and the run with
+# the middle p50 counts.
 ROUNDS = 3
 CUTS = [("whole", None), ("cut", WORDS)]
 TARGETS = {
@@ -34,10 +34,10 @@ EXTRA, LOAD = 60, 150
 
 
 def folder(name: str) -> Path | None:
-    """A set's folder; BFCL's is made when it is not there."""
-    given = Path(os.environ.get("MCPHUB_DATA") or "/nonexistent") / name
-    if (given / "tools.jsonl.gz").exists():
-        return given
+    """The folder of a set. The one of BFCL is created if it is missing."""
+    external = Path(os.environ.get("MCPHUB_DATA") or "/nonexistent") / name
+    if (external / "tools.jsonl.gz").exists():
+        return external
     if name != "bfcl_pool":
         return None
     made, wheels = CACHE / "data/bfcl_pool", CACHE / "wheels"
@@ -55,18 +55,18 @@ def rows(path: Path) -> list[str]:
 
 
 def measure(hub: str, tools: Path, queries: Path, backend: str, out: Path, *more: str) -> dict | None:
-    """What `mcp-hub eval` says. A result that is there already is taken as it is; with `-` in place of the program, no other is made."""
+    """The result of `mcp-hub eval`. An existing result is reused. With `-` as the program, no new result is made."""
     if not out.exists():
         if hub == "-":
             return None
         call = [hub, "eval", "--json", "--tools", str(tools), "--queries", str(queries), "--backend", backend, *more]
-        said = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
-        out.write_text(said)
+        result = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+        out.write_text(result)
     return json.loads(out.read_text())
 
 
 def crowd(work: Path, folders: list[Path], cut: str, words: int | None) -> tuple[Path, Path] | None:
-    """Tools of all sets as one pool of `CROWD`, and questions of all of them; nothing when there are fewer."""
+    """One pool of `CROWD` tools of all sets, and questions of all of them. `None` if there are fewer tools."""
     tools, asked = [], []
     for at, data in enumerate(folders):
         mine = [json.loads(row) | {"id": f"{at}:{number}"} for number, row in enumerate(rows(data / "tools.jsonl.gz"))]
@@ -77,7 +77,7 @@ def crowd(work: Path, folders: list[Path], cut: str, words: int | None) -> tuple
         tools += mine
         asked += [{"id": f"{at}:{number}", "text": text} for number, text in enumerate(texts)]
     kept = tools[:CROWD] if len(tools) >= CROWD else []
-    # What is right does not matter here; a question without anything right would not be asked.
+    # Any tool will do as the right answer, but a question without one would be skipped.
     asked = [question | {"gold": [kept[0]["id"]]} for question in asked if kept]
     paths = work / "crowd.tools.jsonl", work / f"crowd-{cut}.queries.jsonl"
     for path, lines in zip(paths, (kept, asked)):
@@ -85,22 +85,22 @@ def crowd(work: Path, folders: list[Path], cut: str, words: int | None) -> tuple
     return paths if kept else None
 
 
-def spoken(work: Path, data: Path) -> list[tuple[str, Path]]:
-    """The questions of BFCL that `languages.jsonl` has in other languages, and the same in English."""
+def translated(work: Path, data: Path) -> list[tuple[str, Path]]:
+    """The questions of BFCL that `languages.jsonl` translates, and the same questions in English."""
     asked = {question["id"]: question for question in map(json.loads, rows(data / "queries.jsonl.gz"))}
-    said = [json.loads(line) for line in (HERE / "languages.jsonl").read_text().splitlines()]
-    others = [asked[one["question"]] | {"id": str(at), "text": one["text"]} for at, one in enumerate(said)]
-    english = [asked[one["question"]] | {"id": str(at)} for at, one in enumerate(said)]
+    prompts = [json.loads(line) for line in (HERE / "languages.jsonl").read_text().splitlines()]
+    others = [asked[one["question"]] | {"id": str(at), "text": one["text"]} for at, one in enumerate(prompts)]
+    english = [asked[one["question"]] | {"id": str(at)} for at, one in enumerate(prompts)]
     made = []
-    for name, questions in ((f"{len({one['language'] for one in said})} other languages", others), ("the same in English", english)):
+    for name, questions in ((f"{len({one['language'] for one in prompts})} other languages", others), ("the same in English", english)):
         path = work / f"languages-{len(made)}.jsonl"
         path.write_text("".join(json.dumps(question) + "\n" for question in questions))
         made.append((name, path))
     return made
 
 
-def drawn(work: Path, queries: Path) -> Path:
-    """The questions in another order: which of a tool come first is what `--remember` takes."""
+def shuffled(work: Path, queries: Path) -> Path:
+    """The questions in random order: `--remember` takes the first ones of each tool."""
     lines = rows(queries)
     random.Random(1).shuffle(lines)
     path = work / "drawn.queries.jsonl"
@@ -112,23 +112,23 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
-def quality(title: str, told: str, r: dict) -> str:
+def quality(title: str, what: str, r: dict) -> str:
     recall = " | ".join(percent(r["recall"][k]) for k in ("1", "5", "10", "20"))
     ends = [percent(r["ndcg"]["5"]), percent(r["completeness"]["10"]), percent(r["tokens_saved"]["20"])]
     area = "–" if r["abstention_auc"] is None else f"{r['abstention_auc']:.3f}"
-    return f"| {title} | {told} | {r['queries']} | {recall} | {' | '.join(ends)} | {area} | {percent(r['false_abstention'])} |"
+    return f"| {title} | {what} | {r['queries']} | {recall} | {' | '.join(ends)} | {area} | {percent(r['false_abstention'])} |"
 
 
-def cost(title: str, told: str, r: dict, others: list[dict] = ()) -> str:
+def cost(title: str, what: str, r: dict, others: list[dict] = ()) -> str:
     times = [f"{r['latency_ms'][at]:.2f}" for at in ("p50", "p95", "p99")]
     if others:
         all_p50 = sorted(other["latency_ms"]["p50"] for other in others)
         times[0] += f" ({all_p50[0]:.2f} to {all_p50[-1]:.2f})"
-    return f"| {title}, {r['tools']} tools | {told} | {' | '.join(times)} | {r['load_ms']:.0f} | {r['index_ms'] / 1000:.2f} | {r['rss_bytes'] / 1e6:.0f} |"
+    return f"| {title}, {r['tools']} tools | {what} | {' | '.join(times)} | {r['load_ms']:.0f} | {r['index_ms'] / 1000:.2f} | {r['rss_bytes'] / 1e6:.0f} |"
 
 
-def judged(found: dict[tuple[str, str], dict]) -> list[str]:
-    """Targets, and whether they are met."""
+def targets(found: dict[tuple[str, str], dict]) -> list[str]:
+    """The table of targets, and whether they are met."""
     lines = ["| set | figure | target | static | full |", "|---|---|--:|--:|--:|"]
 
     def line(title: str, figure: str, target: str, of, met) -> None:
@@ -174,50 +174,50 @@ def main() -> None:
             sets.append((name, title, data, ("--weights", str(weights))))
             continue
         missing.append(title)
-        print(f"{title}: not there ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
-    # Times first, while nothing else has warmed the machine.
+        print(f"{title}: missing ({'MCPHUB_DATA/' + name if not data else str(weights) + ', by `make model`'})")
+    # Measure times first, before anything else has warmed up the machine.
     for cut, words in CUTS:
         crowded = crowd(work, [data for _, _, data, _ in sets], cut, words)
         rounds = [
             [measure(hub, *crowded, backend, work / f"crowd-{cut}-{backend}-{at}.json") for backend, _ in BACKENDS]
             for at in range(ROUNDS if crowded else 0)
         ]
-        for (backend, told), runs in zip(BACKENDS, zip(*rounds)):
+        for (backend, what), runs in zip(BACKENDS, zip(*rounds)):
             if all(runs):
                 r = sorted(runs, key=lambda run: run["latency_ms"]["p50"])[ROUNDS // 2]
                 found[f"crowd {cut}", backend] = r
-                crowded_costs.append(cost(f"All together, prompts {cut}", told, r, runs))
+                crowded_costs.append(cost(f"All together, prompts {cut}", what, r, runs))
                 print(crowded_costs[-1], flush=True)
     for name, title, data, held_out in sets:
         tools = data / "tools.jsonl.gz"
-        for backend, told in BACKENDS:
+        for backend, what in BACKENDS:
             r = measure(hub, tools, data / "queries.jsonl.gz", backend, work / f"{name}-{backend}.json", *held_out)
             if r is None:
-                missing.append(f"{title} {told}")
+                missing.append(f"{title} {what}")
                 continue
             found[title, backend] = r
-            figures.append(quality(title, told, r))
-            costs.append(cost(title, told, r))
+            figures.append(quality(title, what, r))
+            costs.append(cost(title, what, r))
             print(figures[-1], flush=True)
         every = data / "queries_all.jsonl.gz"
-        orders = [("remembered", "", every), ("drawn", ", drawn at random", drawn(work, every))] if every.exists() else []
-        more = [(kind, f"{REMEMBERED} prompts a tool remembered{told}", path, ("--remember", str(REMEMBERED))) for kind, told, path in orders]
+        orders = [("remembered", "", every), ("drawn", ", drawn at random", shuffled(work, every))] if every.exists() else []
+        more = [(kind, f"{REMEMBERED} prompts a tool remembered{what}", path, ("--remember", str(REMEMBERED))) for kind, what, path in orders]
         if title == "BFCL":
-            more += [(told, told, path, ()) for told, path in spoken(work, data)]
-        for kind, told, path, options in more:
+            more += [(what, what, path, ()) for what, path in translated(work, data)]
+        for kind, what, path, options in more:
             for backend in ("static", "full"):
                 r = measure(hub, tools, path, backend, work / f"{name}-{backend}-{kind.replace(' ', '-')}.json", *held_out, *options)
                 if r is None:
-                    missing.append(f"{title} {backend}, {told}")
+                    missing.append(f"{title} {backend}, {what}")
                     continue
                 found[kind, backend] = r
-                figures.append(quality(title, f"{backend}, {told}", r))
+                figures.append(quality(title, f"{backend}, {what}", r))
                 print(figures[-1], flush=True)
     costs += crowded_costs
     left_out = ["Not measured in this run: " + "; ".join(missing) + "."] if missing else []
     load = [f"Load of the machine at the end (1, 5, 15 minutes, {os.cpu_count()} cores): " + ", ".join(f"{l:.1f}" for l in os.getloadavg()) + "; times are upper bounds where that is above zero."]
     text = (HERE / "selection.template.md").read_text()
-    for mark, lines in (("TARGETS", judged(found)), ("MISSING", left_out), ("LOAD", load), ("FIGURES", figures), ("COSTS", costs)):
+    for mark, lines in (("TARGETS", targets(found)), ("MISSING", left_out), ("LOAD", load), ("FIGURES", figures), ("COSTS", costs)):
         text = text.replace(f"<!-- {mark} -->", "\n".join(lines))
     (HERE / "SELECTION.md").write_text(text)
     print(text)

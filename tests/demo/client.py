@@ -1,6 +1,6 @@
-"""A client as people have it: the official MCP SDK for Python, in both eras of the protocol.
+"""Uses a hub with the official MCP SDK for Python, in both protocols.
 
-usage: client.py URL        prints what it saw; exits with 1 if a call did not succeed
+usage: client.py URL        prints what it got; exits with 1 if a call failed
 """
 
 import asyncio
