@@ -1,7 +1,8 @@
 //! The access rules of a config: which principal may see which entry.
 //!
-//! Without rules, everybody may see everything. With at least one rule, an entry is denied to a principal unless a
-//! rule allows it. An expression that fails at run time, for example on a missing claim, allows nothing.
+//! Without rules, everybody may see everything. With at least one rule, an entry is denied to a
+//! principal unless a rule allows it. An expression that fails at run time, for example on a
+//! missing claim, allows nothing.
 
 mod expression;
 
@@ -26,7 +27,8 @@ struct Rule {
 }
 
 impl Access {
-    /// Compiles the rules. A rule that does not compile allows nothing; a config with such a rule is rejected earlier.
+    /// Compiles the rules. A rule that does not compile allows nothing; a config with such a rule
+    /// is rejected earlier.
     pub fn new<D>(rules: &[AccessRule], catalog: &Catalog<D>) -> Self {
         let compile = |rule: &AccessRule| {
             let when = if rule.when.trim().is_empty() {
@@ -98,7 +100,8 @@ impl Rule {
             open.for_each(|((allowed, _), _)| *allowed = true);
             return;
         };
-        // Most rules do not depend on the entry. Evaluating one for each of 10,000 entries takes tens of milliseconds.
+        // Most rules do not depend on the entry. Evaluating one for each of 10,000 entries takes
+        // tens of milliseconds.
         let evaluation = Evaluation::new(principal, view);
         match when.depends_on() {
             DependsOn::Caller if !evaluation.is_true(when, None::<&Entry<D>>) => {}

@@ -1,8 +1,10 @@
-//! Validates the arguments of a call against the tool's schema, corrects them, and says what is wrong.
+//! Validates the arguments of a call against the tool's schema, corrects them, and says what is
+//! wrong.
 //!
-//! [`schema`] compiles a schema and bounds what it may cost; [`schema_cache`] caches it. [`correction`] corrects
-//! arguments that are wrong in only one way, in the bytes that came in. [`error`] says what is wrong, one line each, and
-//! [`advice`] adds what would be right. `subschemas` is what a schema says about one place in the arguments.
+//! [`schema`] compiles a schema and bounds what it may cost; [`schema_cache`] caches it.
+//! [`correction`] corrects arguments that are wrong in only one way, in the bytes that came in.
+//! [`error`] says what is wrong, one line each, and [`advice`] adds what would be right.
+//! `subschemas` is what a schema says about one place in the arguments.
 
 pub mod advice;
 pub mod correction;
@@ -46,8 +48,8 @@ pub enum Validation {
         corrections: Vec<Correction>,
     },
     Invalid(Vec<ArgumentError>),
-    /// The arguments cannot be validated: they are too deep for this schema, or have numbers that this process cannot
-    /// represent. They pass.
+    /// The arguments cannot be validated: they are too deep for this schema, or have numbers that
+    /// this process cannot represent. They pass.
     Unusable,
 }
 

@@ -1,5 +1,6 @@
-//! The built-in categories, and which of them the words of a tool suggest. The words of the tool's own name weigh most,
-//! then those of its server's name, then those at the start of its description.
+//! The built-in categories, and which of them the words of a tool suggest. The words of the tool's
+//! own name weigh most, then those of its server's name, then those at the start of its
+//! description.
 
 mod keywords;
 
@@ -9,7 +10,8 @@ use std::fmt;
 const DESCRIPTION_CHARS: usize = 240;
 /// Weights of a word in the tool's name, in the server's name and in the description.
 const WEIGHTS: [u32; 3] = [6, 5, 2];
-/// Below this score a tool is in `other`. A wrong category exposes tools that nobody asked for; `other` does not.
+/// Below this score a tool is in `other`. A wrong category exposes tools that nobody asked for;
+/// `other` does not.
 const MIN_SCORE: u32 = 6;
 /// Words of one text that count. Long lists of words say little about a tool.
 const MAX_WORDS: usize = 60;
@@ -66,7 +68,8 @@ impl fmt::Display for BuiltinCategory {
     }
 }
 
-/// The category that the words of a tool suggest: of its own name, its server's name and its description.
+/// The category that the words of a tool suggest: of its own name, its server's name and its
+/// description.
 pub(crate) fn from_words(name: &str, server: &str, description: &str) -> BuiltinCategory {
     let mut scores = [0_u32; BuiltinCategory::ALL.len()];
     let description: String = description.chars().take(DESCRIPTION_CHARS).collect();

@@ -1,14 +1,16 @@
 //! What the servers of a hub list, under the names that clients see. Definitions stay raw JSON.
 //!
-//! A [`Catalog`] holds the entries of one kind. Every [`Entry`] has a server, the server's own name for it, an
-//! exposed name, a definition and a digest; access rules and list pages need no more. What only one kind has
-//! is in its [`Details`].
+//! A [`Catalog`] holds the entries of one kind. Every [`Entry`] has a server, the server's own name
+//! for it, an exposed name, a definition and a digest; access rules and list pages need no more.
+//! What only one kind has is in its [`Details`].
 //!
 //! To add a kind, such as prompts:
 //! 1. Write `catalog/prompt.rs` beside `tool.rs`: `PromptDetails` for what only prompts have, with
-//!    [`Details`]: the members that name a list and an entry, the rules of a server, the exposed names.
+//!    [`Details`]: the members that name a list and an entry, the rules of a server, the exposed
+//!    names.
 //! 2. Add the aliases `Prompt` and `PromptCatalog`, as [`Tool`] and [`ToolCatalog`] have them.
-//! 3. Read the server's list with [`Page::parse`], and keep its [`ServerList`] beside that of the tools.
+//! 3. Read the server's list with [`Page::parse`], and keep its [`ServerList`] beside that of the
+//!    tools.
 //! 4. Let `Visibility` hold the catalog, and apply views and access rules to it.
 //! 5. Let `CallerLists` hold the caller's list of it, cut by `list_pages`.
 //!
@@ -59,9 +61,11 @@ fn bare_name<D: Details>(server: &Server, own_name: &str) -> String {
 }
 
 impl<D: Details> Catalog<D> {
-    /// Builds the catalog from one list per server of the config; `None` for a server that has not listed yet.
+    /// Builds the catalog from one list per server of the config; `None` for a server that has not
+    /// listed yet.
     ///
-    /// An entry that the rules of its server deny does not exist here, so it affects no other entry's name.
+    /// An entry that the rules of its server deny does not exist here, so it affects no other
+    /// entry's name.
     pub fn new(config: &HubConfig, lists: &[Option<Arc<ServerList>>]) -> Self {
         let servers = || {
             config.servers.iter().zip(lists).enumerate().filter(|(_, (server, _))| !server.disabled)
@@ -111,8 +115,9 @@ impl<D: Details> Catalog<D> {
         Self { entries, ttl_ms: None, private: false, by_exposed_name, by_bare_name }
     }
 
-    /// Takes over every entry of an older catalog that has not changed. Such an entry has computed its tokens
-    /// and its category already; when one server lists again, those of the other servers are not computed again.
+    /// Takes over every entry of an older catalog that has not changed. Such an entry has computed
+    /// its tokens and its category already; when one server lists again, those of the other servers
+    /// are not computed again.
     #[must_use]
     pub fn reuse(mut self, before: &Self) -> Self {
         for entry in &mut self.entries {
@@ -158,7 +163,8 @@ mod tests {
     use super::*;
     use crate::fixtures::{config, list};
 
-    // The typed models of the SDKs drop unknown keys and round numbers; models then call tools with wrong arguments.
+    // The typed models of the SDKs drop unknown keys and round numbers; models then call tools with
+    // wrong arguments.
     #[test]
     fn only_the_name_and_the_description_of_a_definition_change() {
         let mut config = config(&["a"]);

@@ -1,7 +1,8 @@
 //! The category of a tool, by which filters and views select.
 //!
-//! A mapping of the config decides first; the longest pattern that matches wins. Then the answer of a language
-//! model counts, if one is configured. Else the tool has the built-in category that its words suggest.
+//! A mapping of the config decides first; the longest pattern that matches wins. Then the answer of
+//! a language model counts, if one is configured. Else the tool has the built-in category that its
+//! words suggest.
 
 mod llm;
 

@@ -1,15 +1,19 @@
-//! What the big model vendors refuse in a tool's name and schema. One tool that violates a limit makes the vendor reject
-//! the whole request that lists it, so operators must know which one.
+//! What the big model vendors refuse in a tool's name and schema. One tool that violates a limit
+//! makes the vendor reject the whole request that lists it, so operators must know which one.
 //!
 //! Limits as published in 2026:
-//! * `OpenAI`, function calling and structured outputs ("Supported schemas"): names `[a-zA-Z0-9_-]`, at most 64; the root
-//!   is an object and not `anyOf` (its API refuses `oneOf`, `allOf`, `enum` and `not` there too); at most 5,000 properties,
-//!   10 levels, 1,000 enum values, 120,000 characters of names and values, 15,000 of an enum with over 250 values.
-//!   Arrays need `items`. The limits on size apply in strict mode. Clients choose it, so they are checked for every tool.
-//! * Anthropic, Messages API ("Tool use"): names `[a-zA-Z0-9_-]`, at most 128; `input_schema` is an object without
-//!   `oneOf`, `allOf` or `anyOf` at the top; property keys `[a-zA-Z0-9_.-]`, at most 64.
-//! * Google, Gemini API (`FunctionDeclaration`, `Schema`): names start with a letter or `_`, at most 64; the parameters
-//!   are an object; parameter names start with a letter or `_`; `enum` holds non-empty strings; arrays need `items`.
+//! * `OpenAI`, function calling and structured outputs ("Supported schemas"): names
+//!   `[a-zA-Z0-9_-]`, at most 64; the root is an object and not `anyOf` (its API refuses `oneOf`,
+//!   `allOf`, `enum` and `not` there too); at most 5,000 properties, 10 levels, 1,000 enum values,
+//!   120,000 characters of names and values, 15,000 of an enum with over 250 values. Arrays need
+//!   `items`. The limits on size apply in strict mode. Clients choose it, so they are checked for
+//!   every tool.
+//! * Anthropic, Messages API ("Tool use"): names `[a-zA-Z0-9_-]`, at most 128; `input_schema` is an
+//!   object without `oneOf`, `allOf` or `anyOf` at the top; property keys `[a-zA-Z0-9_.-]`, at most
+//!   64.
+//! * Google, Gemini API (`FunctionDeclaration`, `Schema`): names start with a letter or `_`, at
+//!   most 64; the parameters are an object; parameter names start with a letter or `_`; `enum`
+//!   holds non-empty strings; arrays need `items`.
 //! * All: each reference points into the schema itself.
 
 mod messages;
@@ -71,7 +75,8 @@ pub struct Limits {
     pub enum_text: usize,
     /// With more values, [`Limits::enum_text`] applies.
     pub enum_many: usize,
-    /// Characters in all names of properties and definitions, and in all values of enums and consts.
+    /// Characters in all names of properties and definitions, and in all values of enums and
+    /// consts.
     pub text: usize,
 }
 
@@ -226,7 +231,8 @@ impl SchemaSize {
     }
 }
 
-/// The limits that a schema violates anywhere but by its root. They apply to a schema inside another one too.
+/// The limits that a schema violates anywhere but by its root. They apply to a schema inside
+/// another one too.
 pub(crate) fn violations_below_root(root: &Value) -> Vec<LimitViolation> {
     let mut found = Vec::new();
     let mut size = SchemaSize::default();

@@ -1,7 +1,8 @@
 //! Reads and checks config files, for `serve` and for `check`.
 //!
-//! There are two formats: the config that the operator compiled ([`HubConfig`]), and the `mcpServers` JSON that people
-//! already have ([`standalone`]). Both become a [`HubConfig`] or [`ConfigErrors`].
+//! There are two formats: the config that the operator compiled ([`HubConfig`]), and the
+//! `mcpServers` JSON that people already have ([`standalone`]). Both become a [`HubConfig`] or
+//! [`ConfigErrors`].
 
 mod filtering;
 mod placeholder;
@@ -18,7 +19,8 @@ use crate::names;
 /// An error in a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The path in the file, such as `mcpServers.github.headers.Authorization`; empty for the file itself.
+    /// The path in the file, such as `mcpServers.github.headers.Authorization`; empty for the file
+    /// itself.
     pub at: String,
     /// What is wrong, and what to write instead.
     pub message: String,

@@ -78,7 +78,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Explains. `lists` has the list of each server of the config; `None` for a server that has not listed yet.
+/// Explains. `lists` has the list of each server of the config; `None` for a server that has not
+/// listed yet.
 pub fn explain(
     visibility: &Arc<Visibility>,
     lists: &[Option<Arc<ServerList>>],
@@ -149,7 +150,8 @@ impl Trace {
         Explanation { tool: self.tool, status, rules: self.rules }
     }
 
-    /// Explains a tool that is not in the catalog: the rules of its server deny it, or no server lists it.
+    /// Explains a tool that is not in the catalog: the rules of its server deny it, or no server
+    /// lists it.
     fn end_absent(
         mut self,
         visibility: &Visibility,

@@ -11,8 +11,9 @@ pub fn configured(config: &BTreeMap<String, bool>, flag: &str) -> bool {
     config.get(flag).copied().unwrap_or_else(default)
 }
 
-/// The flags of this pod's revision. Those of `dataplane.json` override those of the config, and these the defaults. All
-/// known flags are in the result, so that a metric exists for those that are off.
+/// The flags of this pod's revision. Those of `dataplane.json` override those of the config, and
+/// these the defaults. All known flags are in the result, so that a metric exists for those that
+/// are off.
 pub fn effective(
     config: &BTreeMap<String, bool>,
     dataplane: &Dataplane,
@@ -29,7 +30,8 @@ pub fn effective(
 mod tests {
     use super::*;
 
-    // A rollback of flags changes dataplane.json under a running pod; the pod must read its own revision.
+    // A rollback of flags changes dataplane.json under a running pod; the pod must read its own
+    // revision.
     #[test]
     fn the_flags_of_the_own_revision_in_dataplane_json_override_the_config() {
         let dataplane: Dataplane = serde_json::from_str(

@@ -1,8 +1,9 @@
-//! Lists many tools of one server or category as one tool that dispatches: `files__do {action, arguments}`. A list of
-//! forty tools becomes one entry, and each action keeps its real schema. The tools stay callable by name.
+//! Lists many tools of one server or category as one tool that dispatches: `files__do {action,
+//! arguments}`. A list of forty tools becomes one entry, and each action keeps its real schema. The
+//! tools stay callable by name.
 //!
-//! Tools are grouped by what the filter selects them by: by category in mode `Category`, and in `Hybrid` unless the
-//! config allows their server by name; otherwise by server.
+//! Tools are grouped by what the filter selects them by: by category in mode `Category`, and in
+//! `Hybrid` unless the config allows their server by name; otherwise by server.
 
 mod cache;
 mod dispatch;
@@ -24,7 +25,8 @@ use crate::visibility::VisibleTools;
 
 /// The dispatching tool's own name, after the prefix of the server, or the category.
 const DISPATCHER_NAME: &str = "do";
-/// Most actions of one dispatching tool; a larger server gets several. Models choose badly from longer enums.
+/// Most actions of one dispatching tool; a larger server gets several. Models choose badly from
+/// longer enums.
 const MAX_ACTIONS: usize = 100;
 /// Fewer tools are listed as they are: one entry for one tool saves nothing.
 const MIN_ACTIONS: usize = 2;
@@ -66,8 +68,8 @@ impl Grouping {
         Self::within_budget(visible, positions, usize::MAX, u32::MAX, cache).unwrap_or_default()
     }
 
-    /// The same, but `None` if that would be more than `max_entries` entries or cost more than `max_tokens` tokens. It
-    /// stops at the first group that does not fit.
+    /// The same, but `None` if that would be more than `max_entries` entries or cost more than
+    /// `max_tokens` tokens. It stops at the first group that does not fit.
     pub fn within_budget(
         visible: &VisibleTools,
         positions: impl Iterator<Item = usize>,
@@ -117,7 +119,8 @@ impl Grouping {
                 let server = visible.config().servers.get(position);
                 server.map_or("tools", |server| server.prefix.as_deref().unwrap_or(&server.name))
             }
-            // A custom category may have this name; its tool must not look like one of the hub's own.
+            // A custom category may have this name; its tool must not look like one of the hub's
+            // own.
             GroupKey::Category(names::RESERVED_PREFIX) => "category",
             GroupKey::Category(name) => name,
         };
@@ -189,7 +192,8 @@ fn tools_by_group(
     groups
 }
 
-/// Takes a cost from what is left. Without a limit nothing is counted, because counting takes milliseconds.
+/// Takes a cost from what is left. Without a limit nothing is counted, because counting takes
+/// milliseconds.
 fn spend(left: &mut u32, tokens: impl Fn() -> u32) -> Option<()> {
     if *left < u32::MAX {
         *left = left.checked_sub(tokens())?;

@@ -1,5 +1,5 @@
-//! The `instructions` of the hub, which a client's model reads first. Without them, no model knows what is behind a few
-//! meta-tools.
+//! The `instructions` of the hub, which a client's model reads first. Without them, no model knows
+//! what is behind a few meta-tools.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,12 @@ const MAX_TOKENS: u32 = 600;
 /// Tokens that are reserved for the line that says how many servers are not named.
 const LAST_LINE_TOKENS: u32 = 24;
 
-/// The `instructions` in the results of `initialize` and `server/discover`. They explain how to search, name every
-/// visible server in a line, and then quote the servers' own instructions while the budget lasts.
+/// The `instructions` in the results of `initialize` and `server/discover`. They explain how to
+/// search, name every visible server in a line, and then quote the servers' own instructions while
+/// the budget lasts.
 ///
-/// `upstream` has server names and their instructions. Those of servers that are not visible are left out.
+/// `upstream` has server names and their instructions. Those of servers that are not visible are
+/// left out.
 pub fn instructions(
     visible: &VisibleTools,
     tool_list: &ToolList,
@@ -123,7 +125,8 @@ mod tests {
         assert!(text.ends_with(" No server has a tool for you at the moment."), "{text}");
     }
 
-    // Instructions are in every prompt of every session. Without a limit they would cost more than the tools that they save.
+    // Instructions are in every prompt of every session. Without a limit they would cost more than
+    // the tools that they save.
     #[test]
     fn many_servers_and_long_upstream_instructions_stay_within_the_budget() {
         let names: Vec<String> = (0..400).map(|n| format!("server{n}")).collect();

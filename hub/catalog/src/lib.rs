@@ -1,14 +1,15 @@
-//! The tools of all servers, and what each caller sees of them. Pure: the same input gives the same output, without a
-//! clock, randomness or I/O.
+//! The tools of all servers, and what each caller sees of them. Pure: the same input gives the same
+//! output, without a clock, randomness or I/O.
 //!
-//! [`catalog`] holds every tool that exists, [`visibility`] decides what one principal may see, and [`tool_list`] what of
-//! that is in the caller's list. [`list_cache`] computes each list once.
+//! [`catalog`] holds every tool that exists, [`visibility`] decides what one principal may see, and
+//! [`tool_list`] what of that is in the caller's list. [`list_cache`] computes each list once.
 //!
 //! * [`names`], [`pattern`]: exposed names, and the patterns that match them.
-//! * [`builtin_category`], [`category`], [`access`]: what tools are filtered by. [`principal`]: who calls.
+//! * [`builtin_category`], [`category`], [`access`]: what tools are filtered by. [`principal`]: who
+//!   calls.
 //! * [`tokens`]: what a list costs. [`list_pages`]: a list as JSON.
-//! * [`meta_tools`]: the hub's own tools. [`grouping`]: many tools as one entry. [`instructions`]: the text that a
-//!   client's model gets first.
+//! * [`meta_tools`]: the hub's own tools. [`grouping`]: many tools as one entry. [`instructions`]:
+//!   the text that a client's model gets first.
 //! * [`arguments`]: validation and correction of a call's arguments.
 //! * [`explain`]: which rule hides or shows a tool. [`client_limits`]: what model vendors refuse.
 //! * [`flags`]: the feature flags in force. [`config`]: config files, and the errors in them.

@@ -1,4 +1,5 @@
-//! The lists of one snapshot. Each is computed once per principal and view, and again only when config or catalog change.
+//! The lists of one snapshot. Each is computed once per principal and view, and again only when
+//! config or catalog change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +9,8 @@ use crate::principal::Principal;
 use crate::tool_list::{ListScope, ToolList};
 use crate::visibility::{Visibility, VisibleTools};
 
-/// How many principals and views are cached; each costs a few bytes per tool. When the cache is full, all are dropped.
+/// How many principals and views are cached; each costs a few bytes per tool. When the cache is
+/// full, all are dropped.
 const MAX_CALLERS: usize = 256;
 
 /// The lists of one snapshot of config and catalog.
@@ -33,7 +35,8 @@ pub struct CallerLists {
 }
 
 impl ListCache {
-    /// A cache for this snapshot. The groups of `before` are reused if their tools have not changed.
+    /// A cache for this snapshot. The groups of `before` are reused if their tools have not
+    /// changed.
     pub fn new(visibility: Arc<Visibility>, before: Option<&Self>) -> Self {
         let before = before.map(|before| &*before.groups);
         let groups = Arc::new(GroupCache::new(&visibility.catalog.entries, before));
@@ -47,7 +50,8 @@ impl ListCache {
         if let Some(lists) = callers().get(&key) {
             return Some(Arc::clone(lists));
         }
-        // Built without the lock: it may take a millisecond, and callers with a cached list must not wait for it.
+        // Built without the lock: it may take a millisecond, and callers with a cached list must
+        // not wait for it.
         let lists = self.lists(self.visibility.visible_tools(view, principal)?);
         let mut callers = callers();
         if callers.len() >= MAX_CALLERS {

@@ -1,9 +1,11 @@
-//! A list as JSON arrays, cut into pages. A page is rendered on first use: most lists are asked for once or never.
+//! A list as JSON arrays, cut into pages. A page is rendered on first use: most lists are asked for
+//! once or never.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Largest page in bytes. Many clients read only the first page, so there is only one unless the list is huge.
+/// Largest page in bytes. Many clients read only the first page, so there is only one unless the
+/// list is huge.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// The pages of a list, at least one.
@@ -45,8 +47,8 @@ impl ListPages {
         Self(pages)
     }
 
-    /// The page that a cursor names, and the cursor of the next page. A cursor contains the digest of its list, so
-    /// one for an older list is `None`.
+    /// The page that a cursor names, and the cursor of the next page. A cursor contains the digest
+    /// of its list, so one for an older list is `None`.
     pub(crate) fn page<'p, 'd, D>(
         &'p self,
         digest: u64,

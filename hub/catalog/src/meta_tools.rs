@@ -36,8 +36,9 @@ impl Class {
         }
     }
 
-    /// Whether the dispatcher of this class may call tools of the other class. It never calls a tool that may do more
-    /// harm: a user who always allows the dispatcher allows all that it calls.
+    /// Whether the dispatcher of this class may call tools of the other class. It never calls a
+    /// tool that may do more harm: a user who always allows the dispatcher allows all that it
+    /// calls.
     pub fn admits(self, other: Self) -> bool {
         other <= self
     }
@@ -93,8 +94,8 @@ impl MetaTool {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
-    /// What its definition costs without names of servers. These are constants because the operator uses them to check
-    /// a budget, and the tokenizer would add a table of 4 MB to its program.
+    /// What its definition costs without names of servers. These are constants because the operator
+    /// uses them to check a budget, and the tokenizer would add a table of 4 MB to its program.
     pub fn min_tokens(self) -> u32 {
         match self {
             Self::AnalyzePrompt => 104,
@@ -153,7 +154,8 @@ fn hints(class: Class) -> &'static str {
     }
 }
 
-// Each schema is an object at the root, without composition and without keywords that a big vendor refuses.
+// Each schema is an object at the root, without composition and without keywords that a big vendor
+// refuses.
 const ANALYZE_SCHEMA: &str = r#"{"type":"object","properties":{"prompt":{"type":"string","description":"The task, in the user's words."},"context":{"type":"string","description":"What else matters for the choice."}},"required":["prompt"]}"#;
 const FIND_SCHEMA: &str = r#"{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."},"limit":{"type":"integer","description":"Most tools to return, 1 to 50.","minimum":1,"maximum":50,"default":10},"server":{"type":"string","description":"Only tools of this server."}},"required":["query"]}"#;
 const DISPATCH_SCHEMA: &str = r#"{"type":"object","properties":{"name":{"type":"string","description":"Name of the tool, as hub__find_tools gave it."},"arguments":{"type":"object","description":"Arguments by the tool's own inputSchema."},"selectionId":{"type":"string","description":"selectionId of the answer that named the tool."}},"required":["name","arguments"]}"#;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-/// Longest exposed name. Vendors refuse names over 64 characters, and some add a prefix of their own.
+/// Longest exposed name. Vendors refuse names over 64 characters, and some add a prefix of their
+/// own.
 const MAX_NAME: usize = 48;
 const SEPARATOR: &str = "__";
 /// The prefix of the hub's own tools. No server may have it.
@@ -12,8 +13,8 @@ pub const RESERVED_PREFIX: &str = "hub";
 
 const HASH_CHARS: usize = 6;
 
-/// The exposed name of a tool: `prefix__tool`, or `tool` without a prefix. Characters that vendors refuse become `_`. A
-/// name that is too long is cut and ends in a hash of the whole name.
+/// The exposed name of a tool: `prefix__tool`, or `tool` without a prefix. Characters that vendors
+/// refuse become `_`. A name that is too long is cut and ends in a hash of the whole name.
 pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
     let whole =
         prefix.map_or_else(|| tool.to_owned(), |prefix| format!("{prefix}{SEPARATOR}{tool}"));
@@ -21,7 +22,8 @@ pub fn exposed(prefix: Option<&str>, tool: &str) -> String {
     if clean.len() <= MAX_NAME { clean } else { hashed(&clean, &whole, 0) }
 }
 
-/// Unique exposed names. If two tools would have the same name, that of the later one ends in a hash.
+/// Unique exposed names. If two tools would have the same name, that of the later one ends in a
+/// hash.
 pub(crate) fn exposed_unique<'a>(
     tools: impl Iterator<Item = (Option<&'a str>, &'a str)>,
 ) -> Vec<String> {
@@ -70,7 +72,8 @@ mod tests {
         assert_eq!(exposed(Some("files"), "read.file/ü"), "files__read_file__");
     }
 
-    // Clients store names in prompts, allowlists and transcripts, so a new build must not rename tools.
+    // Clients store names in prompts, allowlists and transcripts, so a new build must not rename
+    // tools.
     #[test]
     fn long_names_are_pinned() {
         let long =

@@ -1,4 +1,5 @@
-//! Patterns on names. `*` matches any text, `?` any one character, and every other character itself.
+//! Patterns on names. `*` matches any text, `?` any one character, and every other character
+//! itself.
 
 /// Whether the pattern matches the whole name.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {

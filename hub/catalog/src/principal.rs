@@ -28,7 +28,8 @@ impl Principal {
 
     /// The hash that session ids carry and that upstream sessions are keyed by.
     pub fn hash(&self) -> [u8; 32] {
-        // Sessions that are open during an upgrade have the hash of this word for the anonymous principal.
+        // Sessions that are open during an upgrade have the hash of this word for the anonymous
+        // principal.
         let key = if *self == Self::anonymous() { "anonymous".to_owned() } else { self.key() };
         Sha256::digest(key).into()
     }

@@ -1,7 +1,8 @@
 //! What a list costs in a model's prompt, in tokens.
 //!
-//! The count is that of OpenAI's public tokenizer `o200k_base` for name, description and input schema as compact JSON,
-//! times 1.2. The tokenizers of other vendors are not public; their counts of tool definitions are up to a fifth higher.
+//! The count is that of OpenAI's public tokenizer `o200k_base` for name, description and input
+//! schema as compact JSON, times 1.2. The tokenizers of other vendors are not public; their counts
+//! of tool definitions are up to a fifth higher.
 
 use mcphub_hub_protocol::json_splice;
 

@@ -1,13 +1,14 @@
 //! Which visible tools are in a caller's list, and which are only found by search.
 //!
-//! A list holds what the filter mode exposes by default, what the session added, and the meta-tools that lead to the
-//! rest. If not everything fits into the tool budget, it holds the pinned tools, the additions and the meta-tools.
-//! The other visible tools are *unlisted*: search finds them, and they can be called. A list is never cut without
-//! meta-tools, because then nobody could find the rest. The budget counts entries, and with `hierarchicalTools` one
-//! entry stands for many tools (see [`crate::grouping`]).
+//! A list holds what the filter mode exposes by default, what the session added, and the meta-tools
+//! that lead to the rest. If not everything fits into the tool budget, it holds the pinned tools,
+//! the additions and the meta-tools. The other visible tools are *unlisted*: search finds them, and
+//! they can be called. A list is never cut without meta-tools, because then nobody could find the
+//! rest. The budget counts entries, and with `hierarchicalTools` one entry stands for many tools
+//! (see [`crate::grouping`]).
 //!
-//! A list without a session (the stateless protocol, and clients that send no session id) depends on nothing that a
-//! caller did.
+//! A list without a session (the stateless protocol, and clients that send no session id) depends
+//! on nothing that a caller did.
 
 mod additions;
 mod content;
@@ -37,7 +38,8 @@ pub enum ListScope<'a> {
 /// What is in a caller's list.
 #[derive(Debug)]
 pub struct ToolList {
-    /// The tools that are listed under their own names, in order; meta-tools and dispatchers come before them.
+    /// The tools that are listed under their own names, in order; meta-tools and dispatchers come
+    /// before them.
     pub tools: Vec<Arc<Tool>>,
     /// In hierarchical mode, the entries that stand for several tools.
     pub dispatchers: Vec<Dispatcher>,
@@ -66,7 +68,8 @@ impl ToolList {
         };
         let exposure = match (by_prompt, filtering.prompt_based.default_exposure) {
             (false, _) => DefaultExposure::All,
-            // The default applies before the first prompt; after it, the tools for the prompt replace everything.
+            // The default applies before the first prompt; after it, the tools for the prompt
+            // replace everything.
             (true, DefaultExposure::All) if additions.is_some_and(Additions::prompted) => {
                 DefaultExposure::Minimal
             }
@@ -113,7 +116,8 @@ impl ToolList {
                 *listed = true;
             }
         }
-        // A hash of digests: hashing ten megabytes of definitions for each caller would take milliseconds.
+        // A hash of digests: hashing ten megabytes of definitions for each caller would take
+        // milliseconds.
         let mut hash = Sha256::new();
         for (_, definition) in &meta {
             hash.update(definition.text.as_bytes());
@@ -146,7 +150,8 @@ impl ToolList {
         self.available.contains(&meta)
     }
 
-    /// Whether the tool at this position of the visible tools is in the list, by itself or as an action.
+    /// Whether the tool at this position of the visible tools is in the list, by itself or as an
+    /// action.
     pub fn lists(&self, position: usize) -> bool {
         self.listed.get(position).copied().unwrap_or_default()
     }
@@ -181,8 +186,8 @@ impl ToolList {
         })
     }
 
-    /// The page that a cursor names, as a JSON array, and the cursor of the next page. Without a cursor it is the first
-    /// page. `None` if the cursor is for an older list, or is not a cursor.
+    /// The page that a cursor names, as a JSON array, and the cursor of the next page. Without a
+    /// cursor it is the first page. `None` if the cursor is for an older list, or is not a cursor.
     pub fn page(&self, cursor: Option<&str>) -> Option<(&str, Option<String>)> {
         let definitions = || {
             let meta = self.meta.iter().map(|(_, definition)| definition.text.as_str());

@@ -1,10 +1,12 @@
 //! What one principal may see.
 //!
-//! A tool passes three stages: the static part (a pure function of config and catalog), the view, and the access rules
-//! for the principal. A tool that fails one of them is *denied*: for this principal it does not exist, in any result
-//! and in any error. Which visible tools are in a list is another question; see [`crate::tool_list`].
+//! A tool passes three stages: the static part (a pure function of config and catalog), the view,
+//! and the access rules for the principal. A tool that fails one of them is *denied*: for this
+//! principal it does not exist, in any result and in any error. Which visible tools are in a list
+//! is another question; see [`crate::tool_list`].
 //!
-//! A [`Visibility`] is built once per config and catalog, and a [`VisibleTools`] once per principal and view.
+//! A [`Visibility`] is built once per config and catalog, and a [`VisibleTools`] once per principal
+//! and view.
 
 mod warnings;
 
@@ -48,7 +50,8 @@ pub struct RuntimeInputs {
 /// What one principal may see through one view.
 #[derive(Debug)]
 pub struct VisibleTools {
-    /// In the order of the catalog. A *position* is an index here; a *place* is an index into the catalog.
+    /// In the order of the catalog. A *position* is an index here; a *place* is an index into the
+    /// catalog.
     pub tools: Vec<Arc<Tool>>,
     pub view: Option<String>,
     visibility: Arc<Visibility>,
@@ -74,8 +77,8 @@ impl Visibility {
             catalog.entries.iter().map(|tool| rule(tool)).collect::<Vec<bool>>()
         };
         let shown = each(&|tool| shown(&config, &categories, tool));
-        // In mode Static the patterns select what is shown. If they also pinned it, no budget would be left for
-        // additions.
+        // In mode Static the patterns select what is shown. If they also pinned it, no budget would
+        // be left for additions.
         let pins = config.filtering.mode != FilterMode::Static;
         let pinned = each(&|tool| {
             pins && pattern::matches_any(&config.filtering.static_tools, &tool.exposed)
@@ -144,8 +147,9 @@ impl Visibility {
         visible
     }
 
-    /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted on first use: that takes about
-    /// a second for 10,000 new tools, and no time for tools that were counted before.
+    /// What a list of every tool that exists would cost; see [`crate::tokens`]. Counted on first
+    /// use: that takes about a second for 10,000 new tools, and no time for tools that were counted
+    /// before.
     pub fn unfiltered_tokens(&self) -> u64 {
         *self
             .unfiltered_tokens
@@ -165,8 +169,8 @@ impl Visibility {
         self.hierarchical
     }
 
-    /// The tools whose category decides whether somebody sees them, and whose category no mapping sets. A language
-    /// model is asked about these and about no others.
+    /// The tools whose category decides whether somebody sees them, and whose category no mapping
+    /// sets. A language model is asked about these and about no others.
     pub fn tools_for_llm(&self) -> impl Iterator<Item = &Arc<Tool>> {
         let tools = self.catalog.entries.iter().enumerate();
         let undecided = |(place, tool): &(usize, &Arc<Tool>)| {
@@ -187,7 +191,8 @@ impl Visibility {
         self.views.get(view).map(|has| is_set(has, place))
     }
 
-    /// The position in the config of the access rule that allows the principal the tool at this place.
+    /// The position in the config of the access rule that allows the principal the tool at this
+    /// place.
     pub fn allowing_rule(
         &self,
         place: usize,
@@ -197,15 +202,17 @@ impl Visibility {
         self.access.first_allowing(place, &self.catalog, principal, view)
     }
 
-    /// What in the config has no effect on this catalog, for a person. While lists are incomplete there are more.
+    /// What in the config has no effect on this catalog, for a person. While lists are incomplete
+    /// there are more.
     pub fn warnings(&self) -> Vec<String> {
         warnings::warnings(&self.config, &self.catalog, &self.categories)
     }
 }
 
 impl VisibleTools {
-    /// The position of the tool with this exposed name, or of the only visible tool with this bare name.
-    /// A denied tool and one that does not exist give the same result, so no caller can tell them apart.
+    /// The position of the tool with this exposed name, or of the only visible tool with this bare
+    /// name. A denied tool and one that does not exist give the same result, so no caller can tell
+    /// them apart.
     pub fn find(&self, name: &str) -> Option<usize> {
         let catalog = &self.visibility.catalog;
         let position = |place: usize| {
@@ -237,7 +244,8 @@ impl VisibleTools {
         self.place(position).is_some_and(|place| is_set(&self.visibility.pinned, place))
     }
 
-    /// The servers that have a visible tool, in the order of the config, and how many tools each has.
+    /// The servers that have a visible tool, in the order of the config, and how many tools each
+    /// has.
     pub fn servers(&self) -> Vec<(&str, usize)> {
         let mut servers: Vec<(&str, usize)> = Vec::new();
         for tool in &self.tools {

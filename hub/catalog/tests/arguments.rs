@@ -193,7 +193,8 @@ fn what_could_mean_two_things_is_refused(#[case] text: &str) {
     assert!(!matches!(correct(&schema, text), CorrectionResult::Corrected { .. }));
 }
 
-// A server may read keys that its schema does not name: a call that it accepts is not ours to improve.
+// A server may read keys that its schema does not name: a call that it accepts is not ours to
+// improve.
 #[test]
 fn a_valid_call_is_not_touched_even_where_it_looks_wrong() {
     let schema =
@@ -309,7 +310,8 @@ fn an_example_follows_bounds_references_and_required_branches() {
     );
 }
 
-// Schemas come from servers that nobody here vouches for: none may take the process down or hold a thread.
+// Schemas come from servers that nobody here vouches for: none may take the process down or hold a
+// thread.
 #[rstest]
 #[case::no_schema_at_all(r#"{"name":"x"}"#)]
 #[case::unknown_type(r#"{"inputSchema":{"type":"dict"}}"#)]
@@ -434,7 +436,8 @@ proptest! {
         }
     }
 
-    // Whatever is corrected, the leaves of the arguments stay: nothing is dropped and nothing is made up.
+    // Whatever is corrected, the leaves of the arguments stay: nothing is dropped and nothing is
+    // made up.
     #[test]
     fn a_correction_keeps_every_leaf((schema, _) in tools(), written in anything()) {
         let schema = compiled(&schema);

@@ -1,4 +1,5 @@
-//! The MCP protocol as text. Pure: the same input gives the same output, without a clock, randomness or I/O.
+//! The MCP protocol as text. Pure: the same input gives the same output, without a clock,
+//! randomness or I/O.
 //!
 //! [`message`] reads the envelope of a request, [`version`] decides which protocol version it uses,
 //! [`rewrite`] edits what goes to a server and what comes back, and [`outcome`] decides how the

@@ -1,4 +1,5 @@
-//! Headers that mirror parts of a body (2026-07-28, "Request Metadata"). Each hop computes them again.
+//! Headers that mirror parts of a body (2026-07-28, "Request Metadata"). Each hop computes them
+//! again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -46,7 +46,8 @@ pub enum RequestEnd {
     UpstreamError {
         code: i64,
     },
-    /// Rejected before the upstream server was asked: malformed, unknown tool or method, or over a limit.
+    /// Rejected before the upstream server was asked: malformed, unknown tool or method, or over a
+    /// limit.
     Rejected,
     /// The client canceled it or disconnected.
     Cancelled,
@@ -87,7 +88,8 @@ mod tests {
 
     use super::*;
 
-    // A failing tool or upstream server must not roll back a healthy canary. By default only hub_error does.
+    // A failing tool or upstream server must not roll back a healthy canary. By default only
+    // hub_error does.
     #[rstest]
     #[case(RequestEnd::Result, Outcome::Ok)]
     #[case(RequestEnd::Rejected, Outcome::CallerError)]

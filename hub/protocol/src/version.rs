@@ -43,8 +43,8 @@ pub struct UnsupportedVersion {
     pub requested: String,
 }
 
-/// The protocol version of a request. The order matters: a widespread client sends the stateless version in the header
-/// of `initialize`, and would get no session if the header counted first.
+/// The protocol version of a request. The order matters: a widespread client sends the stateless
+/// version in the header of `initialize`, and would get no session if the header counted first.
 pub fn resolve(hints: VersionHints<'_>) -> Result<ProtocolVersion, UnsupportedVersion> {
     if hints.initialize {
         return Ok(ProtocolVersion::Stateful(STATEFUL_VERSIONS[0]));
@@ -63,7 +63,8 @@ pub fn resolve(hints: VersionHints<'_>) -> Result<ProtocolVersion, UnsupportedVe
         .ok_or_else(|| UnsupportedVersion { requested: version.to_owned() })
 }
 
-/// The version in the response to `initialize`: the requested one if it is stateful, otherwise the newest stateful one.
+/// The version in the response to `initialize`: the requested one if it is stateful, otherwise the
+/// newest stateful one.
 pub fn negotiate(requested: Option<&str>) -> &'static str {
     requested.and_then(known_stateful).unwrap_or(STATEFUL_VERSIONS[0])
 }

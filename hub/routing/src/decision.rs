@@ -168,8 +168,9 @@ fn canary_first(role: Role) -> u8 {
     }
 }
 
-/// The revision whose share holds `point`, a place on a line from 0 to 2^64. The canary's share begins at 0, so
-/// that it only ever grows at its end: who was on the canary at 10 % stays there at 50 %.
+/// The revision whose share holds `point`, a place on a line from 0 to 2^64. The canary's share
+/// begins at 0, so that it only ever grows at its end: who was on the canary at 10 % stays there at
+/// 50 %.
 fn revision_at(dataplane: &Dataplane, point: u64) -> Option<&Revision> {
     let mut shares: Vec<_> = dataplane
         .revisions
@@ -191,8 +192,9 @@ fn revision_at(dataplane: &Dataplane, point: u64) -> Option<&Revision> {
     })
 }
 
-/// What stands for the caller whose credential this is. Of a JWT issuer and subject are taken, unverified (it decides
-/// nothing but the revision): its text changes with every renewal, and the caller would change revisions with it.
+/// What stands for the caller whose credential this is. Of a JWT issuer and subject are taken,
+/// unverified (it decides nothing but the revision): its text changes with every renewal, and the
+/// caller would change revisions with it.
 pub fn principal(credential: &[u8]) -> Vec<u8> {
     subject(credential).unwrap_or_else(|| credential.to_vec())
 }

@@ -1,14 +1,17 @@
-//! The two admin endpoints of hub and router pods that the operator reads, on [`crate::paths::ADMIN_PORT`].
-//! Both require `Authorization: Bearer <HubKey::admin_token>` of any key in the ring.
+//! The two admin endpoints of hub and router pods that the operator reads, on
+//! [`crate::paths::ADMIN_PORT`]. Both require `Authorization: Bearer <HubKey::admin_token>` of any
+//! key in the ring.
 
 use serde::{Deserialize, Serialize};
 
-/// `GET`: runs the self-check in a hub pod and returns a [`SelfCheck`] (status 200 even if it failed).
+/// `GET`: runs the self-check in a hub pod and returns a [`SelfCheck`] (status 200 even if it
+/// failed).
 pub const SELF_CHECK_PATH: &str = "/self-check";
 /// `GET`: returns the [`Generation`] that this hub or router pod uses.
 pub const GENERATION_PATH: &str = "/generation";
 
-/// The result of a self-check. It sends real requests as an internal principal, which no metric counts.
+/// The result of a self-check. It sends real requests as an internal principal, which no metric
+/// counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfCheck {

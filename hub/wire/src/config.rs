@@ -1,5 +1,6 @@
-//! The compiled config of one revision, which `serve` reads at start. All defaults are filled in. It
-//! refers to no Kubernetes object and contains no secret, only the files that secrets are mounted as.
+//! The compiled config of one revision, which `serve` reads at start. All defaults are filled in.
+//! It refers to no Kubernetes object and contains no secret, only the files that secrets are
+//! mounted as.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +54,8 @@ pub struct HubConfig {
 pub struct Server {
     /// The name in the resource.
     pub name: String,
-    /// Its tools are exposed as `<prefix>__<tool>`. `None` exposes them without prefix, which is allowed
-    /// only in a hub with one server.
+    /// Its tools are exposed as `<prefix>__<tool>`. `None` exposes them without prefix, which is
+    /// allowed only in a hub with one server.
     pub prefix: Option<String>,
     /// An `http` or `https` URL.
     pub url: String,

@@ -63,7 +63,8 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// The share of new sessions (stateful protocol) and of principals (stateless protocol), in percent.
+/// The share of new sessions (stateful protocol) and of principals (stateless protocol), in
+/// percent.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -136,7 +137,8 @@ pub struct Dataplane {
     pub schema: u32,
     /// Increases with every change of `revisions`, and only then.
     pub generation: u64,
-    /// The live revisions. Their weights add up to 100, or to 0 before the first self-check has passed.
+    /// The live revisions. Their weights add up to 100, or to 0 before the first self-check has
+    /// passed.
     pub revisions: BTreeMap<Revision, RevisionState>,
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum HeaderValue {
     /// The value itself. In a compiled config it is never a credential.
     Value(String),
-    /// A file with the value. It is read again when it changes, and white space around it is ignored.
+    /// A file with the value. It is read again when it changes, and white space around it is
+    /// ignored.
     File(String),
 }
 

@@ -160,7 +160,8 @@ impl fmt::Debug for HubKey {
 mod tests {
     use super::*;
 
-    // A changed derivation ends every open session of every hub at the next upgrade of the operator.
+    // A changed derivation ends every open session of every hub at the next upgrade of the
+    // operator.
     #[test]
     fn derivations_are_pinned() {
         let key = MasterKey::new([7; KEY_BYTES]).hub_key("0d9f6a52-0000-0000-0000-000000000000", 1);

@@ -2,7 +2,8 @@
 
 /// The port of `/mcp` and the REST API.
 pub const PORT: u16 = 7000;
-/// The port of metrics, detailed health, self-check and generation. No Service for users exposes it.
+/// The port of metrics, detailed health, self-check and generation. No Service for users exposes
+/// it.
 pub const ADMIN_PORT: u16 = 7001;
 /// The port on which `bridge` serves a stdio MCP server.
 pub const BRIDGE_PORT: u16 = 8080;
@@ -21,7 +22,8 @@ pub const ENGINE_FILE: &str = "engine.json";
 pub const KEYS_DIR: &str = "/etc/mcp-hub/keys";
 /// Key in the key Secret: a [`crate::keys::KeyRing`] as JSON.
 pub const KEYS_FILE: &str = "keys.json";
-/// Folder under which each Secret that a server's header refers to is mounted, as `<secret name>/<key>`.
+/// Folder under which each Secret that a server's header refers to is mounted, as `<secret
+/// name>/<key>`.
 pub const SECRETS_DIR: &str = "/etc/mcp-hub/secrets";
 
 /// Request header by which `rollout.preview` callers reach a canary at weight 0.

@@ -1,5 +1,5 @@
-//! The bytes that operator and hub exchange. Pods of any age read them, and the hash of a revision covers
-//! the config: a changed byte restarts every hub at the next operator upgrade.
+//! The bytes that operator and hub exchange. Pods of any age read them, and the hash of a revision
+//! covers the config: a changed byte restarts every hub at the next operator upgrade.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

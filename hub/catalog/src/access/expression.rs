@@ -1,5 +1,6 @@
-//! The CEL expressions of access rules. They use `caller.{sub, claims, groups, keyName}`, `tool.{server, name,
-//! annotations}` and `view`, and nothing else. There is no clock, and their cost is bounded.
+//! The CEL expressions of access rules. They use `caller.{sub, claims, groups, keyName}`,
+//! `tool.{server, name, annotations}` and `view`, and nothing else. There is no clock, and their
+//! cost is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -12,14 +13,16 @@ use crate::catalog::Entry;
 use crate::principal::Principal;
 
 pub const MAX_EXPRESSION_BYTES: usize = 1024;
-/// Depth of nested brackets and conditions. The parser recurses for each, and a stack overflow aborts the process.
+/// Depth of nested brackets and conditions. The parser recurses for each, and a stack overflow
+/// aborts the process.
 const MAX_NESTED: usize = 16;
 /// Depth of nested operations. The evaluation recurses for each, on the thread of a request.
 const MAX_DEPTH: usize = 100;
 const COMPILER_STACK: usize = 64 << 20;
 /// Depth of nested macros. Two are a product of two lists; with more, one rule could stop a hub.
 const MAX_NESTED_MACROS: usize = 2;
-/// No expression is true for a caller with larger claims. Otherwise one caller's token could cost seconds.
+/// No expression is true for a caller with larger claims. Otherwise one caller's token could cost
+/// seconds.
 const MAX_CLAIMS_BYTES: usize = 32 << 10;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -34,7 +37,8 @@ pub struct Expression {
     depends_on: DependsOn,
 }
 
-/// What the value of an expression depends on beside caller and view. A later variant needs more evaluations.
+/// What the value of an expression depends on beside caller and view. A later variant needs more
+/// evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependsOn {
     /// On nothing else: one evaluation.
@@ -59,7 +63,8 @@ impl Expression {
                 "nests brackets or conditions more than {MAX_NESTED} deep; split it into several rules"
             ));
         }
-        // The parser needs so much stack per bracket that a server thread overflows at about ten of them.
+        // The parser needs so much stack per bracket that a server thread overflows at about ten of
+        // them.
         let thread = std::thread::Builder::new().stack_size(COMPILER_STACK);
         std::thread::scope(|scope| {
             let compiler = thread.spawn_scoped(scope, || Self::compile_here(text));
@@ -160,7 +165,8 @@ impl Evaluation<'_> {
     }
 }
 
-/// The CEL value of a JSON value. All whole numbers become `int`, so that `claims.level == 3` is true for 3.
+/// The CEL value of a JSON value. All whole numbers become `int`, so that `claims.level == 3` is
+/// true for 3.
 fn value(json: &Value) -> Cel {
     match json {
         Value::Null => Cel::Null,

@@ -173,7 +173,8 @@ fn evaluating_the_deepest_allowed_expressions_ends(#[case] text: String) {
     assert!(Expression::compile(&text).is_err() || allowed <= 4, "it ends");
 }
 
-// Evaluating an expression for each of 10,000 tools, although its value cannot differ, takes tens of milliseconds.
+// Evaluating an expression for each of 10,000 tools, although its value cannot differ, takes tens
+// of milliseconds.
 #[rstest]
 #[case("caller.sub == 'a' && view == ''", DependsOn::Caller)]
 #[case("tool.server in caller.groups", DependsOn::Server)]

@@ -1,4 +1,5 @@
-//! Error messages that a model can learn from. They name the argument, the expected types and values, and an example.
+//! Error messages that a model can learn from. They name the argument, the expected types and
+//! values, and an example.
 
 use std::fmt::Write as _;
 
@@ -64,7 +65,8 @@ fn explain(root: &Value, arguments: &str, error: &ArgumentError) -> String {
     }
 }
 
-/// What is expected at one place: the types, or the values with their descriptions, and the description of the place.
+/// What is expected at one place: the types, or the values with their descriptions, and the
+/// description of the place.
 fn expected(here: &Subschemas<'_>) -> String {
     let values = here.enum_values();
     let mut out = if values.is_empty() {

@@ -1,5 +1,6 @@
-//! Corrects arguments that are wrong in only one way. A correction loses nothing and guesses nothing: arguments that
-//! could mean two things stay as they are, and so do arguments that would still be invalid afterwards.
+//! Corrects arguments that are wrong in only one way. A correction loses nothing and guesses
+//! nothing: arguments that could mean two things stay as they are, and so do arguments that would
+//! still be invalid afterwards.
 
 use mcphub_hub_protocol::json_splice::{self, Edits};
 use serde_json::Value;
@@ -34,7 +35,8 @@ pub enum CorrectionResult {
     NotCorrectable,
 }
 
-/// Corrects invalid arguments. Valid ones are [`CorrectionResult::NotCorrectable`]: there is nothing to correct.
+/// Corrects invalid arguments. Valid ones are [`CorrectionResult::NotCorrectable`]: there is
+/// nothing to correct.
 pub fn correct(schema: &Schema, arguments: &str) -> CorrectionResult {
     if arguments.len() > MAX_BYTES {
         return CorrectionResult::NotCorrectable;
@@ -61,7 +63,8 @@ pub fn correct(schema: &Schema, arguments: &str) -> CorrectionResult {
 /// The member of a result's `_meta` that reports corrections of the call.
 const META_KEY: &str = "mcphub.dev/corrections";
 
-/// Adds the corrections of a call to the `_meta` of its result. Everything else stays byte for byte.
+/// Adds the corrections of a call to the `_meta` of its result. Everything else stays byte for
+/// byte.
 pub fn add_to_result(result: &str, corrections: &[Correction]) -> String {
     // Cannot fail for these types.
     let list = serde_json::to_string(corrections).unwrap_or_default();
@@ -179,9 +182,10 @@ impl Attempt {
         true
     }
 
-    /// Corrects the spelling of keys that the schema allows, because it allows any key, but that are meant as declared
-    /// ones. This is done only in a call that needed another correction: otherwise the server would get half of what
-    /// was meant. `None` if the arguments are not valid afterwards.
+    /// Corrects the spelling of keys that the schema allows, because it allows any key, but that
+    /// are meant as declared ones. This is done only in a call that needed another correction:
+    /// otherwise the server would get half of what was meant. `None` if the arguments are not valid
+    /// afterwards.
     fn with_other_spellings(self, schema: &Schema, validations: &mut usize) -> Option<Self> {
         let fixes = fixes::other_spellings(schema.root(), &self.text);
         if fixes.is_empty() {

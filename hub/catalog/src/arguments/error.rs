@@ -1,4 +1,5 @@
-//! Errors in arguments, one line each. They never contain values of the caller, because clients log results.
+//! Errors in arguments, one line each. They never contain values of the caller, because clients log
+//! results.
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -87,7 +88,8 @@ fn from_validator(root: &Value, error: &ValidationError<'_>) -> Vec<ArgumentErro
     vec![ArgumentError { path, kind }]
 }
 
-/// The errors of the branch that was meant: the only one whose type matches, or else the only one that is not null.
+/// The errors of the branch that was meant: the only one whose type matches, or else the only one
+/// that is not null.
 fn from_branches(
     root: &Value,
     path: Path,

@@ -9,7 +9,8 @@ const MAX_DEPTH: usize = 12;
 /// A longer example does not help a model.
 const MAX_BYTES: usize = 2_000;
 
-/// Short arguments that follow the schema's own examples, defaults and bounds. `None` if they are not valid.
+/// Short arguments that follow the schema's own examples, defaults and bounds. `None` if they are
+/// not valid.
 pub fn generate(schema: &Schema) -> Option<Value> {
     let root = schema.root();
     let example = value(root, root, MAX_DEPTH)?;

@@ -39,7 +39,8 @@ impl CorrectionKind {
     }
 }
 
-/// One correction, as the caller sees it. It has no values: the caller knows them, and a log must not.
+/// One correction, as the caller sees it. It has no values: the caller knows them, and a log must
+/// not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Correction {
     pub kind: CorrectionKind,

@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 /// Longest schema in bytes. The longest known real one has a fifth of it.
 pub const MAX_BYTES: usize = 256 << 10;
-/// Most nodes after every `$ref` is expanded. Twenty definitions that each refer to the next one twice are a million.
+/// Most nodes after every `$ref` is expanded. Twenty definitions that each refer to the next one
+/// twice are a million.
 const MAX_NODES: u64 = 100_000;
-/// Greatest depth after every `$ref` is expanded. Compiling and validating recurse, and a stack overflow aborts the
-/// process.
+/// Greatest depth after every `$ref` is expanded. Compiling and validating recurse, and a stack
+/// overflow aborts the process.
 const MAX_DEPTH: u64 = 200;
 const MAX_REFERENCES: usize = 1_000;
 /// Most steps of one validation through a recursive schema.
@@ -84,8 +85,8 @@ impl Schema {
         let validator = jsonschema::options()
             .with_draft(if draft == Draft::Unknown { Draft::Draft202012 } else { draft })
             .offline()
-            // Since draft 2020-12 formats are only annotations. A hub that checks them rejects calls that the server
-            // accepts.
+            // Since draft 2020-12 formats are only annotations. A hub that checks them rejects
+            // calls that the server accepts.
             .should_validate_formats(false)
             .with_pattern_options(
                 PatternOptions::fancy_regex()
@@ -134,8 +135,9 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// The depth of arguments up to which a schema with this many recursive references needs at most [`MAX_STEPS`]. Each
-/// level of the arguments may multiply the steps by the number of these references.
+/// The depth of arguments up to which a schema with this many recursive references needs at most
+/// [`MAX_STEPS`]. Each level of the arguments may multiply the steps by the number of these
+/// references.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn max_depth(recursive: usize) -> usize {
     match recursive {

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-/// In shorter options one letter changes the meaning, as in `ms` and `s`, or `up` and `us`. They are never a typo.
+/// In shorter options one letter changes the meaning, as in `ms` and `s`, or `up` and `us`. They
+/// are never a typo.
 const MIN_TYPO_LENGTH: usize = 3;
 
-/// The letters and digits of a word in lower case, which are the same in camel, kebab and snake case.
+/// The letters and digits of a word in lower case, which are the same in camel, kebab and snake
+/// case.
 pub(super) fn normalized(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -46,7 +48,8 @@ pub(crate) fn closest_word<'a>(word: &str, options: &[&'a str]) -> Option<&'a st
     best_match(word, options).and_then(WordMatch::unambiguous)
 }
 
-/// Whether one letter was added, removed or replaced. A digit is not a letter: `v1` is not a typo of `v2`.
+/// Whether one letter was added, removed or replaced. A digit is not a letter: `v1` is not a typo
+/// of `v2`.
 fn is_typo(word: &str, option: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (word.chars().collect(), option.chars().collect());
     if b.len() < MIN_TYPO_LENGTH || a.len().abs_diff(b.len()) > 1 {
@@ -61,8 +64,8 @@ fn is_typo(word: &str, option: &str) -> bool {
     a.len() <= 1 && b.len() <= 1 && a != b && !a.iter().chain(&b).any(char::is_ascii_digit)
 }
 
-/// The number in a string, if the conversion loses nothing. A number that a double cannot represent exactly stays a
-/// string, and so does one in an unusual notation (`007`).
+/// The number in a string, if the conversion loses nothing. A number that a double cannot represent
+/// exactly stays a string, and so does one in an unusual notation (`007`).
 pub(super) fn number(content: &str, integer: bool) -> Option<&str> {
     const SAFE: i64 = 1 << 53;
     const DIGITS: usize = 15;
@@ -93,7 +96,8 @@ pub(super) fn boolean(content: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a string may itself stand for a list or an object. Then it is unclear whether it is one item.
+/// Whether a string may itself stand for a list or an object. Then it is unclear whether it is one
+/// item.
 pub(super) fn may_be_many(content: &str) -> bool {
     let content: Cow<'_, str> = content.trim().into();
     content.is_empty() || content.starts_with(['[', '{']) || content.contains([',', ';', '|', '\n'])

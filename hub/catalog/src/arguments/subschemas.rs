@@ -130,7 +130,8 @@ impl<'a> Subschemas<'a> {
         types
     }
 
-    /// The values that are allowed here, described by `enumDescriptions` or by the schemas of `const`s.
+    /// The values that are allowed here, described by `enumDescriptions` or by the schemas of
+    /// `const`s.
     pub(super) fn enum_values(&self) -> Vec<EnumValue<'a>> {
         let mut choices: Vec<EnumValue<'a>> = Vec::new();
         for schema in &self.schemas {

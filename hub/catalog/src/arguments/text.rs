@@ -1,5 +1,5 @@
-//! The arguments as JSON text: paths into it, and edits. Arguments are never parsed and rebuilt, so all other bytes stay
-//! as they came in.
+//! The arguments as JSON text: paths into it, and edits. Arguments are never parsed and rebuilt, so
+//! all other bytes stay as they came in.
 
 use std::ops::Range;
 
@@ -54,8 +54,8 @@ impl Edit {
     }
 }
 
-/// The part of the text at a path. `None` if there is none, or if a key on the path occurs twice: nobody knows which of
-/// the two the server reads.
+/// The part of the text at a path. `None` if there is none, or if a key on the path occurs twice:
+/// nobody knows which of the two the server reads.
 pub(super) fn at<'a>(text: &'a str, path: &[PathSegment]) -> Option<&'a str> {
     path.iter().try_fold(text.trim(), |part, segment| match segment {
         PathSegment::Key(key) => unique_members(part)?

@@ -52,7 +52,8 @@ pub trait Details: Sized {
     /// The server's allow, deny, rename and describe rules for this kind.
     fn rules(server: &Server) -> &ToolRules;
 
-    /// The exposed names of entries, which are given as server prefix and bare name. They are unique.
+    /// The exposed names of entries, which are given as server prefix and bare name. They are
+    /// unique.
     fn exposed_names<'a>(entries: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<String>;
 
     /// Reads the details from a definition and its members.
@@ -126,7 +127,8 @@ pub(super) fn member_range(definition: &str, members: &[Member<'_>], key: &str) 
         .unwrap_or_default()
 }
 
-/// The definition under another name, and with another description if there is one. Nothing else changes.
+/// The definition under another name, and with another description if there is one. Nothing else
+/// changes.
 fn redefine<D: Details>(definition: &str, name: &str, description: Option<&str>) -> String {
     let members = json_splice::members(definition).unwrap_or_default();
     // A definition without a name never gets here.

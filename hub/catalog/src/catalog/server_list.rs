@@ -9,7 +9,8 @@ use super::entry::{Definition, Details};
 /// What one server lists of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerList {
-    /// Sorted by name: the server's own order may differ between sessions, and prompt caches need a stable one.
+    /// Sorted by name: the server's own order may differ between sessions, and prompt caches need a
+    /// stable one.
     pub definitions: Vec<Definition>,
     /// How long the list stays valid; only stateless servers say that.
     pub ttl_ms: Option<u64>,
@@ -82,7 +83,8 @@ impl Definition {
     }
 }
 
-/// The value of the member with this key; `None` also if there are two, because parsers disagree on which one counts.
+/// The value of the member with this key; `None` also if there are two, because parsers disagree on
+/// which one counts.
 fn only_member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
     let mut found = members.iter().filter(|member| member.key == key);
     let only = found.next()?;

@@ -1,4 +1,5 @@
-//! What only tools have: an input schema, hints about their effects, and what is computed from these.
+//! What only tools have: an input schema, hints about their effects, and what is computed from
+//! these.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -26,7 +27,8 @@ pub struct ToolDetails {
     violations: OnceLock<Vec<LimitViolation>>,
 }
 
-/// What the annotations of a tool say about its effects; `None` if they do not say it, or not as a boolean.
+/// What the annotations of a tool say about its effects; `None` if they do not say it, or not as a
+/// boolean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hints {
     pub read_only: Option<bool>,

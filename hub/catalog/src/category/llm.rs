@@ -57,8 +57,8 @@ impl LlmAnswer {
     }
 }
 
-/// The categories that a language model may choose from: the built-in ones and those of custom mappings. Empty if no
-/// filter or view uses categories.
+/// The categories that a language model may choose from: the built-in ones and those of custom
+/// mappings. Empty if no filter or view uses categories.
 pub fn llm_choices(filtering: &Filtering) -> Vec<&str> {
     let mode_uses_categories = matches!(filtering.mode, FilterMode::Category | FilterMode::Hybrid)
         && !filtering.categories.expose.is_empty();

@@ -33,8 +33,8 @@ pub fn describe(violations: &[LimitViolation]) -> String {
     named.chain(more).collect::<Vec<_>>().join("; ")
 }
 
-/// One sentence about the tools of a server, given as exposed names with violations. `None` if every vendor accepts all
-/// of them.
+/// One sentence about the tools of a server, given as exposed names with violations. `None` if
+/// every vendor accepts all of them.
 pub fn summary<'t>(tools: impl Iterator<Item = (&'t str, &'t [LimitViolation])>) -> Option<String> {
     let tools: Vec<(&str, &[LimitViolation])> = tools.collect();
     let refused: Vec<_> = tools.iter().filter(|(_, violations)| !violations.is_empty()).collect();

@@ -262,8 +262,8 @@ impl Reader<'_> {
         if let Ok(typed) = serde_json::from_value(value) {
             return Some(typed);
         }
-        // The message of serde may quote a value, and an expanded value may be a secret. So the message is about the
-        // text before expansion.
+        // The message of serde may quote a value, and an expanded value may be a secret. So the
+        // message is about the text before expansion.
         let unexpanded = serde_json::from_str::<T>(text).err().map(|error| error.to_string());
         let message = unexpanded.unwrap_or_else(|| "a value has a wrong type".into());
         // The position is relative to this value, not to the file.
@@ -271,7 +271,8 @@ impl Reader<'_> {
         None
     }
 
-    /// The same for types that ignore unknown keys. A misspelled `deny` would expose tools that its author wanted to hide.
+    /// The same for types that ignore unknown keys. A misspelled `deny` would expose tools that its
+    /// author wanted to hide.
     fn typed_strictly<T: DeserializeOwned + Serialize>(
         &mut self,
         at: &str,

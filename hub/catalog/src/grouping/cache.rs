@@ -1,5 +1,5 @@
-//! Groups that were built before. Rendering those of 10,000 tools takes half a second, and most callers see the same
-//! tools of a server.
+//! Groups that were built before. Rendering those of 10,000 tools takes half a second, and most
+//! callers see the same tools of a server.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,7 +12,8 @@ use super::VisibleTool;
 use super::group::ToolGroup;
 use crate::catalog::Tool;
 
-/// The least capacity, in bytes of definitions: budgets and sessions ask for many parts of even a small catalog.
+/// The least capacity, in bytes of definitions: budgets and sessions ask for many parts of even a
+/// small catalog.
 const MIN_BYTES: u64 = 4 << 20;
 /// Initial capacity; the cache may grow past it.
 const INITIAL_GROUPS: usize = 64;
@@ -26,8 +27,8 @@ pub(super) struct Key<'a> {
     pub tools: &'a [VisibleTool<'a>],
 }
 
-/// The groups of one catalog, shared by everything that is visible of it. It is bounded, because access rules, budgets
-/// and sessions ask for many parts of a server's tools.
+/// The groups of one catalog, shared by everything that is visible of it. It is bounded, because
+/// access rules, budgets and sessions ask for many parts of a server's tools.
 #[derive(Debug)]
 pub struct GroupCache(Mutex<Cache<u64, Arc<ToolGroup>, DefinitionBytes>>);
 
@@ -48,8 +49,8 @@ impl Default for GroupCache {
 }
 
 impl GroupCache {
-    /// A cache for a catalog of these tools, with the groups of `before` that still consist of them. Its capacity is
-    /// every list of all tools, twice.
+    /// A cache for a catalog of these tools, with the groups of `before` that still consist of
+    /// them. Its capacity is every list of all tools, twice.
     pub fn new(tools: &[Arc<Tool>], before: Option<&Self>) -> Self {
         let capacity = definition_bytes(tools).saturating_mul(2).max(MIN_BYTES);
         let mut groups = Cache::with_weighter(INITIAL_GROUPS, capacity, DefinitionBytes);
@@ -84,7 +85,8 @@ impl GroupCache {
 }
 
 impl Key<'_> {
-    /// Two tools are the same if they are the same object. A group keeps its tools alive, so a pointer is not reused.
+    /// Two tools are the same if they are the same object. A group keeps its tools alive, so a
+    /// pointer is not reused.
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.name, self.category).hash(&mut hasher);

@@ -32,7 +32,8 @@ pub enum DispatchCall<'a> {
 }
 
 impl Dispatcher {
-    /// Reads the arguments of a call. With `correct`, an action may have another case or one wrong letter.
+    /// Reads the arguments of a call. With `correct`, an action may have another case or one wrong
+    /// letter.
     pub fn parse<'a>(&'a self, arguments: Option<&'a str>, correct: bool) -> DispatchCall<'a> {
         let members = match arguments.filter(|text| *text != "null") {
             Some(text) => crate::arguments::unique_members(text),

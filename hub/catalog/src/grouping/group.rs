@@ -1,4 +1,5 @@
-//! A group of tools as one entry of a list. It is the same for every caller who sees the same tools of the group.
+//! A group of tools as one entry of a list. It is the same for every caller who sees the same tools
+//! of the group.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +17,8 @@ const MAX_DESCRIPTION: usize = 120;
 /// Most servers that the description of a category's tool names.
 const MAX_SERVER_NAMES: usize = 8;
 
-/// Tools that a list holds as one entry. The definition is rendered on first use, because that takes milliseconds.
+/// Tools that a list holds as one entry. The definition is rendered on first use, because that
+/// takes milliseconds.
 #[derive(Debug)]
 pub struct ToolGroup {
     /// The name of the dispatching tool that clients see.
@@ -103,7 +105,8 @@ impl Rendering {
     }
 }
 
-/// The hints of the most harmful action. A user who always allows the dispatching tool allows all of its actions.
+/// The hints of the most harmful action. A user who always allows the dispatching tool allows all
+/// of its actions.
 fn most_harmful(hints: &(impl Iterator<Item = Hints> + Clone)) -> Hints {
     let all = |condition: &dyn Fn(Hints) -> bool| Some(hints.clone().all(condition));
     Hints {
@@ -155,7 +158,8 @@ fn definition(name: &str, description: &str, schema: &Value, hints: Hints) -> St
     )
 }
 
-/// The input schema. It has no composition at the root: some vendors reject a whole request for one such schema.
+/// The input schema. It has no composition at the root: some vendors reject a whole request for one
+/// such schema.
 fn schema(actions: &[String], tools: &[Arc<Tool>], help: &str) -> Value {
     let summary = |tool: &Arc<Tool>| first_sentence(&tool.description);
     let names = actions.iter().map(String::as_str).chain([help]);

@@ -1,5 +1,6 @@
-//! The schemas of tools inside the schema of a dispatching tool. References are expanded, and what some vendor would
-//! refuse is written in another way. Calls are validated against the original schemas.
+//! The schemas of tools inside the schema of a dispatching tool. References are expanded, and what
+//! some vendor would refuse is written in another way. Calls are validated against the original
+//! schemas.
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,8 @@ const MAX_NODES: usize = 4_000;
 /// What the dispatching tool itself counts toward each limit, at most.
 const MARGIN: usize = 200;
 
-/// The schemas to embed for these actions, in their order. While they exceed a limit, the largest becomes a placeholder.
+/// The schemas to embed for these actions, in their order. While they exceed a limit, the largest
+/// becomes a placeholder.
 pub(super) fn embed_all<'a>(actions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
     let mut forms: Vec<Form> = actions
         .map(|(action, schema)| {
@@ -47,7 +49,8 @@ fn fits(forms: &[Form]) -> bool {
     let within = |limit: usize, count: fn(SchemaSize) -> usize| {
         forms.iter().map(|form| count(form.size)).sum::<usize>() + MARGIN <= limit
     };
-    // The names of the actions count as enum values and as text: at most 100 names of 48 characters.
+    // The names of the actions count as enum values and as text: at most 100 names of 48
+    // characters.
     bytes <= MAX_BYTES
         && within(LIMITS.properties, |size| size.properties)
         && within(LIMITS.enum_values, |size| size.enum_values)

@@ -304,7 +304,8 @@ fn assert_dispatched(
     Ok(())
 }
 
-// Otherwise a new caller of a large catalog waits until schemas that others have seen are rendered again.
+// Otherwise a new caller of a large catalog waits until schemas that others have seen are rendered
+// again.
 #[test]
 fn callers_who_see_the_same_tools_share_their_groups() {
     let rules = json!([

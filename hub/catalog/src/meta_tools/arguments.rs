@@ -1,4 +1,5 @@
-//! The arguments of the meta-tools. Errors say what to write instead, because a model reads them and tries again.
+//! The arguments of the meta-tools. Errors say what to write instead, because a model reads them
+//! and tries again.
 
 use std::borrow::Cow;
 

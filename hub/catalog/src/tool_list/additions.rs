@@ -3,7 +3,8 @@
 /// How many are remembered. Beyond that, the least recently used are dropped.
 const MAX_ADDITIONS: usize = 1000;
 
-/// The tools that a session added to its list. They are kept by exposed name: positions change with the catalog.
+/// The tools that a session added to its list. They are kept by exposed name: positions change with
+/// the catalog.
 #[derive(Debug, Clone, Default)]
 pub struct Additions {
     /// In the order in which they were added.

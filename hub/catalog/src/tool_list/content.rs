@@ -10,7 +10,8 @@ use crate::grouping::{GroupCache, Grouping};
 use crate::meta_tools::{MetaTool, MetaToolDefinition};
 use crate::visibility::VisibleTools;
 
-/// After this many candidates did not fit into a grouped list, the rest is not tried: each try renders schemas.
+/// After this many candidates did not fit into a grouped list, the rest is not tried: each try
+/// renders schemas.
 const MAX_MISFITS: usize = 8;
 
 /// The tools in a list, and the entries that stand for them.
@@ -52,9 +53,9 @@ impl Content {
         Some(Self { positions: positions.collect(), grouping })
     }
 
-    /// The tools of a list that does not hold all: pinned tools first, in the order of the catalog, then the
-    /// session's additions in the order in which they were added. A later addition must not move an earlier one,
-    /// because that would invalidate prompt caches.
+    /// The tools of a list that does not hold all: pinned tools first, in the order of the catalog,
+    /// then the session's additions in the order in which they were added. A later addition must
+    /// not move an earlier one, because that would invalidate prompt caches.
     pub(super) fn selected(
         visible: &VisibleTools,
         exposure: DefaultExposure,
@@ -119,8 +120,8 @@ fn in_list_order(candidates: &mut [Candidate]) -> Vec<usize> {
     candidates.iter().map(|candidate| candidate.position).collect()
 }
 
-/// Finds how many candidates fit once they are grouped. The cost of a tool depends on the others in its group, so
-/// each try groups all again. It tries halves, not single tools.
+/// Finds how many candidates fit once they are grouped. The cost of a tool depends on the others in
+/// its group, so each try groups all again. It tries halves, not single tools.
 struct BudgetFit<'a> {
     visible: &'a VisibleTools,
     budget: &'a RemainingBudget,
@@ -158,8 +159,8 @@ impl BudgetFit<'_> {
 }
 
 impl RemainingBudget {
-    /// What the meta-tools leave of the budget. If they exceed it, nothing is left; they are listed anyway, because
-    /// without them nothing could be found.
+    /// What the meta-tools leave of the budget. If they exceed it, nothing is left; they are listed
+    /// anyway, because without them nothing could be found.
     pub(super) fn new(
         budget: Option<&ToolBudget>,
         meta: &[(MetaTool, MetaToolDefinition)],

@@ -110,7 +110,8 @@ fn grouped(rules: Value) -> VisibleTools {
     })
 }
 
-// If tools were counted before they are grouped, a budget of ten would hide forty tools in two entries.
+// If tools were counted before they are grouped, a budget of ten would hide forty tools in two
+// entries.
 #[test]
 fn if_the_grouped_list_fits_into_the_budget_everything_is_listed() {
     let visible = grouped(json!({"toolBudget": {"maxTools": 2, "maxTokens": 100_000}}));
@@ -139,7 +140,8 @@ fn if_the_grouped_list_does_not_fit_pinned_tools_and_search_are_listed() {
     assert_eq!(list_of_seven_servers(6), (with_both, 3));
 }
 
-/// The list of seven servers and its number of tools. None of the tested budgets holds seven entries.
+/// The list of seven servers and its number of tools. None of the tested budgets holds seven
+/// entries.
 fn list_of_seven_servers(max: u32) -> (Vec<String>, usize) {
     let visible =
         visible_tools_with(&["a", "b", "c", "d", "e", "f", "g"], &["get", "put"], |config| {
@@ -160,7 +162,8 @@ fn a_tool_that_does_not_fit_into_a_grouped_list_leaves_room_for_others() {
         filtering(config, json!({"staticTools": ["*"], "toolBudget": budget}));
         config.flags.insert("hierarchicalTools".into(), true);
     });
-    // As an action the tool has only the start of its description, so it fits. By itself it does not.
+    // As an action the tool has only the start of its description, so it fits. By itself it does
+    // not.
     assert_eq!(stateless(&visible), ["a__do", "b__do", "c__do"]);
     let visible = visible_tools_with(&["a", "b", "c"], &["get"], |config| {
         config.servers[1].tools.describe.insert("get".into(), "word ".repeat(9_000));

@@ -1,5 +1,5 @@
-//! Valid calls of a tool, made from its schema by chance, with what the schema says at each place. Knows nothing of how
-//! the project reads schemas: it is the other opinion.
+//! Valid calls of a tool, made from its schema by chance, with what the schema says at each place.
+//! Knows nothing of how the project reads schemas: it is the other opinion.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -81,7 +81,8 @@ impl Maker<'_> {
         }
         for composition in ["anyOf", "oneOf"] {
             if let Some(branches) = schema[composition].as_array() {
-                // What two forms allow is beyond a second opinion as simple as this; see `mutations`.
+                // What two forms allow is beyond a second opinion as simple as this; see
+                // `mutations`.
                 let before = self.sites.len();
                 let branch = branches.choose(self.rng)?;
                 let value = self.value(branch, at, depth + 1);

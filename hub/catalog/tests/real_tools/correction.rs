@@ -1,5 +1,5 @@
-//! How much of what models get wrong is repaired, and that nothing is repaired wrongly. The oracle is the valid call
-//! that each mistake was made in.
+//! How much of what models get wrong is repaired, and that nothing is repaired wrongly. The oracle
+//! is the valid call that each mistake was made in.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Mistakes that models make, made on purpose in a valid call. Each knows whether it could be undone in more than one
-//! way.
+//! Mistakes that models make, made on purpose in a valid call. Each knows whether it could be
+//! undone in more than one way.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -158,7 +158,8 @@ fn single(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     let ambiguous = match item {
         // Perhaps a list in itself.
         Value::String(text) => text.is_empty() || text.contains([',', '[', '{', ';', '|', '\n']),
-        // `{"items": […]}` is another mistake, so an object is one item only where its members are those of an item.
+        // `{"items": […]}` is another mistake, so an object is one item only where its members are
+        // those of an item.
         Value::Object(members) => {
             let item: Pointer = at.iter().cloned().chain(["0".to_owned()]).collect();
             let declared = call.sites.iter().find_map(|(at, site)| match site {

@@ -197,7 +197,8 @@ pub(super) fn fix_unexpected(
     if all.is_empty() { PossibleFixes::None } else { PossibleFixes::One(all) }
 }
 
-/// The fixes for all keys that the schema allows but that are meant as a declared key of their object.
+/// The fixes for all keys that the schema allows but that are meant as a declared key of their
+/// object.
 pub(in crate::arguments) fn other_spellings(root: &Value, text: &str) -> Vec<Fix> {
     let mut fixes = Vec::new();
     let mut open: Vec<(Vec<PathSegment>, &str)> = vec![(Vec::new(), text.trim())];
