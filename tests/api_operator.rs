@@ -219,9 +219,8 @@ async fn a_replica_that_stops_releases_the_lease() -> Result<()> {
     let replica = installed.start("operator-0").await?;
     until("it leads", PATIENCE, async || replica.leads().await).await?;
     replica.stop().await?;
-    let lease = Api::<Lease>::namespaced(installed.client.clone(), &installed.own)
-        .get("mcphub-operator")
-        .await?;
+    let lease =
+        Api::<Lease>::namespaced(installed.client.clone(), &installed.own).get("mcphub").await?;
     let spec = lease.spec.context("no spec")?;
     assert_eq!(
         (spec.holder_identity.unwrap_or_default().as_str(), spec.lease_transitions),
@@ -255,9 +254,8 @@ async fn the_committed_install_manifest_is_the_rendered_chart_and_its_rights_are
     // With an API server of its own, because this operator manages every namespace.
     let plane = PLANE.get_or_try_init(ControlPlane::start).await?;
     let manifest = std::fs::read_to_string(INSTALL)?;
-    let rendered = plane
-        .helm(["template", "mcphub-operator", "charts/mcphub-operator", "-n", "mcphub-system"])
-        .await?;
+    let rendered =
+        plane.helm(["template", "mcphub", "charts/mcphub-operator", "-n", "mcphub-system"]).await?;
     let definition = plane.helm(["template", "mcphub-crds", "charts/mcphub-crds"]).await?;
     ensure!(
         manifest.contains(rendered.trim()) && manifest.contains(definition.trim()),

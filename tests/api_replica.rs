@@ -44,8 +44,7 @@ impl Installation {
             plane.kubectl(["create", "namespace", namespace]).await?;
         }
         let watched = format!("watchNamespaces=[\"{hubs}\"]");
-        let mut args =
-            vec!["template", "mcphub-operator", "charts/mcphub-operator", "--namespace", &own];
+        let mut args = vec!["template", "mcphub", "charts/mcphub-operator", "--namespace", &own];
         args.extend(["--set-json", &watched, "--set", "hubImage=hub:test"]);
         let rendered = plane.helm(args).await?;
         Self::from_manifest(plane, own, hubs, &rendered).await
@@ -95,8 +94,7 @@ impl Installation {
 
     /// Writes the kubeconfig of the ServiceAccount, and the settings file from the ConfigMap.
     async fn credentials(&self) -> Result<()> {
-        let token =
-            self.plane.kubectl(["-n", &self.own, "create", "token", "mcphub-operator"]).await?;
+        let token = self.plane.kubectl(["-n", &self.own, "create", "token", "mcphub"]).await?;
         let mut kubeconfig = Kubeconfig::read_from(self.plane.kubeconfig())?;
         for user in &mut kubeconfig.auth_infos {
             user.auth_info = Some(AuthInfo {
@@ -108,9 +106,8 @@ impl Installation {
             self.folder.path().join("kubeconfig"),
             serde_yaml_ng::to_string(&kubeconfig)?,
         )?;
-        let settings = Api::<ConfigMap>::namespaced(self.client.clone(), &self.own)
-            .get("mcphub-operator")
-            .await?;
+        let settings =
+            Api::<ConfigMap>::namespaced(self.client.clone(), &self.own).get("mcphub").await?;
         let settings = settings
             .data
             .unwrap_or_default()
