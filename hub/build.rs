@@ -1,4 +1,5 @@
-//! Relative relocations packed (glibc 2.36): a static program that may lie anywhere is 2 MB smaller.
+//! Relative relocations packed (glibc 2.36): a static program that may lie anywhere is 2 MB
+//! smaller.
 
 #![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 

@@ -37,7 +37,8 @@ pub struct Container {
     pub path: Option<String>,
     /// Environment variables, as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<PodShaped<EnvVar>>,
     /// Sources of environment variables (Secrets and ConfigMaps), as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,11 +46,13 @@ pub struct Container {
     pub env_from: Vec<PodShaped<EnvFromSource>>,
     /// Volumes, as in a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<PodShaped<Volume>>,
     /// Where `volumes` are mounted, as in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
+    #[schemars(length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
     pub volume_mounts: Vec<PodShaped<VolumeMount>>,
     /// Number of pods. A Stdio server always has one. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]

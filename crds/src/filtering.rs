@@ -33,7 +33,8 @@ pub struct Filtering {
     pub prompt_based: Option<PromptBased>,
     /// Fixed subsets of the tools. Each is served at `/mcp/v/<name>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub views: Vec<View>,
     /// Limits on the size of one list, including meta-tools. Search finds the tools that do not
     /// fit. If unset, lists are not limited.

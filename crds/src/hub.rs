@@ -83,7 +83,8 @@ pub struct McpHubSpec {
 
     // --- the MCP servers
     /// The MCP servers behind this hub.
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub servers: Vec<Server>,
 
     // --- what clients see

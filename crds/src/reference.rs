@@ -23,7 +23,8 @@ It is namespaced, and its short name is `hub`.
 * A decimal number is written in quotes.
 * Fields that say \"as in a pod\" or \"as in a container\" have the same content as in Kubernetes.
   The API server validates them when the operator creates the object.
-* `kubectl apply` rejects a field or value that is not supported yet, and says what to write instead.
+* `kubectl apply` rejects a field or value that is not supported yet, and says what to write \
+instead.
 * \"Validation\" lists the messages with which `kubectl apply` rejects a value.
 
 ";

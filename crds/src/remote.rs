@@ -20,7 +20,8 @@ pub struct Remote {
     pub auth: Option<RemoteAuth>,
     /// Headers that the hub sends with every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
     /// How the hub verifies the server's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]

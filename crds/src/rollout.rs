@@ -25,7 +25,8 @@ pub struct Rollout {
     pub warmup: Option<Duration>,
     /// Metrics that promote a revision or roll it back. If empty, the default rules apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rules: Vec<Rule>,
     /// Name of the Prometheus server in the operator's configuration. Defaults to main.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,7 +213,8 @@ pub struct Rollback {
     pub order: Option<RollbackOrder>,
     /// Flags that a rollback sets. If empty, the flags that differ between canary and stable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub flags: Vec<SafeFlag>,
     /// How long flags alone may help before traffic is rolled back too, for order FlagsFirst.
     /// Defaults to 2m.

@@ -56,31 +56,38 @@ const HUB: &[Row] = &[
         "",
         "",
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name must start with a lowercase letter and continue with lowercase letters, digits and '-'",
+        "metadata.name must start with a lowercase letter and continue with lowercase letters, \
+         digits and '-'",
     ),
     (
         "spec.podTemplate",
         "labels",
-        "!has(self.labels) || self.labels.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('mcphub.dev/'))",
-        "labels under app.kubernetes.io/ and mcphub.dev/ are reserved for the operator; use another prefix",
+        "!has(self.labels) || self.labels.all(k, !k.startsWith('app.kubernetes.io/') \
+         && !k.startsWith('mcphub.dev/'))",
+        "labels under app.kubernetes.io/ and mcphub.dev/ are reserved for the operator; use \
+         another prefix",
     ),
     (
         "spec.podTemplate",
         "annotations",
-        "!has(self.annotations) || self.annotations.all(k, !k.startsWith('mcphub.dev/') && !k.startsWith('prometheus.io/'))",
-        "annotations under mcphub.dev/ and prometheus.io/ are reserved for the operator; use another prefix",
+        "!has(self.annotations) || self.annotations.all(k, !k.startsWith('mcphub.dev/') \
+         && !k.startsWith('prometheus.io/'))",
+        "annotations under mcphub.dev/ and prometheus.io/ are reserved for the operator; use \
+         another prefix",
     ),
     (
         "spec.featureFlags",
         "custom",
         "!has(self.custom) || self.custom.all(k, k.matches('^[a-z][A-Za-z0-9]{0,62}$'))",
-        "a flag's name must be at most 63 letters and digits and start with a lowercase letter, as in compactAnswers",
+        "a flag's name must be at most 63 letters and digits and start with a lowercase letter, as \
+         in compactAnswers",
     ),
     (
         "spec.featureFlags",
         "custom",
-        "!has(self.custom) || !['hierarchicalTools', 'enumDescriptionsValidation', 'autoCorrection', \
-         'enhancedErrorMessages', 'performanceMonitoring'].exists(k, k in self.custom)",
+        "!has(self.custom) || !['hierarchicalTools', 'enumDescriptionsValidation', \
+         'autoCorrection', 'enhancedErrorMessages', 'performanceMonitoring'].exists(k, k in \
+         self.custom)",
         "this flag is built in; write it next to custom, not in it",
     ),
 ];
@@ -90,12 +97,14 @@ const SAFETY: &[Row] = &[
         "spec.allowedOrigins[]",
         "",
         "self.matches('^https?://[A-Za-z0-9.:\\\\[\\\\]-]+$')",
-        "an origin must be a scheme and a host, as in https://app.example.com, without a path or wildcards",
+        "an origin must be a scheme and a host, as in https://app.example.com, without a path or \
+         wildcards",
     ),
     (
         "spec.limits",
         "maxRequestBytes",
-        "!has(self.maxRequestBytes) || (quantity(self.maxRequestBytes).compareTo(quantity('1Ki')) >= 0 && quantity(self.maxRequestBytes).compareTo(quantity('64Mi')) <= 0)",
+        "!has(self.maxRequestBytes) || (quantity(self.maxRequestBytes).compareTo(quantity('1Ki')) \
+         >= 0 && quantity(self.maxRequestBytes).compareTo(quantity('64Mi')) <= 0)",
         "maxRequestBytes must be between 1Ki and 64Mi",
     ),
 ];

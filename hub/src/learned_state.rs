@@ -97,7 +97,8 @@ impl LearnedState {
                 Ok(true) => tracing::debug!("learned state merged"),
                 Ok(false) => {} // another pod is merging
                 Err(error) => {
-                    tracing::warn!(%error, "failed to merge the learned state, retrying in a minute")
+                    tracing::warn!(%error,
+                        "failed to merge the learned state, retrying in a minute")
                 }
             }
         }

@@ -57,9 +57,10 @@ fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         Ok(watcher)
     });
     watching
-        .inspect_err(
-            |error| tracing::warn!(dir = %dir.display(), %error, "failed to watch, polling instead"),
-        )
+        .inspect_err(|error| {
+            tracing::warn!(dir = %dir.display(), %error,
+                "failed to watch, polling instead")
+        })
         .ok()
 }
 

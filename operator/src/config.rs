@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn an_ingest_delay_that_is_not_set_is_one_scrape_interval() {
         let config = Config::parse(
-            "{hubImage: hub:1, prometheus: [{name: main, url: 'http://prometheus:9090/', scrapeInterval: 30s}]}",
+            "{hubImage: hub:1, prometheus: [{name: main, url: 'http://prometheus:9090/', \
+             scrapeInterval: 30s}]}",
         )
         .unwrap();
         let interval = Duration::from_secs(30);
@@ -167,7 +168,8 @@ mod tests {
             ("{hubImage: ''}", "hubImage: set the image"),
             ("{hubImage: hub:1, hubimage: x}", "unknown field `hubimage`"),
             (
-                "{hubImage: h, prometheus: [{name: a, url: 'file:///etc/passwd', scrapeInterval: 1s}]}",
+                "{hubImage: h, prometheus: [{name: a, url: 'file:///etc/passwd', scrapeInterval: \
+                 1s}]}",
                 "prometheus[0].url",
             ),
             (
@@ -175,7 +177,8 @@ mod tests {
                 "scrapeInterval: write",
             ),
             (
-                "{hubImage: h, prometheus: [{name: a, url: 'http://u:p@p:9090', scrapeInterval: 1s}]}",
+                "{hubImage: h, prometheus: [{name: a, url: 'http://u:p@p:9090', scrapeInterval: \
+                 1s}]}",
                 "credentials",
             ),
         ] {

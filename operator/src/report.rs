@@ -62,7 +62,8 @@ impl Reporter {
         let response = hubs.patch_status(&hub.name_any(), &params, &Patch::Apply(body)).await;
         match response {
             Ok(hub) => stores.acknowledge_status(hub),
-            Err(kube::Error::Api(status)) if status.code == 404 => {} // the hub was deleted meanwhile
+            // the hub was deleted meanwhile
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(Error(error)),
         }
         Ok(())

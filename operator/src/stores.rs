@@ -185,7 +185,8 @@ impl Watches {
         let events = watcher(self.api::<K>(), Config::default().labels(labels))
             .default_backoff()
             .modify(move |object| {
-                object.managed_fields_mut().clear(); // half of an object's size, and no plan reads it
+                // half of an object's size, and no plan reads it
+                object.managed_fields_mut().clear();
                 trim(object);
             });
         self.feed(K::kind(&()).into_owned(), events, move |event| index(&stores).apply_event(event))

@@ -137,7 +137,8 @@ fn paths_in_the_code_count_like_imports() {
 #[test]
 fn other_crates_and_visibility_are_no_imports() {
     let text = "
-        mod http { pub(in crate::serve) struct A; use ::serve::B; use std::fmt; fn f() { fmt::g() } }
+        mod http { pub(in crate::serve) struct A; use ::serve::B; use std::fmt; fn f() { fmt::g() \
+        } }
         mod serve { use ::http::HeaderMap; fn f() { tokio::spawn(::http::g()) } }";
     assert_eq!(imports(text), [""; 0]);
 }

@@ -13,13 +13,16 @@ pub(super) const MODES: &[Row] = &[
     (
         "spec.filtering",
         "static",
-        "!has(self.static) || self.?mode.orValue('None') in ['Static', 'PromptBased'] || has(self.toolBudget)",
-        "static is for mode: Static, and pins tools with mode: PromptBased or a toolBudget; write one of these, or remove static",
+        "!has(self.static) || self.?mode.orValue('None') in ['Static', 'PromptBased'] \
+         || has(self.toolBudget)",
+        "static is for mode: Static, and pins tools with mode: PromptBased or a toolBudget; write \
+         one of these, or remove static",
     ),
     (
         "spec.filtering",
         "servers",
-        "self.?mode.orValue('None') != 'ServerAllowlist' || self.?servers.?allow.orValue([]).size() + self.?servers.?deny.orValue([]).size() > 0",
+        "self.?mode.orValue('None') != 'ServerAllowlist' \
+         || self.?servers.?allow.orValue([]).size() + self.?servers.?deny.orValue([]).size() > 0",
         "mode ServerAllowlist needs servers.allow or servers.deny: names of servers",
     ),
     (
@@ -31,22 +34,26 @@ pub(super) const MODES: &[Row] = &[
     (
         "spec.filtering",
         "categories",
-        "self.?mode.orValue('None') != 'Category' || self.?categories.?expose.orValue([]).size() > 0",
+        "self.?mode.orValue('None') != 'Category' || self.?categories.?expose.orValue([]).size() > \
+         0",
         "mode Category needs categories.expose: the categories to show, as in [filesystem, web]",
     ),
     (
         "spec.filtering",
         "categories",
-        "self.?categories.?expose.orValue([]).size() == 0 || self.?mode.orValue('None') in ['Category', 'Hybrid']",
+        "self.?categories.?expose.orValue([]).size() == 0 \
+         || self.?mode.orValue('None') in ['Category', 'Hybrid']",
         "categories.expose is for mode: Category or Hybrid; write one of them, or remove expose",
     ),
     // If one half is missing, Any would show everything and All would equal the other mode.
     (
         "spec.filtering",
         "hybrid",
-        "self.?mode.orValue('None') != 'Hybrid' || (self.?categories.?expose.orValue([]).size() > 0 \
-         && self.?servers.?allow.orValue([]).size() + self.?servers.?deny.orValue([]).size() > 0)",
-        "mode Hybrid needs both servers (allow or deny) and categories.expose; add what is missing, or write mode: ServerAllowlist or Category",
+        "self.?mode.orValue('None') != 'Hybrid' || (self.?categories.?expose.orValue([]).size() > \
+         0 && self.?servers.?allow.orValue([]).size() + self.?servers.?deny.orValue([]).size() > \
+         0)",
+        "mode Hybrid needs both servers (allow or deny) and categories.expose; add what is \
+         missing, or write mode: ServerAllowlist or Category",
     ),
     (
         "spec.filtering",
@@ -57,21 +64,27 @@ pub(super) const MODES: &[Row] = &[
     (
         "spec.filtering",
         "promptBased",
-        "!has(self.promptBased) || self.?mode.orValue('None') == 'PromptBased' || ((has(self.toolBudget) || has(self.goldenQuestions)) \
-         && !has(self.promptBased.defaultExposure) && !has(self.promptBased.metaTools) && !has(self.promptBased.sessionIsolation))",
-        "promptBased is for mode: PromptBased (with a toolBudget or goldenQuestions, maxTools, minScore and memory apply in any mode); write that mode, or remove the other fields",
+        "!has(self.promptBased) || self.?mode.orValue('None') == 'PromptBased' \
+         || ((has(self.toolBudget) || has(self.goldenQuestions)) \
+         && !has(self.promptBased.defaultExposure) && !has(self.promptBased.metaTools) \
+         && !has(self.promptBased.sessionIsolation))",
+        "promptBased is for mode: PromptBased (with a toolBudget or goldenQuestions, maxTools, \
+         minScore and memory apply in any mode); write that mode, or remove the other fields",
     ),
     (
         "spec.filtering",
         "promptBased",
-        "self.?promptBased.?defaultExposure.orValue('MetaOnly') != 'Minimal' || self.?static.?tools.orValue([]).size() > 0",
+        "self.?promptBased.?defaultExposure.orValue('MetaOnly') != 'Minimal' \
+         || self.?static.?tools.orValue([]).size() > 0",
         "defaultExposure: Minimal shows the tools of static.tools; name them there",
     ),
     (
         "spec.filtering.promptBased",
         "metaTools",
-        "self.?metaTools.orValue(true) || self.?defaultExposure.orValue('MetaOnly') in ['Minimal', 'All']",
-        "without metaTools a session that starts without tools never gets one; write defaultExposure: Minimal or All, or remove metaTools",
+        "self.?metaTools.orValue(true) || self.?defaultExposure.orValue('MetaOnly') in ['Minimal', \
+         'All']",
+        "without metaTools a session that starts without tools never gets one; write \
+         defaultExposure: Minimal or All, or remove metaTools",
     ),
     (
         "spec.filtering.promptBased",
@@ -85,49 +98,64 @@ pub(super) const NAMES: &[Row] = &[
     (
         "spec",
         "filtering",
-        "!has(self.filtering) || !has(self.filtering.servers) || !has(self.filtering.servers.allow) || self.filtering.servers.allow.all(n, self.servers.exists(s, s.name == n))",
-        "filtering.servers.allow names a server that is not in servers; correct the name or remove it",
+        "!has(self.filtering) || !has(self.filtering.servers) \
+         || !has(self.filtering.servers.allow) || self.filtering.servers.allow.all(n, \
+         self.servers.exists(s, s.name == n))",
+        "filtering.servers.allow names a server that is not in servers; correct the name or remove \
+         it",
     ),
     (
         "spec",
         "filtering",
-        "!has(self.filtering) || !has(self.filtering.servers) || !has(self.filtering.servers.deny) || self.filtering.servers.deny.all(n, self.servers.exists(s, s.name == n))",
-        "filtering.servers.deny names a server that is not in servers; correct the name or remove it",
+        "!has(self.filtering) || !has(self.filtering.servers) || !has(self.filtering.servers.deny) \
+         || self.filtering.servers.deny.all(n, self.servers.exists(s, s.name == n))",
+        "filtering.servers.deny names a server that is not in servers; correct the name or remove \
+         it",
     ),
     (
         "spec",
         "filtering",
-        "!has(self.filtering) || !has(self.filtering.views) || self.filtering.views.all(v, !has(v.servers) || v.servers.all(n, self.servers.exists(s, s.name == n)))",
+        "!has(self.filtering) || !has(self.filtering.views) \
+         || self.filtering.views.all(v, !has(v.servers) \
+         || v.servers.all(n, self.servers.exists(s, s.name == n)))",
         "filtering.views names a server that is not in servers; correct the name or remove it",
     ),
     (
         "spec",
         "access",
-        "!has(self.access) || self.access.all(r, !has(r.servers) || r.servers.all(n, self.servers.exists(s, s.name == n)))",
+        "!has(self.access) || self.access.all(r, !has(r.servers) \
+         || r.servers.all(n, self.servers.exists(s, s.name == n)))",
         "access names a server that is not in servers; correct the name or remove it",
     ),
     (
         "spec.filtering",
         "categories",
         "!has(self.categories) || !has(self.categories.expose) || self.categories.expose.all(c, \
-         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', 'development', 'communication', 'other'] \
-         || (has(self.categories.custom) && self.categories.custom.exists(k, self.categories.custom[k] == c)))",
-        "categories.expose names a category that is neither built in (filesystem, web, search, database, version-control, docker, cloud, \
-         development, communication, other) nor in categories.custom; correct the name or add it there",
+         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', \
+         'development', 'communication', 'other'] || (has(self.categories.custom) \
+         && self.categories.custom.exists(k, self.categories.custom[k] == c)))",
+        "categories.expose names a category that is neither built in (filesystem, web, search, \
+         database, version-control, docker, cloud, development, communication, other) nor in \
+         categories.custom; correct the name or add it there",
     ),
     (
         "spec.filtering",
         "views",
         "!has(self.views) || self.views.all(v, !has(v.categories) || v.categories.all(c, \
-         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', 'development', 'communication', 'other'] \
-         || (has(self.categories) && has(self.categories.custom) && self.categories.custom.exists(k, self.categories.custom[k] == c))))",
-        "views names a category that is neither built in nor in categories.custom; correct the name or add it there",
+         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', \
+         'development', 'communication', 'other'] || (has(self.categories) \
+         && has(self.categories.custom) && self.categories.custom.exists(k, \
+         self.categories.custom[k] == c))))",
+        "views names a category that is neither built in nor in categories.custom; correct the \
+         name or add it there",
     ),
     (
         "spec.filtering.categories",
         "custom",
-        "!has(self.custom) || self.custom.all(k, k != '' && self.custom[k].matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
-        "categories.custom must map a pattern on shown names to a category of lowercase letters, digits and '-', as in \"gh__*\": version-control",
+        "!has(self.custom) || self.custom.all(k, k != '' \
+         && self.custom[k].matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
+        "categories.custom must map a pattern on shown names to a category of lowercase letters, \
+         digits and '-', as in \"gh__*\": version-control",
     ),
 ];
 
@@ -141,33 +169,39 @@ pub(super) const LLM: &[Row] = &[
     (
         "spec.filtering",
         "llm",
-        "!has(self.llm) || self.?selector.?backend.orValue('Embedded') == 'Llm' || self.?mode.orValue('None') in ['Category', 'Hybrid'] \
-         || (has(self.views) && self.views.exists(v, has(v.categories)))",
-        "llm selects tools (selector.backend: Llm) and categories (mode Category or Hybrid, a view with categories), but nothing here uses it; \
-         write selector.backend: Llm, or remove llm",
+        "!has(self.llm) || self.?selector.?backend.orValue('Embedded') == 'Llm' \
+         || self.?mode.orValue('None') in ['Category', 'Hybrid'] || (has(self.views) \
+         && self.views.exists(v, has(v.categories)))",
+        "llm selects tools (selector.backend: Llm) and categories (mode Category or Hybrid, a view \
+         with categories), but nothing here uses it; write selector.backend: Llm, or remove llm",
     ),
     (
         "spec.filtering.llm",
         "baseUrl",
         "self.provider != 'OpenAICompatible' || has(self.baseUrl)",
-        "provider OpenAICompatible needs baseUrl: the URL of its API, as in https://llm.example.com/v1",
+        "provider OpenAICompatible needs baseUrl: the URL of its API, as in \
+         https://llm.example.com/v1",
     ),
     (
         "spec.filtering.llm",
         "baseUrl",
-        "!has(self.baseUrl) || (isURL(self.baseUrl) && url(self.baseUrl).getScheme() in ['http', 'https'] && url(self.baseUrl).getHost() != '')",
+        "!has(self.baseUrl) || (isURL(self.baseUrl) \
+         && url(self.baseUrl).getScheme() in ['http', 'https'] \
+         && url(self.baseUrl).getHost() != '')",
         "write baseUrl with http or https and a host, as in https://llm.example.com/v1",
     ),
     (
         "spec.filtering.llm",
         "baseUrl",
-        "!has(self.baseUrl) || (!self.baseUrl.matches('^[^/]*//[^/?#]*@') && !self.baseUrl.matches('(?i)[?&][^=&]*(key|token|secret|password)='))",
+        "!has(self.baseUrl) || (!self.baseUrl.matches('^[^/]*//[^/?#]*@') \
+         && !self.baseUrl.matches('(?i)[?&][^=&]*(key|token|secret|password)='))",
         "baseUrl contains a credential; put it into a Secret and write apiKeySecretRef",
     ),
     (
         "spec.filtering.llm.retry",
         "maxDelay",
-        "!has(self.maxDelay) || !has(self.initialDelay) || duration(self.maxDelay) >= duration(self.initialDelay)",
+        "!has(self.maxDelay) || !has(self.initialDelay) \
+         || duration(self.maxDelay) >= duration(self.initialDelay)",
         "retry.maxDelay is shorter than initialDelay; write at least initialDelay",
     ),
 ];

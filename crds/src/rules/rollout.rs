@@ -6,13 +6,15 @@ pub(super) const ROLLOUT: &[Row] = &[
     (
         "spec.rollout",
         "steps",
-        "!has(self.steps) || (self.steps.map(s, s.traffic).isSorted() && self.steps.all(s, self.steps.exists_one(t, t.traffic == s.traffic)))",
+        "!has(self.steps) || (self.steps.map(s, s.traffic).isSorted() \
+         && self.steps.all(s, self.steps.exists_one(t, t.traffic == s.traffic)))",
         "the traffic of steps must rise strictly; give each step more than the one before",
     ),
     (
         "spec.rollout",
         "steps",
-        "!has(self.steps) || self.steps.size() == 0 || self.steps[self.steps.size() - 1].traffic == 100",
+        "!has(self.steps) || self.steps.size() == 0 \
+         || self.steps[self.steps.size() - 1].traffic == 100",
         "the last step must have traffic: 100; add it",
     ),
     (
@@ -30,22 +32,27 @@ pub(super) const ROLLOUT: &[Row] = &[
     (
         "spec.rollout",
         "maxBake",
-        "!has(self.maxBake) || !has(self.steps) || self.steps.all(s, !has(s.bake) || duration(s.bake) <= duration(self.maxBake))",
+        "!has(self.maxBake) || !has(self.steps) || self.steps.all(s, !has(s.bake) \
+         || duration(s.bake) <= duration(self.maxBake))",
         "maxBake is shorter than the bake of a step; write at least the longest of them",
     ),
     (
         "spec.rollout",
         "fastRollback",
         "self.?fastRollback.orValue(3) <= self.?historyLimit.orValue(10)",
-        "fastRollback is more than historyLimit; write at most historyLimit, because older revisions are deleted",
+        "fastRollback is more than historyLimit; write at most historyLimit, because older \
+         revisions are deleted",
     ),
     (
         "spec",
         "rollout",
-        "!has(self.rollout) || !has(self.rollout.rollback) || !has(self.rollout.rollback.flags) || self.rollout.rollback.flags.all(f, \
-         f.name in ['hierarchicalTools', 'enumDescriptionsValidation', 'autoCorrection', 'enhancedErrorMessages', 'performanceMonitoring'] \
-         || (has(self.featureFlags) && has(self.featureFlags.custom) && f.name in self.featureFlags.custom))",
-        "rollout.rollback.flags names a flag that is neither built in nor in featureFlags.custom; correct the name or add it there",
+        "!has(self.rollout) || !has(self.rollout.rollback) || !has(self.rollout.rollback.flags) \
+         || self.rollout.rollback.flags.all(f, f.name in ['hierarchicalTools', \
+         'enumDescriptionsValidation', 'autoCorrection', 'enhancedErrorMessages', \
+         'performanceMonitoring'] || (has(self.featureFlags) && has(self.featureFlags.custom) \
+         && f.name in self.featureFlags.custom))",
+        "rollout.rollback.flags names a flag that is neither built in nor in featureFlags.custom; \
+         correct the name or add it there",
     ),
 ];
 
@@ -77,43 +84,54 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
     (
         "spec.rollout.rules[]",
         "",
-        "!has(self.promoteWhen) || !has(self.rollbackWhen) || has(self.promoteWhen.atLeast) == has(self.rollbackWhen.below)",
+        "!has(self.promoteWhen) || !has(self.rollbackWhen) \
+         || has(self.promoteWhen.atLeast) == has(self.rollbackWhen.below)",
         "atLeast goes with below, and atMost goes with above; use one of these pairs",
     ),
     (
         "spec.rollout.rules[]",
         "",
         "!has(self.promoteWhen) || !has(self.rollbackWhen) \
-         || (!has(self.promoteWhen.atLeast) || !has(self.rollbackWhen.below) || double(self.promoteWhen.atLeast) >= double(self.rollbackWhen.below)) \
-         && (!has(self.promoteWhen.atMost) || !has(self.rollbackWhen.above) || double(self.promoteWhen.atMost) <= double(self.rollbackWhen.above))",
-        "a value that rolls back would also promote; write a promoteWhen that is stricter than rollbackWhen",
+         || (!has(self.promoteWhen.atLeast) || !has(self.rollbackWhen.below) \
+         || double(self.promoteWhen.atLeast) >= double(self.rollbackWhen.below)) \
+         && (!has(self.promoteWhen.atMost) || !has(self.rollbackWhen.above) \
+         || double(self.promoteWhen.atMost) <= double(self.rollbackWhen.above))",
+        "a value that rolls back would also promote; write a promoteWhen that is stricter than \
+         rollbackWhen",
     ),
     (
         "spec.rollout.rules[]",
         "",
-        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', 'HubLatencyP95', 'LlmLatencyP95', 'CircuitBreakerOpen', 'MemoryGrowth']) \
-         || (!has(self.promoteWhen) || !has(self.promoteWhen.atLeast)) && (!has(self.rollbackWhen) || !has(self.rollbackWhen.below))",
+        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', \
+         'HubLatencyP95', 'LlmLatencyP95', 'CircuitBreakerOpen', 'MemoryGrowth']) \
+         || (!has(self.promoteWhen) || !has(self.promoteWhen.atLeast)) && (!has(self.rollbackWhen) \
+         || !has(self.rollbackWhen.below))",
         "this metric is bad when it is high; write promoteWhen.atMost and rollbackWhen.above",
     ),
     (
         "spec.rollout.rules[]",
         "",
         "!(self.?metric.orValue('') in ['Availability', 'LlmSuccessRate', 'SelectionRecall']) \
-         || (!has(self.promoteWhen) || !has(self.promoteWhen.atMost)) && (!has(self.rollbackWhen) || !has(self.rollbackWhen.above))",
+         || (!has(self.promoteWhen) || !has(self.promoteWhen.atMost)) && (!has(self.rollbackWhen) \
+         || !has(self.rollbackWhen.above))",
         "this metric is bad when it is low; write promoteWhen.atLeast and rollbackWhen.below",
     ),
     (
         "spec.rollout.rules[]",
         "",
-        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', 'Availability', 'LlmSuccessRate', 'SelectionRecall']) \
-         || [self.?promoteWhen.?atLeast.orValue('0'), self.?promoteWhen.?atMost.orValue('0'), self.?rollbackWhen.?below.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 1.0)",
+        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', \
+         'Availability', 'LlmSuccessRate', 'SelectionRecall']) \
+         || [self.?promoteWhen.?atLeast.orValue('0'), self.?promoteWhen.?atMost.orValue('0'), \
+         self.?rollbackWhen.?below.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, \
+         double(v) <= 1.0)",
         "this metric is a share from 0 to 1; write \"0.10\" for 10%",
     ),
     (
         "spec.rollout.rules[]",
         "",
         "!(self.?metric.orValue('') in ['HubLatencyP95', 'LlmLatencyP95']) \
-         || [self.?promoteWhen.?atMost.orValue('0'), self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 60.0)",
+         || [self.?promoteWhen.?atMost.orValue('0'), \
+         self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 60.0)",
         "this metric is in seconds; write \"0.5\" for 500 ms",
     ),
     (
@@ -125,21 +143,27 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
     (
         "spec",
         "rollout",
-        "!has(self.rollout) || !has(self.rollout.rules) || self.rollout.rules.all(r, !has(r.metric) || r.metric != 'SelectionRecall') \
-         || (has(self.filtering) && has(self.filtering.goldenQuestions) && self.filtering.goldenQuestions.size() > 0)",
-        "a rule with metric SelectionRecall needs filtering.goldenQuestions: queries whose tools are known; add some, or remove the rule",
+        "!has(self.rollout) || !has(self.rollout.rules) \
+         || self.rollout.rules.all(r, !has(r.metric) || r.metric != 'SelectionRecall') \
+         || (has(self.filtering) && has(self.filtering.goldenQuestions) \
+         && self.filtering.goldenQuestions.size() > 0)",
+        "a rule with metric SelectionRecall needs filtering.goldenQuestions: queries whose tools \
+         are known; add some, or remove the rule",
     ),
     // A hub measures these metrics even if it gets no requests.
     (
         "spec.rollout.rules[]",
         "minSamples",
-        "!has(self.minSamples) || !(self.?metric.orValue('') in ['SelectionRecall', 'CircuitBreakerOpen'])",
+        "!has(self.minSamples) || !(self.?metric.orValue('') in ['SelectionRecall', \
+         'CircuitBreakerOpen'])",
         "minSamples counts requests, but this metric is not measured on requests; remove it",
     ),
     (
         "spec.rollout.rules[]",
         "",
-        "self.?metric.orValue('') != 'CircuitBreakerOpen' || (!has(self.promoteWhen) && self.?rollbackWhen.?above.orValue('0') == '0')",
-        "CircuitBreakerOpen is 0 or 1; write rollbackWhen: {above: \"0\", for: 2m}, without promoteWhen",
+        "self.?metric.orValue('') != 'CircuitBreakerOpen' || (!has(self.promoteWhen) \
+         && self.?rollbackWhen.?above.orValue('0') == '0')",
+        "CircuitBreakerOpen is 0 or 1; write rollbackWhen: {above: \"0\", for: 2m}, without \
+         promoteWhen",
     ),
 ];

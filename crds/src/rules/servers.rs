@@ -13,7 +13,8 @@ pub(super) const SERVERS: &[Row] = &[
         "spec.servers[]",
         "",
         "has(self.remote) || has(self.container)",
-        "neither remote nor container is set; write remote with the url of a server, or container with the image to run",
+        "neither remote nor container is set; write remote with the url of a server, or container \
+         with the image to run",
     ),
     // The name that clients see has at most 48 characters, including the prefix.
     (
@@ -39,7 +40,8 @@ pub(super) const SERVERS: &[Row] = &[
         "spec.servers[]",
         "name",
         "has(self.toolPrefix) || self.name.size() <= 24",
-        "a name of more than 24 characters cannot be the prefix of its tools; set toolPrefix as well",
+        "a name of more than 24 characters cannot be the prefix of its tools; set toolPrefix as \
+         well",
     ),
     (
         "spec.servers[]",
@@ -56,7 +58,8 @@ pub(super) const SERVERS: &[Row] = &[
     (
         "spec",
         "servers",
-        "self.servers.all(s, self.servers.exists_one(t, (has(t.toolPrefix) ? t.toolPrefix : t.name) == (has(s.toolPrefix) ? s.toolPrefix : s.name)))",
+        "self.servers.all(s, self.servers.exists_one(t, (has(t.toolPrefix) ? t.toolPrefix : \
+         t.name) == (has(s.toolPrefix) ? s.toolPrefix : s.name)))",
         "two servers have the same prefix (toolPrefix, or the name without one); give each its own",
     ),
     (
@@ -68,13 +71,15 @@ pub(super) const SERVERS: &[Row] = &[
     (
         "spec.servers[].tools",
         "rename",
-        "!has(self.rename) || self.rename.all(k, self.rename.exists_one(l, self.rename[l] == self.rename[k]))",
+        "!has(self.rename) || self.rename.all(k, self.rename.exists_one(l, self.rename[l] == \
+         self.rename[k]))",
         "two tools are renamed to the same name; give each its own",
     ),
     (
         "spec.servers[].tools",
         "timeout",
-        "!has(self.timeout) || self.timeout.all(k, duration(self.timeout[k]) >= duration('100ms') && duration(self.timeout[k]) <= duration('1h'))",
+        "!has(self.timeout) || self.timeout.all(k, duration(self.timeout[k]) >= duration('100ms') \
+         && duration(self.timeout[k]) <= duration('1h'))",
         "a tool's timeout must be between 100ms and 1h",
     ),
 ];
@@ -83,25 +88,29 @@ pub(super) const REMOTE: &[Row] = &[
     (
         "spec.servers[].remote",
         "url",
-        "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && url(self.url).getHost() != ''",
+        "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] \
+         && url(self.url).getHost() != ''",
         "write the url of the server's MCP endpoint, as in https://mcp.example.com/mcp",
     ),
     (
         "spec.servers[].remote",
         "url",
         "!self.url.matches('^[^/]*//[^/?#]*@')",
-        "the url contains a user or password; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
+        "the url contains a user or password; put it into a Secret and send it as a header with \
+         valueFrom.secretKeyRef",
     ),
     (
         "spec.servers[].remote",
         "url",
         "!self.url.matches('(?i)[?&][^=&]*(key|token|secret|password)=')",
-        "the url contains a credential in its query; put it into a Secret and send it as a header with valueFrom.secretKeyRef",
+        "the url contains a credential in its query; put it into a Secret and send it as a header \
+         with valueFrom.secretKeyRef",
     ),
     (
         "spec.servers[].remote",
         "headers",
-        "!has(self.headers) || self.headers.all(h, self.headers.exists_one(g, g.name.lowerAscii() == h.name.lowerAscii()))",
+        "!has(self.headers) || self.headers.all(h, self.headers.exists_one(g, g.name.lowerAscii() \
+         == h.name.lowerAscii()))",
         "two headers have the same name; keep one",
     ),
     (
@@ -113,8 +122,10 @@ pub(super) const REMOTE: &[Row] = &[
     (
         "spec.servers[].remote.headers[]",
         "value",
-        "!has(self.value) || !self.name.matches('(?i)^(proxy-)?authorization$|^cookie$|(^|[-_])(api-?key|key|token|secret|password)$')",
-        "this header contains a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
+        "!has(self.value) || \
+         !self.name.matches('(?i)^(proxy-)?authorization$|^cookie$|(^|[-_])(api-?key|key|token|secret|password)$')",
+        "this header contains a credential; put it into a Secret and write valueFrom.secretKeyRef \
+         instead of value",
     ),
     (
         "spec.servers[].remote.headers[]",
@@ -128,8 +139,10 @@ pub(super) const CONTAINER: &[Row] = &[
     (
         "spec.servers[].container",
         "command",
-        "self.?transport.orValue('Stdio') != 'Stdio' || (has(self.command) && self.command.size() > 0)",
-        "a Stdio server needs command: the program in the image that speaks MCP on its standard input and output",
+        "self.?transport.orValue('Stdio') != 'Stdio' || (has(self.command) \
+         && self.command.size() > 0)",
+        "a Stdio server needs command: the program in the image that speaks MCP on its standard \
+         input and output",
     ),
     (
         "spec.servers[].container",
@@ -164,7 +177,8 @@ pub(super) const CONTAINER: &[Row] = &[
     (
         "spec.servers[].container",
         "volumeMounts",
-        "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+        "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) \
+         && self.volumes.exists(v, v.name == m.name))",
         "a volumeMount names a volume that is not in volumes; add it there",
     ),
     (
@@ -177,8 +191,10 @@ pub(super) const CONTAINER: &[Row] = &[
     (
         "spec.servers[].container.env[]",
         "value",
-        "!has(self.value) || !self.name.matches('(?i)(^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)$')",
-        "this variable contains a credential; put it into a Secret and write valueFrom.secretKeyRef instead of value",
+        "!has(self.value) || \
+         !self.name.matches('(?i)(^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)$')",
+        "this variable contains a credential; put it into a Secret and write \
+         valueFrom.secretKeyRef instead of value",
     ),
     (
         "spec.servers[].container.sandbox",

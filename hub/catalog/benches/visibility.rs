@@ -21,17 +21,23 @@ const SERVERS: usize = 100;
 const TOOLS: usize = 100;
 
 fn config(filtering: &Value, access: &Value) -> HubConfig {
-    let servers =
-        (0..SERVERS).map(|n| json!({"name": format!("s{n}"), "prefix": format!("s{n}"), "url": "http://localhost:1"}));
-    let config = json!({"schema": 1, "servers": servers.collect::<Vec<_>>(), "filtering": filtering, "access": access});
+    let servers = (0..SERVERS).map(|n| {
+        json!({"name": format!("s{n}"), "prefix": format!("s{n}"),
+            "url": "http://localhost:1"})
+    });
+    let config = json!({"schema": 1, "servers": servers.collect::<Vec<_>>(), "filtering": filtering,
+        "access": access});
     serde_json::from_value(config).unwrap()
 }
 
 fn catalog(config: &HubConfig) -> ToolCatalog {
     let define = |n: usize| {
         let name = format!("read_thing_{n}");
-        let properties = json!({"path": {"type": "string", "description": "Where it is."}, "limit": {"type": "integer"}});
-        let text = json!({"name": name, "description": "Reads one of the things of this server, with all that it says of itself, and returns it as text.",
+        let properties = json!({"path": {"type": "string", "description": "Where it is."},
+            "limit": {"type": "integer"}});
+        let text = json!({"name": name, "description": "Reads one of the things of this server, \
+                                                        with all that it says of itself, and \
+                                                        returns it as text.",
             "inputSchema": {"type": "object", "properties": properties, "required": ["path"]}});
         Definition { name, text: text.to_string() }
     };

@@ -170,7 +170,8 @@ mod tests {
         let mut config = config(&["a"]);
         config.servers[0].tools.rename.insert("t".into(), "better".into());
         config.servers[0].tools.describe.insert("t".into(), "say \"hi\"".into());
-        let text = "{ \"zz\": 1.0e+05, \"description\" : \"old\\u00e9\",\"n\\u0061me\":\"t\",\"inputSchema\":{\"name\":\"t\"} }";
+        let text = "{ \"zz\": 1.0e+05, \"description\" \
+                    : \"old\\u00e9\",\"n\\u0061me\":\"t\",\"inputSchema\":{\"name\":\"t\"} }";
         let list = ServerList {
             definitions: vec![Definition { name: "t".into(), text: text.into() }],
             ..Default::default()
@@ -178,7 +179,8 @@ mod tests {
         let catalog = ToolCatalog::new(&config, &[Some(Arc::new(list))]);
         assert_eq!(
             catalog.entries[0].definition,
-            "{ \"zz\": 1.0e+05, \"description\" : \"say \\\"hi\\\"\",\"n\\u0061me\":\"a__better\",\"inputSchema\":{\"name\":\"t\"} }"
+            "{ \"zz\": 1.0e+05, \"description\" \
+             : \"say \\\"hi\\\"\",\"n\\u0061me\":\"a__better\",\"inputSchema\":{\"name\":\"t\"} }"
         );
         assert_eq!(catalog.entries[0].own, "t");
     }

@@ -119,7 +119,8 @@ impl fmt::Display for LimitViolation {
                 "anyOf, oneOf, allOf, enum and not at the root; put them into a property"
             }
             Limit::PropertyName => {
-                "the property's name; at most 64 letters, digits, _, . and -, for Gemini first a letter or _"
+                "the property's name; at most 64 letters, digits, _, . and -, for Gemini first a \
+                 letter or _"
             }
             Limit::Items => "an array without items",
             Limit::EnumValues => "an enum of anything but non-empty strings",
@@ -336,18 +337,30 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::within_all_limits("files__read-2", json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}]}}}), &[])]
-    #[case::a_dot_in_the_name("files.read", json!({"type": "object"}), &[(Vendor::All, Limit::Name, "")])]
+    #[case::within_all_limits("files__read-2",
+        json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}]}}}), &[])]
+    #[case::a_dot_in_the_name("files.read", json!({"type": "object"}),
+        &[(Vendor::All, Limit::Name, "")])]
     #[case::a_digit_first("2read", json!({"type": "object"}), &[(Vendor::Gemini, Limit::Name, "")])]
     #[case::no_type("t", json!({}), &[(Vendor::All, Limit::RootType, "")])]
-    #[case::a_composition_at_the_root("t", json!({"type": "object", "oneOf": []}), &[(Vendor::All, Limit::RootComposition, "")])]
-    #[case::a_not_at_the_root("t", json!({"type": "object", "not": {}}), &[(Vendor::OpenAI, Limit::RootComposition, "")])]
-    #[case::a_dollar_in_a_property("t", json!({"type": "object", "properties": {"$top": {}}}), &[(Vendor::Anthropic, Limit::PropertyName, "/properties/$top")])]
-    #[case::a_digit_first_in_a_property("t", json!({"type": "object", "properties": {"2d": {}}}), &[(Vendor::Gemini, Limit::PropertyName, "/properties/2d")])]
-    #[case::an_array_without_items("t", json!({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}),
-        &[(Vendor::OpenAI, Limit::Items, "/properties/a"), (Vendor::Gemini, Limit::Items, "/properties/a")])]
-    #[case::an_enum_of_numbers("t", json!({"type": "object", "properties": {"a": {"enum": [1, 2]}}}), &[(Vendor::Gemini, Limit::EnumValues, "/properties/a")])]
-    #[case::a_broken_reference("t", json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}), &[(Vendor::All, Limit::Reference, "/properties/a")])]
+    #[case::a_composition_at_the_root("t", json!({"type": "object", "oneOf": []}),
+        &[(Vendor::All, Limit::RootComposition, "")])]
+    #[case::a_not_at_the_root("t", json!({"type": "object", "not": {}}),
+        &[(Vendor::OpenAI, Limit::RootComposition, "")])]
+    #[case::a_dollar_in_a_property("t", json!({"type": "object", "properties": {"$top": {}}}),
+        &[(Vendor::Anthropic, Limit::PropertyName, "/properties/$top")])]
+    #[case::a_digit_first_in_a_property("t", json!({"type": "object", "properties": {"2d": {}}}),
+        &[(Vendor::Gemini, Limit::PropertyName, "/properties/2d")])]
+    #[case::an_array_without_items("t",
+        json!({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}),
+        &[(Vendor::OpenAI, Limit::Items, "/properties/a"),
+            (Vendor::Gemini, Limit::Items, "/properties/a")])]
+    #[case::an_enum_of_numbers("t",
+        json!({"type": "object", "properties": {"a": {"enum": [1, 2]}}}),
+        &[(Vendor::Gemini, Limit::EnumValues, "/properties/a")])]
+    #[case::a_broken_reference("t",
+        json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}),
+        &[(Vendor::All, Limit::Reference, "/properties/a")])]
     fn a_violation_names_the_vendor_the_limit_and_the_place(
         #[case] name: &str,
         #[case] schema: Value,

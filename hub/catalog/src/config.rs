@@ -54,7 +54,8 @@ pub fn parse_compiled(text: &str) -> Result<HubConfig, ConfigErrors> {
         Ok(config)
     } else {
         Err(one(format!(
-            "has schema {}, but this mcp-hub supports {SCHEMA}; use the image of the operator's version",
+            "has schema {}, but this mcp-hub supports {SCHEMA}; use the image of the operator's \
+             version",
             config.schema
         )))
     }
@@ -93,8 +94,8 @@ fn check(config: &HubConfig) -> Vec<ConfigError> {
                     report(
                         "prefix",
                         format!(
-                            "\"{prefix}\" is also the prefix of \"{other}\", so their tools would collide; \
-                             change one of them"
+                            "\"{prefix}\" is also the prefix of \"{other}\", so their tools would \
+                             collide; change one of them"
                         ),
                     );
                 }
@@ -173,10 +174,9 @@ fn check_server(server: &Server, report: &mut impl FnMut(&str, String)) {
 
 fn not_an_object(text: &str) -> ConfigError {
     let message = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) => {
-            "is JSON, but not an object; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
-                .to_owned()
-        }
+        Ok(_) => "is JSON, but not an object; write {\"mcpServers\": {\"name\": \
+             {\"url\": \"https://…\"}}}"
+            .to_owned(),
         Err(error) if text.lines().any(|line| line.trim_start().starts_with("//")) => {
             format!("is not JSON: {error}; remove the comments")
         }

@@ -162,7 +162,8 @@ impl Trace {
                 "meta".into(),
                 true,
                 format!(
-                    "{} is one of the hub's own tools; it exists if the list does not hold everything",
+                    "{} is one of the hub's own tools; it exists if the list does not hold \
+                     everything",
                     meta.name()
                 ),
             );
@@ -396,14 +397,25 @@ fn explain_exposure(filtering: &Filtering, pinned: bool, listed: bool, prompted:
         (false, _, true) if pinned => "it is pinned, or everything fits".into(),
         (false, _, true) => "everything fits".into(),
         (false, _, false) => {
-            "not everything fits, and it is not pinned in filtering.staticTools, or pinned tools before \
-             it take up the budget".into()
+            "not everything fits, and it is not pinned in filtering.staticTools, or pinned tools \
+             before it take up the budget"
+                .into()
         }
         (true, _, true) if prompted => "the prompt added it, or it is pinned".into(),
-        (true, DefaultExposure::All, true) => "promptBased.defaultExposure All, and everything fits".into(),
-        (true, tool_list, true) => format!("promptBased.defaultExposure {tool_list:?} lists pinned tools"),
-        (true, _, false) if prompted => "the prompt did not add it, or the budget was used up".into(),
-        (true, tool_list, false) => format!("promptBased.defaultExposure {tool_list:?} does not list it before a prompt"),
+        (true, DefaultExposure::All, true) => {
+            "promptBased.defaultExposure All, and everything fits".into()
+        }
+        (true, tool_list, true) => format!(
+            "promptBased.defaultExposure {tool_list:?} lists pinned \
+                                            tools"
+        ),
+        (true, _, false) if prompted => {
+            "the prompt did not add it, or the budget was used up".into()
+        }
+        (true, tool_list, false) => format!(
+            "promptBased.defaultExposure {tool_list:?} does not \
+                                             list it before a prompt"
+        ),
     }
 }
 

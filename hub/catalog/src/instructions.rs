@@ -59,8 +59,11 @@ fn introduction(tool_list: &ToolList, no_servers: bool) -> String {
         );
     }
     if tool_list.search {
-        text.push_str(" hub__find_tools {query} finds tools that are not in your list; call one by its name, or \
-             with hub__call_read, hub__call_write or hub__call_destructive {name, arguments}.");
+        text.push_str(
+            " hub__find_tools {query} finds tools that are not in your list; call one by \
+                       its name, or with hub__call_read, hub__call_write or hub__call_destructive \
+                       {name, arguments}.",
+        );
     }
     if !tool_list.dispatchers.is_empty() {
         text.push_str(" Some tools stand for several: choose an action and give its arguments.");

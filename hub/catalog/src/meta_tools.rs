@@ -110,8 +110,8 @@ impl MetaTool {
     pub fn definition(self, visible: &VisibleTools) -> MetaToolDefinition {
         let (description, schema, hints) = match self {
             Self::AnalyzePrompt => (
-                "Chooses the tools that fit a task and adds them to your tool list. Call it first, and again when the \
-                 task changes."
+                "Chooses the tools that fit a task and adds them to your tool list. Call it first, \
+                 and again when the task changes."
                     .to_owned(),
                 ANALYZE_SCHEMA,
                 READ_ONLY,
@@ -172,8 +172,8 @@ fn find_description(visible: &VisibleTools) -> String {
     let servers =
         if names.is_empty() { String::new() } else { format!(" Servers: {}.", names.join(", ")) };
     format!(
-        "Finds tools that are not in your list, by what they do, with their definitions. Call one by its name, or by \
-         the hub__call_ tool of its class.{servers}"
+        "Finds tools that are not in your list, by what they do, with their definitions. Call one \
+         by its name, or by the hub__call_ tool of its class.{servers}"
     )
 }
 

@@ -90,8 +90,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_valid_unique_and_deterministic(tools in prop::collection::vec(("[a-z]{1,30}", "\\PC{0,80}"), 0..40)) {
-            let run = || exposed_unique(tools.iter().map(|(prefix, tool)| (Some(prefix.as_str()), tool.as_str())));
+        fn names_are_valid_unique_and_deterministic(tools in prop::collection::vec(("[a-z]{1,30}",
+            "\\PC{0,80}"), 0..40)) {
+            let run = || exposed_unique(tools.iter().map(|(prefix, tool)| (Some(prefix.as_str()),
+                tool.as_str())));
             let names = run();
             prop_assert_eq!(&names, &run());
             prop_assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

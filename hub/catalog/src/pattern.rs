@@ -6,7 +6,8 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None; // where to resume after the last star: in pattern and name
+    // where to resume after the last star: in pattern and name
+    let mut retry: Option<(usize, usize)> = None;
     while n < name.len() {
         match pattern.get(p) {
             Some('*') => {

@@ -23,7 +23,8 @@ fn files() -> Schema {
             "maxBytes": {"type": "integer", "minimum": 1},
             "ratio": {"type": "number"},
             "follow": {"type": "boolean"},
-            "mode": {"enum": ["text", "binary", "tail"], "enumDescriptions": ["as UTF-8", "as base64", "the end of it"]},
+            "mode": {"enum": ["text", "binary", "tail"],
+                "enumDescriptions": ["as UTF-8", "as base64", "the end of it"]},
             "tags": {"type": "array", "items": {"type": "string"}},
             "lines": {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}]},
             "options": {
@@ -276,9 +277,11 @@ fn an_enhanced_message_says_what_is_allowed_and_gives_a_valid_example() {
         &message,
         &[
             "- \"path\" is missing: string - Where to read.",
-            "- \"mode\" is none of the allowed values: one of \"text\" (as UTF-8), \"binary\" (as base64), \"tail\" (the end of it)",
+            "- \"mode\" is none of the allowed values: one of \"text\" (as UTF-8), \"binary\" (as \
+             base64), \"tail\" (the end of it)",
             "- \"lines\" must be array, not string; expected: array or null",
-            "- \"kind\" is none of the allowed values: one of \"file\", \"folder\" (a folder); did you mean \"file\"?",
+            "- \"kind\" is none of the allowed values: one of \"file\", \"folder\" (a folder); did \
+             you mean \"file\"?",
             "Example of valid arguments: {\"path\":\"…\"}",
         ],
     );
@@ -301,12 +304,14 @@ fn an_example_follows_bounds_references_and_required_branches() {
             "word": {"type": "string", "minLength": 4, "maxLength": 5}
         },
         "required": ["n", "list", "when", "word"],
-        "$defs": {"item": {"type": "object", "properties": {"mode": {"const": "x"}}, "required": ["mode"]}}
+        "$defs": {"item": {"type": "object", "properties": {"mode": {"const": "x"}},
+            "required": ["mode"]}}
     }));
     let example = example::generate(&schema).unwrap();
     assert_eq!(
         example,
-        json!({"n": 4, "list": [{"mode": "x"}, {"mode": "x"}], "when": "2026-01-31", "word": "…xxx"})
+        json!({"n": 4, "list": [{"mode": "x"}, {"mode": "x"}], "when": "2026-01-31",
+            "word": "…xxx"})
     );
 }
 
@@ -333,7 +338,8 @@ fn a_schema_that_doubles_with_every_reference_is_refused() {
         definitions.insert(format!("d{level}"), json!({"anyOf": [next, next]}));
     }
     definitions.insert("d40".into(), json!({"type": "string"}));
-    let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": definitions});
+    let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}},
+        "$defs": definitions});
     assert_eq!(Schema::compile(&schema.to_string()).unwrap_err(), SchemaError::TooLarge);
 }
 
@@ -353,9 +359,12 @@ fn a_schema_that_is_deep_only_through_its_references_is_refused_before_the_stack
 
 #[rstest]
 #[case::itself(json!({"$ref": "#"}))]
-#[case::two_that_name_each_other(json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}))]
-#[case::a_tree(json!({"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}, "additionalProperties": false}))]
-#[case::branches(json!({"anyOf": [{"properties": {"c": {"$ref": "#"}}, "required": ["x"]}, {"properties": {"c": {"$ref": "#"}}, "required": ["y"]}]}))]
+#[case::two_that_name_each_other(json!({"$ref": "#/$defs/a",
+    "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}))]
+#[case::a_tree(json!({"type": "object",
+    "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}, "additionalProperties": false}))]
+#[case::branches(json!({"anyOf": [{"properties": {"c": {"$ref": "#"}}, "required": ["x"]},
+    {"properties": {"c": {"$ref": "#"}}, "required": ["y"]}]}))]
 fn a_schema_that_contains_itself_ends(#[case] schema: Value) {
     let schema = compiled(&schema);
     let deep = (0..100).fold("{}".to_owned(), |inner, _| format!(r#"{{"c":{inner},"Left":{{}}}}"#));
@@ -390,8 +399,8 @@ fn tools() -> impl Strategy<Value = (Value, Value)> {
             members.iter().map(|(key, ((schema, _), ..))| (key.clone(), schema.clone())).collect();
         let required: Vec<&String> =
             members.iter().filter(|(_, (_, required, _))| *required).map(|(key, _)| key).collect();
-        let schema =
-            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": open});
+        let schema = json!({"type": "object", "properties": properties, "required": required,
+                "additionalProperties": open});
         let given = members.iter().filter(|(_, (_, required, given))| *required || *given);
         let arguments = given.map(|(key, ((_, value), ..))| (key.clone(), value.clone())).collect();
         (schema, Value::Object(arguments))
@@ -420,12 +429,14 @@ proptest! {
     #[test]
     fn a_valid_call_never_changes((schema, arguments) in tools()) {
         let schema = compiled(&schema);
-        prop_assert!(matches!(validate(&schema, Some(&arguments.to_string()), BOTH), Validation::Valid));
+        prop_assert!(matches!(validate(&schema, Some(&arguments.to_string()), BOTH),
+            Validation::Valid));
         prop_assert_eq!(correct(&schema, &arguments.to_string()), CorrectionResult::NotCorrectable);
     }
 
     #[test]
-    fn a_corrected_call_is_valid_and_what_was_corrected_is_told((schema, _) in tools(), written in anything()) {
+    fn a_corrected_call_is_valid_and_what_was_corrected_is_told((schema, _) in tools(),
+        written in anything()) {
         let schema = compiled(&schema);
         let text = written.to_string();
         if let CorrectionResult::Corrected { arguments, corrections } = correct(&schema, &text) {
@@ -441,7 +452,8 @@ proptest! {
     #[test]
     fn a_correction_keeps_every_leaf((schema, _) in tools(), written in anything()) {
         let schema = compiled(&schema);
-        if let CorrectionResult::Corrected { arguments, corrections } = correct(&schema, &written.to_string()) {
+        if let CorrectionResult::Corrected { arguments, corrections } = correct(&schema,
+            &written.to_string()) {
             let after: Value = serde_json::from_str(&arguments).unwrap();
             let (before, after) = (leaves(&written), leaves(&after));
             prop_assert_eq!(before.len(), after.len());
@@ -454,7 +466,8 @@ proptest! {
     #[test]
     fn a_key_that_two_are_written_as_is_refused(key in "[a-b]{1,3}_[a-b]{1,3}") {
         let schema = compiled(&json!({
-            "type": "object", "properties": {&key: {}}, "required": [&key], "additionalProperties": false
+            "type": "object", "properties": {&key: {}}, "required": [&key],
+            "additionalProperties": false
         }));
         let twice = json!({key.to_uppercase(): 1, key.replace('_', "-"): 1}).to_string();
         prop_assert_eq!(correct(&schema, &twice), CorrectionResult::Ambiguous);
@@ -463,10 +476,12 @@ proptest! {
     #[test]
     fn an_option_that_two_could_be_is_refused(word in "[a-f]{3,6}") {
         let schema = compiled(&json!({
-            "type": "object", "properties": {"o": {"enum": [format!("{word}x"), format!("{word}y")]}}
+            "type": "object",
+            "properties": {"o": {"enum": [format!("{word}x"), format!("{word}y")]}}
         }));
         for meant in [word.clone(), format!("{word}z")] {
-            prop_assert_eq!(correct(&schema, &json!({"o": meant}).to_string()), CorrectionResult::Ambiguous);
+            prop_assert_eq!(correct(&schema, &json!({"o": meant}).to_string()),
+                CorrectionResult::Ambiguous);
         }
     }
 }

@@ -56,9 +56,10 @@ fn servers(folder: &Path, file: &str) -> Vec<(String, Vec<Value>)> {
 }
 
 fn visibility(servers: &[(String, Vec<Value>)], filtering: &Value) -> Arc<Visibility> {
-    let names = servers.iter().enumerate().map(
-        |(n, (name, _))| json!({"name": format!("{name} {n}"), "prefix": format!("s{n}"), "url": "http://localhost:1"}),
-    );
+    let names = servers.iter().enumerate().map(|(n, (name, _))| {
+        json!({"name": format!("{name} {n}"), "prefix": format!("s{n}"),
+                "url": "http://localhost:1"})
+    });
     let config = json!({"schema": 1, "servers": names.collect::<Vec<_>>(), "filtering": filtering});
     let config: HubConfig = serde_json::from_value(config).unwrap();
     let define = |tool: &Value| Definition {

@@ -161,7 +161,8 @@ mod tests {
 
     use super::*;
 
-    const ODD: &str = "{ \"a\\u0062\" : 1.000000000000000000001e400 ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
+    const ODD: &str = "{ \"a\\u0062\" : 1.000000000000000000001e400 \
+                       ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
 
     #[test]
     fn members_keep_every_byte_of_keys_and_values() {
@@ -212,7 +213,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_edit_changes_its_part_and_nothing_else(before in "[a-z{},:\"]{0,20}", part in "[a-z]{1,9}", after in "[a-z{}]{0,20}") {
+        fn an_edit_changes_its_part_and_nothing_else(before in "[a-z{},:\"]{0,20}",
+            part in "[a-z]{1,9}", after in "[a-z{}]{0,20}") {
             let text = format!("{before}{part}{after}");
             let range = before.len()..before.len() + part.len();
             let edited = Edits::new(&text).replace(&text[range], "NEW").finish();

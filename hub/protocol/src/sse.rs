@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn fields_comments_and_line_ends_are_read_as_specified() {
-        let text = b"\xef\xbb\xbf: hi\r\nevent: message\r\nid: 7\r\ndata: {\"a\":\r\ndata: 1}\r\n\r\nretry: 500\n\ndata\n\n:only a comment\n\n";
+        let text = b"\xef\xbb\xbf: hi\r\nevent: message\r\nid: 7\r\ndata: {\"a\":\r\ndata: \
+                     1}\r\n\r\nretry: 500\n\ndata\n\n:only a comment\n\n";
         let expected = [
             Event { data: "{\"a\":\n1}".into(), id: Some("7".into()), retry_ms: None },
             Event { retry_ms: Some(500), ..Default::default() },
@@ -120,12 +121,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_events_do_not_depend_on_how_the_bytes_are_chunked(data in "[a-zé:{}\"]{0,30}", cut in 0usize..80, cr in any::<bool>()) {
+        fn the_events_do_not_depend_on_how_the_bytes_are_chunked(data in "[a-zé:{}\"]{0,30}",
+            cut in 0usize..80, cr in any::<bool>()) {
             let text = encode(&data);
             let text = if cr { text.replace('\n', "\r\n") } else { text };
             let (head, tail) = text.as_bytes().split_at(cut.min(text.len()));
             let events = decoded(&[head, tail]);
-            prop_assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), [data.as_str()]);
+            prop_assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(),
+                [data.as_str()]);
         }
     }
 }

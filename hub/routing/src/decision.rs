@@ -479,8 +479,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_failed_or_unknown_revision_never_gets_new_requests(
-            roles in [any_role(), any_role(), any_role()], weights in [0..=100u8, 0..=100u8, 0..=100u8],
-            ready in [any::<bool>(), any::<bool>(), any::<bool>()], draw: u64, principal in proptest::option::of(any::<[u8; 4]>()),
+            roles in [any_role(), any_role(), any_role()],
+            weights in [0..=100u8, 0..=100u8, 0..=100u8],
+            ready in [any::<bool>(), any::<bool>(), any::<bool>()], draw: u64,
+            principal in proptest::option::of(any::<[u8; 4]>()),
         ) {
             let hashes = [OLD, NEW, OTHER];
             let live: Vec<_> = (0..3).map(|i| (hashes[i], roles[i], weights[i])).collect();
@@ -495,7 +497,8 @@ mod tests {
                     Role::Failed | Role::Unknown => false,
                 }
             };
-            let has_weight = (0..3).any(|i| weights[i] > 0 && !matches!(roles[i], Role::Failed | Role::Unknown));
+            let has_weight = (0..3).any(|i| weights[i] > 0 && !matches!(roles[i],
+                Role::Failed | Role::Unknown));
             match decide(&dataplane, &pods, request, Draw { revision: draw, pod: draw }, &[]) {
                 Decision::Forward { revision, .. } => {
                     let index = hashes.iter().position(|hash| *hash == revision.as_str()).unwrap();
@@ -512,7 +515,8 @@ mod tests {
         ) {
             let high = low.saturating_add(rise).min(100);
             let pods = pods(&[OLD, NEW]);
-            let at = |weight| dataplane(&[(OLD, Role::Stable, 100 - weight), (NEW, Role::Canary, weight)]);
+            let at = |weight| dataplane(&[(OLD, Role::Stable, 100 - weight),
+                (NEW, Role::Canary, weight)]);
             let (before, after) = (at(low), at(high));
             let on = |dataplane: &Dataplane| {
                 let request = Request::New { affinity: Some(&principal) };
@@ -521,14 +525,16 @@ mod tests {
             if on(&before).starts_with(NEW) {
                 prop_assert!(on(&after).starts_with(NEW));
             }
-            let (hash, pod) = if session_on_canary { (NEW, "bbbbbbbb-1") } else { (OLD, "aaaaaaaa-1") };
+            let (hash,
+                pod) = if session_on_canary { (NEW, "bbbbbbbb-1") } else { (OLD, "aaaaaaaa-1") };
             prop_assert_eq!(routed_session(&before, &pods, hash, pod), pod);
             prop_assert_eq!(routed_session(&after, &pods, hash, pod), pod);
         }
 
         #[test]
         fn the_share_of_drawn_requests_on_the_canary_is_its_weight(weight in 0..=100u8) {
-            let dataplane = dataplane(&[(OLD, Role::Stable, 100 - weight), (NEW, Role::Canary, weight)]);
+            let dataplane = dataplane(&[(OLD, Role::Stable, 100 - weight),
+                (NEW, Role::Canary, weight)]);
             let step = u64::MAX / 10_000;
             let count = (0..10_000)
                 .filter(|i| revision_at(&dataplane, i * step + step / 2).unwrap().as_str() == NEW)
@@ -542,7 +548,8 @@ mod tests {
         // 10,000 principals: three standard deviations are 1.5 points at 50 %.
         #[test]
         fn the_share_of_principals_on_the_canary_is_its_weight(weight in 0..=100u8, salt: u32) {
-            let dataplane = dataplane(&[(OLD, Role::Stable, 100 - weight), (NEW, Role::Canary, weight)]);
+            let dataplane = dataplane(&[(OLD, Role::Stable, 100 - weight),
+                (NEW, Role::Canary, weight)]);
             let count = (0..10_000u32)
                 .filter(|i| {
                     let principal = [i.to_be_bytes(), salt.to_be_bytes()].concat();

@@ -356,8 +356,10 @@ mod tests {
     proptest! {
         #[test]
         fn opening_a_sealed_id_returns_the_claims(
-            unique: [u8; 16], principal: [u8; 32], nonce: [u8; NONCE_BYTES], pod in "[a-z0-9-]{1,63}",
-            view in proptest::option::of("[a-z]{1,20}"), revision in proptest::option::of("[0-9a-f]{8}"),
+            unique: [u8; 16], principal: [u8; 32], nonce: [u8; NONCE_BYTES],
+            pod in "[a-z0-9-]{1,63}",
+            view in proptest::option::of("[a-z]{1,20}"),
+            revision in proptest::option::of("[0-9a-f]{8}"),
             name in "\\PC{0,100}",
         ) {
             let claims = SessionClaims {
@@ -372,7 +374,8 @@ mod tests {
         }
 
         #[test]
-        fn an_id_with_a_flipped_bit_is_rejected(nonce: [u8; NONCE_BYTES], at: prop::sample::Index, bit in 0..8u8) {
+        fn an_id_with_a_flipped_bit_is_rejected(nonce: [u8; NONCE_BYTES], at: prop::sample::Index,
+            bit in 0..8u8) {
             let mut bytes = URL_SAFE_NO_PAD.decode(seal(&ring(2), &claims(), nonce)).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;

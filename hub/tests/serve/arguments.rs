@@ -139,7 +139,8 @@ async fn the_tools_of_a_server_are_listed_as_one_while_the_flag_is_on() {
     let (is_error, text) = ask(json!({"action": "smile"})).await;
     assert!(is_error && text.contains("erase, read, help"), "{text}");
 
-    // When the flag is turned off, the tools are listed at once and the grouped tool does not exist.
+    // When the flag is turned off, the tools are listed at once and the grouped tool does not
+    // exist.
     hub.write(&plain);
     hub.list_becomes(&["s__erase", "s__read"]).await;
     let gone =

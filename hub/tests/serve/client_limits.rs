@@ -35,8 +35,11 @@ async fn a_tool_that_vendors_refuse_is_named_in_metrics_rest_and_self_check() {
     assert_eq!(
         state["vendorBreaches"],
         json!([
-            {"tool": "s__composed", "reason": "OpenAI, Anthropic and Gemini refuse anyOf, oneOf, allOf, enum and not at the root; put them into a property"},
-            {"tool": "s__numbers", "reason": "Gemini refuses an enum of anything but non-empty strings (at /properties/a)"},
+            {"tool": "s__composed", "reason": "OpenAI, Anthropic and Gemini refuse anyOf, oneOf, \
+                                               allOf, enum and not at the root; put them into a \
+                                               property"},
+            {"tool": "s__numbers", "reason": "Gemini refuses an enum of anything but non-empty \
+                                              strings (at /properties/a)"},
         ])
     );
     let check = self_check(&hub).await;
@@ -89,7 +92,8 @@ async fn check_names_tools_that_vendors_refuse_with_connect_and_with_catalog() {
     let (config, tools) = (dir.path().join("hub.json"), dir.path().join("tools.json"));
     std::fs::write(&config, servers(&[("s", &server.url)]).to_string()).unwrap();
     std::fs::write(&tools, format!(r#"{{"s":{{"tools":[{TOOLS}]}}}}"#)).unwrap();
-    let named = "servers.s: s__numbers: Gemini refuses an enum of anything but non-empty strings (at /properties/a)\n";
+    let named = "servers.s: s__numbers: Gemini refuses an enum of anything but non-empty strings \
+                 (at /properties/a)\n";
     let asked = check(vec![(&config).into(), "--connect".into()]).await;
     let given = check(vec![(&config).into(), "--catalog".into(), (&tools).into()]).await;
     for (good, text) in [asked, given] {

@@ -153,7 +153,8 @@ async fn a_call_with_a_streamed_answer_holds_its_permit_until_the_end() {
         let params = format!(r#"{{"progressToken":{},"progress":1}}"#, id_of(seen));
         let event =
             format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}\n\n");
-        let events = futures::stream::iter([Ok::<_, std::io::Error>(event)]).chain(futures::stream::pending());
+        let events = futures::stream::iter([Ok::<_,
+            std::io::Error>(event)]).chain(futures::stream::pending());
         ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
     })
     .await;

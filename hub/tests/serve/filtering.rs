@@ -38,8 +38,8 @@ async fn metric(hub: &TestHub, name: &str) -> f64 {
     hub.metric(name, &[]).await.unwrap_or_else(|| panic!("{name} is there"))
 }
 
-// Zero errors, zero tools and zero saved tokens must be numbers: a rule over a missing series has no
-// data.
+// Zero errors, zero tools and zero saved tokens must be numbers: a rule over a missing series has
+// no data.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_request_counts_are_0_and_ratios_are_null() {
     let hub = TestHub::start(json!({"mcpServers": {}})).await;
@@ -103,7 +103,8 @@ fn catalog() -> Option<Vec<Vec<Value>>> {
         let parameters = tool["parameter"].as_object().into_iter().flatten();
         let properties: Value =
             parameters.map(|(name, said)| (name.clone(), json!({"description": said}))).collect();
-        json!({"name": tool["name"], "description": tool["description"], "inputSchema": {"type": "object", "properties": properties}})
+        json!({"name": tool["name"], "description": tool["description"],
+            "inputSchema": {"type": "object", "properties": properties}})
     };
     let of_server = |server: &Value| {
         let mut seen = BTreeSet::new();
@@ -193,7 +194,8 @@ async fn a_pattern_that_matches_nothing_is_named_and_the_list_is_empty() {
     for (rules, warning) in [
         (
             json!({"mode": "Static", "staticTools": ["file__*"]}),
-            "filtering.staticTools: \"file__*\" matches no tool; patterns match whole names such as server__tool",
+            "filtering.staticTools: \"file__*\" matches no tool; patterns match whole names such \
+             as server__tool",
         ),
         (
             json!({"mode": "Category", "categories": {"expose": ["docker"]}}),
@@ -240,7 +242,8 @@ fn why_names_the_rule_that_hides_a_tool() {
 async fn a_running_hub_explains_tools_to_its_own_pod_only() {
     let server = listing(&[tool("read_file"), tool("send_mail")]).await;
     let mut config = servers(&[("files", &server.url)]);
-    config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]}, "views": [{"name": "v"}]});
+    config["filtering"] = json!({"mode": "Category", "categories": {"expose": ["filesystem"]},
+        "views": [{"name": "v"}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["files__read_file"]).await;
     let why = async |arguments: &'static [&'static str]| {

@@ -132,7 +132,8 @@ impl ServerHandler for Toolbox {
     ) -> Result<ListToolsResult, ErrorData> {
         let schema = |name: &str| match name {
             "mirror" => {
-                json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}})
+                json!({"type": "object",
+                    "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}})
             }
             _ => json!({"type": "object"}),
         };

@@ -69,8 +69,8 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_have
         (drained.status().as_u16(), drained.text().await.unwrap().as_str()),
         (202, r#"{"left":1}"#)
     );
-    // Kubernetes sends a terminating pod no new traffic. If it were also not ready, it would no longer
-    // be "serving", and routers would treat its sessions as lost.
+    // Kubernetes sends a terminating pod no new traffic. If it were also not ready, it would no
+    // longer be "serving", and routers would treat its sessions as lost.
     assert_eq!(hub.get(hub.url("/ready")).await.status, 200);
     assert_eq!(hub.get(hub.url("/api/health")).await.json()["state"], "draining");
     assert_eq!(hub.get(hub.url("/health")).await.status, 200);
@@ -101,8 +101,8 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_have
     assert!(ping().await.is_err());
 }
 
-// Routers notice late that a pod is terminating. If it closed its connections at once, their requests
-// would fail.
+// Routers notice late that a pod is terminating. If it closed its connections at once, their
+// requests would fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_without_sessions_drains_until_routers_have_noticed() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
@@ -120,7 +120,8 @@ async fn a_pod_without_sessions_drains_until_routers_have_noticed() {
 async fn a_standalone_hub_stops_without_draining_but_lets_calls_in_flight_finish() {
     let server =
         crate::scripted_server::ScriptedServer::start(r#"{"name":"t","inputSchema":{}}"#, |seen| {
-            std::thread::sleep(Duration::from_millis(500)); // the work of a call, in a separate server
+            // the work of a call, in a separate server
+            std::thread::sleep(Duration::from_millis(500));
             crate::scripted_server::json(
                 &crate::scripted_server::id_of(seen),
                 r#"{"content":[{"type":"text","text":"done"}]}"#,

@@ -13,8 +13,10 @@ use crate::provider::{KEY, ScriptedProvider};
 /// The config of a language model at this address, without retries and with short pauses.
 fn model(provider: Provider, url: &str) -> Value {
     json!({
-        "provider": provider, "model": "m-1", "baseUrl": url, "apiKey": {"value": KEY}, "timeoutMs": 5_000,
-        "retry": {"maxRetries": 0}, "circuitBreaker": {"failureThreshold": 100, "resetTimeoutMs": 50},
+        "provider": provider, "model": "m-1", "baseUrl": url, "apiKey": {"value": KEY},
+        "timeoutMs": 5_000,
+        "retry": {"maxRetries": 0},
+        "circuitBreaker": {"failureThreshold": 100, "resetTimeoutMs": 50},
     })
 }
 

@@ -235,11 +235,13 @@ async fn without_tools_a_prompt_and_a_search_say_that_there_are_none() {
 #[case::blank(META[0], json!({"prompt": " \n "}), "prompt is empty")]
 #[case::a_megabyte(META[0], json!({"prompt": "file ".repeat(200_000)}), "at most 65536")]
 #[case::no_query(META[1], json!({}), "query is missing")]
-#[case::limit_over_50(META[1], json!({"query": "a", "limit": 51}), "limit must be a whole number from 1 to 50")]
+#[case::limit_over_50(META[1], json!({"query": "a", "limit": 51}),
+    "limit must be a whole number from 1 to 50")]
 #[case::unknown_server(META[1], json!({"query": "a", "server": "nope"}), r#"server "nope" does not exist; the servers are: files (3), others (2)"#)]
 #[case::misspelt(META[1], json!({"query": "a", "servr": "b"}), "there is no argument \"servr\"")]
 #[case::no_name(META[2], json!({"arguments": {}}), "name is missing")]
-#[case::arguments_a_list(META[2], json!({"name": "files__read_file", "arguments": [1]}), "arguments must be an object")]
+#[case::arguments_a_list(META[2], json!({"name": "files__read_file", "arguments": [1]}),
+    "arguments must be an object")]
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_arguments_of_a_meta_tool_are_a_tool_error_that_says_what_to_write(
     #[case] tool: &str,
@@ -335,7 +337,8 @@ async fn progress_and_cancellation_pass_through_a_dispatcher() {
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
     let session = hub.session().await;
     let dispatch = |id: u32, tool: &str| {
-        let params = json!({"name": META[4], "arguments": {"name": tool, "arguments": {}}, "_meta": {"progressToken": "mine"}});
+        let params = json!({"name": META[4], "arguments": {"name": tool, "arguments": {}},
+            "_meta": {"progressToken": "mine"}});
         json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
     };
     let answer = hub.post(dispatch(1, "s__progress"), &[("mcp-session-id", &session)]).await;
@@ -361,7 +364,8 @@ async fn a_stateless_dispatch_mirrors_the_arguments_of_the_resolved_tool() {
     let hub = TestHub::start(config).await;
     hub.metric_becomes("mcp_hub_upstream_up", &[("server", "s")], 1.0).await;
     // The SDK server refuses a call whose Mcp-Name or Mcp-Param headers do not match its body.
-    let params = json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {"region": "eu ü"}}});
+    let params = json!({"name": META[4],
+        "arguments": {"name": "s__mirror", "arguments": {"region": "eu ü"}}});
     let (failed, text) = text_of(&hub.modern("tools/call", params).await.json());
     assert_eq!(
         (failed, text.as_str()),
@@ -369,7 +373,8 @@ async fn a_stateless_dispatch_mirrors_the_arguments_of_the_resolved_tool() {
     );
     let body = request(
         "tools/call",
-        json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {}}, "_meta": modern_meta()}),
+        json!({"name": META[4], "arguments": {"name": "s__mirror", "arguments": {}},
+            "_meta": modern_meta()}),
     );
     let headers = [
         ("mcp-protocol-version", "2026-07-28"),

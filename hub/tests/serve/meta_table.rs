@@ -143,16 +143,22 @@ fn without_chance(text: &str) -> String {
 
 // An answer that differs by one byte reveals a denied tool to the caller, and so does a score.
 #[rstest]
-#[case::by_its_server_s_rules(json!({"ops": {"deny": ["*"]}, "filtering": {"mode": "PromptBased"}}), "/mcp")]
+#[case::by_its_server_s_rules(json!({"ops": {"deny": ["*"]}, "filtering": {"mode": "PromptBased"}}),
+    "/mcp")]
 #[case::by_a_static_list(
-    json!({"filtering": {"mode": "Static", "staticTools": SHOWN, "toolBudget": {"maxTools": 5}}}), "/mcp")]
+    json!({"filtering": {"mode": "Static", "staticTools": SHOWN, "toolBudget": {"maxTools": 5}}}),
+    "/mcp")]
 #[case::by_an_allowlist_of_servers(
-    json!({"filtering": {"mode": "ServerAllowlist", "servers": {"deny": ["ops"]}, "toolBudget": {"maxTools": 5}}}), "/mcp")]
+    json!({"filtering": {"mode": "ServerAllowlist", "servers": {"deny": ["ops"]},
+        "toolBudget": {"maxTools": 5}}}), "/mcp")]
 #[case::by_the_view(
-    json!({"filtering": {"mode": "PromptBased", "views": [{"name": "v", "tools": SHOWN}]}}), "/mcp/v/v")]
-#[case::by_an_access_rule(json!({"access": [{"tools": SHOWN}], "filtering": {"mode": "PromptBased"}}), "/mcp")]
+    json!({"filtering": {"mode": "PromptBased", "views": [{"name": "v", "tools": SHOWN}]}}),
+    "/mcp/v/v")]
+#[case::by_an_access_rule(json!({"access": [{"tools": SHOWN}],
+    "filtering": {"mode": "PromptBased"}}), "/mcp")]
 #[case::by_an_access_expression(
-    json!({"access": [{"when": "tool.server != 'ops' && caller.sub == ''"}], "filtering": {"mode": "PromptBased"}}), "/mcp")]
+    json!({"access": [{"when": "tool.server != 'ops' && caller.sub == ''"}],
+        "filtering": {"mode": "PromptBased"}}), "/mcp")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_denied(#[case] config: Value, #[case] path: &str) {
     let (with, _one) = hub(SECRET, &config).await;
@@ -169,11 +175,13 @@ async fn a_tool_that_is_denied(#[case] config: Value, #[case] path: &str) {
 // with and without a session.
 #[rstest]
 #[case::by_the_prompt(json!({"filtering": {"mode": "PromptBased"}}))]
-#[case::by_zero_exposure(json!({"filtering": {"mode": "PromptBased", "promptBased": {"defaultExposure": "Zero"}}}))]
+#[case::by_zero_exposure(json!({"filtering": {"mode": "PromptBased",
+    "promptBased": {"defaultExposure": "Zero"}}}))]
 #[case::by_a_count(json!({"filtering": {"toolBudget": {"maxTools": 6}}}))]
 #[case::by_tokens(json!({"filtering": {"toolBudget": {"maxTokens": 1072}}}))]
 #[case::by_a_count_in_a_static_list(
-    json!({"filtering": {"mode": "Static", "staticTools": ["files__*", "others__*", "ops__*"], "toolBudget": {"maxTools": 5}}}))]
+    json!({"filtering": {"mode": "Static", "staticTools": ["files__*", "others__*", "ops__*"],
+        "toolBudget": {"maxTools": 5}}}))]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_unlisted(#[case] config: Value) {
     let (hub, _upstreams) = hub(SECRET, &config).await;
@@ -194,7 +202,8 @@ async fn a_tool_that_is_unlisted(#[case] config: Value) {
             let answer = ask("tools/call", json!({"name": name, "arguments": arguments})).await;
             assert_eq!(text_of(&answer.json()), (false, "did".into()), "{name} {arguments}");
         }
-        let found = json!({"name": "hub__find_tools", "arguments": {"query": "launch the rocket into orbit"}});
+        let found = json!({"name": "hub__find_tools",
+            "arguments": {"query": "launch the rocket into orbit"}});
         let (_, text) = text_of(&ask("tools/call", found).await.json());
         let found: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(found["tools"][0]["definition"]["name"], "ops__launch", "{text}");

@@ -11,7 +11,10 @@ use crate::support::{TestHub, eventually, servers};
 pub const REVISION: &str = "0a1b2c3d";
 
 fn dataplane(generation: u64, flag: bool) -> String {
-    json!({"schema": 1, "generation": generation, "revisions": {REVISION: {"role": "canary", "weight": 10, "flags": {"autoCorrection": flag}}}}).to_string()
+    json!({"schema": 1, "generation": generation,
+        "revisions": {REVISION: {"role": "canary", "weight": 10,
+            "flags": {"autoCorrection": flag}}}})
+    .to_string()
 }
 
 /// A pod as the operator creates it: keys, data plane state and config are mounted.
@@ -45,7 +48,8 @@ pub fn compiled(servers: &[(&str, &str)]) -> Value {
         .iter()
         .map(|(name, url)| json!({"name": name, "prefix": name, "url": url}))
         .collect();
-    json!({"schema": 1, "servers": servers, "startupTimeoutMs": 500, "flags": {"autoCorrection": false, "enhancedErrorMessages": true}})
+    json!({"schema": 1, "servers": servers, "startupTimeoutMs": 500,
+        "flags": {"autoCorrection": false, "enhancedErrorMessages": true}})
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,10 +152,14 @@ async fn stateless_responses_have_what_the_specification_requires() {
 
 #[rstest]
 #[case::version_header_missing(&[("mcp-method", "tools/list")], modern_meta(), 400, -32020)]
-#[case::version_header_differs(&[("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/list")], modern_meta(), 400, -32020)]
-#[case::method_header_missing(&[("mcp-protocol-version", "2026-07-28")], modern_meta(), 400, -32020)]
-#[case::method_header_differs(&[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call")], modern_meta(), 400, -32020)]
-#[case::no_meta(&[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")], json!({}), 400, -32602)]
+#[case::version_header_differs(&[("mcp-protocol-version", "2025-11-25"),
+    ("mcp-method", "tools/list")], modern_meta(), 400, -32020)]
+#[case::method_header_missing(&[("mcp-protocol-version", "2026-07-28")], modern_meta(), 400,
+    -32020)]
+#[case::method_header_differs(&[("mcp-protocol-version", "2026-07-28"),
+    ("mcp-method", "tools/call")], modern_meta(), 400, -32020)]
+#[case::no_meta(&[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")], json!({}),
+    400, -32602)]
 #[case::no_capabilities(
     &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")],
     json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"}), 400, -32602)]
@@ -277,7 +281,8 @@ async fn a_session_is_notified_once_of_a_changed_list_and_gets_the_new_one() {
         .unwrap();
     assert_eq!(
         &event[..],
-        b"event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
+        b"event: message\ndata: \
+          {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
     );
     let listed = hub.post(request("tools/list", json!({})), &[("mcp-session-id", &session)]).await;
     assert_eq!(names(&listed.json()), ["s__echo", "s__more"]);

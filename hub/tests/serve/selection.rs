@@ -72,7 +72,8 @@ async fn recall_of_golden_questions_is_measured_and_follows_the_config() {
         {"query": "weather forecast for a city", "tools": ["others__forecast"]},
         {"query": "send an email", "tools": ["others__send_email", "others__gone"]},
     ]);
-    config["filtering"] = json!({"mode": "PromptBased", "goldenQuestions": questions, "promptBased": {"maxTools": 5}});
+    config["filtering"] = json!({"mode": "PromptBased", "goldenQuestions": questions,
+        "promptBased": {"maxTools": 5}});
     let hub = TestHub::start(config.clone()).await;
     // The mean of 1 and 0.5: a tool that does not exist counts as missed.
     hub.metric_becomes("mcp_hub_selection_recall", &[], 0.75).await;

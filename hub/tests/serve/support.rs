@@ -55,7 +55,8 @@ fn write(dir: &Path, config: &Value) {
 
 /// An HTTP client.
 pub fn http() -> reqwest::Client {
-    rustls::crypto::ring::default_provider().install_default().ok(); // once a process; later tests find it
+    // once a process; later tests find it
+    rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
@@ -130,7 +131,8 @@ impl TestHub {
 
     /// Opens a session.
     pub async fn session(&self) -> String {
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"}});
         let answer = self.ask("initialize", params).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.session()

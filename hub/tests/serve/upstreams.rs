@@ -18,7 +18,8 @@ const TOOL: &str = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_server_and_a_dead_server_delay_no_other_server() {
     let good = Fixture::legacy(&["echo", "hang"]).await;
-    let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(); // accepts and says nothing
+    // accepts and says nothing
+    let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hung_url = format!("http://{}/mcp", hung.local_addr().unwrap());
     let mut config =
         servers(&[("good", &good.url), ("hung", &hung_url), ("dead", "http://127.0.0.1:1/mcp")]);
@@ -47,11 +48,13 @@ async fn a_hung_server_and_a_dead_server_delay_no_other_server() {
 }
 
 #[rstest]
-#[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(), "responded with HTTP status 502 Bad Gateway")]
+#[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(),
+    "responded with HTTP status 502 Bad Gateway")]
 #[case::no_mcp(|_: &_| json_text("<html>"), "sent an invalid MCP response: not a JSON-RPC message")]
 #[case::cut(|_: &_| events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n"), "closed the connection before its response was complete: the stream ended without a response")]
 #[case::hung(|_: &_| never(), "did not answer within 0.3 s")]
-#[case::no_object(|seen: &_| json(&id_of(seen), "[]"), "sent an invalid MCP response: the result of tools/call")]
+#[case::no_object(|seen: &_| json(&id_of(seen), "[]"),
+    "sent an invalid MCP response: the result of tools/call")]
 #[case::input_wanted(
     |seen: &_| json(&id_of(seen), r#"{"resultType":"input_required","requestState":"x"}"#),
     "requested input from the caller, which this hub does not support yet"
@@ -264,7 +267,8 @@ async fn a_header_from_a_file_is_read_again_when_the_file_changes() {
     let file = dir.path().join("token");
     std::fs::write(&file, "Bearer one\n").unwrap();
     let config = json!({"schema": 1, "servers": [
-        {"name": "s", "prefix": "s", "url": server.url, "headers": [{"name": "Authorization", "file": file}]}]});
+        {"name": "s", "prefix": "s", "url": server.url,
+            "headers": [{"name": "Authorization", "file": file}]}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["s__t"]).await;
     assert_eq!(server.requests("initialize")[0].headers["authorization"], "Bearer one");

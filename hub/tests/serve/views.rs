@@ -9,7 +9,8 @@ use crate::support::{Answer, TestHub, names, request, servers};
 async fn hub() -> (TestHub, [Fixture; 2]) {
     let (a, b) = (Fixture::legacy(&["get", "put"]).await, Fixture::legacy(&["get"]).await);
     let mut config = servers(&[("a", &a.url), ("b", &b.url)]);
-    config["filtering"] = json!({"views": [{"name": "small", "tools": ["*__get"]}, {"name": "onlyb", "servers": ["b"]}]});
+    config["filtering"] = json!({"views": [{"name": "small", "tools": ["*__get"]},
+        {"name": "onlyb", "servers": ["b"]}]});
     let hub = TestHub::start(config).await;
     hub.list_becomes(&["a__get", "a__put", "b__get"]).await;
     (hub, [a, b])

@@ -166,8 +166,9 @@ fn not_canaried(input: &PlanInput<'_>, decision: &Decision) -> Vec<Event> {
             warning: true,
             reason: "NotCanaried".into(),
             message: format!(
-                "server \"{}\" has strategy Recreate: if revision {revision} changes it, it changes for all revisions at \
-                 once; to canary it, use a ReadWriteMany volume and RollingUpdate",
+                "server \"{}\" has strategy Recreate: if revision {revision} changes it, it \
+                 changes for all revisions at once; to canary it, use a ReadWriteMany volume and \
+                 RollingUpdate",
                 server.server
             ),
         })

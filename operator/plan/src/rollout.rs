@@ -5,12 +5,15 @@
 //!  no Promoted revision ──► first deployment: pods Ready ─► self-check ─► 100% ─────────────┐
 //!                              └─ deadline, 3 failed tries ─► Failed (keeps trying)         │
 //!  spec changes                                                                             ▼
-//!  Healthy ──► launch (weight 0): pods Ready ─► self-check ─► step 1 … n ─► 100% ─► guard ─► Healthy
+//!  Healthy ──► launch (weight 0): pods Ready ─► self-check ─► step 1 … n ─► 100% ─► guard ─►
+//!  Healthy
 //!                 │                                │  each: pods for it ─► weight ─► routers obey
-//!                 │                                │        ─► bake (observed time) ─► gates ─► pause?
-//!                 │                                ├─ Hold ends by itself, or by its timeout
-//!                 └─ withdrawal ◄──────────────────┴─ trigger, deadline, gateTimeout, abort, newer spec
-//!                      └─► cut: stable 100 ─► failed (kept for `keepFor`) ─► removed once routers obey
+//!                 │                                │        ─► bake (observed time) ─► gates ─►
+//!                 pause? │                                ├─ Hold ends by itself, or by its
+//!                 timeout └─ withdrawal ◄──────────────────┴─ trigger, deadline, gateTimeout,
+//!                 abort, newer spec
+//!                      └─► cut: stable 100 ─► failed (kept for `keepFor`) ─► removed once routers
+//!                      obey
 //!  guard ── trigger ─► flags back ─► (flagGrace) ─► previous 100
 //! ```
 //!

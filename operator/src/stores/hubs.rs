@@ -32,8 +32,8 @@ pub(super) fn parse(event: Event<DynamicObject>, metrics: &Metrics) -> Option<Ev
                 namespace,
                 hub = name,
                 %error,
-                "failed to parse an McpHub, its objects are left as they are; upgrade the operator if the \
-                 CRD is newer than the operator, otherwise correct the field"
+                "failed to parse an McpHub, its objects are left as they are; upgrade the operator \
+                 if the CRD is newer than the operator, otherwise correct the field"
             );
             metrics.record_error("hub");
             Box::new(McpHub { metadata, spec: McpHubSpec::default(), status: None })
@@ -71,8 +71,10 @@ mod tests {
     fn hub(name: &str, version: u32, mode: &str) -> Value {
         json!({
             "apiVersion": McpHub::api_version(&()), "kind": McpHub::kind(&()),
-            "metadata": {"namespace": "ai", "name": name, "uid": name, "resourceVersion": version.to_string()},
-            "spec": {"servers": [{"name": "a", "remote": {"url": "https://a.example/mcp"}}], "filtering": {"mode": mode}},
+            "metadata": {"namespace": "ai", "name": name, "uid": name,
+                "resourceVersion": version.to_string()},
+            "spec": {"servers": [{"name": "a", "remote": {"url": "https://a.example/mcp"}}],
+                "filtering": {"mode": mode}},
         })
     }
 

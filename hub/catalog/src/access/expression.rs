@@ -54,13 +54,15 @@ impl Expression {
     pub fn compile(text: &str) -> Result<Self, String> {
         if text.len() > MAX_EXPRESSION_BYTES {
             return Err(format!(
-                "has {} bytes, but at most {MAX_EXPRESSION_BYTES} are allowed; split it into several rules",
+                "has {} bytes, but at most {MAX_EXPRESSION_BYTES} are allowed; split it into \
+                 several rules",
                 text.len()
             ));
         }
         if nesting(text) > MAX_NESTED {
             return Err(format!(
-                "nests brackets or conditions more than {MAX_NESTED} deep; split it into several rules"
+                "nests brackets or conditions more than {MAX_NESTED} deep; split it into several \
+                 rules"
             ));
         }
         // The parser needs so much stack per bracket that a server thread overflows at about ten of

@@ -42,11 +42,14 @@ const ALL: [&str; 4] = ["files__get", "files__put", "mail__get", "mail__put"];
 #[case::a_rule_without_conditions_allows_everything(json!([{}]), &ALL)]
 #[case::a_tool_that_no_rule_allows_is_denied(json!([{"servers": ["mail"]}]), &ALL[2..])]
 #[case::by_pattern(json!([{"tools": ["*__put"]}]), &[ALL[1], ALL[3]])]
-#[case::server_and_pattern_must_both_hold(json!([{"servers": ["mail"], "tools": ["*__put"]}]), &ALL[3..])]
-#[case::rules_add_up(json!([{"servers": ["mail"]}, {"tools": ["files__get"]}]), &[ALL[0], ALL[2], ALL[3]])]
+#[case::server_and_pattern_must_both_hold(json!([{"servers": ["mail"], "tools": ["*__put"]}]),
+    &ALL[3..])]
+#[case::rules_add_up(json!([{"servers": ["mail"]}, {"tools": ["files__get"]}]),
+    &[ALL[0], ALL[2], ALL[3]])]
 #[case::by_subject(json!([{"when": "caller.sub == 'ann'"}]), &ALL)]
 #[case::by_group(json!([{"when": "'dev' in caller.groups", "servers": ["files"]}]), &ALL[..2])]
-#[case::by_claim(json!([{"when": "caller.claims.level == 3 && caller.claims.org.name == 'x'"}]), &ALL)]
+#[case::by_claim(json!([{"when": "caller.claims.level == 3 && caller.claims.org.name == 'x'"}]),
+    &ALL)]
 #[case::a_missing_claim_denies(json!([{"when": "caller.claims.missing == 1"}]), &[])]
 #[case::an_expression_that_is_not_a_boolean_denies(json!([{"when": "caller.sub"}]), &[])]
 #[case::by_server(json!([{"when": "tool.server == 'mail'"}]), &ALL[2..])]
@@ -55,9 +58,8 @@ const ALL: [&str; 4] = ["files__get", "files__put", "mail__get", "mail__put"];
 #[case::the_negation_of_an_error_denies(json!([{"when": "!(caller.claims.missing == 1)"}]), &[])]
 #[case::a_rule_for_nobody(json!([{"when": "false"}]), &[])]
 fn the_tools_of_a_known_principal(#[case] rules: Value, #[case] expected: &[&str]) {
-    let ann = principal(
-        &json!({"sub": "ann", "groups": ["dev", "files"], "claims": {"level": 3, "org": {"name": "x"}}}),
-    );
+    let ann = principal(&json!({"sub": "ann", "groups": ["dev", "files"],
+            "claims": {"level": 3, "org": {"name": "x"}}}));
     assert_eq!(visible_names(&rules, &ann, None), expected);
 }
 

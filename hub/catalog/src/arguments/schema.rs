@@ -31,8 +31,8 @@ pub enum SchemaError {
     TooLong(usize),
     /// It exceeds a bound after its references are expanded.
     #[error(
-        "inputSchema has more than {MAX_NODES} nodes or {MAX_DEPTH} levels after its references are \
-         expanded"
+        "inputSchema has more than {MAX_NODES} nodes or {MAX_DEPTH} levels after its references \
+         are expanded"
     )]
     TooLarge,
     /// It is not a JSON Schema, or refers to another document.

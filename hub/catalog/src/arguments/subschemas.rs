@@ -184,7 +184,9 @@ mod tests {
         let root = json!({
             "type": "object",
             "properties": {"o": {"anyOf": [{"$ref": "#/$defs/o"}, {"type": "null"}]}},
-            "$defs": {"o": {"type": "object", "properties": {"mode": {"enum": ["a", "b"], "enumDescriptions": ["first"]}, "o": {"$ref": "#/$defs/o"}}}}
+            "$defs": {"o": {"type": "object",
+                "properties": {"mode": {"enum": ["a", "b"], "enumDescriptions": ["first"]},
+                    "o": {"$ref": "#/$defs/o"}}}}
         });
         let key = |key: &str| PathSegment::Key(key.into());
         let subschemas = Subschemas::at(&root, &[key("o"), key("o"), key("o")]);

@@ -47,7 +47,8 @@ pub fn summary<'t>(tools: impl Iterator<Item = (&'t str, &'t [LimitViolation])>)
     let (are, example) =
         if refused.len() == 1 { ("tools is", "") } else { ("tools are", "for example ") };
     Some(format!(
-        "{} of {} {are} refused by {}, and with them every request that lists them: {example}{name}: {}",
+        "{} of {} {are} refused by {}, and with them every request that lists them: \
+         {example}{name}: {}",
         refused.len(),
         tools.len(),
         vendors.join(", "),

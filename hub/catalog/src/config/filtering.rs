@@ -170,8 +170,8 @@ fn check_prompts(filtering: &Filtering, report: Report<'_>) {
 fn check_llm(filtering: &Filtering, report: Report<'_>) {
     let Some(llm) = &filtering.llm else {
         if filtering.selector == Backend::Llm {
-            let message = "is Llm, but filtering.llm is missing; add provider, model and apiKey, or write \
-                           Embedded";
+            let message = "is Llm, but filtering.llm is missing; add provider, model and apiKey, \
+                           or write Embedded";
             report("filtering.selector".into(), message.into());
         }
         return;
@@ -196,8 +196,8 @@ fn check_llm(filtering: &Filtering, report: Report<'_>) {
         _ => {}
     }
     if *timeout_ms == 0 || *max_concurrent == 0 {
-        let message = "timeoutMs and maxConcurrent must not be 0, because that rejects every request; omit \
-                       them for the default";
+        let message = "timeoutMs and maxConcurrent must not be 0, because that rejects every \
+                       request; omit them for the default";
         report("filtering.llm".into(), message.into());
     }
 }

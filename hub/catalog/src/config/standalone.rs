@@ -146,7 +146,8 @@ impl Reader<'_> {
                 "drainTimeoutMs" => {
                     config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default()
                 }
-                "inputs" | "$schema" => {} // VS Code asks the user for inputs. A placeholder that uses one is rejected.
+                // VS Code asks the user for inputs. A placeholder that uses one is rejected.
+                "inputs" | "$schema" => {}
                 _ => self.report(key, UNKNOWN_KEY),
             }
         }

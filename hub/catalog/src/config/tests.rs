@@ -68,7 +68,8 @@ fn a_compiled_config_is_read_unchanged() {
 )]
 #[case::command(
     r#"{"mcpServers":{"f":{"command":"npx","args":["x"]}}}"#,
-    "mcpServers.f: runs a command, which serve does not support yet; run \"mcp-hub bridge --listen 127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \"http://127.0.0.1:8080/mcp\""
+    "mcpServers.f: runs a command, which serve does not support yet; run \"mcp-hub bridge --listen \
+     127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \"http://127.0.0.1:8080/mcp\""
 )]
 #[case::unknown_key(
     r#"{"mcpServers":{"f":{"url":"http://h","ulr":1}}}"#,
@@ -96,7 +97,8 @@ fn a_compiled_config_is_read_unchanged() {
 )]
 #[case::same_prefix(
     r#"{"mcpServers":{"a b":{"url":"http://h"},"a_b":{"url":"http://h"}}}"#,
-    "servers.a_b.prefix: \"a_b\" is also the prefix of \"a b\", so their tools would collide; change one of them"
+    "servers.a_b.prefix: \"a_b\" is also the prefix of \"a b\", so their tools would collide; \
+     change one of them"
 )]
 #[case::same_name(
     r#"{"mcpServers":{"a":{"url":"http://h"},"a":{"url":"http://h","prefix":"b"}}}"#,
@@ -187,11 +189,14 @@ fn errors_with(members: &str) -> String {
 )]
 #[case::unknown_category(
     r#""filtering":{"mode":"Category","categories":{"expose":["mine","files"],"custom":{"a__*":"mine"}}}"#,
-    "filtering.categories.expose: \"files\" is not a category; the categories are version-control, docker, database, communication, filesystem, cloud, development, web, search, other, mine; add others in filtering.categories.custom"
+    "filtering.categories.expose: \"files\" is not a category; the categories are version-control, \
+     docker, database, communication, filesystem, cloud, development, web, search, other, mine; \
+     add others in filtering.categories.custom"
 )]
 #[case::category_mode_without_categories(
     r#""filtering":{"mode":"Category"}"#,
-    "filtering.categories.expose: is empty, so mode Category shows nothing; write categories such as filesystem"
+    "filtering.categories.expose: is empty, so mode Category shows nothing; write categories such \
+     as filesystem"
 )]
 #[case::static_mode_without_patterns(
     r#""filtering":{"mode":"Static"}"#,
@@ -199,7 +204,8 @@ fn errors_with(members: &str) -> String {
 )]
 #[case::hybrid_mode_without_names(
     r#""filtering":{"mode":"Hybrid"}"#,
-    "filtering.categories.expose: is empty, so mode Hybrid shows nothing; write categories such as filesystem, or servers in filtering.servers.allow"
+    "filtering.categories.expose: is empty, so mode Hybrid shows nothing; write categories such as \
+     filesystem, or servers in filtering.servers.allow"
 )]
 #[case::view_name(
     r#""filtering":{"views":[{"name":"My View"}]}"#,
@@ -223,11 +229,13 @@ fn errors_with(members: &str) -> String {
 )]
 #[case::small_tool_budget(
     r#""filtering":{"toolBudget":{"maxTools":3,"maxTokens":8000}}"#,
-    "filtering.toolBudget.maxTools: is 3, but the hub's own tools, which find the rest, are 4; use at least 5"
+    "filtering.toolBudget.maxTools: is 3, but the hub's own tools, which find the rest, are 4; use \
+     at least 5"
 )]
 #[case::no_llm(
     r#""filtering":{"selector":"Llm"}"#,
-    "filtering.selector: is Llm, but filtering.llm is missing; add provider, model and apiKey, or write Embedded"
+    "filtering.selector: is Llm, but filtering.llm is missing; add provider, model and apiKey, or \
+     write Embedded"
 )]
 #[case::no_base_url(
     r#""filtering":{"llm":{"provider":"OpenAICompatible","model":"m","apiKey":{"value":"k"}}}"#,

@@ -30,19 +30,27 @@ fn explained(
 #[rstest]
 #[case::shown(
     json!({}), "files__read_file", None,
-    "files__read_file: listed\n  + servers.files: lists it as read_file; class destructive\n  + filtering.mode None: shows everything\n  + access: there are no rules, so everybody may see everything\n  + list: everything fits"
+    "files__read_file: listed\n  + servers.files: lists it as read_file; class destructive\n  + \
+     filtering.mode None: shows everything\n  + access: there are no rules, so everybody may see \
+     everything\n  + list: everything fits"
 )]
 #[case::by_category(
-    json!({"filtering": {"mode": "Category", "categories": {"expose": ["communication"]}}}), "files__read_file", None,
-    "files__read_file: denied\n  + servers.files: lists it as read_file; class destructive\n  - filtering.mode Category: category filesystem (built in) is not in filtering.categories.expose"
+    json!({"filtering": {"mode": "Category", "categories": {"expose": ["communication"]}}}),
+    "files__read_file", None,
+    "files__read_file: denied\n  + servers.files: lists it as read_file; class destructive\n  - \
+     filtering.mode Category: category filesystem (built in) is not in filtering.categories.expose"
 )]
 #[case::by_view(
-    json!({"filtering": {"views": [{"name": "v", "servers": ["mail"]}]}}), "files__send_mail", Some("v"),
-    "files__send_mail: denied\n  + servers.files: lists it as send_mail; class destructive\n  + filtering.mode None: shows everything\n  - filtering.views.v: does not have it; its servers, categories and tools must all match"
+    json!({"filtering": {"views": [{"name": "v", "servers": ["mail"]}]}}), "files__send_mail",
+    Some("v"),
+    "files__send_mail: denied\n  + servers.files: lists it as send_mail; class destructive\n  + \
+     filtering.mode None: shows everything\n  - filtering.views.v: does not have it; its servers, \
+     categories and tools must all match"
 )]
 #[case::by_access(
     json!({"access": [{"when": "caller.sub == 'ann'"}]}), "mail__read_file", None,
-    "mail__read_file: denied\n  + servers.mail: lists it as read_file; class destructive\n  + filtering.mode None: shows everything\n  - access: none of 1 rules allows it for this caller"
+    "mail__read_file: denied\n  + servers.mail: lists it as read_file; class destructive\n  + \
+     filtering.mode None: shows everything\n  - access: none of 1 rules allows it for this caller"
 )]
 #[case::by_the_server_s_rules(
     json!({"mail": {"deny": ["send_*"]}}), "mail__send_mail", None,
@@ -50,7 +58,8 @@ fn explained(
 )]
 #[case::unknown(
     json!({}), "files__read_files", None,
-    "files__read_files: unknown\n  - servers: no server lists a tool of this name; similar names are files__read_file, files__send_mail, mail__read_file"
+    "files__read_files: unknown\n  - servers: no server lists a tool of this name; similar names \
+     are files__read_file, files__send_mail, mail__read_file"
 )]
 fn the_explanation_ends_with_the_rule_that_decided(
     #[case] config: Value,
@@ -104,7 +113,8 @@ fn a_tool_that_the_budget_unlists_is_explained_with_the_budget() {
 
 #[test]
 fn a_tool_that_is_an_action_is_explained_with_its_dispatching_tool() {
-    let rules = json!({"flags": {"hierarchicalTools": true}, "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
+    let rules = json!({"flags": {"hierarchicalTools": true},
+        "filtering": {"toolBudget": {"maxTools": 2, "maxTokens": 5000}}});
     let explanation = explained(&rules, "files__read_file", None, None);
     assert_eq!(
         explanation.rules.last().unwrap().reason,

@@ -115,7 +115,8 @@ impl Dispatcher {
                 format!("- {action}: {}", group::first_sentence(&tool.description))
             });
             return DispatchCall::Help(format!(
-                "Actions of {}:\n{}\nFor one of them: {{\"action\": \"{}\", \"arguments\": {{\"action\": NAME}}}}",
+                "Actions of {}:\n{}\nFor one of them: {{\"action\": \"{}\", \"arguments\": \
+                 {{\"action\": NAME}}}}",
                 self.group.name,
                 lines.collect::<Vec<_>>().join("\n"),
                 self.group.help()

@@ -188,7 +188,8 @@ fn schema(actions: &[String], tools: &[Arc<Tool>], help: &str) -> Value {
                 "description": description,
             },
             "arguments": {
-                "description": "The arguments of the action; the title of each form is the action that it is for.",
+                "description": "The arguments of the action; the title of each form is the action \
+                                that it is for.",
                 "anyOf": forms,
             },
         },

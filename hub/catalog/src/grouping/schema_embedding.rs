@@ -59,7 +59,8 @@ fn fits(forms: &[Form]) -> bool {
 
 /// A schema that allows any object, for an action whose schema is not embedded.
 fn placeholder(action: &str) -> Value {
-    json!({"title": action, "type": "object", "description": "Ask help for what this action takes."})
+    json!({"title": action, "type": "object",
+        "description": "Ask help for what this action takes."})
 }
 
 /// One schema; `None` if some vendor would refuse it.

@@ -39,13 +39,15 @@ fn whole(visible: &VisibleTools) -> Grouping {
 }
 
 fn tool(name: &str) -> Value {
-    json!({"name": name, "description": format!("Does {name}. And more."), "inputSchema": {"type": "object"}})
+    json!({"name": name, "description": format!("Does {name}. And more."),
+        "inputSchema": {"type": "object"}})
 }
 
 fn files() -> VisibleTools {
     let read = json!({
         "name": "read", "description": "Reads a file.", "annotations": {"readOnlyHint": true},
-        "inputSchema": {"type": "object", "properties": {"at": {"$ref": "#/$defs/at"}}, "$defs": {"at": {"type": "array"}}}
+        "inputSchema": {"type": "object", "properties": {"at": {"$ref": "#/$defs/at"}},
+            "$defs": {"at": {"type": "array"}}}
     });
     visible_tools(&[("files", vec![read, tool("write")]), ("one", vec![tool("only")])])
 }
@@ -72,7 +74,8 @@ fn the_tools_of_a_server_become_one_entry_and_a_single_tool_stays() {
     );
     assert_eq!(
         schema["properties"]["arguments"]["anyOf"][0],
-        json!({"title": "read", "type": "object", "properties": {"at": {"type": "array", "items": {}}}})
+        json!({"title": "read", "type": "object",
+            "properties": {"at": {"type": "array", "items": {}}}})
     );
     assert_eq!(client_limits::violations("files__do", schema), []);
 }
@@ -117,7 +120,8 @@ fn in_mode_hybrid_the_tools_of_an_allowed_server_stay_together() {
         ("disk", vec![tool("read_file"), tool("send_mail")]),
         ("nas", vec![tool("read_file"), tool("delete_file"), tool("send_mail")]),
     ];
-    let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]}, "categories": {"expose": ["filesystem"]}});
+    let rules = json!({"mode": "Hybrid", "servers": {"allow": ["disk"]},
+        "categories": {"expose": ["filesystem"]}});
     let grouping = whole(&filtered(&servers, &rules));
     let names: Vec<&str> =
         grouping.dispatchers.iter().map(|dispatcher| dispatcher.group.name.as_str()).collect();
@@ -132,7 +136,8 @@ fn a_category_with_any_name_gives_a_valid_tool_name() {
         [("hub", "category__do"), ("Über uns", "_ber_uns__do"), ("disk", "disk__do_2")]
     {
         let servers = [("disk", vec![tool("do"), tool("b")])];
-        let rules = json!({"mode": "Category", "categories": {"expose": [category], "custom": {"*": category}}});
+        let rules = json!({"mode": "Category",
+            "categories": {"expose": [category], "custom": {"*": category}}});
         assert_eq!(whole(&filtered(&servers, &rules)).dispatchers[0].group.name, expected);
     }
 }
@@ -144,7 +149,8 @@ fn two_tools_never_give_the_same_action() {
         ("x", vec![tool("disk__read_file"), tool("write_file")]),
         ("disk", vec![tool("read_file"), tool("write_file")]),
     ];
-    let rules = json!({"mode": "Category", "categories": {"expose": ["filesystem"], "custom": {"*": "filesystem"}}});
+    let rules = json!({"mode": "Category",
+        "categories": {"expose": ["filesystem"], "custom": {"*": "filesystem"}}});
     let visible = filtered(&servers, &rules);
     let grouping = whole(&visible);
     let dispatcher = &grouping.dispatchers[0];
@@ -167,7 +173,10 @@ fn two_tools_never_give_the_same_action() {
 #[test]
 fn a_dispatching_tool_has_the_hints_of_its_most_harmful_tool() {
     let said = |annotations: &[Value]| {
-        let with = |(position, annotations): (usize, &Value)| json!({"name": format!("t{position}"), "inputSchema": {"type": "object"}, "annotations": annotations});
+        let with = |(position, annotations): (usize, &Value)| {
+            json!({"name": format!("t{position}"), "inputSchema": {"type": "object"},
+                "annotations": annotations})
+        };
         let grouping =
             whole(&visible_tools(&[("s", annotations.iter().enumerate().map(with).collect())]));
         let said = definition(&grouping, 0)["annotations"].clone();
@@ -262,12 +271,14 @@ fn help_returns_the_definition_byte_for_byte() {
 
 #[test]
 fn a_recursive_or_huge_schema_is_embedded_in_short() {
-    let recursive = json!({"name": "tree", "inputSchema": {"type": "object", "properties": {"left": {"$ref": "#"}}}});
+    let recursive = json!({"name": "tree",
+        "inputSchema": {"type": "object", "properties": {"left": {"$ref": "#"}}}});
     let properties: serde_json::Map<String, Value> = (0..4_000)
         .map(|number| (format!("property_{number}"), json!({"type": "string"})))
         .collect();
     let huge = json!({"name": "huge", "inputSchema": {"type": "object", "properties": properties}});
-    let odd = json!({"name": "odd", "inputSchema": {"type": "object", "properties": {"$top": {"type": "integer"}}}});
+    let odd = json!({"name": "odd",
+        "inputSchema": {"type": "object", "properties": {"$top": {"type": "integer"}}}});
     let visible = visible_tools(&[("s", vec![recursive, huge, odd])]);
     let definition = definition(&whole(&visible), 0);
     let forms = &definition["inputSchema"]["properties"]["arguments"]["anyOf"];
@@ -359,7 +370,8 @@ proptest! {
     // A dispatched call must be the same as a direct call.
     #[test]
     fn arguments_are_passed_on_byte_for_byte(
-        inner in "\\{ ?(\"[a-z\\u00e9]{0,3}\" ?: ?(1e400|1\\.0|\"\\\\\\\\u0061\"|\\[ ?null\\]) ?)?\\}",
+        inner in "\\{ ?(\"[a-z\\u00e9]{0,3}\" ?: ?(1e400|1\\.0|\"\\\\\\\\u0061\"|\\[ ?null\\]) \
+                  ?)?\\}",
         first in any::<bool>(),
     ) {
         assert_dispatched(&files(), r"wr\u0069te", "files__write", &inner, first)?;

@@ -29,7 +29,8 @@ fn a_dispatcher_calls_no_tool_that_may_do_more_harm_than_its_class() {
     let tool = tool(r#"{"name":"rm","annotations":{"destructiveHint":true}}"#);
     assert_eq!(
         wrong_class(&tool, Class::Read),
-        "a__rm may destroy something, so hub__call_read does not call it; use hub__call_destructive with the same arguments"
+        "a__rm may destroy something, so hub__call_read does not call it; use \
+         hub__call_destructive with the same arguments"
     );
 }
 

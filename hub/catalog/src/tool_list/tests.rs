@@ -131,7 +131,10 @@ fn if_the_grouped_list_fits_into_the_budget_everything_is_listed() {
 
 #[test]
 fn if_the_grouped_list_does_not_fit_pinned_tools_and_search_are_listed() {
-    let rules = |max: u32| json!({"staticTools": ["a__*", "b__put"], "toolBudget": {"maxTools": max, "maxTokens": 100_000}});
+    let rules = |max: u32| {
+        json!({"staticTools": ["a__*", "b__put"],
+        "toolBudget": {"maxTools": max, "maxTokens": 100_000}})
+    };
     let tool_list = build_list(&grouped(rules(1)), ListScope::Stateless);
     assert_eq!((listed(&tool_list), tool_list.unlisted()), (with_search(&[]), 4));
     let (with_a, with_both) = (with_search(&["a__do"]), with_search(&["a__do", "b__put"]));
@@ -198,7 +201,8 @@ proptest! {
 
     #[test]
     fn a_grouped_list_keeps_its_budget_and_loses_no_tool(
-        max_tools in 0_u32..16, max_tokens in 0_u32..4_000, pinned in "(\\*|[abc]__\\*|\\*__t1?)", servers in 1_usize..4, tools in 1_usize..30,
+        max_tools in 0_u32..16, max_tokens in 0_u32..4_000, pinned in "(\\*|[abc]__\\*|\\*__t1?)",
+        servers in 1_usize..4, tools in 1_usize..30,
     ) {
         let names: Vec<String> = (0..tools).map(|n| format!("t{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -212,13 +216,17 @@ proptest! {
         prop_assert!(only_meta_tools || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
         prop_assert_eq!(tool_list.search, tool_list.unlisted() > 0);
         let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.group.tools.len()).sum();
-        prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped), (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
+        prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped),
+            (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
     }
 }
 
 #[test]
 fn before_the_first_prompt_a_list_has_the_default_exposure() {
-    let rules = |tool_list: &str| json!({"mode": "PromptBased", "staticTools": ["b__*"], "promptBased": {"defaultExposure": tool_list}});
+    let rules = |tool_list: &str| {
+        json!({"mode": "PromptBased", "staticTools": ["b__*"],
+        "promptBased": {"defaultExposure": tool_list}})
+    };
     let lists = |tool_list: &str| {
         let visible = visible_with(rules(tool_list));
         let session = build_list(&visible, ListScope::Session(&Additions::default()));
@@ -257,9 +265,8 @@ fn after_the_first_prompt_its_tools_replace_everything() {
 
 #[test]
 fn additions_are_listed_once_and_in_the_order_in_which_they_were_added() {
-    let visible = visible_with(
-        json!({"mode": "PromptBased", "staticTools": ["a__put"], "promptBased": {"defaultExposure": "Minimal"}}),
-    );
+    let visible = visible_with(json!({"mode": "PromptBased", "staticTools": ["a__put"],
+            "promptBased": {"defaultExposure": "Minimal"}}));
     let mut additions = added(true, &["b__put", "gone", "a__put"]);
     additions.add(["a__get"].into_iter());
     additions.mark_used("b__put");

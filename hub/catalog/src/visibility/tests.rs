@@ -17,19 +17,26 @@ const ALL: [&str; 4] =
 #[rstest]
 #[case::mode_none_shows_all(json!({"mode": "None"}), &ALL)]
 #[case::prompt_based_denies_nothing(json!({"mode": "PromptBased"}), &ALL)]
-#[case::static_shows_the_tools_that_match(json!({"mode": "Static", "staticTools": ["*_file"]}), &[ALL[0], ALL[2]])]
+#[case::static_shows_the_tools_that_match(json!({"mode": "Static", "staticTools": ["*_file"]}),
+    &[ALL[0], ALL[2]])]
 #[case::static_without_patterns_shows_nothing(json!({"mode": "Static"}), &[])]
-#[case::server_allowlist_by_name(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"]}}), &[ALL[2], ALL[3]])]
-#[case::an_empty_allowlist_allows_all(json!({"mode": "ServerAllowlist", "servers": {"deny": ["mail"]}}), &[ALL[0], ALL[1]])]
-#[case::deny_wins(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"], "deny": ["mail"]}}), &[])]
-#[case::by_category(json!({"mode": "Category", "categories": {"expose": ["communication"]}}), &[ALL[1], ALL[3]])]
+#[case::server_allowlist_by_name(json!({"mode": "ServerAllowlist", "servers": {"allow": ["mail"]}}),
+    &[ALL[2], ALL[3]])]
+#[case::an_empty_allowlist_allows_all(json!({"mode": "ServerAllowlist",
+    "servers": {"deny": ["mail"]}}), &[ALL[0], ALL[1]])]
+#[case::deny_wins(json!({"mode": "ServerAllowlist",
+    "servers": {"allow": ["mail"], "deny": ["mail"]}}), &[])]
+#[case::by_category(json!({"mode": "Category", "categories": {"expose": ["communication"]}}),
+    &[ALL[1], ALL[3]])]
 #[case::category_without_names_shows_nothing(json!({"mode": "Category"}), &[])]
 #[case::custom_categories_come_first(
-    json!({"mode": "Category", "categories": {"expose": ["mine"], "custom": {"*__read_file": "mine"}}}),
+    json!({"mode": "Category",
+        "categories": {"expose": ["mine"], "custom": {"*__read_file": "mine"}}}),
     &[ALL[0], ALL[2]]
 )]
 #[case::hybrid_any(
-    json!({"mode": "Hybrid", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"]},
+        "categories": {"expose": ["communication"]}}),
     &[ALL[0], ALL[1], ALL[3]]
 )]
 #[case::hybrid_any_with_one_empty_half(
@@ -38,11 +45,13 @@ const ALL: [&str; 4] =
 )]
 #[case::hybrid_any_with_two_empty_halves_shows_nothing(json!({"mode": "Hybrid"}), &[])]
 #[case::deny_wins_in_hybrid_too(
-    json!({"mode": "Hybrid", "servers": {"allow": ["files"], "deny": ["mail"]}, "categories": {"expose": ["communication"]}}),
+    json!({"mode": "Hybrid", "servers": {"allow": ["files"], "deny": ["mail"]},
+        "categories": {"expose": ["communication"]}}),
     &[ALL[0], ALL[1]]
 )]
 #[case::hybrid_all(
-    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["communication"]}}),
+    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]},
+        "categories": {"expose": ["communication"]}}),
     &[ALL[1]]
 )]
 fn the_filter_mode_selects_tools(#[case] rules: Value, #[case] expected: &[&str]) {
@@ -90,19 +99,23 @@ fn a_view_narrows_the_filter_mode_and_an_unknown_view_is_none() {
     &[ALL[2], ALL[3]]
 )]
 #[case::unless_the_server_is_excluded(
-    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]}, "categories": {"expose": ["web"]}}),
+    json!({"mode": "Hybrid", "hybrid": "All", "servers": {"allow": ["files"]},
+        "categories": {"expose": ["web"]}}),
     &[ALL[0], ALL[1]]
 )]
 #[case::unless_the_server_is_denied(
     json!({"mode": "Hybrid", "servers": {"deny": ["mail"]}, "categories": {"expose": ["web"]}}),
     &[ALL[0], ALL[1]]
 )]
-#[case::if_a_view_uses_categories(json!({"views": [{"name": "v", "tools": ["*__read_*"], "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
+#[case::if_a_view_uses_categories(json!({"views": [{"name": "v", "tools": ["*__read_*"],
+    "categories": ["web"]}]}), &[ALL[0], ALL[2]])]
 #[case::if_a_view_uses_categories_and_the_mode_shows_it(
-    json!({"mode": "Static", "staticTools": ["files__*"], "views": [{"name": "v", "categories": ["web"]}]}),
+    json!({"mode": "Static", "staticTools": ["files__*"],
+        "views": [{"name": "v", "categories": ["web"]}]}),
     &[ALL[0], ALL[1]]
 )]
-#[case::never_if_nothing_uses_categories(json!({"views": [{"name": "v", "servers": ["mail"]}]}), &[])]
+#[case::never_if_nothing_uses_categories(json!({"views": [{"name": "v", "servers": ["mail"]}]}),
+    &[])]
 fn a_language_model_is_asked_only_about_tools_whose_category_decides(
     #[case] rules: Value,
     #[case] expected: &[&str],
@@ -117,7 +130,8 @@ fn a_language_model_is_asked_only_about_tools_whose_category_decides(
 
 #[test]
 fn the_answers_of_a_language_model_apply_to_modes_and_views() {
-    let rules = json!({"mode": "Category", "categories": {"expose": ["web"]}, "views": [{"name": "v", "categories": ["web"]}]});
+    let rules = json!({"mode": "Category", "categories": {"expose": ["web"]},
+        "views": [{"name": "v", "categories": ["web"]}]});
     let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
         filtering(config, rules)
     });

@@ -153,13 +153,16 @@ impl Report {
         let mut out = String::from("# Correction of arguments, measured\n\n");
         let _ = writeln!(
             out,
-            "`make bench-correction` on the definitions of {} real servers with {} tools: a valid call of each tool by chance \
-             (seed {SEED}; {} calls; {} tools have no schema, that of {} cannot be used, the rest needs more than chance), and in each every kind of mistake that it has a \
-             place for. The measure is the call before the mistake: *repaired* is that call again, *wrong* any other.\n",
+            "`make bench-correction` on the definitions of {} real servers with {} tools: a valid \
+             call of each tool by chance (seed {SEED}; {} calls; {} tools have no schema, that of \
+             {} cannot be used, the rest needs more than chance), and in each every kind of \
+             mistake that it has a place for. The measure is the call before the mistake: \
+             *repaired* is that call again, *wrong* any other.\n",
             self.servers, self.tools, self.calls, self.without, self.unusable
         );
         out.push_str(
-            "| mistake | calls | still valid | ambiguous | (of them as before) | clear | repaired | | wrong |\n",
+            "| mistake | calls | still valid | ambiguous | (of them as before) | clear | repaired \
+             | | wrong |\n",
         );
         out.push_str("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
         let total = ("**all**", self.sum());
@@ -172,13 +175,15 @@ impl Report {
             };
             let _ = writeln!(
                 out,
-                "| {kind} | {made} | {valid} | {ambiguous} | {guessed} | {clear} | {repaired} | {share} | {wrong} |"
+                "| {kind} | {made} | {valid} | {ambiguous} | {guessed} | {clear} | {repaired} | \
+                 {share} | {wrong} |"
             );
         }
         out.push_str(
-            "\n*Still valid*: the schema allows keys that it does not name, so the call is not touched. *Ambiguous* by the generator's \
-             own rules: two keys or options fit, a single text may be a list in itself, a digit or a letter of a short word was \
-             changed, or a moved member may belong where it is.\n",
+            "\n*Still valid*: the schema allows keys that it does not name, so the call is not \
+             touched. *Ambiguous* by the generator's own rules: two keys or options fit, a single \
+             text may be a list in itself, a digit or a letter of a short word was changed, or a \
+             moved member may belong where it is.\n",
         );
         out
     }

@@ -2,7 +2,8 @@
 //! hierarchical mode shows. The data is not part of the project: `MCPHUB_DATA` names its folder,
 //! and without it these tests say so and pass.
 
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)] // files and environment are read by tests only
+// files and environment are read by tests only
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 mod calls;
 mod correction;

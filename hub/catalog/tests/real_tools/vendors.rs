@@ -17,7 +17,8 @@ use crate::calls::call;
 use crate::data::{self, Server};
 
 fn visible_tools(server: &Server) -> VisibleTools {
-    let config = json!({"schema": 1, "servers": [{"name": server.name, "prefix": "server", "url": "http://localhost:1/mcp"}]});
+    let config = json!({"schema": 1,
+        "servers": [{"name": server.name, "prefix": "server", "url": "http://localhost:1/mcp"}]});
     let config = serde_json::from_value(config).unwrap();
     let tools = server.tools.iter();
     let tools = tools.map(|tool| Definition {
@@ -81,6 +82,7 @@ fn every_dispatching_tool_of_real_servers_is_taken_by_every_vendor_and_allows_ev
         }
     }
     println!(
-        "{dispatchers} dispatching tools pass; {calls} calls fit; of {tools} tools {refused} are refused by a vendor"
+        "{dispatchers} dispatching tools pass; {calls} calls fit; of {tools} tools {refused} are \
+         refused by a vendor"
     );
 }

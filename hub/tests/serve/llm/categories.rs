@@ -84,7 +84,8 @@ async fn words_decide_categories_until_the_model_answers_and_clients_are_notifie
     let [question] = questions(&asked).try_into().unwrap();
     assert_eq!(
         question["tools"],
-        json!([{"id": "s__fetch_url", "description": "Fetches a page"}, {"id": "s__gadget", "description": "Does a thing"}])
+        json!([{"id": "s__fetch_url", "description": "Fetches a page"},
+            {"id": "s__gadget", "description": "Does a thing"}])
     );
     assert_eq!(question["categories"].as_array().unwrap().len(), 10);
     let after = stats(&hub).await;
@@ -132,7 +133,8 @@ async fn a_server_can_only_move_its_own_tools_and_only_to_existing_categories() 
     let asked = ScriptedProvider::start(|seen| {
         let given = if offered(&question(seen)).contains(&"evil__helper") {
             json!([
-                {"id": "good__danger", "category": "web"}, {"id": "evil__helper", "category": "web"},
+                {"id": "good__danger", "category": "web"},
+                {"id": "evil__helper", "category": "web"},
                 {"id": "good__mapped", "category": "other"}, {"id": "*", "category": "web"},
             ])
         } else {

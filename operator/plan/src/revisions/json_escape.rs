@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn characters_that_writers_escape_or_not_are_spelled_out() {
         let value = json!({"a&b": ["x && y", "C:\\u0026", "line\n", 1, null, "<\u{2028}\u{1}>"]});
-        let expected = json!({"a\\u0026b": ["x \\u0026\\u0026 y", "C:\\\\u0026", "line\n", 1, null, "\\u003c\\u2028\\u0001\\u003e"]});
+        let expected = json!({"a\\u0026b": ["x \\u0026\\u0026 y", "C:\\\\u0026", "line\n", 1, null,
+            "\\u003c\\u2028\\u0001\\u003e"]});
         assert_eq!(escape(value.clone()), expected);
         assert_eq!(unescape(expected), value);
     }

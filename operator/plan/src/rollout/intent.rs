@@ -49,12 +49,13 @@ pub enum Verb {
 pub enum ParseIntentError {
     /// Parts are missing, or there are too many of them.
     #[error(
-        "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance <verb>/<revision>/<attempt>/<step>"
+        "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance \
+         <verb>/<revision>/<attempt>/<step>"
     )]
     Shape(String),
     #[error(
-        "\"{0}\" is not a verb; use promote, promote-force, advance, abort, retry, pause, resume, rollback-to \
-         or resume-flags"
+        "\"{0}\" is not a verb; use promote, promote-force, advance, abort, retry, pause, resume, \
+         rollback-to or resume-flags"
     )]
     Verb(String),
     #[error(transparent)]

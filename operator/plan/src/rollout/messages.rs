@@ -111,7 +111,8 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
             .as_ref()
             .map_or_else(|| "passed".into(), |hold| format!("ended: {}", hold.message));
         let message = format!(
-            "step {} {passed} and waits for a person; set the annotation mcphub.dev/intent to advance/{name}/{}",
+            "step {} {passed} and waits for a person; set the annotation mcphub.dev/intent to \
+             advance/{name}/{}",
             step.number, step.number
         );
         return (Phase::Paused, "PauseStep", message);
@@ -185,7 +186,8 @@ fn progress(canary: &Canary) -> String {
             format!("; {tries} tries failed: {}", canary.self_check.message)
         };
         return format!(
-            "revision {revision} gets no traffic until its pods are Ready and pass their self-check{check}"
+            "revision {revision} gets no traffic until its pods are Ready and pass their \
+             self-check{check}"
         );
     };
     if *weight < step.traffic {
@@ -210,7 +212,8 @@ fn first_deployment(canary: &Canary) -> Summary {
     let Canary { revision, .. } = canary;
     if let Some(why) = &canary.never_worked {
         let message = format!(
-            "revision {revision} does not work yet: {why}; it serves as soon as it works, or change the spec"
+            "revision {revision} does not work yet: {why}; it serves as soon as it works, or \
+             change the spec"
         );
         return (Phase::Failed, "FirstDeploymentFailed", message);
     }

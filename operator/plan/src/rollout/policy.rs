@@ -210,7 +210,10 @@ fn too_short(
         let (written, scrape, least) = (plain(written), plain(*scrape_interval), plain(least));
         PolicyProblem::new(
             field,
-            format!("is {written}, but Prometheus \"{name}\" is scraped every {scrape}; use at least {least}"),
+            format!(
+                "is {written}, but Prometheus \"{name}\" is scraped every {scrape}; use at \
+                     least {least}"
+            ),
         )
     })
 }
@@ -260,7 +263,10 @@ fn steps_unobserved(
     if let Some(name) = &spec.prometheus {
         problems.push(PolicyProblem::new(
             "rollout.prometheus",
-            format!("is \"{name}\", but the operator has no Prometheus of that name; use one that its settings name"),
+            format!(
+                "is \"{name}\", but the operator has no Prometheus of that name; use one that \
+                     its settings name"
+            ),
         ));
         return vec![full];
     }
@@ -270,13 +276,14 @@ fn steps_unobserved(
         if step.traffic < Weight::FULL && !step.bake.is_zero() {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].bake"),
-                "needs a PrometheusSource, but the operator has none named \"main\"; configure one in the operator's settings, \
-                 or use steps: [{traffic: 100}]",
+                "needs a PrometheusSource, but the operator has none named \"main\"; configure one \
+                 in the operator's settings, or use steps: [{traffic: 100}]",
             ));
         } else if step.traffic < Weight::FULL && !step.pause {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}]"),
-                "has neither bake nor pause, so nothing ends it; add pause: true or use steps: [{traffic: 100}]",
+                "has neither bake nor pause, so nothing ends it; add pause: true or use steps: \
+                 [{traffic: 100}]",
             ));
         }
         steps.push(step);
@@ -318,7 +325,8 @@ fn in_order(
         if step.traffic == Weight::FULL && (step.pause || !step.bake.is_zero()) {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}]"),
-                "has a bake or a pause at 100%; remove it, because rollout.guard is the observed time at 100%",
+                "has a bake or a pause at 100%; remove it, because rollout.guard is the observed \
+                 time at 100%",
             ));
         }
         below = step.traffic;

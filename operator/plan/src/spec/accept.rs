@@ -120,7 +120,8 @@ fn policy(spec: &McpHubSpec, operator: &Operator) -> Result<Policy, Vec<Problem>
         let known: Vec<_> = operator.prometheus.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let message = format!(
-            "rollout.prometheus is \"{name}\", but the operator's settings name {known}; use one of these"
+            "rollout.prometheus is \"{name}\", but the operator's settings name {known}; use one \
+             of these"
         );
         return Err(vec![Problem::new(Reason::UnknownPrometheus, message)]);
     }
@@ -156,7 +157,8 @@ fn taken(hub: &str, results: &ProbeResults) -> Vec<Problem> {
         Problem::new(
             Reason::NameTaken,
             format!(
-                "{kind} \"{name}\" exists and does not belong to this McpHub; delete it, or rename the hub \"{hub}\""
+                "{kind} \"{name}\" exists and does not belong to this McpHub; delete it, or rename \
+                 the hub \"{hub}\""
             ),
         )
     };
@@ -195,7 +197,8 @@ pub fn size(record: &Object) -> Option<Problem> {
         Problem::new(
             Reason::TooLarge,
             format!(
-                "{} would have {bytes} bytes, but the limit is {MAX_RECORD_BYTES}; use smaller ConfigMaps, or put large files in a volume",
+                "{} would have {bytes} bytes, but the limit is {MAX_RECORD_BYTES}; use smaller \
+                 ConfigMaps, or put large files in a volume",
                 format_args!("{} \"{}\"", record.kind(), record.name())
             ),
         )

@@ -138,7 +138,8 @@ pub(super) fn all(
         Some(rejection) => {
             let object = &rejection.object;
             let message = format!(
-                "the API server refuses {} \"{}\": {}; correct what the message names, the operator retries",
+                "the API server refuses {} \"{}\": {}; correct what the message names, the \
+                 operator retries",
                 object.kind, object.name, rejection.message
             );
             let claim = |holds| ConditionDraft::from_bool(holds, "WriteRefused", &message);

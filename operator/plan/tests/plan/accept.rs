@@ -21,7 +21,8 @@ fn container(fields: &str) -> String {
 
 #[rstest]
 #[case(
-    &format!("{SERVER}\npodTemplate: {{affinity: {{nodeAfinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: []}}}}}}}}"),
+    &format!("{SERVER}\npodTemplate: {{affinity: {{nodeAfinity: \
+              {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: []}}}}}}}}"),
     "podTemplate.affinity.nodeAfinity: Kubernetes has no such field"
 )]
 #[case(
@@ -34,20 +35,24 @@ fn container(fields: &str) -> String {
 )]
 #[case(
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, tools: {allow: ['^get_.+$']}}]",
-    "servers[0] \"a\".tools.allow: \"^get_.+$\" looks like a regular expression; patterns support only * and ?"
+    "servers[0] \"a\".tools.allow: \"^get_.+$\" looks like a regular expression; patterns support \
+     only * and ?"
 )]
 #[case(
     &container("volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"),
-    "servers[0] \"files\".container.strategy is not set, but the server writes to the claim \"data\"; write Recreate if \
-     the claim is ReadWriteOnce, RollingUpdate if it is ReadWriteMany"
+    "servers[0] \"files\".container.strategy is not set, but the server writes to the \
+     claim \"data\"; write Recreate if the claim is ReadWriteOnce, RollingUpdate if it is \
+     ReadWriteMany"
 )]
 #[case(
     &container("volumes: [{name: mcphub-tmp, emptyDir: {}}]"),
-    "servers[0] \"files\".container.volumes: \"mcphub-tmp\" starts with \"mcphub-\", which is reserved for the operator; rename it"
+    "servers[0] \"files\".container.volumes: \"mcphub-tmp\" starts with \"mcphub-\", which is \
+     reserved for the operator; rename it"
 )]
 #[case(
     &container("volumes: [{name: x, emptyDir: {}}], volumeMounts: [{name: x, mountPath: /mcphub}]"),
-    "servers[0] \"files\".container.volumeMounts: \"x\" is mounted at /mcphub, where the bridge is; choose another path"
+    "servers[0] \"files\".container.volumeMounts: \"x\" is mounted at /mcphub, where the bridge \
+     is; choose another path"
 )]
 #[case(
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
@@ -92,17 +97,20 @@ fn a_wrongly_shaped_pod_field_is_named_with_its_type() {
 fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_not() {
     let env = |optional| {
         container(&format!(
-            "env: [{{name: A, valueFrom: {{configMapKeyRef: {{name: settings, key: A, optional: {optional}}}}}}}]"
+            "env: [{{name: A, valueFrom: {{configMapKeyRef: {{name: settings, key: A, optional: \
+             {optional}}}}}}}]"
         ))
     };
     let mut cluster = Cluster::new(&env(false));
-    let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; create it, or mark the reference as optional";
+    let missing = "servers[0] \"files\": there is no ConfigMap \"settings\" in this namespace; \
+                   create it, or mark the reference as optional";
     assert_eq!(problems(&cluster), [(Reason::ConfigMapMissing, missing.to_owned())]);
     cluster
         .snapshot
         .config_maps
         .insert("settings".into(), Some(config_map("settings", &[("B", "1")])));
-    let key = "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark the reference as optional";
+    let key = "servers[0] \"files\": the ConfigMap \"settings\" has no key \"A\"; add it, or mark \
+               the reference as optional";
     assert_eq!(problems(&cluster), [(Reason::ConfigMapMissing, key.to_owned())]);
     assert_eq!(problems(&Cluster::new(&env(true))), []);
 }
@@ -112,7 +120,8 @@ fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_
     let mut cluster = Cluster::new(&format!("{SERVER}\nrollout: {{prometheus: team-b}}"));
     let message = |known| {
         format!(
-            "rollout.prometheus is \"team-b\", but the operator's settings name {known}; use one of these"
+            "rollout.prometheus is \"team-b\", but the operator's settings name {known}; use one \
+             of these"
         )
     };
     assert_eq!(problems(&cluster), [(Reason::UnknownPrometheus, message("none"))]);
@@ -133,7 +142,8 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
         ingest_delay: Duration::from_secs(30),
     };
     cluster.snapshot.operator.prometheus.insert("main".into(), server);
-    let message = "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m";
+    let message = "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped \
+                   every 30s; use at least 2m";
     assert_eq!(problems(&cluster), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
@@ -150,7 +160,8 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
 )]
 #[case(
     "filtering: {mode: Static}",
-    "filtering.static.tools: is empty, so mode Static shows nothing; write patterns such as files__*"
+    "filtering.static.tools: is empty, so mode Static shows nothing; write patterns such as \
+     files__*"
 )]
 #[case(
     "filtering: {views: [{name: v}, {name: v}]}",
@@ -187,8 +198,8 @@ fn a_rule_on_recall_without_golden_questions_is_refused() {
         ingest_delay: Duration::from_secs(15),
     };
     cluster.snapshot.operator.prometheus.insert("main".into(), server);
-    let message = "rollout.rules[0].metric is SelectionRecall, but there are no filtering.goldenQuestions; add some, or \
-                   remove the rule";
+    let message = "rollout.rules[0].metric is SelectionRecall, but there are no \
+                   filtering.goldenQuestions; add some, or remove the rule";
     assert_eq!(problems(&cluster), [(Reason::InvalidSpec, message.to_owned())]);
 }
 

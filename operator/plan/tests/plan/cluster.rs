@@ -35,7 +35,8 @@ servers:
 pub(super) fn hub(spec: &str) -> McpHub {
     let spec: Value = serde_yaml_ng::from_str(spec).expect("yaml");
     let meta = json!({"name": "team", "namespace": "ai", "uid": UID, "generation": 1});
-    let all = json!({"apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": meta, "spec": spec});
+    let all = json!({"apiVersion": "mcphub.dev/v1alpha1", "kind": "McpHub", "metadata": meta,
+        "spec": spec});
     serde_json::from_value(all).expect("an McpHub")
 }
 
@@ -337,11 +338,13 @@ fn pod(name: &str, template: &k8s_openapi::api::core::v1::PodTemplateSpec, now: 
     let condition =
         |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now.to_string()});
     serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": template.metadata.as_ref().and_then(|meta| meta.labels.clone())},
+        "metadata": {"name": name,
+            "labels": template.metadata.as_ref().and_then(|meta| meta.labels.clone())},
         "status": {
             "phase": "Running",
             "podIP": "10.0.0.1",
-            "conditions": [condition("PodScheduled"), condition("ContainersReady"), condition("Ready")],
+            "conditions": [condition("PodScheduled"), condition("ContainersReady"),
+                condition("Ready")],
         },
     }))
     .expect("a Pod")

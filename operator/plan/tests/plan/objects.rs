@@ -17,7 +17,8 @@ podTemplate:
   annotations: {example.com/owner: a}
   nodeSelector: {disk: ssd}
   tolerations: [{key: spot, operator: Exists}]
-  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [a]}]}]}}}
+  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: \
+  [{matchFields: [{key: metadata.name, operator: In, values: [a]}]}]}}}
   priorityClassName: high
   serviceAccountName: own
 router: {replicas: 4, resources: {requests: {cpu: 1}}}
@@ -66,7 +67,8 @@ filtering:
   toolBudget: {maxTools: 40}
   selector: {backend: Llm}
   goldenQuestions: [{query: who am I, tools: [gh__me]}]
-  llm: {provider: Anthropic, model: small, apiKeySecretRef: {name: llm, key: key}, timeout: 2s, retry: {maxRetries: 1}, cache: {prewarm: false}}
+  llm: {provider: Anthropic, model: small, apiKeySecretRef: {name: llm, key: key}, timeout: 2s, \
+  retry: {maxRetries: 1}, cache: {prewarm: false}}
 featureFlags: {custom: {compactAnswers: true}}
 sessions: {requireId: true, ttl: 10m}
 startupTimeout: 5s

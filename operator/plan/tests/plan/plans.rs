@@ -310,7 +310,8 @@ fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
     assert_eq!((status.as_str(), reason.as_str()), ("False", "NameTaken"));
     assert_eq!(
         message,
-        "Service \"team\" exists and does not belong to this McpHub; delete it, or rename the hub \"team\""
+        "Service \"team\" exists and does not belong to this McpHub; delete it, or rename the \
+         hub \"team\""
     );
     assert_eq!(cluster.status().phase, Some(Phase::NotAccepted));
 }
@@ -440,7 +441,8 @@ fn no_more_than_history_limit_records_are_kept() {
 fn a_changed_recreate_server_is_replaced_in_place_and_that_is_said() {
     let with = |image: &str| {
         format!(
-            "servers: [{{name: files, container: {{image: '{image}', command: [a], strategy: Recreate}}}}]"
+            "servers: [{{name: files, container: {{image: '{image}', command: [a], strategy: \
+             Recreate}}}}]"
         )
     };
     let mut cluster = Cluster::settled(&with("files:1"));

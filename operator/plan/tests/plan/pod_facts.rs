@@ -59,9 +59,14 @@ fn whole(mut container: Value) -> Value {
 }
 
 #[rstest]
-#[case(json!({"name": "hub", "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}), "CrashLoopBackOff: back-off 10s")]
-#[case(json!({"name": "hub", "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}), "container hub ran out of memory")]
-#[case(json!({"name": "hub", "restartCount": 2, "state": {"running": {}}}), "container hub was restarted 2 times")]
+#[case(json!({"name": "hub", "restartCount": 1,
+    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}),
+    "CrashLoopBackOff: back-off 10s")]
+#[case(json!({"name": "hub", "restartCount": 1, "state": {"running": {}},
+    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}),
+    "container hub ran out of memory")]
+#[case(json!({"name": "hub", "restartCount": 2, "state": {"running": {}}}),
+    "container hub was restarted 2 times")]
 fn a_container_in_trouble_is_told(#[case] container: Value, #[case] why: &str) {
     let facts = with_pod(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]));
     let words: Vec<_> = facts.broken.iter().map(|pod| pod.why.as_str()).collect();
@@ -74,7 +79,8 @@ fn a_container_in_trouble_is_told(#[case] container: Value, #[case] why: &str) {
 fn only_restarts_since_the_attempt_began_count() {
     let restarted = |count: i32| {
         let old = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
-        let container = json!({"name": "hub", "restartCount": count, "state": {"running": {}}, "lastState": old});
+        let container = json!({"name": "hub", "restartCount": count, "state": {"running": {}},
+            "lastState": old});
         changed(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]))
     };
     let five_before_the_attempt = |mut cluster: Cluster| {
@@ -96,7 +102,8 @@ fn only_restarts_since_the_attempt_began_count() {
 #[case::starts(json!({"running": {}}), 0, "23:55:04", &[])]
 #[case::starts_again(json!({"running": {}}), 1, "23:55:04", &["not Ready for 300 s"])]
 #[case::starts_for_ever(json!({"running": {}}), 0, "23:50:04", &["not Ready for 600 s"])]
-#[case::cannot_pull(json!({"waiting": {"reason": "ErrImagePull", "message": "no tag"}}), 0, "23:55:04", &["ErrImagePull: no tag"])]
+#[case::cannot_pull(json!({"waiting": {"reason": "ErrImagePull", "message": "no tag"}}), 0,
+    "23:55:04", &["ErrImagePull: no tag"])]
 fn a_pod_that_starts_is_not_broken_unless_it_is_stuck(
     #[case] state: Value,
     #[case] restarts: i32,

@@ -24,8 +24,10 @@ fn hash(yaml: &str) -> String {
 #[rstest]
 #[case(SMALL, "e7b025e7")]
 #[case(SPEC, "a36e41af")]
-#[case(&format!("{SMALL}\nimage: hub:2\nfeatureFlags: {{autoCorrection: false, custom: {{b: true, a: false}}}}"), "1ed4fb73")]
-#[case(&format!("{SMALL}\nrollout: {{drainTimeout: 10s}}\nexpose: {{externalUrl: 'https://hub.example'}}"), "d25139c3")]
+#[case(&format!("{SMALL}\nimage: hub:2\nfeatureFlags: {{autoCorrection: false, custom: {{b: true, \
+                 a: false}}}}"), "1ed4fb73")]
+#[case(&format!("{SMALL}\nrollout: {{drainTimeout: 10s}}\nexpose: {{externalUrl: \
+                 'https://hub.example'}}"), "d25139c3")]
 fn hashes_of_golden_specs_are_pinned(#[case] yaml: &str, #[case] pinned: &str) {
     assert_eq!(hash(yaml), pinned);
 }
@@ -98,7 +100,8 @@ fn the_order_of_keys_makes_no_difference_and_the_order_of_servers_does() {
 #[test]
 fn content_of_config_maps_and_the_render_serial_are_part_of_it() {
     let spec = spec(
-        "servers: [{name: a, container: {image: 'a:1', command: [a], envFrom: [{configMapRef: {name: m}}]}}]",
+        "servers: [{name: a, container: {image: 'a:1', command: [a], envFrom: [{configMapRef: \
+         {name: m}}]}}]",
     );
     let of = |value: &str| {
         RevisionContent::new(
@@ -124,7 +127,8 @@ servers:
 - name: a
   container:
     image: a:1
-    env: [{name: A, valueFrom: {configMapKeyRef: {name: one, key: k}}}, {name: B, valueFrom: {secretKeyRef: {name: not, key: k}}}]
+    env: [{name: A, valueFrom: {configMapKeyRef: {name: one, key: k}}}, {name: B, valueFrom: \
+    {secretKeyRef: {name: not, key: k}}}]
     envFrom: [{configMapRef: {name: two}}, {secretRef: {name: not}}]
     volumes:
     - {name: v, configMap: {name: three}}

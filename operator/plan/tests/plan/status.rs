@@ -122,7 +122,8 @@ fn an_object_that_the_api_server_refuses_is_named_with_its_words() {
     assert_eq!((stalled.as_str(), reason.as_str()), ("True", "WriteRefused"));
     assert_eq!(
         message,
-        "the API server refuses PodDisruptionBudget \"team-router\": exceeded quota: pdbs; correct what the message names, the operator retries"
+        "the API server refuses PodDisruptionBudget \"team-router\": exceeded quota: pdbs; correct \
+         what the message names, the operator retries"
     );
     assert_eq!(cluster.condition("Ready").0, "False");
 }

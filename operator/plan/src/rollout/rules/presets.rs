@@ -183,7 +183,8 @@ mod tests {
                 .join("\n")
         };
         insta::assert_snapshot!(
-            [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen, Metric::SelectionRecall].map(of).join("\n"),
+            [Metric::LlmSuccessRate, Metric::LlmLatencyP95, Metric::CircuitBreakerOpen,
+                Metric::SelectionRecall].map(of).join("\n"),
             @r#"
         sum(rate(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome="ok"}[60s])) / sum(rate(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))
         sum(increase(mcp_hub_llm_requests_total{namespace="ai",hub="team",revision="0a1b2c3d",outcome!="caller_error"}[60s]))

@@ -72,19 +72,25 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (1..900_u32).prop_map(Happening::Wait),
         4 => name().prop_map(Happening::Spec),
         1 => Just(Happening::NoSpec),
-        2 => (name(), proptest::option::of(0..4_u32)).prop_map(|(name, pods)| Happening::Pods(name, pods)),
+        2 => (name(),
+            proptest::option::of(0..4_u32)).prop_map(|(name, pods)| Happening::Pods(name, pods)),
         1 => (name(), 0..3_u32).prop_map(|(name, pods)| Happening::Unschedulable(name, pods)),
         1 => (name(), any::<bool>()).prop_map(|(name, broken)| Happening::Broken(name, broken)),
         1 => (name(), any::<bool>()).prop_map(|(name, fails)| Happening::SelfCheck(name, fails)),
-        3 => (name(), select(vec![0.0, 0.005, 0.05, 0.5, f64::NAN])).prop_map(|(name, rate)| Happening::Errors(name, rate)),
-        1 => (name(), select(vec![0.0, 10.0, 1000.0])).prop_map(|(name, samples)| Happening::Samples(name, samples)),
+        3 => (name(),
+            select(vec![0.0, 0.005, 0.05, 0.5, f64::NAN])).prop_map(|(name,
+                rate)| Happening::Errors(name, rate)),
+        1 => (name(),
+            select(vec![0.0, 10.0, 1000.0])).prop_map(|(name, samples)| Happening::Samples(name,
+                samples)),
         1 => (name(), any::<bool>()).prop_map(|(name, flag)| Happening::Flag(name, flag)),
         1 => (1..1500_u32).prop_map(Happening::Unscraped),
         1 => (1..1500_u32).prop_map(Happening::PrometheusDown),
         1 => any::<bool>().prop_map(Happening::RoutersStuck),
         1 => (0..3_u32).prop_map(Happening::Routers),
         1 => (0..6_u32).prop_map(Happening::Replicas),
-        3 => (verb, name(), 1..4_u32).prop_map(|(verb, name, attempt)| Happening::Intent(verb, name, attempt)),
+        3 => (verb, name(),
+            1..4_u32).prop_map(|(verb, name, attempt)| Happening::Intent(verb, name, attempt)),
         1 => any::<bool>().prop_map(Happening::Paused),
         1 => Just(Happening::RuntimeConfigMapLost),
         1 => Just(Happening::DataplaneEdited),
@@ -508,7 +514,8 @@ fn before_ingest(now: Timestamp) -> Timestamp {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_at_every_look_of_any_history_and_it_ends_well(

@@ -25,7 +25,8 @@ fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, Str
 #[rstest]
 #[case(
     "rules: [{name: e, metric: HubErrorRate, rollbackWhen: {above: '0.1', for: 10s}}]",
-    "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use at least 2m"
+    "rollout.rules[0].rollbackWhen.for is 10s, but Prometheus \"main\" is scraped every 30s; use \
+     at least 2m"
 )]
 #[case(
     "steps: [{traffic: 10, bake: 1m}, {traffic: 100}]",
@@ -54,11 +55,13 @@ fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, Str
 )]
 #[case(
     "rollback: {flags: [{name: autocorrection}]}",
-    "rollout.rollback.flags[0].name is \"autocorrection\", but this hub has no such flag; use one of autoCorrection"
+    "rollout.rollback.flags[0].name is \"autocorrection\", but this hub has no such flag; use one \
+     of autoCorrection"
 )]
 #[case(
     "steps: [{traffic: 100, bake: 5m}]",
-    "rollout.steps[0] has a bake or a pause at 100%; remove it, because rollout.guard is the observed time at 100%"
+    "rollout.steps[0] has a bake or a pause at 100%; remove it, because rollout.guard is the \
+     observed time at 100%"
 )]
 #[case("preview: {}", "rollout.preview is not supported yet; remove it")]
 #[case("flagChanges: Immediate", "rollout.flagChanges is not supported yet; remove it")]

@@ -5,7 +5,8 @@ use mcphub_crds::status::{HoldReason, Phase};
 use super::story::{MINUTE, NEXT, Story};
 use crate::rollout::AttemptResult;
 
-const RULE: &str = "rules: [{name: recall, metric: SelectionRecall, promoteWhen: {atLeast: '0.9'}, rollbackWhen: {below: '0.8', for: 2m}}]\n";
+const RULE: &str = "rules: [{name: recall, metric: SelectionRecall, promoteWhen: {atLeast: '0.9'}, \
+                    rollbackWhen: {below: '0.8', for: 2m}}]\n";
 
 /// A hub that serves with full recall. Each window has four scrapes of each pod and no request.
 fn serving(rules: &str) -> Story {

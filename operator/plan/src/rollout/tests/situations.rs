@@ -163,8 +163,8 @@ fn errors_of_the_warmup_are_not_judged() {
 
 #[test]
 fn a_dry_run_rule_is_shown_and_never_acted_on() {
-    let rule = "rules: [{name: errors, metric: HubErrorRate, dryRun: true, promoteWhen: {atMost: '0.01'}, \
-         rollbackWhen: {above: '0.10', for: 2m}}]";
+    let rule = "rules: [{name: errors, metric: HubErrorRate, dryRun: true, promoteWhen: {atMost: \
+                '0.01'}, rollbackWhen: {above: '0.10', for: 2m}}]";
     let mut story = Story::healthy("").until(MINUTE);
     story.simulation.policy = super::story::policy(rule);
     let story = story.spec(NEXT).errors(NEXT, [(0, 0.9)]).until(20 * MINUTE);

@@ -13,8 +13,8 @@ pub(super) fn recall_of_nothing(spec: &McpHubSpec) -> Option<Problem> {
         spec.filtering.as_ref().is_some_and(|filtering| !filtering.golden_questions.is_empty());
     (!golden).then(|| {
         Problem::invalid(format!(
-            "rollout.rules[{at}].metric is SelectionRecall, but there are no filtering.goldenQuestions; add some, or \
-             remove the rule"
+            "rollout.rules[{at}].metric is SelectionRecall, but there are no \
+             filtering.goldenQuestions; add some, or remove the rule"
         ))
     })
 }

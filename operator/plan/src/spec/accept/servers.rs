@@ -115,7 +115,8 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
     {
         let name = &volume.name;
         problems.push(Problem::invalid(format!(
-            "{field}.container.volumes: \"{name}\" starts with \"{OWN_VOLUME_PREFIX}\", which is reserved for the operator; rename it"
+            "{field}.container.volumes: \"{name}\" starts with \"{OWN_VOLUME_PREFIX}\", which is \
+             reserved for the operator; rename it"
         )));
     }
     for mount in
@@ -123,7 +124,8 @@ fn volumes_are_the_users(field: &str, container: &ValidContainer, problems: &mut
     {
         let name = &mount.name;
         problems.push(Problem::invalid(format!(
-            "{field}.container.volumeMounts: \"{name}\" is mounted at {BRIDGE_DIR}, where the bridge is; choose another path"
+            "{field}.container.volumeMounts: \"{name}\" is mounted at {BRIDGE_DIR}, where the \
+             bridge is; choose another path"
         )));
     }
 }
@@ -137,8 +139,8 @@ fn shared_volumes(field: &str, container: &ValidContainer, problems: &mut Vec<Pr
     for claim in claims.filter(|claim| claim.read_only != Some(true)) {
         let name = &claim.claim_name;
         problems.push(Problem::invalid(format!(
-            "{field}.container.strategy is not set, but the server writes to the claim \"{name}\"; write Recreate if the \
-             claim is ReadWriteOnce, RollingUpdate if it is ReadWriteMany"
+            "{field}.container.strategy is not set, but the server writes to the claim \"{name}\"; \
+             write Recreate if the claim is ReadWriteOnce, RollingUpdate if it is ReadWriteMany"
         )));
     }
 }
@@ -154,7 +156,8 @@ fn patterns(field: &str, rules: Option<&ToolRules>, problems: &mut Vec<Problem>)
         all.filter(|(_, pattern)| pattern.contains(['^', '$', '(', '[', '{', '|', '\\', '+']))
     {
         problems.push(Problem::invalid(format!(
-            "{field}.tools.{list}: \"{pattern}\" looks like a regular expression; patterns support only * and ?"
+            "{field}.tools.{list}: \"{pattern}\" looks like a regular expression; patterns support \
+             only * and ?"
         )));
     }
 }
@@ -170,11 +173,13 @@ fn missing_config_maps(
         let map = config_maps.get(&name).and_then(Option::as_ref);
         let message = match (map, key) {
             (None, _) => format!(
-                "{field}: there is no ConfigMap \"{name}\" in this namespace; create it, or mark the reference as optional"
+                "{field}: there is no ConfigMap \"{name}\" in this namespace; create it, or mark \
+                 the reference as optional"
             ),
             (Some(map), Some(key)) if !has_key(map, &key) => {
                 format!(
-                    "{field}: the ConfigMap \"{name}\" has no key \"{key}\"; add it, or mark the reference as optional"
+                    "{field}: the ConfigMap \"{name}\" has no key \"{key}\"; add it, or mark the \
+                     reference as optional"
                 )
             }
             (Some(_), _) => continue,
