@@ -123,14 +123,16 @@ pub(super) const REMOTE: &[Row] = &[
         "spec.servers[].remote.headers[]",
         "value",
         "!has(self.value) || \
-         !self.name.matches('(?i)^(proxy-)?authorization$|^cookie$|(^|[-_])(api-?key|key|token|secret|password)$')",
+         !self.name.matches('(?i)^(proxy-)?authorization$|^cookie$|(^|[-_])\
+         (api-?key|key|token|secret|password)$')",
         "this header contains a credential; put it into a Secret and write valueFrom.secretKeyRef \
          instead of value",
     ),
     (
         "spec.servers[].remote.headers[]",
         "name",
-        "!self.name.matches('(?i)^(host|connection|content-length|content-type|transfer-encoding|accept|mcp-.*|last-event-id)$')",
+        "!self.name.matches('(?i)^(host|connection|content-length|content-type|\
+         transfer-encoding|accept|mcp-.*|last-event-id)$')",
         "the hub sets this header itself; remove it",
     ),
 ];
@@ -192,7 +194,8 @@ pub(super) const CONTAINER: &[Row] = &[
         "spec.servers[].container.env[]",
         "value",
         "!has(self.value) || \
-         !self.name.matches('(?i)(^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)$')",
+         !self.name.matches('(?i)(^|_)(API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|\
+         TOKEN|SECRET|PASSWORD|PASSWD)$')",
         "this variable contains a credential; put it into a Secret and write \
          valueFrom.secretKeyRef instead of value",
     ),

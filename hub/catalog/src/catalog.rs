@@ -218,7 +218,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_exposed_name_leads_back_to_its_tool(tools in prop::collection::btree_set("\\PC{1,60}", 0..20)) {
+        fn every_exposed_name_leads_back_to_its_tool(
+            tools in prop::collection::btree_set("\\PC{1,60}", 0..20),
+        ) {
             let names: Vec<&str> = tools.iter().map(String::as_str).collect();
             let lists = [Some(list(&names)), Some(list(&names))];
             let catalog = ToolCatalog::new(&config(&["a", "b"]), &lists);

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn in_a_stateful_call_only_the_name_changes() {
         let params = "{ \"z\" : 123456789012345678901234567890,\"n\\u0061me\": \"a__own\" \
-                      ,\"arguments\":{\"b\":1.0,\"a\":\"\\u00e9\\ud83d\\ude00\",\"b\":2}, \"_meta\": {\"traceparent\" :\"x\"} }";
+                      ,\"arguments\":{\"b\":1.0,\"a\":\"\\u00e9\\ud83d\\ude00\",\"b\":2}\
+                      , \"_meta\": {\"traceparent\" :\"x\"} }";
         assert_eq!(rewritten(params, STATEFUL_HOP), params.replace("\"a__own\"", "\"own\""));
     }
 

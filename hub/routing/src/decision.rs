@@ -497,14 +497,16 @@ mod tests {
                     Role::Failed | Role::Unknown => false,
                 }
             };
-            let has_weight = (0..3).any(|i| weights[i] > 0 && !matches!(roles[i],
-                Role::Failed | Role::Unknown));
+            let has_weight = (0..3)
+                .any(|i| weights[i] > 0 && !matches!(roles[i], Role::Failed | Role::Unknown));
             match decide(&dataplane, &pods, request, Draw { revision: draw, pod: draw }, &[]) {
                 Decision::Forward { revision, .. } => {
                     let index = hashes.iter().position(|hash| *hash == revision.as_str()).unwrap();
                     prop_assert!(may_serve(&index));
                 }
-                Decision::Unavailable(_) => prop_assert!(!has_weight || !(0..3).any(|i| may_serve(&i))),
+                Decision::Unavailable(_) => {
+                    prop_assert!(!has_weight || !(0..3).any(|i| may_serve(&i)));
+                }
                 Decision::SessionGone(_) => prop_assert!(false, "no session was asked for"),
             }
         }

@@ -9,7 +9,9 @@
 //! | 1 | [`VERSION`] |
 //! | 4 | serial of the key, big endian |
 //! | 24 | nonce |
-//! | rest | claims as JSON with one-letter keys, XChaCha20-Poly1305; the first 5 bytes are associated data |
+//! | rest | claims as JSON with one-letter keys, sealed with XChaCha20-Poly1305 |
+//!
+//! The first 5 bytes are the associated data of the seal.
 //!
 //! Claims are only ever added, and unknown keys are ignored: a router may be older than the pod
 //! that made the id.
@@ -287,7 +289,8 @@ mod tests {
         "AQAAAAMJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQlzpv0WwcUBnpmhJcwwqgKadVNJ_3TZZ-",
         "obQv8_uoE7wFJOs3CF39ZJAoOvVC6cHmR39U2I6IGABPu5c2PMCTgd0RSpsMY_6ZV1JX4R56GflTmQgReHS-",
         "vMh7_DimDHscBDoFyqqBy2RDIC1PUotJsi6llzC0i-fNpREZWvW7Uma3sDRDEdpmjPVL5bf0d-ntMxLLV8XQ--",
-        "wN3St-9ZzEQge774iFXx_rWEH7FBa_ElfmUVf2fo1NBBheEwrvD9N6OiLk5QJEuTreord8fanDeY5Ja2ytN4ExVbVdL19j4",
+        "wN3St-9ZzEQge774iFXx_rWEH7FBa_ElfmUVf2fo1NBBheEwrvD9N6OiLk5QJEuTreord8fanDeY5Ja2",
+        "ytN4ExVbVdL19j4",
     );
 
     #[test]

@@ -149,15 +149,18 @@ async fn requests_over_the_limit_get_503_with_retry_after() {
 // Otherwise a caller that asks for progress could open any number of calls, whatever the limit is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_with_a_streamed_answer_holds_its_permit_until_the_end() {
-    let server = ScriptedServer::start(r#"{"name":"slow","inputSchema":{"type":"object"}}"#, |seen| {
-        let params = format!(r#"{{"progressToken":{},"progress":1}}"#, id_of(seen));
-        let event =
-            format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}\n\n");
-        let events = futures::stream::iter([Ok::<_,
-            std::io::Error>(event)]).chain(futures::stream::pending());
-        ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
-    })
-    .await;
+    let server =
+        ScriptedServer::start(r#"{"name":"slow","inputSchema":{"type":"object"}}"#, |seen| {
+            let params = format!(r#"{{"progressToken":{},"progress":1}}"#, id_of(seen));
+            let progress = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#
+            );
+            let event = format!("data: {progress}\n\n");
+            let events = futures::stream::iter([Ok::<_, std::io::Error>(event)])
+                .chain(futures::stream::pending());
+            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+        })
+        .await;
     let mut config = servers(&[("s", &server.url)]);
     config["limits"] = json!({"maxConcurrent": 1});
     let hub = TestHub::start(config).await;

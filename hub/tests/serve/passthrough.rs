@@ -7,9 +7,13 @@ use crate::support::{TestHub, modern_meta, servers};
 
 /// Big numbers, unknown keys, escapes, white space and key order, which SDKs would normalize.
 const DEFINITION: &str = "{ \"zzz\": {\"b\":1.50,\"a\":123456789012345678901234567890}, \"name\" \
-                          : \"odd\",\"description\":\"\\u00e9 \\ud83d\\ude00\",\n\"inputSchema\":{\"type\":\"object\",\"properties\":{\"name\":{}},\"x-unknown\":[1e-7, 1E400]},\"_meta\":{\"k\":null} }";
+                          : \"odd\",\"description\":\"\\u00e9 \\ud83d\\ude00\",\n\
+                          \"inputSchema\":{\"type\":\"object\",\"properties\":{\"name\":{}},\
+                          \"x-unknown\":[1e-7, 1E400]},\"_meta\":{\"k\":null} }";
 const RESULT: &str = "{ \"structuredContent\" : \
-                      {\"n\":0.1000,\"big\":123456789012345678901234567890,\"s\":\"\\u0041\\/\"},\"content\":[{\"type\":\"text\",\"text\":\"a\\nb\"}],\"unknown\":[1e400 , null]}";
+                      {\"n\":0.1000,\"big\":123456789012345678901234567890,\
+                      \"s\":\"\\u0041\\/\"},\"content\":[{\"type\":\"text\",\"text\":\"a\\nb\"}],\
+                      \"unknown\":[1e400 , null]}";
 const ARGUMENTS: &str = "{ \"z\":1.0,\"a\":[98765432109876543210987654321 \
                          ,1e400],\"s\":\"\\u00e9\\ud83d\\ude00\\/\", \"name\":\"x\" }";
 

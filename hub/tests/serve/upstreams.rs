@@ -51,7 +51,12 @@ async fn a_hung_server_and_a_dead_server_delay_no_other_server() {
 #[case::http_error(|_: &_| StatusCode::BAD_GATEWAY.into_response(),
     "responded with HTTP status 502 Bad Gateway")]
 #[case::no_mcp(|_: &_| json_text("<html>"), "sent an invalid MCP response: not a JSON-RPC message")]
-#[case::cut(|_: &_| events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n"), "closed the connection before its response was complete: the stream ended without a response")]
+#[case::cut(
+    |_: &_| events(concat!(
+        r#"data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}"#, "\n\n"
+    )),
+    "closed the connection before its response was complete: the stream ended without a response"
+)]
 #[case::hung(|_: &_| never(), "did not answer within 0.3 s")]
 #[case::no_object(|seen: &_| json(&id_of(seen), "[]"),
     "sent an invalid MCP response: the result of tools/call")]

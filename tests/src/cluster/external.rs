@@ -265,39 +265,44 @@ fn prometheus_manifest(namespace: &str, run: &str, interval: Duration) -> Value 
         },
         {"apiVersion": "v1", "kind": "Service", "metadata": here("prometheus"),
          "spec": {"selector": {"app": "prometheus"}, "ports": [{"port": prometheus::PORT}]}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": here("prometheus"), "spec": {
-            "replicas": 1, "selector": {"matchLabels": {"app": "prometheus"}},
-            "template": {"metadata": {"labels": labels}, "spec": {
-                "serviceAccountName": "prometheus",
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": 65534, "fsGroup": 65534,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [{
-                    "name": "prometheus", "image": PROMETHEUS,
-                    "args": [
-                        "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data",
-                        "--log.level=warn",
-                    ],
-                    "readinessProbe": {
-                        "httpGet": {"path": "/-/ready", "port": prometheus::PORT},
-                        "periodSeconds": 1,
-                    },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [
-                        {"name": "config", "mountPath": "/etc/prometheus"},
-                        {"name": "data", "mountPath": "/data"},
-                    ],
-                }],
-                "volumes": [
-                    {"name": "config", "configMap": {"name": "prometheus"}},
-                    {"name": "data", "emptyDir": {}},
-                ],
-            }},
-        }},
+        prometheus_deployment(&here("prometheus")),
     ]})
+}
+
+fn prometheus_deployment(metadata: &Value) -> Value {
+    let labels = &metadata["labels"];
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {
+        "replicas": 1, "selector": {"matchLabels": {"app": "prometheus"}},
+        "template": {"metadata": {"labels": labels}, "spec": {
+            "serviceAccountName": "prometheus",
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65534, "fsGroup": 65534,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "prometheus", "image": PROMETHEUS,
+                "args": [
+                    "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data",
+                    "--log.level=warn",
+                ],
+                "readinessProbe": {
+                    "httpGet": {"path": "/-/ready", "port": prometheus::PORT},
+                    "periodSeconds": 1,
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "config", "mountPath": "/etc/prometheus"},
+                    {"name": "data", "mountPath": "/data"},
+                ],
+            }],
+            "volumes": [
+                {"name": "config", "configMap": {"name": "prometheus"}},
+                {"name": "data", "emptyDir": {}},
+            ],
+        }},
+    }})
 }
 
 #[cfg(test)]

@@ -213,9 +213,12 @@ proptest! {
         });
         let tool_list = build_list(&visible, ListScope::Stateless);
         let only_meta_tools = tool_list.tools.is_empty() && tool_list.dispatchers.is_empty();
-        prop_assert!(only_meta_tools || (tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens));
+        let is_in_budget =
+            tool_list.entries() <= max_tools as usize && tool_list.tokens() <= max_tokens;
+        prop_assert!(only_meta_tools || is_in_budget);
         prop_assert_eq!(tool_list.search, tool_list.unlisted() > 0);
-        let grouped: usize = tool_list.dispatchers.iter().map(|dispatcher| dispatcher.group.tools.len()).sum();
+        let groups = tool_list.dispatchers.iter().map(|dispatcher| &dispatcher.group);
+        let grouped: usize = groups.map(|group| group.tools.len()).sum();
         prop_assert_eq!((tool_list.listed(), tool_list.tools.len() + grouped),
             (grouped + tool_list.tools.len(), servers * tools - tool_list.unlisted()));
     }

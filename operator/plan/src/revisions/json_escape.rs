@@ -80,7 +80,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_was_spelled(text in "(\\PC|[\\\\u&<>0-9a-f\u{2028}\u{0}-\u{1f}]){0,40}") {
+        fn what_is_read_is_what_was_spelled(
+            text in "(\\PC|[\\\\u&<>0-9a-f\u{2028}\u{0}-\u{1f}]){0,40}",
+        ) {
             let spelled = escape_text(&text);
             let plain = !spelled.contains(['&', '<', '>', '\u{2028}', '\u{2029}']);
             prop_assert!(plain, "{}", spelled);

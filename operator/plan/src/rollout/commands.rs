@@ -1,11 +1,12 @@
 //! What an intent does.
 
+use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::Revision;
 
 use super::attempt::AttemptResult;
 use super::engine::Engine;
 use super::intent::{Intent, Verb};
-use super::state::{IntentRecord, Pin, SkipReason};
+use super::state::{Canary, IntentRecord, Pin, SkipReason};
 use super::{rollback, spec_change, target};
 
 /// Number of intents in the state.
@@ -113,13 +114,7 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
             Ok(format!("stays at {}%", canary.weight.percent()))
         }
         (Verb::Resume, None) => {
-            canary.paused = None;
-            if let Some(hold) = &mut canary.hold {
-                hold.since = now;
-            }
-            if let Some(step) = &mut canary.step {
-                step.advanced = true;
-            }
+            resume(canary, now);
             Ok("continues".into())
         }
         (Verb::Abort, None) => {
@@ -134,6 +129,16 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
         (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
             Err("refused: this is not possible for a canary".into())
         }
+    }
+}
+
+fn resume(canary: &mut Canary, now: Timestamp) {
+    canary.paused = None;
+    if let Some(hold) = &mut canary.hold {
+        hold.since = now;
+    }
+    if let Some(step) = &mut canary.step {
+        step.advanced = true;
     }
 }
 

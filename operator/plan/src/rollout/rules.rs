@@ -5,7 +5,7 @@
 //! | [`query_plan`] | which queries are due; their keys |
 //! | [`presets`] | the PromQL of every metric |
 //! | [`series`] | a query result as one series of numbers |
-//! | [`trigger`], [`gate`], [`bake`] | what the numbers mean for a trigger, for a gate, for the observed time |
+//! | [`trigger`], [`gate`], [`bake`] | what numbers mean for a trigger, a gate, the observed time |
 //! | [`evaluation`] | puts these together |
 //! | [`judgment`] | the result, which is part of the engine's state |
 

@@ -154,7 +154,9 @@ fn an_object_of_another_owner_namespace_name_or_taken_is_found() {
         "not_ours"
     );
     assert_eq!(
-        violation(|plan, _| at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into())),
+        violation(|plan, _| {
+            at(plan, "Service", "team").meta_mut().name = Some("kubernetes".into());
+        }),
         "not_ours"
     );
     let mut cluster = Cluster::settled(SPEC);

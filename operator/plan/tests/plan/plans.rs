@@ -46,8 +46,7 @@ fn killed_after(writes: usize, mut cluster: Cluster) -> Cluster {
 
 // A crash loop of the operator must lead to the same result as an undisturbed start.
 #[test]
-fn an_operator_killed_after_any_single_write_of_a_first_deployment_ends_where_the_undisturbed_one_does()
- {
+fn an_operator_killed_after_any_write_of_a_first_deployment_ends_where_an_undisturbed_one_does() {
     let undisturbed = Cluster::settled(SPEC).inventory();
     for writes in 1..22 {
         let cluster = killed_after(writes, Cluster::new(SPEC));
@@ -258,8 +257,7 @@ fn a_config_that_somebody_made_anew_with_other_content_is_replaced() {
 }
 
 #[test]
-fn content_of_a_referenced_config_map_is_part_of_the_revision_and_its_pods_keep_reading_the_old_one()
- {
+fn content_of_a_referenced_config_map_is_part_of_the_revision_and_its_pods_keep_the_old_one() {
     let spec = "
 servers:
 - name: files

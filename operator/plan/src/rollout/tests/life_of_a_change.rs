@@ -27,8 +27,7 @@ fn a_first_deployment_that_does_not_work_is_failed_and_serves_as_soon_as_it_does
 }
 
 #[test]
-fn a_first_deployment_whose_pods_never_come_is_failed_after_the_deadline_and_replaced_by_a_newer_spec()
- {
+fn a_first_deployment_without_pods_fails_after_the_deadline_and_a_newer_spec_replaces_it() {
     let story = Story::new("").pods(GOOD, 0).until(11 * MINUTE);
     assert_eq!(story.phase(), Phase::Failed);
     let story = story.spec(NEXT).until(12 * MINUTE);
