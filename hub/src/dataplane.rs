@@ -118,7 +118,7 @@ async fn follow_config_map(
             Ok(Event::Delete(_)) => tracing::warn!("{name} was deleted, the last state stays"),
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => {
-                tracing::warn!(%error, "failed to watch {name}, following the mounted file")
+                tracing::warn!(%error, "failed to watch {name}, following the mounted file");
             }
         }
     }

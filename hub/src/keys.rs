@@ -27,7 +27,7 @@ pub(crate) fn follow(dir: &Path) -> anyhow::Result<watch::Receiver<Arc<KeyRing>>
                     sender.send_replace(Arc::new(ring));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "new key ring is invalid, the last one stays")
+                    tracing::error!(%error, "new key ring is invalid, the last one stays");
                 }
             });
         tokio::select! {

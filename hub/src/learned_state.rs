@@ -79,7 +79,7 @@ impl LearnedState {
                 Ok(Event::InitDone) => selector.shared_state_read(),
                 Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "failed to watch the learned state")
+                    tracing::debug!(%error, "failed to watch the learned state");
                 }
             }
         }
@@ -98,7 +98,7 @@ impl LearnedState {
                 Ok(false) => {} // another pod is merging
                 Err(error) => {
                     tracing::warn!(%error,
-                        "failed to merge the learned state, retrying in a minute")
+                        "failed to merge the learned state, retrying in a minute");
                 }
             }
         }

@@ -11,16 +11,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 const POLL: Duration = Duration::from_secs(5);
 
 /// Calls `changed` with the content of `file` whenever it has changed, until the future is dropped.
-/// `known` is the content that the caller has read already. A missing or unreadable file changes
+/// `known` is the content that the caller has read already. A missing or unreadable file signals
 /// nothing.
 pub(crate) async fn follow(
     file: PathBuf,
     mut known: Option<Vec<u8>>,
     mut changed: impl FnMut(&[u8]),
 ) {
-    let (touched, mut touches) = mpsc::channel(1);
+    let (change_sender, mut signals) = mpsc::channel(1);
     let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let mut watcher = watch(&dir, touched.clone());
+    let mut watcher = watch(&dir, change_sender.clone());
     let mut poll = interval_at(Instant::now() + POLL, POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -33,10 +33,10 @@ pub(crate) async fn follow(
             known = Some(content);
         }
         tokio::select! {
-            _ = touches.recv() => {}
+            _ = signals.recv() => {}
             _ = poll.tick() => {
                 if watcher.is_none() {
-                    watcher = watch(&dir, touched.clone());
+                    watcher = watch(&dir, change_sender.clone());
                 }
             }
         }
@@ -45,11 +45,11 @@ pub(crate) async fn follow(
 
 /// Watches the folder and not the file: Kubernetes swaps the link `..data` beside it, and editors
 /// rename files.
-fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+fn watch(dir: &Path, change_sender: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // If the channel is full, the file is going to be read anyway.
-            touched.try_send(()).ok();
+            change_sender.try_send(()).ok();
         }
     };
     let watching = notify::recommended_watcher(on_event).and_then(|mut watcher| {
@@ -59,7 +59,7 @@ fn watch(dir: &Path, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     watching
         .inspect_err(|error| {
             tracing::warn!(dir = %dir.display(), %error,
-                "failed to watch, polling instead")
+                "failed to watch, polling instead");
         })
         .ok()
 }

@@ -119,7 +119,7 @@ impl Writer {
         match object_api::send(&self.client, &hub.namespace, object, Verb::Read).await {
             Ok(there) => stores.acknowledge(&there),
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                stores.forget(&hub.namespace, &object.object_name())
+                stores.forget(&hub.namespace, &object.object_name());
             }
             Err(_) => {} // the next attempt will conflict again
         }

@@ -160,9 +160,9 @@ impl Observer {
             ))
         };
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
-        let ((self_checks, router_generations, queries), taken, refused) =
+        let ((self_checks, router_generations, queries), names_taken, refused) =
             try_join3(pods, self.taken(name, uid, names), self.refused(name, dry_runs)).await?;
-        Ok(ProbeResults { taken, refused, self_checks, router_generations, queries })
+        Ok(ProbeResults { taken: names_taken, refused, self_checks, router_generations, queries })
     }
 
     async fn taken(

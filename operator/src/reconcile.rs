@@ -236,7 +236,7 @@ pub(crate) fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context
         (&name.namespace, &name.name, error.category(), error_chain::join(error));
     match error {
         Error::Plan(_) => {
-            error!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed")
+            error!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed");
         }
         Error::Apply(apply::Error::Conflict { .. }) => {
             debug!(namespace, hub, category, error = cause, "reconcile failed");

@@ -72,12 +72,12 @@ fn anonymous_lists(visibility: Arc<Visibility>) -> Arc<CallerLists> {
 /// The list of a caller who is not cached, for a catalog that another caller has listed before.
 fn bench_uncached_caller(
     bencher: Bencher<'_, '_>,
-    visibility: Arc<Visibility>,
+    visibility: &Arc<Visibility>,
     view: Option<&str>,
 ) {
-    let before = ListCache::new(Arc::clone(&visibility), None);
+    let before = ListCache::new(Arc::clone(visibility), None);
     before.caller(view, &Principal::anonymous()).unwrap().tool_list(ListScope::Stateless);
-    bencher.with_inputs(|| ListCache::new(Arc::clone(&visibility), Some(&before))).bench_refs(
+    bencher.with_inputs(|| ListCache::new(Arc::clone(visibility), Some(&before))).bench_refs(
         |lists| {
             let caller = lists.caller(view, &Principal::anonymous()).unwrap();
             caller.tool_list(ListScope::Stateless).digest
@@ -88,7 +88,7 @@ fn bench_uncached_caller(
 /// A new caller's first list, without its text.
 #[divan::bench]
 fn cold_view_of_10_000(bencher: Bencher<'_, '_>) {
-    bench_uncached_caller(bencher, visibility(&all(), &json!([])), Some("v"));
+    bench_uncached_caller(bencher, &visibility(&all(), &json!([])), Some("v"));
 }
 
 #[divan::bench]
@@ -98,13 +98,13 @@ fn cold_view_of_10_000_with_access_rules(bencher: Bencher<'_, '_>) {
         {"when": "tool.server == 's7'"},
         {"when": "caller.sub == ''"}
     ]);
-    bench_uncached_caller(bencher, visibility(&all(), &rules), Some("v"));
+    bench_uncached_caller(bencher, &visibility(&all(), &rules), Some("v"));
 }
 
 #[divan::bench]
 fn cold_list_within_a_budget(bencher: Bencher<'_, '_>) {
     let budget = json!({"staticTools": ["s1__*"], "toolBudget": {}});
-    bench_uncached_caller(bencher, visibility(&budget, &json!([])), None);
+    bench_uncached_caller(bencher, &visibility(&budget, &json!([])), None);
 }
 
 #[divan::bench]
@@ -129,7 +129,7 @@ fn a_session_s_list_with_ten_additions(bencher: Bencher<'_, '_>) {
 /// The same tools grouped by server, after another caller has listed them.
 #[divan::bench(sample_count = 10)]
 fn cold_list_by_server(bencher: Bencher<'_, '_>) {
-    bench_uncached_caller(bencher, grouped(&all()), None);
+    bench_uncached_caller(bencher, &grouped(&all()), None);
 }
 
 /// The first list of all, grouped by server.
@@ -143,7 +143,7 @@ fn very_first_list_by_server(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn cold_list_by_server_within_a_budget(bencher: Bencher<'_, '_>) {
     let budget = json!({"staticTools": ["s1__*"], "toolBudget": {}});
-    bench_uncached_caller(bencher, grouped(&budget), None);
+    bench_uncached_caller(bencher, &grouped(&budget), None);
 }
 
 #[divan::bench]

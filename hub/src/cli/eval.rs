@@ -128,7 +128,9 @@ impl<'a> Setup<'a> {
             let known = gold.iter().map(|tool| self.memory.count(tool)).min().unwrap_or_default();
             match self.models.prompt_vector(&question.text).filter(|_| (known as usize) < max) {
                 Some(prompt) => {
-                    gold.into_iter().for_each(|tool| self.memory.remember(tool, &prompt))
+                    for tool in gold {
+                        self.memory.remember(tool, &prompt);
+                    }
                 }
                 None => left.push(question),
             }

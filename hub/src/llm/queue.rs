@@ -228,7 +228,7 @@ impl QuestionInFlight<'_> {
             // The question has the text of one server's tools. That text must not open the breaker
             // for all callers.
             Some(Error::Answer(_)) if self.urgency == Urgency::Background => {
-                breaker.record_success(&permit)
+                breaker.record_success(&permit);
             }
             Some(error) if error.trips_breaker() => breaker.record_failure(&permit, now),
             _ => breaker.record_success(&permit),

@@ -56,7 +56,7 @@ pub fn serve() {
             (Some(_), None) => say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
                 "params": {"level": "info", "data": message}})),
             (None, Some("notifications/cancelled")) => {
-                eprintln!("cancelled {}", message["params"]["requestId"])
+                eprintln!("cancelled {}", message["params"]["requestId"]);
             }
             (None, _) => {}
         }
@@ -74,7 +74,7 @@ fn call(id: &Value, params: &Value, calls: u32) {
         "count" => text(id, &calls.to_string()),
         "pid" => text(id, &std::process::id().to_string()),
         "big" => {
-            text(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap()).unwrap()))
+            text(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap()).unwrap()));
         }
         "hang" => eprintln!("hanging on {id}"),
         "slow" => {

@@ -59,7 +59,7 @@ async fn a_rotated_key_is_used_for_the_next_question() {
     let file = dir.path().join("key");
     let server = ScriptedProvider::start(|_| chooses(Provider::Anthropic, &[])).await;
     let llm = server.llm_with(Provider::Anthropic, |llm| {
-        llm.api_key = HeaderValue::File(file.display().to_string())
+        llm.api_key = HeaderValue::File(file.display().to_string());
     });
     let missing = llm.rank("p").await.unwrap_err();
     assert!(missing.is_setup() && missing.to_string().contains("cannot be read"), "{missing}");
@@ -81,7 +81,7 @@ async fn a_rotated_key_is_used_for_the_next_question() {
 async fn a_compatible_provider_may_need_no_key() {
     let server = ScriptedProvider::start(|_| chooses(Provider::OpenAICompatible, &[])).await;
     let llm = server.llm_with(Provider::OpenAICompatible, |llm| {
-        llm.api_key = HeaderValue::Value(String::new())
+        llm.api_key = HeaderValue::Value(String::new());
     });
     llm.rank("p").await.unwrap();
     assert_eq!(server.requests()[0].headers.get("authorization"), None);
@@ -118,7 +118,7 @@ async fn an_accepted_key_is_verified_again_only_after_it_changes() {
     std::fs::write(&file, "one").unwrap();
     let server = ScriptedProvider::start(|_| chooses(Provider::OpenAI, &["files__read"])).await;
     let llm = server.llm_with(Provider::OpenAI, |llm| {
-        llm.api_key = HeaderValue::File(file.display().to_string())
+        llm.api_key = HeaderValue::File(file.display().to_string());
     });
     for _ in 0..3 {
         llm.client.verify().await.unwrap();

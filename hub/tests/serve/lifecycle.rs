@@ -106,7 +106,7 @@ async fn a_draining_pod_stays_ready_serves_its_sessions_and_stops_when_they_have
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_without_sessions_drains_until_routers_have_noticed() {
     let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
-        args.hub = Some("demo".into())
+        args.hub = Some("demo".into());
     })
     .await;
     let drain = || async {

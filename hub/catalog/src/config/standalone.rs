@@ -119,32 +119,32 @@ impl Reader<'_> {
                     config.servers = self.servers(key, member.value);
                 }
                 "filtering" => {
-                    config.filtering = self.typed_strictly(key, member.value).unwrap_or_default()
+                    config.filtering = self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "access" => {
-                    config.access = self.typed_strictly(key, member.value).unwrap_or_default()
+                    config.access = self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "flags" => {
-                    config.flags = self.typed_strictly(key, member.value).unwrap_or_default()
+                    config.flags = self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "sessions" => {
-                    config.sessions = self.typed_strictly(key, member.value).unwrap_or_default()
+                    config.sessions = self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "limits" => {
-                    config.limits = self.typed_strictly(key, member.value).unwrap_or_default()
+                    config.limits = self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "connectionPool" => {
                     config.connection_pool =
-                        self.typed_strictly(key, member.value).unwrap_or_default()
+                        self.typed_strictly(key, member.value).unwrap_or_default();
                 }
                 "allowedOrigins" => {
-                    config.allowed_origins = self.typed(key, member.value).unwrap_or_default()
+                    config.allowed_origins = self.typed(key, member.value).unwrap_or_default();
                 }
                 "startupTimeoutMs" => {
-                    config.startup_timeout_ms = self.typed(key, member.value).unwrap_or_default()
+                    config.startup_timeout_ms = self.typed(key, member.value).unwrap_or_default();
                 }
                 "drainTimeoutMs" => {
-                    config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default()
+                    config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default();
                 }
                 // VS Code asks the user for inputs. A placeholder that uses one is rejected.
                 "inputs" | "$schema" => {}

@@ -56,7 +56,7 @@ const ALL: [&str; 4] =
 )]
 fn the_filter_mode_selects_tools(#[case] rules: Value, #[case] expected: &[&str]) {
     let visible = visible_tools_with(&["files", "mail"], &["read_file", "send_mail"], |config| {
-        filtering(config, rules)
+        filtering(config, rules);
     });
     assert_eq!(names(&visible), expected);
 }
@@ -121,7 +121,7 @@ fn a_language_model_is_asked_only_about_tools_whose_category_decides(
     #[case] expected: &[&str],
 ) {
     let visibility = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
-        filtering(config, rules)
+        filtering(config, rules);
     });
     let undecided: Vec<&str> =
         visibility.tools_for_llm().map(|tool| tool.exposed.as_str()).collect();
@@ -133,7 +133,7 @@ fn the_answers_of_a_language_model_apply_to_modes_and_views() {
     let rules = json!({"mode": "Category", "categories": {"expose": ["web"]},
         "views": [{"name": "v", "categories": ["web"]}]});
     let before = visibility(&["files", "mail"], &["read_file", "send_mail"], |config| {
-        filtering(config, rules)
+        filtering(config, rules);
     });
     assert_eq!(names(&before.whole(&Principal::anonymous())), [""; 0]);
     let mut answers = LlmCategories::default();
@@ -147,7 +147,7 @@ fn the_answers_of_a_language_model_apply_to_modes_and_views() {
 #[test]
 fn a_tool_that_the_rules_of_its_server_deny_does_not_exist() {
     let visible = visible_tools_with(&["a", "b"], &["get", "put"], |config| {
-        config.servers[0].tools.deny = vec!["p*".into()]
+        config.servers[0].tools.deny = vec!["p*".into()];
     });
     assert_eq!(names(&visible), ["a__get", "b__get", "b__put"]);
     assert_eq!(visible.find("a__put"), None);

@@ -28,7 +28,7 @@ const INPUTS: [&str; 3] = ["input_ids", "positions", "texts"];
 const TUNED: &str = "tuned";
 const TUNED_FOR_PROMPTS: f32 = 1.0;
 /// Tools use the published weights, so that tools that nobody trained on stay where they were. With
-/// both tuned, nDCG at 5 on MetaTool is 69.8 in place of 72.0.
+/// both tuned, nDCG at 5 on `MetaTool` is 69.8 in place of 72.0.
 const TUNED_FOR_TOOLS: f32 = 0.0;
 
 pub(crate) struct Encoder {

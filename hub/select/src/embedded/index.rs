@@ -35,7 +35,7 @@ const DUPLICATE_COSINE: f32 = 0.85;
 /// expected similarity is `intercept + slope * text`, where `text` is the cosine of prompt and
 /// tool.
 ///
-/// The form was chosen among some 55 on MetaTool, see "Remembered prompts" in
+/// The form was chosen among some 55 on `MetaTool`, see "Remembered prompts" in
 /// `tests/bench/MODELS.md`.
 struct MemoryBlend {
     intercept: f32,

@@ -23,7 +23,7 @@ use super::words::TermExtractor;
 /// The most terms of a prompt that are read.
 const MAX_TERMS: usize = 512;
 /// The weights of the static table and the transformer. A higher weight of the transformer helps
-/// where tools and prompts use different words (MetaTool) and hurts where they use the same (Seal).
+/// where tools and prompts use different words (`MetaTool`) and hurts where they use the same (Seal).
 const VECTOR_WEIGHTS: [(usize, f32); 2] = [(STATIC_HEAD, 1.0), (ENCODER, 2.5)];
 /// The weights of the BM25F score and of the share of the prompt that a tool covers, before
 /// [`COVERAGE_SCALE`].
@@ -270,7 +270,7 @@ fn fuse<const N: usize>(signals: [(&Vec<f32>, f32); N], pool: &Pool) -> Vec<f32>
 fn cosines(matrix: &Matrix, vectors: &[&Vector], pool: &Pool) -> Vec<Vec<f32>> {
     let mut columns = vec![pool.zeros(); vectors.len()];
     matrix.cosines(&pool.ids, vectors, |place, vector, value| {
-        columns[vector][pool.ids[place] as usize] = value
+        columns[vector][pool.ids[place] as usize] = value;
     });
     columns
 }

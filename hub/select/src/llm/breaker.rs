@@ -144,9 +144,9 @@ mod tests {
         for failed in [true, false, true] {
             let permit = breaker.acquire(at(0)).unwrap();
             if failed {
-                breaker.record_failure(&permit, at(0))
+                breaker.record_failure(&permit, at(0));
             } else {
-                breaker.record_success(&permit)
+                breaker.record_success(&permit);
             }
         }
         assert_eq!(breaker.state(), BreakerState::Closed);

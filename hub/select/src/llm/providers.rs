@@ -1,4 +1,4 @@
-//! The providers' formats: Gemini's `generateContent`, OpenAI's chat completions, Anthropic's
+//! The providers' formats: Gemini's `generateContent`, `OpenAI`'s chat completions, Anthropic's
 //! messages.
 
 mod anthropic;

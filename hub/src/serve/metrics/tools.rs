@@ -25,7 +25,7 @@ pub struct Tools {
     call_duration: HistogramVec,
     durations: Arc<ToolDurations>,
     upstream_up: IntGaugeVec,
-    tools: IntGaugeVec,
+    tool_states: IntGaugeVec,
     labeled: Mutex<Labeled>,
 }
 
@@ -81,7 +81,7 @@ impl Tools {
                 "1 while the tools of the server can be listed",
                 &["server"],
             )?,
-            tools: gauges(
+            tool_states: gauges(
                 "tools",
                 "Tools of a server: exposed (in the list), unlisted (found by search) or denied",
                 &["server", "state"],
@@ -137,7 +137,7 @@ impl Tools {
             let counts = [exposed, known - exposed, listed.saturating_sub(known)];
             for (state, count) in STATES.into_iter().zip(counts) {
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.tools.with_label_values(&[name, state]).set(count);
+                self.tool_states.with_label_values(&[name, state]).set(count);
             }
             self.call_duration.with_label_values(&[name]);
             // A 0 for the server as a whole, as long as none of its tools is known.
@@ -173,7 +173,7 @@ impl Tools {
             self.upstream_up.remove_label_values(&[server]).ok();
             self.call_duration.remove_label_values(&[server]).ok();
             for state in STATES {
-                self.tools.remove_label_values(&[server.as_str(), state]).ok();
+                self.tool_states.remove_label_values(&[server.as_str(), state]).ok();
             }
         }
         *labeled = current;

@@ -9,9 +9,9 @@ pub(super) async fn run(hub: Arc<Hub>) {
     loop {
         let visibility = Arc::clone(&snapshots.borrow_and_update().visibility);
         let checker = Arc::clone(&hub);
-        let checked =
+        let result =
             tokio::task::spawn_blocking(move || checker.metrics.client_limits.check(&visibility));
-        if let Err(error) = checked.await {
+        if let Err(error) = result.await {
             tracing::error!(%error, "schema check failed");
         }
         if snapshots.changed().await.is_err() {

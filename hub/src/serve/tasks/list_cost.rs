@@ -9,9 +9,9 @@ pub(super) async fn run(hub: Arc<Hub>) {
     loop {
         let lists = snapshots.borrow_and_update().lists.without_view(&hub.principal);
         let counter = Arc::clone(&hub);
-        let counted =
+        let result =
             tokio::task::spawn_blocking(move || counter.metrics.list_cost.count_tokens(&lists));
-        if let Err(error) = counted.await {
+        if let Err(error) = result.await {
             tracing::error!(%error, "failed to count the tokens of lists");
         }
         if snapshots.changed().await.is_err() {

@@ -105,7 +105,7 @@ impl Exchange {
                     return Ok(ExchangeEvent::Progress(params.to_owned()));
                 }
                 Some(UpstreamMessage::Request { id, method }) => {
-                    self.upstream.answer_request(&self.link, id, &method)
+                    self.upstream.answer_request(&self.link, id, &method);
                 }
                 Some(_) => {}
                 None if status.is_success() => {
@@ -125,16 +125,17 @@ async fn resume(
     broken: &UpstreamResponse,
     timeout: Duration,
 ) -> Result<UpstreamResponse, Error> {
-    let lost = || Error::ConnectionLost("the stream ended without a response".into());
-    let last = broken.last_event_id.as_deref().filter(|_| !link.stateless).ok_or_else(lost)?;
+    let no_response = || Error::ConnectionLost("the stream ended without a response".into());
+    let last =
+        broken.last_event_id.as_deref().filter(|_| !link.stateless).ok_or_else(no_response)?;
     let mut headers = HeaderMap::clone(&link.headers);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| lost())?);
+    headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| no_response())?);
     tokio::time::sleep(Duration::from_millis(broken.retry_ms.unwrap_or(DEFAULT_RETRY_MS))).await;
     let mut response =
         upstream.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
     if !response.status.is_success() || !response.is_stream() {
-        return Err(lost());
+        return Err(no_response());
     }
     response.last_event_id = Some(last.to_owned());
     response.retry_ms = broken.retry_ms;

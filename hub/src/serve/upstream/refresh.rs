@@ -254,7 +254,7 @@ async fn listen(upstream: Arc<Upstream>, link: Link) {
                             upstream.nudge.notify_one();
                         }
                         Some(UpstreamMessage::Request { id, method }) => {
-                            upstream.answer_request(&link, id, &method)
+                            upstream.answer_request(&link, id, &method);
                         }
                         _ => {}
                     }

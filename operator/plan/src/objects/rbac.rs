@@ -1,4 +1,4 @@
-//! ServiceAccounts, Roles and RoleBindings of hub and router pods. All watch the runtime ConfigMap.
+//! ServiceAccounts, Roles and `RoleBindings` of hub and router pods. All watch the runtime ConfigMap.
 //! Hub pods also share what they learn in another ConfigMap, and routers find pods by
 //! EndpointSlices.
 
@@ -40,7 +40,7 @@ pub(crate) fn role(hub: &str, component: Component, version: &str) -> Role {
     let mut rules = vec![rule("", "configmaps", runtime, &["get", "list", "watch"])];
     match component {
         Component::Router => {
-            rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"]))
+            rules.push(rule("discovery.k8s.io", "endpointslices", None, &["get", "list", "watch"]));
         }
         Component::Hub | Component::Server => {
             let learned = || Some(vec![names::learned(hub)]);

@@ -238,7 +238,7 @@ fn steps(
         let step = read_step(written);
         match &written.bake {
             Some(bake) => {
-                problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus))
+                problems.extend(too_short(&format!("{field}.bake"), bake.get(), 4, prometheus));
             }
             None if step.traffic == Weight::FULL || step.pause => {}
             None => problems.push(PolicyProblem::new(

@@ -99,7 +99,7 @@ fn a_runtime_config_map_without_its_precondition_is_found() {
 fn a_scale_down_without_its_precondition_is_found() {
     let fewer = |plan: &mut Plan, _: &mut Snapshot| match at(plan, "Deployment", "team-router") {
         Object::Deployment(deployment) => {
-            deployment.spec.as_mut().expect("spec").replicas = Some(1)
+            deployment.spec.as_mut().expect("spec").replicas = Some(1);
         }
         other => panic!("{other:?}"),
     };

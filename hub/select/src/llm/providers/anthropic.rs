@@ -24,7 +24,7 @@ pub(super) fn request_body(model: &str, mode: OutputMode, question: &Question) -
                 json!({"type": "tool", "name": name, "disable_parallel_tool_use": true});
         }
         OutputMode::Schema => {
-            body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}})
+            body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}});
         }
         OutputMode::Json | OutputMode::Text => {}
     }

@@ -61,7 +61,7 @@ pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
             );
         }
         OnHoldTimeout::Rollback => {
-            rollback::roll_back(engine, format!("{why} (onHoldTimeout: Rollback)"), None, false)
+            rollback::roll_back(engine, format!("{why} (onHoldTimeout: Rollback)"), None, false);
         }
         OnHoldTimeout::Promote => {
             canary.skip_steps = Some(SkipReason::HoldTimeout);

@@ -183,7 +183,7 @@ fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
                 format!("{why}; its self-check passes (onTooFew: Proceed)"),
             );
             engine.change_canary(|canary| {
-                canary.exceptions.push(format!("{why} (onTooFew: Proceed)"))
+                canary.exceptions.push(format!("{why} (onTooFew: Proceed)"));
             });
             next_step::enter(engine);
             true

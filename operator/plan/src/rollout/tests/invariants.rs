@@ -138,7 +138,7 @@ impl History {
             Happening::Spec(name) => self.simulation.spec = Some(revision(name)),
             Happening::NoSpec => self.simulation.spec = None,
             Happening::Pods(name, pods) => {
-                changed = Some((name, super::simulation::Truth { pods: *pods, ..truth(name) }))
+                changed = Some((name, super::simulation::Truth { pods: *pods, ..truth(name) }));
             }
             Happening::Unschedulable(name, pods) => {
                 let pods = (Some(0), *pods);
@@ -175,10 +175,10 @@ impl History {
                 changed = Some((name, super::simulation::Truth { flags, ..truth(name) }));
             }
             Happening::Unscraped(seconds) => {
-                self.simulation.unscraped.push((second, second + i64::from(*seconds)))
+                self.simulation.unscraped.push((second, second + i64::from(*seconds)));
             }
             Happening::PrometheusDown(seconds) => {
-                self.simulation.down.push((second, second + i64::from(*seconds)))
+                self.simulation.down.push((second, second + i64::from(*seconds)));
             }
             Happening::RoutersStuck(stuck) => {
                 let generation =
