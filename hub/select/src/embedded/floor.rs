@@ -19,9 +19,9 @@ struct FloorFile {
 /// How much remembered prompts of the first tool add to the logit, per unit of similarity above
 /// [`MEMORY_REFERENCE`], if every visible tool has some. With fewer such tools it counts less.
 ///
-/// Both numbers were chosen on `MetaTool`, the only set with many prompts per tool. There the median
-/// similarity is 0.6 if the first tool is right (0.5 by the static table), and 0.47 if no tool is
-/// right (0.42).
+/// Both numbers were chosen on `MetaTool`, the only set with many prompts per tool. There the
+/// median similarity is 0.6 if the first tool is right (0.5 by the static table), and 0.47 if no
+/// tool is right (0.42).
 const MEMORY_WEIGHT: f32 = 6.0;
 /// The similarity at which remembered prompts neither raise nor lower the probability. Range: 0 to
 /// 1.

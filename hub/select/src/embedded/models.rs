@@ -17,9 +17,9 @@ use super::wordpiece::WordPiece;
 
 /// A prompt of several clauses is also encoded as a whole if it has at most this many tokens.
 ///
-/// The words around a wish say what it is about, so the vector of the whole is better: on `MetaTool`
-/// the sum of the clauses loses 0.5 to 0.8 points of nDCG at 5. Encoding a longer prompt twice
-/// would take twice the time, so there the sum of its clauses has to do.
+/// The words around a wish say what it is about, so the vector of the whole is better: on
+/// `MetaTool` the sum of the clauses loses 0.5 to 0.8 points of nDCG at 5. Encoding a longer prompt
+/// twice would take twice the time, so there the sum of its clauses has to do.
 const MAX_WHOLE_TOKENS: usize = 24;
 /// How many tools are tokenized before they are encoded. It bounds the memory of a large catalog.
 const ENCODE_BATCH: usize = 64;

@@ -23,7 +23,8 @@ use super::words::TermExtractor;
 /// The most terms of a prompt that are read.
 const MAX_TERMS: usize = 512;
 /// The weights of the static table and the transformer. A higher weight of the transformer helps
-/// where tools and prompts use different words (`MetaTool`) and hurts where they use the same (Seal).
+/// where tools and prompts use different words (`MetaTool`) and hurts where they use the same
+/// (Seal).
 const VECTOR_WEIGHTS: [(usize, f32); 2] = [(STATIC_HEAD, 1.0), (ENCODER, 2.5)];
 /// The weights of the BM25F score and of the share of the prompt that a tool covers, before
 /// [`COVERAGE_SCALE`].

@@ -1,5 +1,5 @@
-//! ServiceAccounts, Roles and `RoleBindings` of hub and router pods. All watch the runtime ConfigMap.
-//! Hub pods also share what they learn in another ConfigMap, and routers find pods by
+//! ServiceAccounts, Roles and `RoleBindings` of hub and router pods. All watch the runtime
+//! ConfigMap. Hub pods also share what they learn in another ConfigMap, and routers find pods by
 //! EndpointSlices.
 
 use std::collections::BTreeSet;
