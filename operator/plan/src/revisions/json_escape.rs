@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_that_writers_escape_or_not_are_spelled_out() {
+    fn characters_that_some_writers_escape_are_always_escaped() {
         let value = json!({"a&b": ["x && y", "C:\\u0026", "line\n", 1, null, "<\u{2028}\u{1}>"]});
         let expected = json!({"a\\u0026b": ["x \\u0026\\u0026 y", "C:\\\\u0026", "line\n", 1, null,
             "\\u003c\\u2028\\u0001\\u003e"]});
@@ -80,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_was_spelled(
+        fn unescape_reverses_escape(
             text in "(\\PC|[\\\\u&<>0-9a-f\u{2028}\u{0}-\u{1f}]){0,40}",
         ) {
             let spelled = escape_text(&text);

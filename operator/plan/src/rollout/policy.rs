@@ -276,7 +276,7 @@ fn steps_unobserved(
         if step.traffic < Weight::FULL && !step.bake.is_zero() {
             problems.push(PolicyProblem::new(
                 format!("rollout.steps[{at}].bake"),
-                "needs a PrometheusSource, but the operator has none named \"main\"; configure one \
+                "needs a Prometheus, but the operator has none named \"main\"; configure one \
                  in the operator's settings, or use steps: [{traffic: 100}]",
             ));
         } else if step.traffic < Weight::FULL && !step.pause {

@@ -58,10 +58,7 @@ fn container(fields: &str) -> String {
     "servers: [{name: a, remote: {url: 'https://a.example/mcp'}, container: {image: 'a:1'}}]",
     "servers[0] \"a\": both remote and container are set; keep one"
 )]
-fn a_value_that_cannot_be_done_is_refused_with_what_to_write(
-    #[case] spec: &str,
-    #[case] message: &str,
-) {
+fn an_invalid_value_is_rejected_with_what_to_write(#[case] spec: &str, #[case] message: &str) {
     assert_eq!(problems(&Cluster::new(spec)), [(Reason::InvalidSpec, message.to_owned())]);
 }
 
@@ -74,10 +71,7 @@ fn a_value_that_cannot_be_done_is_refused_with_what_to_write(
     "networkPolicy: {enabled: true}",
     "networkPolicy.enabled is not supported yet; create your own NetworkPolicies"
 )]
-fn what_would_leave_a_hub_open_is_refused_even_by_an_older_crd(
-    #[case] field: &str,
-    #[case] message: &str,
-) {
+fn unsupported_auth_is_rejected_even_with_an_older_crd(#[case] field: &str, #[case] message: &str) {
     let cluster = Cluster::new(&format!("{SERVER}\n{field}"));
     assert_eq!(problems(&cluster), [(Reason::NotSupported, message.to_owned())]);
 }
@@ -116,7 +110,7 @@ fn a_config_map_that_is_missing_or_lacks_a_key_is_named_and_an_optional_one_is_n
 }
 
 #[test]
-fn a_prometheus_that_the_administrator_has_not_named_is_refused_with_those_that_he_has() {
+fn a_prometheus_that_is_not_in_the_settings_is_rejected_with_those_that_are() {
     let mut cluster = Cluster::new(&format!("{SERVER}\nrollout: {{prometheus: team-b}}"));
     let message = |known| {
         format!(
@@ -175,7 +169,7 @@ fn a_rule_shorter_than_the_scrape_interval_allows_is_refused() {
     "filtering: {toolBudget: {maxTools: 2}}",
     "filtering.toolBudget.maxTools: is 2, but the hub's own tools"
 )]
-fn what_hubs_would_refuse_is_refused_before_a_pod_starts(
+fn what_hubs_would_reject_is_rejected_before_a_pod_starts(
     #[case] field: &str,
     #[case] message: &str,
 ) {
@@ -225,7 +219,7 @@ fn a_language_model_that_only_says_what_categories_tools_have_is_not_judged() {
 
 // A typo in the annotation is no problem of the hub.
 #[test]
-fn an_annotation_that_is_no_intent_is_said_once_and_leaves_the_hub_as_it_is() {
+fn an_annotation_that_is_not_an_intent_is_reported_once_and_changes_nothing() {
     let mut cluster = Cluster::settled(SERVER);
     let annotations = cluster.snapshot.hub.metadata.annotations.get_or_insert_default();
     annotations.insert("mcphub.dev/intent".into(), "promot".into());
@@ -259,7 +253,7 @@ fn a_revision_that_does_not_fit_in_one_object_is_refused_before_anything_is_made
 }
 
 #[test]
-fn every_problem_is_told_at_once() {
+fn all_problems_are_reported_together() {
     let cluster = Cluster::new(&format!(
         "{SERVER}\nauth: {{mode: Jwt}}\npodTemplate: {{labels: {{mcphub.dev/x: y}}}}"
     ));

@@ -107,7 +107,7 @@ fn a_scale_down_without_its_precondition_is_found() {
 }
 
 #[test]
-fn a_live_revision_that_is_rendered_anew_is_found() {
+fn a_live_revision_that_is_rendered_again_is_found() {
     let anew = |plan: &mut Plan, _: &mut Snapshot| match at(plan, "Deployment", "team-r-") {
         Object::Deployment(deployment) => {
             let template = &mut deployment.spec.as_mut().expect("spec").template;
@@ -185,7 +185,7 @@ fn a_delete_of_a_live_revisions_deployment_is_found() {
 }
 
 #[test]
-fn a_delete_of_what_was_not_seen_is_found() {
+fn a_delete_of_an_object_that_was_not_read_is_found() {
     let object = ObjectName { kind: "Deployment", name: "team-router".into() };
     let delete = Delete { object, uid: "other".into(), resource_version: "1".into() };
     assert_eq!(violation(|plan, _| plan.deletes.push(delete)), "unseen");

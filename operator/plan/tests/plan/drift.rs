@@ -126,7 +126,7 @@ fn the_hash_does_not_depend_on_the_hash_before() {
 }
 
 #[test]
-fn what_others_added_is_taken_out_by_one_patch_that_tests_the_version() {
+fn entries_of_others_are_removed_by_one_patch_that_tests_the_version() {
     let (live, ours) = changed(|live| {
         live["metadata"]["resourceVersion"] = json!("42");
         let pod = &mut live["spec"]["template"]["spec"];
@@ -155,7 +155,7 @@ fn what_others_added_is_taken_out_by_one_patch_that_tests_the_version() {
 }
 
 #[test]
-fn a_port_added_to_a_service_and_a_rule_added_to_a_role_are_taken_out() {
+fn a_port_added_to_a_service_and_a_rule_added_to_a_role_are_removed() {
     let cluster = Cluster::settled(SPEC);
     let ours = cluster.snapshot.objects.services["team"].clone();
     let mut live = serde_json::to_value(&ours).expect("json");
@@ -178,7 +178,7 @@ fn a_port_added_to_a_service_and_a_rule_added_to_a_role_are_taken_out() {
 }
 
 #[test]
-fn a_deployment_with_another_selector_cannot_be_mended_in_place() {
+fn a_deployment_with_another_selector_cannot_be_patched() {
     let (live, ours) = changed(|live| live["spec"]["selector"]["matchLabels"] = json!({"a": "b"}));
     assert!(unpatchable(&live, &ours));
     let (live, ours) = changed(|live| live["spec"]["replicas"] = json!(9));

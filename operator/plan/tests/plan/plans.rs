@@ -92,7 +92,7 @@ fn a_changed_spec_becomes_a_second_revision_and_the_first_goes_after_the_guard()
 }
 
 #[test]
-fn revisions_that_do_not_change_a_server_share_it_and_the_last_one_takes_it_along() {
+fn revisions_that_do_not_change_a_server_share_it_until_the_last_one_is_removed() {
     let mut cluster = Cluster::settled(SPEC);
     let servers = |cluster: &Cluster| -> Vec<String> {
         cluster
@@ -229,7 +229,7 @@ fn a_controller_revision_deleted_by_hand_is_copied_back_from_what_runs() {
 }
 
 #[test]
-fn children_deleted_by_hand_come_back() {
+fn objects_deleted_by_hand_come_back() {
     let mut cluster = Cluster::settled(SPEC);
     let all = cluster.inventory();
     for object in &all {
@@ -242,7 +242,7 @@ fn children_deleted_by_hand_come_back() {
 
 // It is immutable, so an apply would be rejected forever.
 #[test]
-fn a_config_that_somebody_made_anew_with_other_content_is_replaced() {
+fn a_config_that_somebody_recreated_with_other_content_is_replaced() {
     let mut cluster = Cluster::settled(SPEC);
     let name = format!("team-r-{}", cluster.serving());
     let map = cluster.snapshot.objects.config_maps.get_mut(&name).expect("made");
@@ -315,7 +315,7 @@ fn an_object_of_our_name_that_is_somebody_elses_is_never_touched() {
 }
 
 #[test]
-fn a_spec_that_cannot_be_done_leaves_the_running_revision_alone() {
+fn an_invalid_spec_leaves_the_running_revision_alone() {
     let mut cluster = Cluster::settled(&format!("{SPEC}\nrouter: {{replicas: 3}}"));
     let (before, serving) = (templates(&cluster.plan()), cluster.serving());
     cluster.set_spec(&format!(
@@ -336,7 +336,7 @@ fn a_spec_that_cannot_be_done_leaves_the_running_revision_alone() {
 }
 
 #[test]
-fn what_the_dry_run_of_a_new_revisions_pods_refuses_makes_no_revision() {
+fn pods_that_the_dry_run_rejects_make_no_revision() {
     let mut cluster = Cluster::new(SPEC);
     let probes = cluster.ask();
     let asked: Vec<_> = probes.dry_runs.iter().map(Object::object_name).collect();
@@ -377,7 +377,7 @@ fn a_new_leader_writes_its_term_and_nothing_else_first() {
 }
 
 #[test]
-fn a_hub_that_is_being_deleted_gets_nothing_made_anew() {
+fn nothing_is_recreated_for_a_hub_that_is_being_deleted() {
     let mut cluster = Cluster::settled(SPEC);
     cluster.snapshot.hub.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(cluster.snapshot.now));
@@ -436,7 +436,7 @@ fn no_more_than_history_limit_records_are_kept() {
 
 // With its own Deployment beside the old one, the new pod would wait for the volume forever.
 #[test]
-fn a_changed_recreate_server_is_replaced_in_place_and_that_is_said() {
+fn a_changed_recreate_server_is_replaced_in_place_and_an_event_says_so() {
     let with = |image: &str| {
         format!(
             "servers: [{{name: files, container: {{image: '{image}', command: [a], strategy: \

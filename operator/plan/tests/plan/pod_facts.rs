@@ -36,14 +36,14 @@ fn ready(status: &str, since: &str) -> Value {
 const LONG_AGO: &str = "2025-12-31T00:00:00Z";
 
 #[test]
-fn two_ready_pods_are_two_ready_pods() {
+fn ready_pods_are_counted() {
     let facts = with_pod(|_| {});
     assert_eq!((facts.ready, facts.unschedulable, facts.broken), (2, 0, Vec::new()));
     assert_eq!(facts.deployed, Some(2));
 }
 
 #[test]
-fn a_pod_on_its_way_out_does_not_count_and_is_not_broken() {
+fn a_terminating_pod_does_not_count_and_is_not_broken() {
     let facts = with_pod(|pod| {
         pod["metadata"]["deletionTimestamp"] = json!(LONG_AGO);
         pod["status"]["conditions"] = json!([ready("False", LONG_AGO)]);
@@ -67,7 +67,7 @@ fn whole(mut container: Value) -> Value {
     "container hub ran out of memory")]
 #[case(json!({"name": "hub", "restartCount": 2, "state": {"running": {}}}),
     "container hub was restarted 2 times")]
-fn a_container_in_trouble_is_told(#[case] container: Value, #[case] why: &str) {
+fn a_broken_container_is_reported_with_its_reason(#[case] container: Value, #[case] why: &str) {
     let facts = with_pod(|pod| pod["status"]["containerStatuses"] = json!([whole(container)]));
     let words: Vec<_> = facts.broken.iter().map(|pod| pod.why.as_str()).collect();
     assert_eq!(words, [why]);
@@ -163,7 +163,7 @@ fn check(connected: bool) -> SelfCheck {
 }
 
 #[test]
-fn a_self_check_line_that_failed_and_a_pod_that_does_not_answer_are_told() {
+fn a_failed_self_check_and_a_pod_that_does_not_answer_are_reported() {
     let mut cluster = Cluster::settled(SPEC);
     let pod = format!("team-r-{}-0", cluster.serving());
     cluster.results.self_checks.clear();

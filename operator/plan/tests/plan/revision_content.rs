@@ -144,7 +144,7 @@ servers:
 // Every new field must be assigned: either it is part of the revision, so that a change is rolled
 // out, or it is applied at once.
 #[test]
-fn every_field_of_the_spec_is_decided_on() {
+fn every_field_of_the_spec_is_assigned_to_the_revision_or_applied_at_once() {
     let McpHubSpec {
         // In the revision.
         image: _,

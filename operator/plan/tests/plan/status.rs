@@ -88,7 +88,7 @@ fn a_transition_time_stays_while_the_condition_does() {
 // If it were reported before it is done, a tool that waits for observedGeneration would continue
 // too early.
 #[test]
-fn nothing_is_said_of_writes_that_were_not_acknowledged() {
+fn writes_that_were_not_acknowledged_are_not_reported() {
     let mut cluster = Cluster::settled(SPEC);
     let before = cluster.status().clone();
     cluster.set_spec(&SPEC.replace("files:1", "files:2"));
@@ -110,7 +110,7 @@ fn nothing_is_said_of_writes_that_were_not_acknowledged() {
 }
 
 #[test]
-fn an_object_that_the_api_server_refuses_is_named_with_its_words() {
+fn an_object_that_the_api_server_rejects_is_reported_with_its_message() {
     let mut cluster = Cluster::settled(SPEC);
     let plan = cluster.plan();
     let mut acknowledged = cluster.apply_some(&plan, usize::MAX);
@@ -152,7 +152,7 @@ fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
 }
 
 #[test]
-fn nothing_acknowledged_leaves_status_as_it_was_but_for_saying_that_it_is_at_work() {
+fn without_acknowledgment_status_stays_except_for_the_condition_that_it_is_applying() {
     let mut cluster = Cluster::settled(SPEC);
     let before = cluster.status().clone();
     cluster.set_spec(&SPEC.replace("files:1", "files:2"));
@@ -163,7 +163,7 @@ fn nothing_acknowledged_leaves_status_as_it_was_but_for_saying_that_it_is_at_wor
 
 // A status that is written every second would wake everybody who watches hubs.
 #[test]
-fn what_only_ticks_is_written_once_a_minute() {
+fn values_that_change_all_the_time_are_written_once_a_minute() {
     let mut cluster = canary();
     let written = cluster.snapshot.now;
     cluster.snapshot.hub.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
@@ -186,7 +186,7 @@ fn what_only_ticks_is_written_once_a_minute() {
 
 // Otherwise the old message would stay until the next idle reconcile.
 #[test]
-fn other_words_with_the_same_reason_are_written_at_once() {
+fn a_new_message_with_the_same_reason_is_written_at_once() {
     let mut cluster = canary();
     cluster.snapshot.hub.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
         subresource: Some("status".into()),

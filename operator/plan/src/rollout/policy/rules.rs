@@ -101,8 +101,8 @@ pub(super) fn rules(
         if !spec.rules.is_empty() && spec.prometheus.is_none() {
             problems.push(PolicyProblem::new(
                 "rollout.rules",
-                "needs a PrometheusSource, but the operator has none named \"main\"; configure one \
-                 in the operator's settings, or withdrawal the rules out",
+                "needs a Prometheus, but the operator has none named \"main\"; configure one \
+                 in the operator's settings, or remove the rules",
             ));
         }
         return Vec::new();

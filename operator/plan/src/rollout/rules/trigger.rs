@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn breach_as_long_as_for_holds_from_its_first_bad_point() {
+    fn a_breach_as_long_as_for_fires_from_its_first_bad_point() {
         let reading = read_values(&every_ten(|at| Some(if at >= 60 { 0.2 } else { 0.0 })), 60);
         assert_eq!((reading.verdict, reading.firing), (Verdict::Breach { since: at(60) }, true));
     }
 
     #[test]
-    fn breach_one_point_short_of_for_does_not_hold() {
+    fn a_breach_one_point_shorter_than_for_does_not_fire() {
         let reading = read_values(&every_ten(|at| Some(if at >= 70 { 0.2 } else { 0.0 })), 60);
         assert_eq!((reading.verdict, reading.firing), (Verdict::Breach { since: at(70) }, false));
     }

@@ -114,7 +114,7 @@ fn an_intent_for_an_earlier_attempt_does_nothing() {
 }
 
 #[test]
-fn rollback_to_holds_until_the_specs_revision_changes() {
+fn rollback_to_lasts_until_the_revision_of_the_spec_changes() {
     let story =
         Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(3 * HOUR + 2);
     assert_eq!(story.weights(), "aaaaaaaa 100");

@@ -518,7 +518,7 @@ proptest! {
         ..ProptestConfig::default() })]
 
     #[test]
-    fn invariants_hold_at_every_look_of_any_history_and_it_ends_well(
+    fn invariants_hold_in_every_reconcile_of_any_history_and_it_ends_well(
         happenings in proptest::collection::vec(happening(), 1..40)
     ) {
         let mut history = History::new();

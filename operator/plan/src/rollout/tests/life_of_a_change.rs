@@ -129,7 +129,7 @@ fn setting_the_spec_back_to_stable_ends_the_rollout_at_once() {
 }
 
 #[test]
-fn the_way_back_waits_until_stable_is_whole() {
+fn a_withdrawal_waits_until_stable_has_all_its_pods() {
     let story = Story::canary("").until(40 * MINUTE).pods(GOOD, 1).spec(GOOD).until(41 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
     assert!(story.message().contains("until the stable pods are Ready"), "{}", story.message());
@@ -137,7 +137,7 @@ fn the_way_back_waits_until_stable_is_whole() {
 }
 
 #[test]
-fn a_harmful_canary_loses_its_traffic_to_a_stable_that_is_not_whole() {
+fn a_harmful_canary_loses_its_traffic_even_if_stable_lacks_pods() {
     let story =
         Story::canary("").until(40 * MINUTE).pods(GOOD, 1).broken(NEXT).until(40 * MINUTE + 30);
     assert_eq!(story.weights(), "aaaaaaaa 100");
@@ -167,7 +167,7 @@ fn editing_steps_counts_from_the_next_step_on() {
 }
 
 #[test]
-fn a_revision_promoted_not_long_ago_goes_to_hundred_without_steps() {
+fn a_recently_promoted_revision_goes_to_hundred_without_steps() {
     let story = Story::promoted("").until(4 * HOUR).spec(GOOD).until(4 * HOUR + 2);
     assert_eq!(story.weights(), "aaaaaaaa 100");
     assert!(story.reason(GOOD).contains("fastRollback"), "{}", story.reason(GOOD));
@@ -192,7 +192,7 @@ fn a_trigger_in_guard_moves_the_traffic_to_the_previous_revision() {
 }
 
 #[test]
-fn a_trigger_in_guard_sets_flags_back_first_and_moves_traffic_only_if_that_does_not_help() {
+fn a_trigger_in_guard_rolls_back_flags_first_and_moves_traffic_only_if_that_does_not_help() {
     let mut story = Story::healthy("").until(MINUTE);
     story.truth(GOOD).flags = [("beta".to_owned(), false)].into();
     story.truth(NEXT).flags = [("beta".to_owned(), true)].into();
@@ -206,7 +206,7 @@ fn a_trigger_in_guard_sets_flags_back_first_and_moves_traffic_only_if_that_does_
 }
 
 #[test]
-fn flags_that_differ_are_set_back_with_the_traffic_and_stay_so() {
+fn flags_that_differ_are_rolled_back_with_the_traffic_and_stay_so() {
     let mut story = Story::healthy("").until(MINUTE);
     story.truth(GOOD).flags = [("beta".to_owned(), false), ("kept".to_owned(), true)].into();
     story.truth(NEXT).flags = [("beta".to_owned(), true), ("kept".to_owned(), true)].into();

@@ -65,10 +65,7 @@ fn read_of(yaml: &str, prometheus: bool, has: HubFeatures) -> Result<Policy, Str
 )]
 #[case("preview: {}", "rollout.preview is not supported yet; remove it")]
 #[case("flagChanges: Immediate", "rollout.flagChanges is not supported yet; remove it")]
-fn a_policy_that_cannot_be_done_is_refused_with_what_to_write(
-    #[case] yaml: &str,
-    #[case] message: &str,
-) {
+fn an_invalid_policy_is_rejected_with_what_to_write(#[case] yaml: &str, #[case] message: &str) {
     let refused = read(yaml, true).unwrap_err();
     assert!(refused.contains(message), "{refused}");
 }

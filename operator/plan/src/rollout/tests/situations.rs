@@ -7,7 +7,7 @@ use super::story::{GOOD, HOUR, MINUTE, NEXT, Story};
 use crate::rollout::AttemptResult;
 
 #[test]
-fn trigger_that_holds_for_its_for_rolls_back_within_one_interval() {
+fn a_breach_that_lasts_for_its_for_rolls_back_within_one_interval() {
     let bad_from = 20 * MINUTE;
     let story =
         Story::canary("").errors(NEXT, [(bad_from, 0.2)]).until(bad_from + 2 * MINUTE + 15 + 30);
