@@ -21,7 +21,7 @@ use rmcp::ServiceExt as _;
 use rmcp::model::CallToolRequestParams;
 use rmcp::transport::StreamableHttpClientTransport;
 use serde_json::{Value, json};
-use support::{Bridge, call, exists, mcp_hub, until};
+use support::{Bridge, PATIENCE, call, exists, mcp_hub, until};
 
 #[test]
 #[ignore = "no test: the server behind the bridge in the tests"]
@@ -98,12 +98,10 @@ async fn when_a_server_dies_its_calls_fail_at_once_and_its_session_gets_404() {
     let hanging = tokio::spawn(bridge.post(Some(&session), &call(5, "hang", json!({}))).send());
     bridge.logged("hanging on 5").await;
     let pid = bridge.pid(&session).await;
-    let since = Instant::now();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let answer: Value = hanging.await.unwrap().unwrap().json().await.unwrap();
     assert_eq!(answer["id"], 5);
     assert_eq!(answer["error"]["message"], "the server process has ended: signal SIGKILL");
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     assert_eq!(bridge.call(&session, "count", json!({})).await.0, 404);
     assert!(!exists(pid), "the server is a zombie");
 
@@ -199,7 +197,8 @@ async fn a_session_over_max_processes_gets_503_with_the_reason() {
     );
     bridge.delete(&one).await;
     // The permit is released when the process has ended, which takes a moment.
-    while bridge.try_initialize().await.status() != 200 {}
+    let released = async { while bridge.try_initialize().await.status() != 200 {} };
+    tokio::time::timeout(PATIENCE, released).await.expect("the permit is released");
     assert!(bridge.metric("mcp_bridge_refused_total{reason=\"max_processes\"}").await >= 1);
 }
 
@@ -256,10 +255,7 @@ async fn lists_pings_and_listeners_neither_keep_a_server_running_nor_start_it() 
     assert_eq!(running["result"]["tools"][0]["name"], "after-1");
     let since = Instant::now();
     while exists(pid) {
-        assert!(
-            since.elapsed() < Duration::from_secs(30),
-            "lists and pings keep the server running"
-        );
+        assert!(since.elapsed() < PATIENCE, "lists and pings keep the server running");
         assert_eq!(ask(&list).await, running);
         assert_eq!(ask(&ping).await, json!({"jsonrpc": "2.0", "id": 7, "result": {}}));
     }
@@ -369,11 +365,7 @@ async fn after_sigterm_pending_calls_finish_and_no_process_is_left() {
     until("the bridge has ended", || bridge.child.try_wait().unwrap().is_some()).await;
     assert!(bridge.child.wait().unwrap().success());
     // The server ignores that its stdin is closed, so it gets SIGTERM after two seconds.
-    assert!(
-        (Duration::from_secs(2)..Duration::from_secs(10)).contains(&since.elapsed()),
-        "{:?}",
-        since.elapsed()
-    );
+    assert!((Duration::from_secs(2)..PATIENCE).contains(&since.elapsed()), "{:?}", since.elapsed());
     assert!(!exists(pid));
 }
 

@@ -135,7 +135,7 @@ fn mount(folder: &Path, generation: u64) {
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// Long for what takes milliseconds, because other tests run at the same time.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_higher_generation_of_mounted_file_and_watch_is_in_force() {
@@ -182,14 +182,14 @@ async fn without_an_api_server_the_last_state_stays_in_force_and_later_changes_a
     up.cancel();
     let since = Instant::now();
     while tokio::net::TcpStream::connect(address).await.is_ok() {
-        assert!(since.elapsed() < SOON * 5, "the API server never went away");
+        assert!(since.elapsed() < SOON * 2, "the API server never went away");
         tokio::task::yield_now().await;
     }
     api.set(RUNTIME, config_map(3), 3);
     assert_eq!(in_force.borrow_and_update().generation, 2);
     let (_, _up) = api.serve(address).await;
     let back =
-        tokio::time::timeout(SOON * 6, in_force.wait_for(|state| state.generation == 3)).await;
+        tokio::time::timeout(SOON * 2, in_force.wait_for(|state| state.generation == 3)).await;
     back.expect("followed within the longest pause between retries").unwrap();
 }
 

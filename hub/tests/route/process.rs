@@ -92,7 +92,7 @@ async fn without_an_api_server_the_router_follows_the_mounted_files_and_drains()
     write(mounted.path(), "dataplane.json", &state(2));
     let since = Instant::now();
     while !router.has_generation(2, &token).await {
-        assert!(since.elapsed() < Duration::from_secs(10), "the new state is not in force");
+        assert!(since.elapsed() < Duration::from_secs(60), "the new state is not in force");
     }
 
     let drain = |timeout: &str| {
@@ -106,7 +106,7 @@ async fn without_an_api_server_the_router_follows_the_mounted_files_and_drains()
     let since = Instant::now();
     assert!(drain("1m"));
     assert!(
-        (Duration::from_secs(2)..Duration::from_secs(20)).contains(&since.elapsed()),
+        (Duration::from_secs(2)..Duration::from_secs(50)).contains(&since.elapsed()),
         "{:?}",
         since.elapsed()
     );
