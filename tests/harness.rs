@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use mcphub_tests::cluster::{Cluster, ControlPlane, Image, Options, Part};
+use mcphub_tests::cluster::{Cluster, ControlPlane, Image, Options, Part, Run};
 use mcphub_tests::wait::{self, PATIENCE};
 
 /// Two pods behind a Service. They answer with their name and export a metric.
@@ -90,6 +90,15 @@ async fn a_pod_reaches_all_pods_of_a_service_by_its_name() {
     let set = |text: &str| text.split_whitespace().map(String::from).collect::<BTreeSet<_>>();
     assert_eq!(set(&answered), set(&pods));
     assert_eq!(set(&pods).len(), 2);
+}
+
+// `make cluster-down` beside a test run must not end the cluster of the tests.
+#[tokio::test]
+async fn only_a_cluster_that_was_left_running_is_ended_by_cluster_down() {
+    let used = cluster().await.kubeconfig();
+    let run = Run::all().into_iter().find(|run| Path::new(&run.kubeconfig) == used);
+    let started_here = std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty());
+    assert_eq!(run.is_some_and(|run| !run.is_kept()), started_here);
 }
 
 #[tokio::test]

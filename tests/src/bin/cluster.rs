@@ -58,7 +58,7 @@ async fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Up { keep, scrape, images } => up(keep, scrape, images).await,
         Verb::Down => {
-            for run in &Run::all() {
+            for run in Run::all().iter().filter(|run| run.is_kept()) {
                 run.stop().await?;
                 writeln!(out, "run {} ended", run.index)?;
             }

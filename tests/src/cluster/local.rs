@@ -55,6 +55,12 @@ impl Run {
         serde_json::from_slice(&text).ok()
     }
 
+    /// Whether the run was left running. Otherwise the process that started it uses it, for example
+    /// a test.
+    pub fn is_kept(&self) -> bool {
+        sandbox::work_folder(self.index).join(sandbox::KEPT).exists()
+    }
+
     /// Ends the run and waits until nothing of it is left.
     pub async fn stop(&self) -> Result<()> {
         let first = nix::unistd::Pid::from_raw(i32::try_from(self.first)?);

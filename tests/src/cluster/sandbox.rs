@@ -23,6 +23,8 @@ pub(crate) const RUNS: &str = "/var/tmp/mcphub";
 
 /// More runs than a machine can carry at a time.
 pub(crate) const MAX_RUNS: u8 = 32;
+/// The file in the work folder of a run that outlives the process that started it.
+pub(crate) const KEPT: &str = "kept";
 
 /// The address block of a run, `10.213.<8 * index>.0/21`. It contains the link, the pods and the
 /// services.
@@ -99,6 +101,7 @@ impl Sandbox {
     /// Lets the run outlive this process. `cluster down` ends it.
     pub(crate) fn keep(&mut self) -> Result<()> {
         if let Some(mut holder) = self.holder.take() {
+            std::fs::write(work_folder(self.index).join(KEPT), "")?;
             holder.stdin.take().context("the sandbox script has no stdin")?.write_all(b"keep\n")?;
         }
         Ok(())
