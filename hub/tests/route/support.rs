@@ -23,7 +23,8 @@ use tokio::task::JoinHandle;
 
 pub const OLD: &str = "aaaaaaaa";
 pub const NEW: &str = "bbbbbbbb";
-/// How long a test waits for something that must happen. Far more than it takes: the machine may be busy.
+/// How long a test waits for something that must happen. It is far more than that takes, because
+/// the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 fn ring() -> KeyRing {

@@ -77,14 +77,14 @@ fn an_invalid_policy_is_rejected_with_what_to_write(#[case] yaml: &str, #[case] 
 )]
 #[case(
     "steps: [{traffic: 10, bake: 5m}, {traffic: 100}]",
-    "rollout.steps[0].bake needs a Prometheus, but the operator has none named \"main\"; configure one \
-     in the operator's settings, or use steps: [{traffic: 100}]"
+    "rollout.steps[0].bake needs a Prometheus, but the operator has none named \"main\"; configure \
+     one in the operator's settings, or use steps: [{traffic: 100}]"
 )]
 #[case("steps: [{traffic: 10}, {traffic: 100}]", "rollout.steps[0] has neither bake nor pause")]
 #[case(
     "rules: [{name: e, metric: HubErrorRate, rollbackWhen: {above: '0.1', for: 5m}}]",
-    "rollout.rules needs a Prometheus, but the operator has none named \"main\"; configure one in the \
-     operator's settings, or remove the rules"
+    "rollout.rules needs a Prometheus, but the operator has none named \"main\"; configure one in \
+     the operator's settings, or remove the rules"
 )]
 fn what_needs_a_prometheus_is_refused_where_there_is_none(
     #[case] yaml: &str,
