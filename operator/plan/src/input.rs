@@ -226,9 +226,9 @@ fn desired(
         render,
         ..revision_record::render(owner.hub, owner.namespace, &revision, valid, &snapshot.operator)
     };
-    // The ControllerRevision is gone, or not in the cache yet, and the pods run something that this
-    // operator would not render any more. What was copied back from them stays: rendering again
-    // would restart them.
+    // The ControllerRevision is gone, or not in the cache yet, and this operator would no longer
+    // render what the pods run. What was copied back from them stays: rendering again would restart
+    // them.
     let runs_something_else = stored.contains_key(&revision) && !runs(snapshot, &record);
     if runs_something_else {
         return Ok((revision, None));

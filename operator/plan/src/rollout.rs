@@ -2,18 +2,17 @@
 //! observed, and returns the next state.
 //!
 //! ```text
-//!  no Promoted revision ──► first deployment: pods Ready ─► self-check ─► 100% ─────────────┐
-//!                              └─ deadline, 3 failed tries ─► Failed (keeps trying)         │
-//!  spec changes                                                                             ▼
-//!  Healthy ──► launch (weight 0): pods Ready ─► self-check ─► step 1 … n ─► 100% ─► guard ─►
-//!  Healthy
-//!                 │                                │  each: pods for it ─► weight ─► routers obey
-//!                 │                                │        ─► bake (observed time) ─► gates ─►
-//!                 pause? │                                ├─ Hold ends by itself, or by its
-//!                 timeout └─ withdrawal ◄──────────────────┴─ trigger, deadline, gateTimeout,
-//!                 abort, newer spec
-//!                      └─► cut: stable 100 ─► failed (kept for `keepFor`) ─► removed once routers
-//!                      obey
+//!  nothing Promoted ─► first deployment: pods Ready ─► self-check ─► 100% ─┐
+//!                         └─ deadline, 3 failed tries ─► Failed            │
+//!  spec changes              (keeps trying)                                ▼
+//!  Healthy ─► launch: pods Ready ─► self-check ─► steps 1 … n ─► 100% ─► guard ─► Healthy
+//!                │ (weight 0)                       │ each: pods for it ─► weight ─► routers obey
+//!                │                                  │   ─► bake (observed time) ─► gates ─► pause?
+//!                │                                  ├─ Hold ends by itself, or by its timeout
+//!                └─ withdrawal ◄────────────────────┴─ trigger, deadline, gateTimeout, abort,
+//!                     │                                newer spec
+//!                     └─► cut: stable 100 ─► failed (kept for `keepFor`)
+//!                           ─► removed once routers obey
 //!  guard ── trigger ─► flags back ─► (flagGrace) ─► previous 100
 //! ```
 //!
@@ -29,11 +28,12 @@
 //! | `engine` | the state while it changes |
 //! | `adopt` | a new state for a hub whose state is lost |
 //! | `target`, `spec_change` | which revision must serve, and what a new spec starts and ends |
-//! | `steps` | the way of a canary up to 100% |
-//! | `rollback`, `guard` | the way back, and the time after 100% |
+//! | `steps` | the steps of a canary, from its launch to 100% |
+//! | `rollback` | what counts against a revision, and how it loses its traffic and flags |
+//! | `guard` | the time after 100% |
 //! | `scale` | weights, flags and replicas, which follow from the state |
 //! | `schedule` | when to reconcile again |
-//! | [`report`], `messages` | what the status shows |
+//! | [`report`], `messages` | what the status shows; each transition words its own Event |
 //! | `attempt`, `clock`, `text` | small types and functions that several of these need |
 //!
 //! [`advance()`] takes transitions until none is left, so the same input gives nothing new the

@@ -3,7 +3,7 @@
 /// A Kubernetes Event on the McpHub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The type is `Warning`, else `Normal`.
+    /// Whether the type is `Warning` instead of `Normal`.
     pub warning: bool,
     /// `UpperCamelCase`, from a bounded set.
     pub reason: String,

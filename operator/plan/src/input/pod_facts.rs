@@ -1,4 +1,5 @@
-//! What the pods of each revision and of the router do.
+//! What the engine learns from pods: which are Ready, which crash or do not become Ready, and which
+//! lost their node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,17 +17,17 @@ use crate::rollout::state::EngineState;
 use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
 use crate::snapshot::{HubObjects, Snapshot};
 
-/// A scheduled pod may be not Ready for this long.
+/// How long a scheduled pod may be not Ready.
 const UNREADY: Duration = Duration::from_secs(30);
-/// A pod may start for this long. More weight means more pods, on nodes that do not have the image
-/// yet.
+/// How long a pod may take to start. More weight means more pods, on nodes that do not have the
+/// image yet.
 const STARTING: Duration = Duration::from_mins(10);
 /// Reasons for which a container waits in vain. They count only after the pod was not Ready for
 /// [`UNREADY`], because a short outage of a registry must not roll back a canary that gets one more
 /// pod.
 const STUCK: [&str; 4] =
     ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"];
-/// A container with so many restarts is broken, even if it runs now.
+/// A container with this many restarts is broken, even if it runs now.
 const RESTARTS: u32 = 2;
 
 /// Facts about every revision whose record can be read. Self-checks are unknown until the probes

@@ -44,7 +44,7 @@ fn escape_sequence(character: char) -> String {
     format!("\\u{:04x}", u32::from(character))
 }
 
-/// A text that is not a valid escape (somebody edited it) is kept where it makes no sense.
+/// An invalid escape, which somebody must have edited, stays as it is.
 fn unescape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

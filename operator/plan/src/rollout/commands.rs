@@ -9,7 +9,7 @@ use super::intent::{Intent, Verb};
 use super::state::{Canary, IntentRecord, Pin, SkipReason};
 use super::{rollback, spec_change, target};
 
-/// Number of intents in the state.
+/// Number of intents that the state keeps.
 const INTENTS: usize = 10;
 
 /// Obeys or refuses the intent, once.

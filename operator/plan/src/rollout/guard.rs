@@ -131,8 +131,9 @@ pub(super) fn end(engine: &mut Engine<'_>) -> bool {
     true
 }
 
-/// Guard must not end because an operator or Prometheus was away for so long. Its end waits until
-/// the rules have been evaluated up to that time, but only for `holdTimeout`.
+/// Whether the rules have not been evaluated up to the end of the guard. The guard must not end
+/// unwatched because an operator or Prometheus was down, so its end waits, but only for
+/// `holdTimeout`.
 fn is_unobserved(engine: &Engine<'_>) -> bool {
     let Some((stable, previous)) = engine.state.stable.as_ref().zip(engine.state.previous.as_ref())
     else {

@@ -1,4 +1,5 @@
-//! The report of a state: phase, reason, and a sentence that says what to do next.
+//! What the status says about a state: phase, reason, and a sentence that says what to do next.
+//! Events are worded by the transitions that send them, such as [`super::rollback`].
 
 use std::time::Duration;
 

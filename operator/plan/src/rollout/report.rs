@@ -16,7 +16,7 @@ pub struct Report {
     pub phase: Phase,
     /// Reason of the conditions, from a bounded set.
     pub reason: String,
-    /// What is the case and, if necessary, what to do next.
+    /// What is going on and, if necessary, what to do next.
     pub message: String,
     /// The revision that serves what the canary does not.
     pub stable: Option<StableReport>,

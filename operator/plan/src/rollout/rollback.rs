@@ -1,4 +1,5 @@
-//! The way back: flags and traffic at once after a trigger, traffic alone in every other case.
+//! Rolls back: flags and traffic at once after a trigger, traffic alone in every other case. Also
+//! words the Event and the reason.
 
 use std::collections::BTreeMap;
 

@@ -2,10 +2,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`query_plan`] | which queries are due; their keys |
+//! | [`query_plan`] | which queries are due, their time windows and their keys |
 //! | [`presets`] | the PromQL of every metric |
 //! | [`series`] | a query result as one series of numbers |
-//! | [`trigger`], [`gate`], [`bake`] | what numbers mean for a trigger, a gate, the observed time |
+//! | [`trigger`] | whether a breach is open and has lasted for its `for` |
+//! | [`gate`] | whether a gate is met |
+//! | [`bake`] | how much time was observed at a step |
 //! | [`evaluation`] | puts these together |
 //! | [`judgment`] | the result, which is part of the engine's state |
 

@@ -7,7 +7,7 @@ use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 use super::input::{EngineInput, RevisionFacts};
 use super::state::{Canary, EngineState};
 
-/// N. It does not fall below its value at the start of the rollout.
+/// `spec.replicas` (N), but during a rollout not less than at its start.
 pub(crate) fn replicas(state: &EngineState, input: &EngineInput<'_>) -> u32 {
     state.canary.as_ref().map_or(input.replicas, |canary| input.replicas.max(canary.base_replicas))
 }

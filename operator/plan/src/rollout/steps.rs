@@ -1,4 +1,4 @@
-//! The way of a canary up to 100%.
+//! The steps of a canary, from its launch to 100%.
 //!
 //! | file | what it does |
 //! |---|---|

@@ -1,4 +1,5 @@
 //! Evaluates promotion gates from increments over the last `bake` of observed time.
+//! [`super::query_plan`] computes that window.
 
 use jiff::Timestamp;
 

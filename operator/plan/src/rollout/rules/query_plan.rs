@@ -1,4 +1,5 @@
-//! The queries about the revision that is evaluated, and when they are due.
+//! The queries about the revision that is evaluated: when they are due, and which time window each
+//! of them covers.
 
 use std::time::Duration;
 

@@ -26,9 +26,9 @@ pub(crate) struct TriggerReading {
 enum Point {
     Good,
     Bad,
-    /// Neither starts nor ends a breach.
+    /// Too few samples, with their number. Neither starts nor ends a breach.
     TooFew(f64),
-    /// Neither starts nor ends a breach.
+    /// No value. Neither starts nor ends a breach.
     Gap,
 }
 

@@ -40,7 +40,7 @@ pub(super) fn release_any(engine: &mut Engine<'_>) -> bool {
     engine.state.canary.as_mut().is_some_and(|canary| canary.hold.take().is_some())
 }
 
-/// Ends a hold by data or provider that has lasted too long.
+/// Ends a hold for missing data or an unreachable Prometheus that has lasted too long.
 pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
     let (now, limit) = (engine.now(), engine.input.policy.hold_timeout);
     let Some(canary) = &mut engine.state.canary else { return false };

@@ -1,4 +1,4 @@
-//! The start of a step.
+//! Enters the next step of a canary.
 
 use crate::rollout::clock::millis;
 use crate::rollout::engine::Engine;

@@ -16,7 +16,7 @@ pub(in crate::rollout) fn waits_for_person(engine: &Engine<'_>) -> bool {
     waits
         && match standing::standing(engine, canary, step) {
             Standing::Passed => true,
-            // More time brings no more samples, so it is the person's turn.
+            // More time brings no more samples, so a person must decide.
             Standing::TooFew(_) => step.observed() >= standing::longest_bake(engine, step),
             Standing::Baking
             | Standing::Unmet(_)

@@ -1,4 +1,5 @@
-//! Waiting for the pods of a canary, until `progressDeadline`.
+//! Waits for the pods of a canary until `progressDeadline`. `input/pod_facts.rs` decides which pods
+//! are broken.
 
 use super::hold;
 use crate::rollout::clock::elapsed;

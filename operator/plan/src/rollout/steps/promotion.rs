@@ -15,8 +15,8 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
         Stable { revision: canary.revision.clone(), since: now, epoch, forced, flags_tried: false };
     let old = engine.state.stable.replace(stable);
     if let Some(old) = old {
-        // A revision that is already kept is replaced, and its sessions start over. There is room
-        // for one.
+        // Only one previous revision is kept. If there is one already, it is replaced and its
+        // sessions start over.
         engine.state.previous = Some(Previous {
             revision: old.revision,
             since: now,

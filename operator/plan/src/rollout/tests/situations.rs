@@ -112,8 +112,8 @@ fn no_data_holds_and_neither_promotes_nor_rolls_back() {
     assert_eq!((story.holding(), story.step()), (None, 1));
 }
 
-// Argo Rollouts retries every 10 s and aborts at the fifth error, so an outage of Prometheus of 40
-// s ends a canary.
+// Argo Rollouts retries every 10 s and aborts at the fifth error, so a 40 s outage of Prometheus
+// ends a canary.
 #[test]
 fn prometheus_down_holds_and_neither_promotes_nor_rolls_back() {
     let story = Story::canary("").prometheus_down(20 * MINUTE, 60 * MINUTE).until(50 * MINUTE);
