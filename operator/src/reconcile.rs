@@ -25,7 +25,7 @@ use crate::report::{self, Reporter};
 use crate::stores::{HubName, Stores};
 use crate::{config, master_key};
 
-/// So many conflicts in a row are retried without delay. Each means only that a cache was late.
+/// This many conflicts in a row are retried without delay. Each means only that a cache was late.
 const AT_ONCE: u32 = 5;
 /// Interval at which an idle hub is reconciled. The operator may not read Secrets, so it cannot see
 /// that somebody changed the key Secret. It writes the Secret again this often. A thousand hubs
@@ -119,8 +119,8 @@ impl Error {
     }
 }
 
-/// Reconciles one hub with its resource. A replica that does not lead does nothing. Every hub is
-/// queued again when it becomes the leader.
+/// Reconciles one hub. A replica that does not lead does nothing: every hub is queued again when it
+/// becomes the leader.
 pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Result<Action, Error> {
     let name =
         HubName { namespace: queued.namespace().unwrap_or_default(), name: queued.name_any() };
@@ -129,7 +129,7 @@ pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Res
     // The queue's copy may be older than our own last write of its status.
     let hub = context.stores.hubs.get(&name.namespace, &name.name).unwrap_or(queued);
     if hub.metadata.deletion_timestamp.is_some() {
-        // Owner references clean up. An object that is created now would get in their way.
+        // The garbage collector deletes the objects. One that is created now could escape it.
         return Ok(Action::await_change());
     }
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);

@@ -62,7 +62,7 @@ impl Reporter {
         let response = hubs.patch_status(&hub.name_any(), &params, &Patch::Apply(body)).await;
         match response {
             Ok(hub) => stores.acknowledge_status(hub),
-            // the hub was deleted meanwhile
+            // The hub was deleted in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(Error(error)),
         }

@@ -185,7 +185,7 @@ impl Watches {
         let events = watcher(self.api::<K>(), Config::default().labels(labels))
             .default_backoff()
             .modify(move |object| {
-                // half of an object's size, and no plan reads it
+                // They are half of an object's size, and no plan reads them.
                 object.managed_fields_mut().clear();
                 trim(object);
             });

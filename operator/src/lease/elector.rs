@@ -90,7 +90,7 @@ impl Elector {
         self.leadership.filter(|leadership| now < leadership.until)
     }
 
-    /// Takes note of the Lease as it is. `None` means that there is no such object.
+    /// Records the Lease as it was read; `None` if there is no such object.
     pub(super) fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         let unchanged = match (&self.observed, &lease) {
             (Some(observed), Some(lease)) => observed.lease.spec == lease.spec,
