@@ -169,7 +169,7 @@ fn canary_first(role: Role) -> u8 {
 }
 
 /// The revision whose share holds `point`, a place on a line from 0 to 2^64. The canary's share
-/// begins at 0, so that it only ever grows at its end: who was on the canary at 10 % stays there at
+/// starts at 0 and only grows at its end, so a caller who is on the canary at 10 % stays there at
 /// 50 %.
 fn revision_at(dataplane: &Dataplane, point: u64) -> Option<&Revision> {
     let mut shares: Vec<_> = dataplane
@@ -192,9 +192,9 @@ fn revision_at(dataplane: &Dataplane, point: u64) -> Option<&Revision> {
     })
 }
 
-/// What stands for the caller whose credential this is. Of a JWT issuer and subject are taken,
-/// unverified (it decides nothing but the revision): its text changes with every renewal, and the
-/// caller would change revisions with it.
+/// Identifies the caller with this credential. For a JWT it is issuer and subject, because the text
+/// of the token changes with every renewal and would move the caller to another revision. They are
+/// not verified, because they decide only about the revision.
 pub fn principal(credential: &[u8]) -> Vec<u8> {
     subject(credential).unwrap_or_else(|| credential.to_vec())
 }
@@ -211,7 +211,8 @@ fn subject(credential: &[u8]) -> Option<Vec<u8>> {
     Some(format!("{}\n{}", claims.iss, claims.sub).into_bytes())
 }
 
-/// Salted with the canary, so that each canary is tried by other callers first.
+/// Where the caller is on that line. Salted with the canary, so that each canary gets different
+/// callers first.
 fn affinity_point(dataplane: &Dataplane, affinity: &[u8]) -> u64 {
     let canary = dataplane.revisions.iter().find(|(_, state)| state.role == Role::Canary);
     let salt = canary.map_or("", |(revision, _)| revision.as_str());

@@ -31,7 +31,7 @@ use serde_json::value::RawValue;
 pub const VERSION: u8 = 1;
 /// Random bytes that [`seal`] needs. With 24 of them a nonce never repeats, without a counter.
 pub const NONCE_BYTES: usize = 24;
-/// Longest id that [`open`] reads. The ids of [`seal`] have less than half of it.
+/// Longest id that [`open`] reads. The ids of [`seal`] are less than half as long.
 pub const MAX_ID_BYTES: usize = 8 << 10;
 /// Longest `clientInfo` that is stored whole. Of a longer one only name and version are stored.
 pub const MAX_CLIENT_INFO_BYTES: usize = 512;

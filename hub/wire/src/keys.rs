@@ -69,7 +69,7 @@ impl HubKey {
         Self { serial, bytes }
     }
 
-    /// The number of the key. Everything that it seals carries the number in clear.
+    /// The number of the key. Everything that it seals carries the number in plain text.
     pub fn serial(&self) -> u32 {
         self.serial
     }

@@ -5,7 +5,7 @@
 //! * [`keys`]: the key ring of a hub, derived from the operator's master key.
 //! * [`flags`]: the feature flags that every hub knows, with their defaults.
 //! * [`admin`]: the two admin endpoints that the operator reads.
-//! * [`paths`]: where all of it is in a pod.
+//! * [`paths`]: the ports of a pod, and the files that hold these.
 
 pub mod admin;
 pub mod config;
