@@ -1,4 +1,4 @@
-//! What judging the arguments of a call costs.
+//! The cost of validating and correcting the arguments of a call.
 
 use divan::{Bencher, black_box};
 use mcphub_hub_catalog::arguments::schema::Schema;

@@ -132,7 +132,7 @@ fn cold_list_by_server(bencher: Bencher<'_, '_>) {
     bench_uncached_caller(bencher, &grouped(&all()), None);
 }
 
-/// The first list of all, grouped by server.
+/// The first list that anybody gets, grouped by server.
 #[divan::bench(sample_count = 10)]
 fn very_first_list_by_server(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| ListCache::new(grouped(&all()), None)).bench_refs(|lists| {

@@ -2,7 +2,7 @@
 //! wrong.
 //!
 //! [`schema`] compiles a schema and bounds what it may cost; [`schema_cache`] caches it.
-//! [`correction`] corrects arguments that are wrong in only one way, in the bytes that came in.
+//! [`correction`] corrects arguments that are wrong in only one way, in the original bytes.
 //! [`error`] says what is wrong, one line each, and [`advice`] adds what would be right.
 //! `subschemas` is what a schema says about one place in the arguments.
 

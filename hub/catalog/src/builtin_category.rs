@@ -68,8 +68,7 @@ impl fmt::Display for BuiltinCategory {
     }
 }
 
-/// The category that the words of a tool suggest: of its own name, its server's name and its
-/// description.
+/// The category that the words in a tool's name, its server's name and its description suggest.
 pub(crate) fn from_words(name: &str, server: &str, description: &str) -> BuiltinCategory {
     let mut scores = [0_u32; BuiltinCategory::ALL.len()];
     let description: String = description.chars().take(DESCRIPTION_CHARS).collect();

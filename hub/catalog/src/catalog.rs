@@ -12,7 +12,7 @@
 //! 3. Read the server's list with [`Page::parse`], and keep its [`ServerList`] beside that of the
 //!    tools.
 //! 4. Let `Visibility` hold the catalog, and apply views and access rules to it.
-//! 5. Let `CallerLists` hold the caller's list of it, cut by `list_pages`.
+//! 5. Let `CallerLists` hold the caller's list of prompts, cut into pages by `list_pages`.
 //!
 //! Categories, token budgets, meta-tools, grouping and argument validation are for tools only.
 

@@ -35,7 +35,7 @@ pub struct Explanation {
     pub rules: Vec<RuleResult>,
 }
 
-/// What a principal gets of a tool.
+/// How a tool appears to a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListStatus {
     /// The list has it.

@@ -202,8 +202,8 @@ impl Visibility {
         self.access.first_allowing(place, &self.catalog, principal, view)
     }
 
-    /// What in the config has no effect on this catalog, for a person. While lists are incomplete
-    /// there are more.
+    /// What in the config has no effect on this catalog, in words for people. While some servers
+    /// have not listed yet, it names more than it should.
     pub fn warnings(&self) -> Vec<String> {
         warnings::warnings(&self.config, &self.catalog, &self.categories)
     }

@@ -1,4 +1,4 @@
-//! Arguments against schemas: what is judged, corrected and said.
+//! Validates arguments against schemas: what is refused, what is corrected, and the messages.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -52,7 +52,7 @@ fn corrected(schema: &Schema, text: &str) -> (String, Vec<Correction>) {
     }
 }
 
-// Each on its own, and other bytes stay: escapes, white space, order.
+// Each case has one mistake. All other bytes stay: escapes, white space, order.
 #[rstest]
 #[case::key_in_another_case(
     r#"{ "Path":"\u0061" , "mode":"text"}"#,
@@ -194,8 +194,7 @@ fn what_could_mean_two_things_is_refused(#[case] text: &str) {
     assert!(!matches!(correct(&schema, text), CorrectionResult::Corrected { .. }));
 }
 
-// A server may read keys that its schema does not name: a call that it accepts is not ours to
-// improve.
+// A server may read keys that its schema does not name, so a valid call must reach it unchanged.
 #[test]
 fn a_valid_call_is_not_touched_even_where_it_looks_wrong() {
     let schema =
@@ -315,7 +314,7 @@ fn an_example_follows_bounds_references_and_required_branches() {
     );
 }
 
-// Schemas come from servers that nobody here vouches for: none may take the process down or hold a
+// Schemas come from servers that are not trusted. None of them may crash the process or block a
 // thread.
 #[rstest]
 #[case::no_schema_at_all(r#"{"name":"x"}"#)]
@@ -374,7 +373,7 @@ fn a_schema_that_contains_itself_ends(#[case] schema: Value) {
     }
 }
 
-/// Schemas of flat tools, with the valid arguments that they are called with.
+/// Schemas without nested objects, each with valid arguments.
 fn tools() -> impl Strategy<Value = (Value, Value)> {
     let member = prop_oneof![
         any::<i32>().prop_map(|n| (json!({"type": "integer"}), json!(n))),
@@ -407,7 +406,7 @@ fn tools() -> impl Strategy<Value = (Value, Value)> {
     })
 }
 
-/// Something that a model may have written instead.
+/// Arguments that a model may have written instead.
 fn anything() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -447,8 +446,7 @@ proptest! {
         }
     }
 
-    // Whatever is corrected, the leaves of the arguments stay: nothing is dropped and nothing is
-    // made up.
+    // A correction neither drops nor invents a value.
     #[test]
     fn a_correction_keeps_every_leaf((schema, _) in tools(), written in anything()) {
         let schema = compiled(&schema);
@@ -486,7 +484,7 @@ proptest! {
     }
 }
 
-/// Leaves as text, however typed.
+/// The leaves of a value as text, whatever their type.
 fn leaves(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(leaves).collect(),

@@ -1,4 +1,5 @@
-//! Over the tool lists of real servers, where they are there.
+//! Checks lists of the tools of real servers. The data is not part of the project: without
+//! `MCPHUB_DATA`, these tests pass without checking anything.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::print_stdout, reason = "tests")]
 
@@ -43,7 +44,7 @@ fn read(path: &Path) -> String {
     text
 }
 
-/// Name and tools of each server of a file.
+/// The name and the tools of each server in a file.
 fn servers(folder: &Path, file: &str) -> Vec<(String, Vec<Value>)> {
     let text = read(&folder.join(file));
     let list: Vec<Value> = match serde_json::from_str(&text) {
@@ -116,7 +117,7 @@ fn a_budget_holds_over_real_tools_and_loses_none() {
         let tool_list = lists.tool_list(ListScope::Stateless);
         assert!(tool_list.tools.len() + tool_list.meta.len() <= 60 && tool_list.tokens() <= 8000);
         assert_eq!(tool_list.tools.len() + tool_list.unlisted(), visible.tools.len());
-        // The text that a client gets, counted anew.
+        // Count the tokens again, from the text that a client gets.
         let page: Vec<Listed<'_>> = serde_json::from_str(tool_list.page(None).unwrap().0).unwrap();
         let count = |tool: &Listed<'_>| {
             let schema = tool.input_schema.map_or("", RawValue::get);

@@ -37,7 +37,7 @@ pub struct Expression {
     depends_on: DependsOn,
 }
 
-/// What the value of an expression depends on beside caller and view. A later variant needs more
+/// What the value of an expression depends on besides caller and view. A later variant needs more
 /// evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependsOn {

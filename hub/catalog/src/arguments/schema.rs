@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Longest schema in bytes. The longest known real one has a fifth of it.
+/// Longest schema in bytes. The longest known real one is a fifth as long.
 pub const MAX_BYTES: usize = 256 << 10;
 /// Most nodes after every `$ref` is expanded. Twenty definitions that each refer to the next one
-/// twice are a million.
+/// twice expand to a million.
 const MAX_NODES: u64 = 100_000;
 /// Greatest depth after every `$ref` is expanded. Compiling and validating recurse, and a stack
 /// overflow aborts the process.

@@ -27,8 +27,8 @@ pub(super) struct Key<'a> {
     pub tools: &'a [VisibleTool<'a>],
 }
 
-/// The groups of one catalog, shared by everything that is visible of it. It is bounded, because
-/// access rules, budgets and sessions ask for many parts of a server's tools.
+/// The groups of one catalog, shared by all callers. It is bounded, because access rules, budgets
+/// and sessions ask for many parts of a server's tools.
 #[derive(Debug)]
 pub struct GroupCache(Mutex<Cache<u64, Arc<ToolGroup>, DefinitionBytes>>);
 

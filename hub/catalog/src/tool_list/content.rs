@@ -1,4 +1,4 @@
-//! The tools in a list: as many of the candidates as the budget allows.
+//! Cuts a list to the tool budget: pinned tools first, then as many additions as fit.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Valid calls of a tool, made from its schema by chance, with what the schema says at each place.
-//! Knows nothing of how the project reads schemas: it is the other opinion.
+//! Generates random valid calls from the schema of a tool, and records what the schema says about
+//! each place. It shares no code with the hub, so that it cannot share its mistakes.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 pub(crate) type Pointer = Vec<String>;
 
-/// What the schema says of one place in the call.
+/// What the schema says about one place in the call.
 #[derive(Debug, Clone)]
 pub(crate) enum Site {
-    /// An object with these declared members. `closed`: no others. `map`: others are data.
+    /// An object with these declared members. `closed` means that others are not allowed, `map`
+    /// that others are data.
     Object {
         declared: Vec<String>,
         required: Vec<String>,
@@ -53,7 +54,7 @@ const WORDS: [&str; 12] = [
     "https://example.com/a",
 ];
 
-/// A call by chance; it may not be valid where the schema says more than this knows.
+/// A random call. It may be invalid if the schema uses keywords that this generator does not know.
 pub(crate) fn call(rng: &mut StdRng, schema: &Value) -> Option<Call> {
     let mut maker = Maker { rng, root: schema, sites: Vec::new() };
     let value = maker.value(schema, &mut Vec::new(), 0)?;
@@ -81,8 +82,8 @@ impl Maker<'_> {
         }
         for composition in ["anyOf", "oneOf"] {
             if let Some(branches) = schema[composition].as_array() {
-                // What two forms allow is beyond a second opinion as simple as this; see
-                // `mutations`.
+                // If several branches can apply, it is unclear what the schema says, so `mutations`
+                // must not change anything there.
                 let before = self.sites.len();
                 let branch = branches.choose(self.rng)?;
                 let value = self.value(branch, at, depth + 1);

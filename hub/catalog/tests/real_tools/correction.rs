@@ -1,5 +1,5 @@
-//! How much of what models get wrong is repaired, and that nothing is repaired wrongly. The oracle
-//! is the valid call that each mistake was made in.
+//! Most mistakes of models are corrected, and none is corrected wrongly. Each correction is
+//! compared with the valid call that the mistake was made in.
 
 use std::fmt::Write as _;
 
@@ -90,7 +90,7 @@ fn measure(rng: &mut StdRng, definition: &Value, report: &mut Report, examples: 
 }
 
 impl Count {
-    /// Counts one mistake; a line where it was not repaired as it should have been.
+    /// Counts one mistake. Returns a line about it if it was not corrected as it should be.
     fn add(
         &mut self,
         schema: &Schema,

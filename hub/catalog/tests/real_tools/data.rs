@@ -1,4 +1,4 @@
-//! Definitions of real servers.
+//! Reads the tool definitions of real servers.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 pub(crate) struct Server {
     pub(crate) name: String,
-    /// Definitions, each name once.
+    /// Definitions with unique names.
     pub(crate) tools: Vec<Value>,
 }
 
-/// Where the data is; `None` and a word about it where it is not.
+/// The folder with the data. Without one, prints how to set it and returns `None`.
 pub(crate) fn folder() -> Option<PathBuf> {
     let folder =
         std::env::var_os("MCPHUB_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
@@ -24,7 +24,7 @@ pub(crate) fn folder() -> Option<PathBuf> {
     folder
 }
 
-/// Servers with their real `tools/list`.
+/// The servers in the data, with the tools that they list.
 pub(crate) fn servers(folder: &Path) -> Vec<Server> {
     let mut servers = Vec::new();
     if let Ok(file) = File::open(folder.join("toucan_mcp_servers_full.jsonl.gz")) {

@@ -1,8 +1,8 @@
-//! Against the definitions of real servers: what correction repairs, and whether vendors take what
-//! hierarchical mode shows. The data is not part of the project: `MCPHUB_DATA` names its folder,
-//! and without it these tests say so and pass.
+//! Tests with the tools of real servers: which mistakes are corrected, and whether vendors accept
+//! the definitions of hierarchical mode. The data is not part of the project: `MCPHUB_DATA` names
+//! its folder. Without it, these tests print that and pass.
 
-// files and environment are read by tests only
+// Only tests read files and the environment.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 mod calls;

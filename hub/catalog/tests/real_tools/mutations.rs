@@ -1,5 +1,5 @@
-//! Mistakes that models make, made on purpose in a valid call. Each knows whether it could be
-//! undone in more than one way.
+//! Makes typical mistakes of models in a valid call. Each result says whether there is more than
+//! one way to correct it.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -22,11 +22,11 @@ pub(crate) const KINDS: [&str; 9] = [
 
 pub(crate) struct Mutated {
     pub(crate) value: Value,
-    /// More than one valid call could be meant.
+    /// The result could stand for more than one valid call.
     pub(crate) ambiguous: bool,
 }
 
-/// The mistake of this kind, where the call has a place for it.
+/// The call with a mistake of this kind; `None` if it has no place for one.
 pub(crate) fn mutated(kind: usize, rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     match kind {
         0 => key(rng, call),
@@ -50,7 +50,7 @@ pub(crate) fn mutated(kind: usize, rng: &mut StdRng, call: &Call) -> Option<Muta
 fn several(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     let mut all = Mutated { value: call.value.clone(), ambiguous: false };
     let mut made = 0;
-    // Values first: a place is not found any more under another key.
+    // Values first, because a place cannot be found after its key has changed.
     for kind in [3, 4, 1, 2, 5, 0] {
         if made == 3 || rng.random_bool(0.3) {
             continue;
@@ -87,7 +87,7 @@ fn key(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
         })
         .collect();
     let other = styles.choose(rng)?;
-    // Two members that differ in nothing but their spelling: either could be meant.
+    // If two members differ only in spelling, either could be meant.
     let alike = declared.iter().filter(|declared| folded(declared) == folded(key)).count();
     let mut value = call.value.clone();
     let object = get_mut(&mut value, at)?.as_object_mut()?;
@@ -118,7 +118,8 @@ fn choice(
     let same_case =
         options.iter().filter(|option| option.to_lowercase() == other.to_lowercase()).count();
     let near = options.iter().filter(|option| distance(option, &other) == 1).count();
-    // In a word of two letters, and in a digit, one more is another meaning and no typo.
+    // In a word of two letters, and in a number, one changed character is another meaning and not a
+    // typo.
     let meaning = word.chars().count() < 3
         || other.chars().filter(char::is_ascii_digit).ne(word.chars().filter(char::is_ascii_digit));
     let ambiguous = if same_case > 0 { same_case > 1 } else { near != 1 || meaning };
@@ -156,10 +157,10 @@ fn single(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
         .collect();
     let (at, item) = places.choose(rng)?;
     let ambiguous = match item {
-        // Perhaps a list in itself.
+        // The text may itself be a list.
         Value::String(text) => text.is_empty() || text.contains([',', '[', '{', ';', '|', '\n']),
-        // `{"items": […]}` is another mistake, so an object is one item only where its members are
-        // those of an item.
+        // `{"items": […]}` is another mistake, so an object counts as one item only if its members
+        // are those of an item.
         Value::Object(members) => {
             let item: Pointer = at.iter().cloned().chain(["0".to_owned()]).collect();
             let declared = call.sites.iter().find_map(|(at, site)| match site {
@@ -214,7 +215,7 @@ fn moved(rng: &mut StdRng, call: &Call) -> Option<Mutated> {
     let mut value = call.value.clone();
     let member = value.as_object_mut()?.remove(key)?;
     get_mut(&mut value, at)?.as_object_mut()?.insert(key.clone(), member);
-    // Where anything may be, it may be meant to be there.
+    // If the object allows any member, this one may be meant to be there.
     let fits_there = map || declared.is_empty();
     let alike = |declared: &String| folded(declared) == folded(key);
     let ambiguous = fits_there
@@ -301,7 +302,7 @@ fn typo(rng: &mut StdRng, word: &str) -> Option<String> {
     (other != word).then_some(other)
 }
 
-/// Levenshtein's.
+/// The Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,4 +1,4 @@
-//! Whether vendors take what hierarchical mode shows of real servers.
+//! Whether vendors accept the definitions that hierarchical mode makes for real servers.
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use crate::arguments::spelling::normalized;
 use crate::arguments::subschemas::Subschemas;
 use crate::arguments::text::{self, Edit, PathSegment};
 
-/// How many levels below its place a missing member is searched.
+/// How many levels below its place a missing member is searched for.
 const MAX_DEPTH: usize = 3;
 
 /// One object in the arguments, and what the schema says about it.
@@ -141,7 +141,7 @@ pub(super) fn fix_missing(
     PossibleFixes::exactly_one(fixes)
 }
 
-/// Searches the key in objects below that do not declare it themselves.
+/// Looks for the key in the objects below that do not declare it themselves.
 fn search_below(
     root: &Value,
     top: &Object<'_>,

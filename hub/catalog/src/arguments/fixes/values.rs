@@ -1,4 +1,4 @@
-//! Fixes values with another type or spelling than the schema wants.
+//! Fixes values with another type or spelling than the schema wants, such as `"5"` for `5`.
 
 use jsonschema::JsonType;
 use mcphub_hub_protocol::json_splice;
