@@ -2,7 +2,7 @@
 //!
 //! * [`question`] writes the questions and the keys of their answers. [`providers`] converts them
 //!   to the providers' formats.
-//! * [`answer`] parses the output. Nothing but what was in the question is taken from it.
+//! * [`answer`] parses the output. Only ids and categories from the question are accepted.
 //! * [`breaker`] stops questions to a model that fails. [`answer_cache`] serializes cached answers.
 
 pub mod answer;

@@ -6,7 +6,7 @@ const MAX_CLAUSES: usize = 12;
 /// A clause that is shorter than this, in bytes, is joined with the next one. It is too short to
 /// ask for anything.
 const MIN_BYTES: usize = 12;
-/// What separates clauses, beside the ends of sentences. Earlier entries take precedence.
+/// What separates clauses, besides the ends of sentences. Earlier entries take precedence.
 const SEPARATORS: [&str; 14] = [
     ", and then ",
     ", then ",

@@ -12,7 +12,7 @@ pub(crate) const ENCODER: usize = 2;
 /// Position in [`SIGNALS`]: fused score of the clause of the prompt that fits the tool best.
 pub(crate) const CLAUSE: usize = 3;
 
-/// The features of a candidate that are no signals. `features::other_features` computes them.
+/// The features of a candidate that are not signals. `features::other_features` computes them.
 pub(crate) const OTHER_FEATURES: [&str; 8] =
     ["fused", "cover", "cover_name", "name_cover", "name_exact", "bigrams", "server_z", "log_pool"];
 /// Positions in [`OTHER_FEATURES`].
