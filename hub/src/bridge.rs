@@ -4,7 +4,7 @@
 //! session, and passes messages on without changing them.
 //!
 //! A request goes through `http -> sessions -> session -> process`. `launcher` bounds and starts
-//! processes, and `reaper` waits for every process that ends.
+//! processes, `sessions` stops idle ones, and `reaper` waits for every process that ends.
 
 mod call;
 mod error;

@@ -16,7 +16,7 @@ pub(crate) const EXPLAIN_PATH: &str = "/why";
 
 /// What the servers of a config list.
 pub(crate) struct ToolListing {
-    /// What clients may know of it.
+    /// The tools that clients may know of.
     pub visibility: Arc<Visibility>,
     /// In the order of the config; `None` for a server that has not listed.
     pub lists: Vec<Option<Arc<ServerList>>>,

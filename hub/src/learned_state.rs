@@ -172,7 +172,7 @@ impl LearnedState {
         };
         match acquired {
             Ok(lease) => Ok(Some(lease)),
-            // Another pod was quicker.
+            // Another pod was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(error) => Err(error),
         }

@@ -70,7 +70,7 @@ struct PendingCall {
     related: Option<mpsc::Sender<Bytes>>,
 }
 
-/// A client's request, with what the session must know of it.
+/// A client's request, with what the session must know about it.
 pub(super) struct SessionRequest {
     /// One line of JSON.
     pub(super) message: Bytes,

@@ -1,4 +1,4 @@
-//! All sessions of a bridge.
+//! All sessions of a bridge, and the loop that stops idle servers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -33,8 +33,8 @@ pub(super) async fn from_servers(config: &Path) -> anyhow::Result<ToolListing> {
     .await?;
     let snapshot = server.hub.snapshot_after_startup().await;
     let lists: Vec<_> = snapshot.servers.iter().map(ServerSlot::list).collect();
-    // From these lists: the hub's own catalog may be older, and a tool that it lacks would count as
-    // good unseen.
+    // Built from these lists. The hub's own catalog may be older, and a tool that it lacks would
+    // pass unchecked.
     let catalog = ToolCatalog::new(&snapshot.config, &lists);
     let visibility = Visibility::new(Arc::clone(&snapshot.config), catalog);
     server.stop().await?;

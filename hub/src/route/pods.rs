@@ -1,5 +1,5 @@
-//! The serving pods of each live revision, from EndpointSlices. Until the API server was reached
-//! once, the router reaches pods by the name of their Service.
+//! The serving pods of each live revision, from EndpointSlices. Until the API server has been
+//! reached once, the router reaches pods by the name of their Service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -48,7 +48,7 @@ impl Loader {
             tokio::task::spawn_blocking(move || {
                 let loaded = Models::embedded(true);
                 sender.send_if_modified(|state| {
-                    // They are not wanted any more, or another load was quicker.
+                    // They are not wanted any more, or another load was faster.
                     let awaited = matches!(state, LoadState::Loading);
                     if awaited {
                         *state = match loaded {

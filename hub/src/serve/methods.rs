@@ -28,7 +28,7 @@ use self::ctx::Ctx;
 use self::request_timer::RequestTimer;
 use super::state::hub::Hub;
 
-/// Who answers, as JSON.
+/// The `serverInfo` of the hub, as JSON.
 const SERVER_INFO: &str =
     concat!(r#"{"name":"mcp-hub","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 /// The `_meta` of a result in the protocol without sessions.

@@ -49,7 +49,7 @@ pub struct Upstream {
     closed: CancellationToken,
 }
 
-/// What is known of a server.
+/// What is known about a server.
 #[derive(Debug, Clone, Default)]
 pub struct UpstreamState {
     pub status: Status,

@@ -1,4 +1,4 @@
-//! A real MCP server, of the SDK, on loopback.
+//! A real MCP server on loopback, built with the SDK.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};

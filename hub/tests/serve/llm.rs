@@ -1,6 +1,6 @@
 //! The language model in a running hub, against servers that speak the providers' formats: it
-//! chooses tools, and says what categories they have; whatever it says, nothing else appears, and
-//! without it everybody is served.
+//! chooses tools and their categories. Whatever it answers, no other tool appears, and while it
+//! fails the hub still serves everybody.
 
 mod categories;
 mod choosing;

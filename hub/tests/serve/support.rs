@@ -55,7 +55,7 @@ fn write(dir: &Path, config: &Value) {
 
 /// An HTTP client.
 pub fn http() -> reqwest::Client {
-    // once a process; later tests find it
+    // Fails if another test of this process has installed it already.
     rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

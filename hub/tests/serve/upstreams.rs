@@ -18,7 +18,7 @@ const TOOL: &str = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_server_and_a_dead_server_delay_no_other_server() {
     let good = Fixture::legacy(&["echo", "hang"]).await;
-    // accepts and says nothing
+    // Accepts connections and never responds.
     let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hung_url = format!("http://{}/mcp", hung.local_addr().unwrap());
     let mut config =

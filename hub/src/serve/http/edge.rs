@@ -59,7 +59,7 @@ async fn with_cors(origin: HeaderValue, request: Request, next: Next) -> Respons
     let mut response = if is_preflight {
         let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = StatusCode::NO_CONTENT.into_response();
-        // Every header is allowed: the hub checks what it reads of them as it does for any client.
+        // Every header is allowed: the hub checks those that it reads, as for any client.
         response.headers_mut().extend(requested.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
         response
             .headers_mut()

@@ -1,4 +1,5 @@
-//! Server-sent events. Below this file, streams are data.
+//! Writes streams to clients as server-sent events. The code below this layer knows streams only as
+//! data.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};

@@ -74,7 +74,7 @@ fn server_filter_mode(mode: FilterMode, servers: &ServerFilter) -> &'static str 
     }
 }
 
-/// `None` for a ratio of nothing.
+/// `None` if `whole` is 0.
 #[allow(clippy::cast_precision_loss)] // counts of tools stay far below 2^53
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)

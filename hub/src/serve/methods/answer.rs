@@ -25,7 +25,7 @@ pub(crate) enum Answer {
 pub(crate) enum StreamItem {
     /// A JSON-RPC message.
     Message(String),
-    /// Traffic without meaning, so that proxies do not take a quiet stream for dead.
+    /// Traffic without meaning, so that proxies do not close a silent stream.
     KeepAlive,
 }
 

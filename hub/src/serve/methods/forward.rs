@@ -1,4 +1,4 @@
-//! Sends a call to the server of its tool, and passes on what comes back.
+//! Sends a call to the server of its tool, and passes on its response.
 
 use std::borrow::Cow;
 use std::sync::Arc;

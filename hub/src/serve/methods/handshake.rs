@@ -1,4 +1,4 @@
-//! `initialize` and `server/discover`: what the hub says of itself.
+//! `initialize` and `server/discover`: what the hub says about itself.
 
 use std::sync::Arc;
 

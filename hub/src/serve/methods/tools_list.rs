@@ -1,4 +1,4 @@
-//! `tools/list`.
+//! `tools/list`: answers with one page of the caller's list.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ pub enum Error {
     /// The response violates the protocol.
     #[error("sent an invalid MCP response: {0}")]
     InvalidResponse(String),
-    /// The server wants something of the caller before it goes on.
+    /// The server wants input from the caller before it continues.
     #[error("requested input from the caller, which this hub does not support yet")]
     InputRequired,
     /// The server answered a request of the hub itself with a JSON-RPC error.

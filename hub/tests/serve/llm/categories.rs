@@ -105,8 +105,7 @@ async fn words_decide_categories_until_the_model_answers_and_clients_are_notifie
     assert!(check.passed, "{check:?}");
 }
 
-// A pod that could not start, or a list that is empty, because of a provider would be an outage of
-// it.
+// Otherwise an outage of the provider would keep pods from starting, or empty their lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_model_fails_words_decide_and_it_is_asked_again() {
     let works = Arc::new(AtomicBool::new(false));

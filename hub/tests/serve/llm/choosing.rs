@@ -110,7 +110,7 @@ async fn failing() -> (ScriptedProvider, usize) {
     (ScriptedProvider::in_turn(failures.into_iter().chain([works]).collect()).await, number)
 }
 
-// Whoever relies on a provider would be without tools whenever it is down.
+// Otherwise an outage of the provider would leave callers without tools.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_provider_fails_the_embedded_selector_answers_as_if_there_were_no_other() {
     let (plain, _plain) = filtered(json!({"mode": "PromptBased"})).await;
