@@ -24,7 +24,8 @@ pub(crate) async fn plane() -> Result<&'static ControlPlane> {
     PLANE
         .get_or_try_init(|| async {
             let plane = ControlPlane::start().await?;
-            // On the client side, which is harder: an annotation of limited size holds all of it.
+            // Client-side apply is the harder case: it stores the whole object in an annotation of
+            // limited size.
             plane.kubectl(["apply", "-f", CRD]).await?;
             established(&plane).await?;
             Ok(plane)

@@ -1,5 +1,5 @@
 //! The resource `McpHub` on a real API server: what is accepted, what is refused, and with which
-//! sentence.
+//! message.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -48,7 +48,7 @@ pub(crate) enum Answer {
 }
 
 impl Row {
-    /// A row with nothing but a name.
+    /// A row with only a name.
     pub(crate) fn named(name: &str) -> Self {
         Self { name: Some(name.into()), ..Self::default() }
     }

@@ -1,4 +1,5 @@
-//! The shape of the code base: what may import what, how large things get, and what has one place.
+//! The shape of the code base: what may import what, how large files and functions may get, and
+//! what is done in one place only.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 #[path = "structure/checker.rs"]
@@ -40,13 +41,13 @@ const MARKDOWN_CELL: usize = 120;
 
 static PACKAGES: LazyLock<Vec<Package>> = LazyLock::new(|| workspace::packages(root()));
 
-/// Fails with the advice and all findings, one a line.
+/// Fails with the advice and all findings, one per line.
 #[track_caller]
 fn assert_none(advice: &str, found: &[String]) {
     assert!(found.is_empty(), "{advice}\n{}", found.join("\n"));
 }
 
-/// Where a sequence of tokens stands in a file, as `file:line`.
+/// Where a sequence of tokens occurs in a file, as `file:line`.
 fn places(file: &File, sequence: &[&str]) -> Vec<String> {
     let matches = |window: &&[source::Token]| window.iter().map(|it| &it.text).eq(sequence);
     let windows = file.tokens.windows(sequence.len()).filter(matches);
@@ -137,7 +138,8 @@ fn a_module_with_children_is_a_file_beside_their_folder() {
     assert_none("Rename x/mod.rs to x.rs.", &found);
 }
 
-// Forges take such a folder for code of others: they leave it out of searches and fold it in diffs.
+// Code hosts treat such a folder as third-party code: they leave it out of searches and fold it in
+// diffs.
 #[test]
 fn no_folder_is_named_vendor() {
     let mut found = Vec::new();

@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, RwLock, Semaphore};
 
 /// Scrape interval of Prometheus. A `for` of a rule has at least four times this.
 const SCRAPE: Duration = Duration::from_secs(1);
-/// Seconds until a killed leader is replaced. With less, a busy machine would depose leaders that
-/// are well.
+/// Seconds until a killed leader is replaced. With less, a busy machine would depose healthy
+/// leaders.
 const LEASE_SECONDS: u8 = 8;
 
 /// Scenarios hold it for reading; one that kills or removes the operator holds it for writing.

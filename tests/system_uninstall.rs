@@ -1,4 +1,4 @@
-//! Without the operator, hubs keep serving. Without the CRD, nothing of them is left.
+//! Without the operator, hubs keep serving. Without the CRD, nothing is left of them.
 
 use anyhow::ensure;
 use mcphub_tests::install;

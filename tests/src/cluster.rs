@@ -20,9 +20,9 @@
 //!
 //! * Without `KUBECONFIG` the cluster is local: etcd, API server, controllers, kubelet, containerd,
 //!   kube-proxy, `CoreDNS` and Prometheus run as processes of this machine, in namespaces of their
-//!   own. It ends with the value, and with the process in whatever way that ends. Nothing of it
-//!   stays on the machine. The host reaches pods and Services by address, and pods reach the host
-//!   at [`Cluster::host_address`].
+//!   own. It ends when the value is dropped, and also when the process ends, however it ends. It
+//!   leaves nothing on the machine. The host reaches pods and Services by address, and pods reach
+//!   the host at [`Cluster::host_address`].
 //! * With the `KUBECONFIG` of a local cluster that `cluster up --keep` left running, that cluster
 //!   is used.
 //! * With any other `KUBECONFIG`, that external cluster is used. Only namespaces of the tests are
@@ -272,7 +272,7 @@ impl Cluster {
         }
     }
 
-    /// Ends the cluster and waits until nothing of it is left, as a drop does.
+    /// Ends the cluster and waits until it has left nothing behind, as a drop does.
     pub fn stop(self) {
         drop(self);
     }
@@ -311,7 +311,7 @@ pub(crate) async fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     command::output(kubectl.env("KUBECONFIG", kubeconfig).args(args)).await
 }
 
-/// rustls must be told once a process which cryptography to use.
+/// Installs the TLS implementation, which rustls wants once per process.
 pub(crate) fn crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

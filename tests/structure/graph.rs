@@ -60,9 +60,9 @@ impl Graph {
 
     /// The sets of modules that import each other in a circle.
     ///
-    /// A module and those below it are one subject, so it may import them and they may import it.
-    /// Without it, what is left of its circle must hold to the same rule: two of its children that
-    /// import each other are a knot.
+    /// A module may import the modules below it, and they may import it. Without that module, the
+    /// rest of its circle must follow the same rule: two of its children that import each other are
+    /// a knot.
     pub(crate) fn knots(&self) -> Vec<Knot> {
         let mut knots = Vec::new();
         self.collect_knots(&(0..self.modules.len()).collect(), &mut knots);

@@ -60,7 +60,8 @@ pub(crate) struct Import {
 /// A path in the code, such as `super::Error`.
 pub(crate) struct Mention {
     pub path: Vec<String>,
-    /// Whether it stands in an expression, where a function wins over a module of the same name.
+    /// Whether it is in an expression, where a function takes precedence over a module of the same
+    /// name.
     pub is_value: bool,
     pub line: usize,
 }
@@ -159,7 +160,7 @@ impl Crate {
     }
 }
 
-/// The name that an item defines, but for child modules.
+/// The name that an item defines. Child modules are left out.
 fn name(item: &Item) -> Option<&Ident> {
     Some(match item {
         Item::Const(item) => &item.ident,

@@ -105,7 +105,7 @@ pub(crate) async fn build(image: Image) -> Result<Built> {
     Ok(built)
 }
 
-/// Gives an image to the run's containerd.
+/// Imports an image into the run's containerd.
 pub(crate) async fn import(sandbox: &Sandbox, built: &Built) -> Result<()> {
     let mut ctr = Command::from(sandbox.enter("ctr"));
     ctr.args([
@@ -284,7 +284,8 @@ fn buildah(scratch: &Path, verb: &str) -> Result<Command> {
 /// The certificate authorities of this machine. An image FROM scratch has no others.
 const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The folder with hub and operator as static programs. They are compiled together, once a process.
+/// The folder with hub and operator as static programs. They are compiled together, once per
+/// process.
 async fn compile_programs() -> Result<PathBuf> {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     FOLDER.get_or_try_init(run_cargo).await.cloned()

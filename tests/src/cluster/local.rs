@@ -61,7 +61,7 @@ impl Run {
         sandbox::work_folder(self.index).join(sandbox::KEPT).exists()
     }
 
-    /// Ends the run and waits until nothing of it is left.
+    /// Ends the run and waits until it has left nothing behind.
     pub async fn stop(&self) -> Result<()> {
         let first = nix::unistd::Pid::from_raw(i32::try_from(self.first)?);
         nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL)

@@ -1,8 +1,8 @@
-//! What a machine must have for a local cluster, and the sentence for one that lacks something.
+//! What a machine must have for a local cluster, and the message if it lacks something.
 
 use anyhow::{Result, bail};
 
-/// The first half of that sentence. What is missing follows.
+/// The start of that message. What is missing follows.
 pub(crate) const CANNOT_RUN: &str =
     "this machine cannot run a local cluster; set KUBECONFIG to use another cluster";
 

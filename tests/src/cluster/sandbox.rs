@@ -3,7 +3,7 @@
 //! A run lives in process, network and mount namespaces of its own, which `sandbox.sh` holds. When
 //! their first process ends, the kernel ends every other process in them and removes mounts and
 //! interfaces. The script then removes the control groups and the work folder. So a run leaves
-//! nothing behind in whatever way its owner ends, even by `kill -9`.
+//! nothing behind, however its owner ends, even by `kill -9`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;

@@ -51,7 +51,7 @@ impl Client {
         Self::with_pool(connection_pool(), url)
     }
 
-    /// A client that shares connections with others: thousands of sessions need no thousands of
+    /// A client that shares connections with others: thousands of sessions do not need thousands of
     /// connections.
     pub fn with_pool(http: reqwest::Client, url: &str) -> Self {
         Self {
@@ -241,9 +241,8 @@ pub fn connection_pool() -> reqwest::Client {
     reqwest::Client::builder()
         .tcp_nodelay(true)
         .timeout(std::time::Duration::from_secs(30))
-        // Shorter than the idle timeout of any server. Else a connection could be reused at the
-        // moment at which the server closes it, and a request would be lost that the server never
-        // saw.
+        // Shorter than the idle timeout of any server. Otherwise a connection could be reused just
+        // as the server closes it, and a request would be lost that the server never saw.
         .pool_idle_timeout(std::time::Duration::from_secs(5))
         .build()
         .unwrap_or_default()

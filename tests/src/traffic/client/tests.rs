@@ -1,4 +1,4 @@
-//! The client against a small real server, which loses sessions and fails when it is told to.
+//! The client against a small real server, which loses sessions and fails on request.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::traffic::{LoadProfile, Traffic, spread};
 /// What the server does with one request instead of answering it.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// It forgets all sessions first, as a revision does that was cut, and then answers 404.
+    /// It forgets all sessions, as a revision whose traffic was cut, and then answers 404.
     LoseSessions,
     Status(u16),
     /// It closes the connection in the middle of the answer.
