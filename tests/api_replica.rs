@@ -127,8 +127,8 @@ impl Installation {
         let process = Command::new(program)
             .args(["--config", &config.to_string_lossy(), "--namespace", &self.own, "--pod", pod])
             .args(["--admin-listen", &admin, "--log", "info,mcphub_operator=debug"])
-            // With less, a busy machine would depose healthy leaders.
             .args(["--lease", "mcphub"]) // as the chart's Deployment does
+            // With less, a busy machine would depose healthy leaders.
             .args(["--lease-duration", "8", "--renew-deadline", "6", "--retry-period", "0.5"])
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .stdin(Stdio::null())
