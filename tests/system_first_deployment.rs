@@ -32,10 +32,10 @@ async fn a_first_deployment_that_never_works_is_failed_until_a_working_spec_is_a
             hub.apply(bad).await?;
         }
         for (hub, _) in &cases {
-            let ready = condition(&hub.phase(Phase::Failed, PATIENCE).await?, "Ready");
+            let stalled = condition(&hub.phase(Phase::Failed, PATIENCE).await?, "Stalled");
             let pod = format!("{}-r-", hub.name);
             for words in ["its pods were not Ready within 45s", &pod, "change the spec"] {
-                ensure!(ready.message.contains(words), "no \"{words}\" in {ready:?}");
+                ensure!(stalled.message.contains(words), "no \"{words}\" in {stalled:?}");
             }
             hub.deploy(&good).await?;
         }

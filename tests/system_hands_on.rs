@@ -90,9 +90,9 @@ impl Rollout {
     async fn pause_step_waits_until_advanced(&mut self) -> Result<()> {
         let fourth = self.change(4).await?;
         let waiting = self.hub.phase(Phase::Paused, PATIENCE).await?;
-        let ready = condition(&waiting, "Ready");
+        let waits = condition(&waiting, "Reconciling");
         let intent = format!("advance/{fourth}/1/1");
-        ensure!(ready.reason == "PauseStep" && ready.message.contains(&intent), "{ready:?}");
+        ensure!(waits.reason == "PauseStep" && waits.message.contains(&intent), "{waits:?}");
 
         self.hub.intend(&intent).await?;
         self.log

@@ -7,6 +7,7 @@
 pub(crate) mod pod_facts;
 mod probe_selection;
 mod runtime;
+mod server_pods;
 
 use std::collections::BTreeMap;
 
@@ -102,7 +103,9 @@ impl<'a> PlanInput<'a> {
             facts: BTreeMap::new(),
             routers: pod_facts::routers(snapshot),
         };
-        input.facts = pod_facts::revisions(snapshot, input.revisions(), input.engine());
+        let mut facts = pod_facts::revisions(snapshot, input.revisions(), input.engine());
+        server_pods::add(snapshot, input.revisions(), &mut facts);
+        input.facts = facts;
         input
     }
 

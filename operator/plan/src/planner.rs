@@ -115,6 +115,7 @@ fn compose(
     let objects = &input.snapshot.objects;
     let mut plan = Plan { next: decision.next, ..nothing(status, &decision.report.message) };
     plan.events.extend(events);
+    plan.events.extend(plan.status.events().to_vec());
     plan.events.extend(not_canaried(input, decision));
     plan.events.extend(decision.events.clone());
     for object in desired_objects::objects(input, live, decision) {

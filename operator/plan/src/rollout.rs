@@ -64,11 +64,13 @@ mod steps;
 mod target;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 pub use self::advance::advance;
 pub use self::attempt::{AttemptRecord, AttemptResult};
 pub use self::candidates::candidates;
 pub use self::decision::Decision;
-pub use self::input::{BrokenPod, EngineInput, RevisionFacts, RouterFacts, SelfCheckFact};
+pub use self::input::{
+    BrokenPod, EngineInput, RevisionFacts, RouterFacts, SelfCheckFact, ServerProblem,
+};
 pub use self::probes::{RolloutProbes, probes};

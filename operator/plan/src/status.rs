@@ -3,19 +3,23 @@
 
 mod conditions;
 mod parts;
+mod servers;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mcphub_crds::McpHubStatus;
-use mcphub_crds::status::Phase;
+use mcphub_crds::status::{Phase, ServerStatus};
+use mcphub_hub_wire::dataplane::Revision;
 
 use self::conditions::{ConditionDraft, ConditionDrafts};
+use self::servers::Servers;
 use crate::api::labels::{self, Component};
-use crate::api::{Acknowledged, ObjectName, ObjectWrite, Prepared, names};
+use crate::api::{Acknowledged, Event, ObjectName, ObjectWrite, Prepared, names};
 use crate::input::PlanInput;
 use crate::rollout::Decision;
+use crate::rollout::report::Report;
 use crate::snapshot::Snapshot;
 use crate::spec::valid::ValidLive;
 
@@ -37,6 +41,8 @@ pub struct StatusDraft {
     expected: usize,
     /// Name of the runtime ConfigMap, which has the state that the status describes.
     runtime: ObjectName,
+    /// Events about what the status does not report yet.
+    events: Vec<Event>,
     said: Said,
 }
 
@@ -59,6 +65,7 @@ impl StatusDraft {
             written: last_written(input.snapshot),
             expected: 0,
             runtime: ObjectName { kind: "ConfigMap", name: names::runtime(input.owner.hub) },
+            events: Vec::new(),
             said: Said::Nothing,
         }
     }
@@ -68,7 +75,7 @@ impl StatusDraft {
         let status = McpHubStatus {
             phase: Some(Phase::NotAccepted),
             replicas: Some(0),
-            selector: Some(selector(input.owner.hub)),
+            selector: Some(selector(input.owner.hub, None)),
             ..McpHubStatus::default()
         };
         let conditions = ConditionDrafts {
@@ -100,7 +107,9 @@ impl StatusDraft {
     ) -> Self {
         let report = &decision.report;
         let phase = if input.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
-        let servers = parts::servers(input, decision, &self.old);
+        let Servers { list: servers, events } =
+            servers::servers(input, decision, &self.old.servers);
+        self.events = events;
         let ready = servers.iter().filter(|server| server.ready);
         let stable =
             decision.state.stable.as_ref().and_then(|stable| decision.live.get(&stable.revision));
@@ -117,7 +126,7 @@ impl StatusDraft {
             tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
             history: parts::history(input, live, decision),
             replicas: Some(stable.copied().unwrap_or(input.snapshot.hub.spec.replicas)),
-            selector: Some(selector(input.owner.hub)),
+            selector: Some(selector(input.owner.hub, serving(decision))),
             endpoint: Some(format!(
                 "http://{}.{}.svc:{}/mcp",
                 input.owner.hub, input.owner.namespace, live.service.port
@@ -128,10 +137,10 @@ impl StatusDraft {
             accepted: conditions::accepted(input),
             available: conditions::available(input, decision),
             rolled_back: conditions::rolled_back(report),
-            servers: conditions::servers(&status.servers),
+            servers: servers::condition(&status.servers),
             phase,
             reason: report.reason.clone(),
-            message: report.message.clone(),
+            message: message(report, &status.servers),
         };
         self.said = Said::Status {
             status: Box::new(status),
@@ -139,6 +148,11 @@ impl StatusDraft {
             needs_runtime: true,
         };
         self
+    }
+
+    /// Events about what the status does not report yet.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
     }
 
     /// Sets the number of writes that must be acknowledged.
@@ -154,10 +168,32 @@ fn last_written(snapshot: &Snapshot) -> Option<Timestamp> {
     status.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
 }
 
-/// Selects all serving pods, for autoscalers.
-fn selector(hub: &str) -> String {
-    let all = labels::selector(hub, Component::Hub);
+/// The revision whose pods count for autoscalers: stable, or the canary of a first deployment.
+fn serving(decision: &Decision) -> Option<&Revision> {
+    let Decision { state, .. } = decision;
+    let stable = state.stable.as_ref().map(|stable| &stable.revision);
+    stable.or_else(|| state.canary.as_ref().map(|canary| &canary.revision))
+}
+
+/// Selects the pods of one revision, for autoscalers. Idle pods, which guard or an inspection
+/// keeps, would distort their averages.
+fn selector(hub: &str, revision: Option<&Revision>) -> String {
+    let mut all = labels::selector(hub, Component::Hub);
+    all.extend(revision.map(|revision| (labels::REVISION.to_owned(), revision.to_string())));
     all.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// What the engine says, and which servers a hub that serves lacks.
+fn message(report: &Report, all: &[ServerStatus]) -> String {
+    let message = &report.message;
+    let in_service = matches!(report.phase, Phase::Healthy | Phase::Guard);
+    let Some(lack) = servers::not_connected(all).filter(|_| in_service) else {
+        return message.clone();
+    };
+    match message.split_once("; ") {
+        Some((first, rest)) => format!("{first}, but {lack}; {rest}"),
+        None => format!("{message}, but {lack}"),
+    }
 }
 
 /// Derives the status from what the API server acknowledged.

@@ -14,11 +14,11 @@ use crate::api::names;
 use crate::probes::ProbeResults;
 use crate::revisions::StoredRevision;
 use crate::rollout::state::EngineState;
-use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact};
+use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact, ServerProblem};
 use crate::snapshot::{HubObjects, Snapshot};
 
 /// How long a scheduled pod may be not Ready.
-const UNREADY: Duration = Duration::from_secs(30);
+pub(super) const UNREADY: Duration = Duration::from_secs(30);
 /// How long a pod may take to start. More weight means more pods, on nodes that do not have the
 /// image yet.
 const STARTING: Duration = Duration::from_mins(10);
@@ -61,6 +61,7 @@ pub(super) fn revisions<'a>(
             restarts: pods.iter().flat_map(|pod| restarts(pod)).collect(),
             unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count())
                 .unwrap_or(u32::MAX),
+            server_problems: BTreeMap::new(),
             self_check: SelfCheckFact::Unknown,
         };
         Some((revision.clone(), facts))
@@ -78,7 +79,8 @@ pub(super) fn add_self_checks(
     let connected = stable.map(|stable| connected(snapshot, results, stable)).unwrap_or_default();
     for (revision, facts) in facts {
         let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
-        facts.self_check = self_check(snapshot, results, revision, compared);
+        facts.self_check =
+            self_check(snapshot, results, revision, compared, &facts.server_problems);
     }
 }
 
@@ -132,7 +134,7 @@ fn pods_of<'a>(objects: &'a HubObjects, revision: &'a Revision) -> impl Iterator
         .filter(|pod| pod.metadata.deletion_timestamp.is_none() && !ended(pod))
 }
 
-fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
+pub(super) fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
@@ -140,7 +142,7 @@ fn component(pod: &Pod) -> Option<&str> {
     label(pod, labels::COMPONENT)
 }
 
-fn name(pod: &Pod) -> &str {
+pub(super) fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
 
@@ -150,12 +152,12 @@ fn ended(pod: &Pod) -> bool {
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+pub(super) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
 /// Since when a pod is Ready; `None` if it is not, or if it is terminating.
-fn ready_since(pod: &Pod) -> Option<Timestamp> {
+pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready")
         .filter(|ready| ready.status == "True" && pod.metadata.deletion_timestamp.is_none())?;
     Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
@@ -170,7 +172,7 @@ fn homeless(pod: &Pod) -> bool {
 
 /// The node controller sets Ready to False if the kubelet is silent. The containers keep the state
 /// that was last reported.
-fn node_lost(pod: &Pod) -> bool {
+pub(super) fn node_lost(pod: &Pod) -> bool {
     let is =
         |kind, status| condition(pod, kind).is_some_and(|condition| condition.status == status);
     let reason = pod.status.as_ref().and_then(|status| status.reason.as_deref());
@@ -178,7 +180,7 @@ fn node_lost(pod: &Pod) -> bool {
 }
 
 /// Name (`pod/container`) and status of all containers.
-fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
+pub(super) fn containers(pod: &Pod) -> impl Iterator<Item = (String, &ContainerStatus)> {
     let status = pod.status.iter();
     let all =
         status.flat_map(|status| [&status.container_statuses, &status.init_container_statuses]);
@@ -263,13 +265,14 @@ fn self_check(
     results: &ProbeResults,
     revision: &Revision,
     connected: &[String],
+    problems: &BTreeMap<String, ServerProblem>,
 ) -> SelfCheckFact {
     let results: Vec<_> = pods_of(&snapshot.objects, revision)
         .filter_map(|pod| Some((name(pod), results.self_checks.get(name(pod))?)))
         .collect();
-    let failed = results
-        .iter()
-        .find_map(|(pod, result)| Some(format!("{pod}: {}", failure(result, connected)?)));
+    let failed = results.iter().find_map(|(pod, result)| {
+        Some(format!("{pod}: {}", failure(result, connected, problems)?))
+    });
     match failed {
         Some(message) => SelfCheckFact::Failed(message),
         None if results.is_empty() => SelfCheckFact::Unknown,
@@ -277,7 +280,11 @@ fn self_check(
     }
 }
 
-fn failure(result: &Result<SelfCheck, String>, connected: &[String]) -> Option<String> {
+fn failure(
+    result: &Result<SelfCheck, String>,
+    connected: &[String],
+    problems: &BTreeMap<String, ServerProblem>,
+) -> Option<String> {
     let check = match result {
         Ok(check) => check,
         Err(message) => return Some(message.clone()),
@@ -293,8 +300,6 @@ fn failure(result: &Result<SelfCheck, String>, connected: &[String]) -> Option<S
         .servers
         .iter()
         .find(|server| !server.connected && connected.contains(&server.name))?;
-    Some(format!(
-        "server \"{}\" is connected on stable but not on this pod: {}",
-        lost.name, lost.message
-    ))
+    let why = problems.get(&lost.name).map_or(&lost.message, |problem| &problem.message);
+    Some(format!("server \"{}\" is connected on stable but not on this pod: {why}", lost.name))
 }

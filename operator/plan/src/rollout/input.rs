@@ -67,6 +67,8 @@ pub struct RevisionFacts {
     /// Pods that wait for a node or lost it. This is a Hold, because it is not the fault of the
     /// revision.
     pub unschedulable: u32,
+    /// What its container servers suffer from, by server. A server with a Ready pod is not in it.
+    pub server_problems: BTreeMap<String, ServerProblem>,
     /// Result of the self-check of its Ready pods.
     pub self_check: SelfCheckFact,
 }
@@ -77,6 +79,15 @@ pub struct BrokenPod {
     pub name: String,
     /// What is wrong.
     pub why: String,
+}
+
+/// Why no pod of a container server is Ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerProblem {
+    /// Continues a sentence that starts with the server's name.
+    pub message: String,
+    /// Nothing has failed yet.
+    pub starting: bool,
 }
 
 /// Result of a revision's self-check.

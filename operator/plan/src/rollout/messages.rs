@@ -16,6 +16,9 @@ use super::steps::pause;
 use super::target;
 use super::text::{advice, plain};
 
+/// Number of servers that a message names.
+const NAMED_SERVERS: usize = 3;
+
 /// Phase, reason of the conditions, and message.
 type Summary = (Phase, &'static str, String);
 
@@ -64,7 +67,7 @@ fn canary_report(engine: &Engine<'_>, canary: &Canary) -> CanaryReport {
 
 fn summary(engine: &Engine<'_>) -> Summary {
     match (&engine.state.canary, &engine.state.stable) {
-        (Some(canary), None) => first_deployment(canary),
+        (Some(canary), None) => first_deployment(engine, canary),
         (Some(canary), Some(_)) => in_progress(engine, canary),
         (None, None) => nothing_serves(engine),
         (None, Some(stable)) => match target::wanted(engine) {
@@ -126,7 +129,7 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
             format!("revision {revision} stays at {percent}%: {}", hold.message),
         );
     }
-    (Phase::Progressing, "RollingOut", progress(canary))
+    (Phase::Progressing, "RollingOut", progress(engine, canary))
 }
 
 fn nothing_serves(engine: &Engine<'_>) -> Summary {
@@ -176,7 +179,17 @@ fn at_rest(engine: &Engine<'_>) -> Summary {
     }
 }
 
-fn progress(canary: &Canary) -> String {
+/// What the container servers of a canary suffer from, which its self-check may fail for.
+fn server_problems(engine: &Engine<'_>, canary: &Canary) -> String {
+    let facts = engine.input.revisions.get(&canary.revision);
+    let problems = facts.iter().flat_map(|facts| &facts.server_problems);
+    let failed = problems.filter(|(_, problem)| !problem.starting);
+    let told =
+        failed.map(|(server, problem)| format!("; server \"{server}\": {}", problem.message));
+    told.take(NAMED_SERVERS).collect::<Vec<_>>().concat()
+}
+
+fn progress(engine: &Engine<'_>, canary: &Canary) -> String {
     let Canary { revision, weight, .. } = canary;
     let percent = weight.percent();
     let Some(step) = &canary.step else {
@@ -186,9 +199,10 @@ fn progress(canary: &Canary) -> String {
         } else {
             format!("; {tries} tries failed: {}", canary.self_check.message)
         };
+        let servers = server_problems(engine, canary);
         return format!(
             "revision {revision} gets no traffic until its pods are Ready and pass their \
-             self-check{check}"
+             self-check{check}{servers}"
         );
     };
     if *weight < step.traffic {
@@ -209,12 +223,13 @@ fn progress(canary: &Canary) -> String {
     }
 }
 
-fn first_deployment(canary: &Canary) -> Summary {
+fn first_deployment(engine: &Engine<'_>, canary: &Canary) -> Summary {
     let Canary { revision, .. } = canary;
+    let servers = server_problems(engine, canary);
     if let Some(why) = &canary.never_worked {
         let message = format!(
             "revision {revision} does not work yet: {why}; it serves as soon as it works, or \
-             change the spec"
+             change the spec{servers}"
         );
         return (Phase::Failed, "FirstDeploymentFailed", message);
     }
@@ -232,7 +247,8 @@ fn first_deployment(canary: &Canary) -> Summary {
         format!("; {} tries failed: {}", failed.failed, failed.message)
     };
     let message = format!(
-        "revision {revision} serves when its pods are Ready and pass their self-check{check}"
+        "revision {revision} serves when its pods are Ready and pass their \
+         self-check{check}{servers}"
     );
     debug_assert!(canary.weight == Weight::ZERO);
     (Phase::Initializing, "FirstDeployment", message)

@@ -20,3 +20,8 @@ pub(crate) fn plain(length: Duration) -> String {
     };
     mcphub_crds::values::Duration::from(length).to_string()
 }
+
+/// A number with its noun, whose plural is regular, for example "1 server" and "2 servers".
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

@@ -1,7 +1,7 @@
 //! The conditions: Ready, Reconciling and Stalled of kstatus, and our own.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use mcphub_crds::status::{Phase, ServerStatus};
+use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::Weight;
 
 use super::{LONGEST, StatusDraft};
@@ -9,6 +9,7 @@ use crate::api::Rejection;
 use crate::input::PlanInput;
 use crate::rollout::Decision;
 use crate::rollout::report::Report;
+use crate::rollout::text::counted;
 
 /// One condition without times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +30,6 @@ impl ConditionDraft {
 
     pub(super) fn unknown(reason: &str, message: impl Into<String>) -> Self {
         Self { status: "Unknown", reason: reason.into(), message: message.into() }
-    }
-
-    fn from_bool(value: bool, reason: &str, message: &str) -> Self {
-        if value { Self::yes(reason, message) } else { Self::no(reason, message) }
     }
 }
 
@@ -76,7 +73,11 @@ pub(super) fn available(input: &PlanInput<'_>, decision: &Decision) -> Condition
         ),
         (pods, routers) => ConditionDraft::yes(
             "Serving",
-            format!("{pods} hub pods and {routers} routers are Ready"),
+            format!(
+                "{} and {} are Ready",
+                counted(pods as usize, "hub pod"),
+                counted(routers as usize, "router")
+            ),
         ),
     }
 }
@@ -93,33 +94,45 @@ pub(super) fn rolled_back(report: &Report) -> ConditionDraft {
     }
 }
 
-pub(super) fn servers(servers: &[ServerStatus]) -> ConditionDraft {
-    let down: Vec<_> =
-        servers.iter().filter(|server| !server.ready).map(|server| server.name.as_str()).collect();
-    match (servers.len(), down.len()) {
-        (0, _) => ConditionDraft::unknown("NotAsked", "no hub pod has answered yet"),
-        (all, 0) => ConditionDraft::yes("AllConnected", format!("all {all} servers are connected")),
-        (all, some) => ConditionDraft::no(
-            "NotConnected",
-            format!(
-                "{some} of {all} servers are not connected: {}; see status.servers",
-                down.join(", ")
-            ),
-        ),
-    }
+/// Ready, Reconciling and Stalled of kstatus. Exactly one of them is True.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ready,
+    Reconciling,
+    Stalled,
 }
 
-/// The status of Ready, Reconciling and Stalled in each phase.
-fn standing(phase: Phase) -> [bool; 3] {
+fn standing(phase: Phase) -> Standing {
     match phase {
         Phase::Initializing
         | Phase::Progressing
         | Phase::Holding
         | Phase::Paused
-        | Phase::Unknown => [false, true, false],
-        Phase::Guard | Phase::Healthy => [true, false, false],
-        Phase::Failed | Phase::RolledBack | Phase::NotAccepted => [false, false, true],
+        | Phase::Unknown => Standing::Reconciling,
+        Phase::Guard | Phase::Healthy => Standing::Ready,
+        Phase::Failed | Phase::RolledBack | Phase::NotAccepted => Standing::Stalled,
     }
+}
+
+/// Only the condition that is True has the whole message, because nobody wants to read it three
+/// times in an incident. Ready, which people read first, keeps the part before the details.
+fn kstatus(standing: Standing, reason: &str, message: &str) -> [(&'static str, ConditionDraft); 3] {
+    let claim = |own: Standing, otherwise: String| {
+        if own == standing {
+            ConditionDraft::yes(reason, message)
+        } else {
+            ConditionDraft::no(reason, otherwise)
+        }
+    };
+    let headline = match message.split_once(": ") {
+        Some((headline, _)) => format!("{headline}; see the condition {standing:?}"),
+        None => message.to_owned(),
+    };
+    [
+        ("Ready", claim(Standing::Ready, headline)),
+        ("Reconciling", claim(Standing::Reconciling, "nothing is in progress".into())),
+        ("Stalled", claim(Standing::Stalled, "nothing is stuck".into())),
+    ]
 }
 
 pub(super) fn all(
@@ -128,13 +141,7 @@ pub(super) fn all(
     whole: bool,
     draft: &StatusDraft,
 ) -> Vec<Condition> {
-    let (reason, message) = match conditions.phase {
-        Phase::NotAccepted => {
-            (conditions.accepted.reason.clone(), conditions.accepted.message.clone())
-        }
-        _ => (conditions.reason.clone(), conditions.message.clone()),
-    };
-    let [ready, reconciling, stalled] = match refusal {
+    let kstatus = match refusal {
         Some(rejection) => {
             let object = &rejection.object;
             let message = format!(
@@ -142,30 +149,25 @@ pub(super) fn all(
                  operator retries",
                 object.kind, object.name, rejection.message
             );
-            let claim = |holds| ConditionDraft::from_bool(holds, "WriteRefused", &message);
-            [claim(false), claim(false), claim(true)]
+            kstatus(Standing::Stalled, "WriteRefused", &message)
         }
         None if !whole => {
-            let claim = |holds| {
-                ConditionDraft::from_bool(holds, "Applying", "not all objects are written yet")
-            };
-            [claim(false), claim(true), claim(false)]
+            kstatus(Standing::Reconciling, "Applying", "not all objects are written yet")
         }
-        None => standing(conditions.phase)
-            .map(|holds| ConditionDraft::from_bool(holds, &reason, &message)),
+        None if conditions.phase == Phase::NotAccepted => {
+            let message = format!("the spec is not accepted: {}", conditions.accepted.message);
+            kstatus(Standing::Stalled, &conditions.accepted.reason, &message)
+        }
+        None => kstatus(standing(conditions.phase), &conditions.reason, &conditions.message),
     };
-    [
-        ("Ready", ready),
-        ("Reconciling", reconciling),
-        ("Stalled", stalled),
+    let own = [
         ("Accepted", conditions.accepted.clone()),
         ("Available", conditions.available.clone()),
         ("RolledBack", conditions.rolled_back.clone()),
         ("ServersReady", conditions.servers.clone()),
-    ]
-    .into_iter()
-    .map(|(kind, claim)| condition(kind, claim, draft))
-    .collect()
+    ];
+    let all = kstatus.into_iter().chain(own);
+    all.map(|(kind, claim)| condition(kind, claim, draft)).collect()
 }
 
 fn condition(kind: &str, claim: ConditionDraft, draft: &StatusDraft) -> Condition {

@@ -1,19 +1,16 @@
 //! The lists in the status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mcphub_crds::McpHubStatus;
 use mcphub_crds::status::{
-    CanaryStatus, FlagStatus, HistoryEntry, Holding, RevisionResult, RuleStatus, ServerStatus,
-    StableStatus,
+    CanaryStatus, FlagStatus, HistoryEntry, Holding, RevisionResult, RuleStatus, StableStatus,
 };
 use mcphub_crds::values::Duration;
-use mcphub_hub_wire::admin::SelfCheck;
 use mcphub_hub_wire::dataplane::Revision;
 
 use crate::spec::flags::flags as spec_flags;
 use crate::spec::valid::ValidLive;
 
-use crate::input::{PlanInput, pod_facts};
+use crate::input::PlanInput;
 use crate::rollout::report::Report;
 use crate::rollout::{self, Decision};
 
@@ -92,33 +89,6 @@ pub(super) fn flags(input: &PlanInput<'_>, decision: &Decision) -> Vec<FlagStatu
         name,
     };
     spec_flags(&input.snapshot.hub.spec).into_iter().map(flag).collect()
-}
-
-/// Servers as a pod of stable sees them, else as a pod of the canary does. If no pod was asked,
-/// they stay as they were.
-pub(super) fn servers(
-    input: &PlanInput<'_>,
-    decision: &Decision,
-    old: &McpHubStatus,
-) -> Vec<ServerStatus> {
-    let stable = decision.state.stable.as_ref().map(|stable| &stable.revision);
-    let canary = decision.state.canary.as_ref().map(|canary| &canary.revision);
-    let asked = stable.into_iter().chain(canary).find_map(|revision| self_check(input, revision));
-    let Some(check) = asked else { return old.servers.clone() };
-    let server = |server: &mcphub_hub_wire::admin::ServerState| ServerStatus {
-        name: server.name.clone(),
-        ready: server.connected,
-        tools: server.tools,
-        message: Some(server.message.chars().take(1024).collect::<String>())
-            .filter(|message| !message.is_empty()),
-    };
-    check.servers.iter().map(server).collect()
-}
-
-fn self_check<'a>(input: &'a PlanInput<'_>, revision: &Revision) -> Option<&'a SelfCheck> {
-    let results = &input.results.self_checks;
-    pod_facts::ready_pods(&input.snapshot.objects, revision)
-        .find_map(|pod| results.get(pod.metadata.name.as_deref()?)?.as_ref().ok())
 }
 
 /// Results of the last revisions, newest first.

@@ -67,6 +67,8 @@ pub(super) struct Cluster {
     pub(super) results: ProbeResults,
     /// Whether self-checks pass.
     pub(super) healthy: bool,
+    /// Servers that hub pods are not connected to, with what the pods say.
+    pub(super) disconnected: BTreeMap<&'static str, &'static str>,
     versions: u64,
 }
 
@@ -79,7 +81,13 @@ impl Cluster {
             objects: HubObjects::default(),
             config_maps: BTreeMap::new(),
         };
-        Self { snapshot, results: ProbeResults::default(), healthy: true, versions: 0 }
+        Self {
+            snapshot,
+            results: ProbeResults::default(),
+            healthy: true,
+            disconnected: BTreeMap::new(),
+            versions: 0,
+        }
     }
 
     /// A cluster whose hub has settled.
@@ -114,11 +122,14 @@ impl Cluster {
     }
 
     fn self_check(&self) -> SelfCheck {
-        let server = |server: &mcphub_crds::servers::Server| ServerState {
-            name: server.name.clone(),
-            connected: true,
-            tools: 3,
-            message: String::new(),
+        let server = |server: &mcphub_crds::servers::Server| {
+            let problem = self.disconnected.get(server.name.as_str());
+            ServerState {
+                name: server.name.clone(),
+                connected: problem.is_none(),
+                tools: if problem.is_none() { 3 } else { 0 },
+                message: problem.map(ToString::to_string).unwrap_or_default(),
+            }
         };
         let servers = self.snapshot.hub.spec.servers.iter().map(server).collect();
         SelfCheck { passed: self.healthy, checks: Vec::new(), servers }

@@ -11,4 +11,5 @@ mod objects;
 mod plans;
 mod pod_facts;
 mod revision_content;
+mod server_pods;
 mod status;

@@ -131,24 +131,56 @@ fn an_object_that_the_api_server_rejects_is_reported_with_its_message() {
 #[test]
 fn a_server_that_is_not_connected_is_named_and_the_hub_stays_ready() {
     let mut cluster = Cluster::settled(SPEC);
-    cluster.ask();
-    for check in cluster.results.self_checks.values_mut() {
-        let server = &mut check.as_mut().expect("an answer").servers[1];
-        server.connected = false;
-        server.message = "connection refused".into();
-    }
-    let plan = cluster.plan_with_results();
+    cluster.disconnected.insert("github", "cannot be reached: connection refused");
+    let plan = cluster.plan();
     cluster.apply(&plan);
     assert_eq!(cluster.status().servers_ready.as_deref(), Some("1/2"));
     assert_eq!(
         cluster.condition("ServersReady").2,
-        "1 of 2 servers are not connected: files; see status.servers"
+        "1 of 2 servers is not connected: github (cannot be reached); see status.servers"
     );
     assert_eq!(cluster.condition("Ready").0, "True");
     // Nothing reports that a server came up after its hub. The status would say "1/2" until the
     // next idle reconcile.
     assert_eq!(plan.next, Next::In(Duration::from_secs(10)));
+    cluster.disconnected.clear();
     assert_eq!(cluster.plan().next, Next::Idle, "all are connected");
+}
+
+// In an incident nobody wants to read the same sentence three times.
+#[test]
+fn only_the_condition_that_is_true_has_the_whole_message() {
+    let mut cluster = Cluster::settled(SPEC);
+    cluster.set_spec(&format!("{SPEC}\nrollout: {{prometheus: prod}}"));
+    let plan = cluster.plan();
+    cluster.apply(&plan);
+    let accepted = cluster.condition("Accepted").2;
+    assert_eq!(cluster.condition("Stalled").2, format!("the spec is not accepted: {accepted}"));
+    assert_eq!(cluster.condition("Ready").2, "the spec is not accepted; see the condition Stalled");
+    assert_eq!(cluster.condition("Reconciling").2, "nothing is in progress");
+}
+
+// The idle pods of guard and of a failed revision would halve the averages of an autoscaler.
+#[test]
+fn the_selector_for_autoscalers_selects_the_pods_of_stable() {
+    let cluster = canary();
+    let stable = cluster.status().stable.clone().expect("a stable revision").revision;
+    let selector = cluster.status().selector.clone().expect("a selector");
+    let selected = |pod: &&k8s_openapi::api::core::v1::Pod| {
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let has = |pair: &str| {
+            pair.split_once('=')
+                .is_some_and(|(key, value)| labels.get(key).map(String::as_str) == Some(value))
+        };
+        selector.split(',').all(has)
+    };
+    let pods = &cluster.snapshot.objects.pods;
+    let names: Vec<_> = pods.values().filter(selected).map(|pod| &pod.metadata.name).collect();
+    assert_eq!(names.len(), 2);
+    let of_stable = |name: &Option<String>| {
+        name.as_deref().is_some_and(|name| name.starts_with(&format!("team-r-{stable}-")))
+    };
+    assert!(names.iter().all(|name| of_stable(name)), "{names:?}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ use crate::objects::revision_deployment::surge_first;
 use crate::spec::reserved::BRIDGE_DIR;
 use crate::spec::valid::{Speaks, ValidContainer};
 
+/// A server says why it ends in its log. With this policy, the status of its pod says so too.
+const LAST_LOG_LINES: &str = "FallbackToLogsOnError";
 /// Home directory of the server's user. It is writable, while the rest of the image is not.
 const HOME: &str = "/home/mcp";
 
@@ -84,6 +86,7 @@ fn install_bridge(around: Surroundings<'_>) -> Container {
         command: Some(vec![pod::BINARY.into()]),
         args: Some(vec!["install-bridge".into(), bridge()]),
         security_context: Some(pod::container_security()),
+        termination_message_policy: Some(LAST_LOG_LINES.into()),
         volume_mounts: Some(vec![pod::writable("mcphub-bridge", BRIDGE_DIR)]),
         ..Container::default()
     }
@@ -127,6 +130,7 @@ fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
             ),
             ..pod::container_security()
         }),
+        termination_message_policy: Some(LAST_LOG_LINES.into()),
         volume_mounts: Some(mounts(container)),
         ..Container::default()
     }

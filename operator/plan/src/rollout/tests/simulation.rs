@@ -294,6 +294,7 @@ fn unmade(created: Timestamp) -> RevisionFacts {
         broken: Vec::new(),
         restarts: BTreeMap::new(),
         unschedulable: 0,
+        server_problems: BTreeMap::new(),
         self_check: SelfCheckFact::Unknown,
     }
 }
