@@ -46,6 +46,7 @@ test-pure: ## test the pure crates and the structure of the code base
 .PHONY: test-process
 test-process: ## test hub and operator in process and as processes, with real MCP servers and clients
 	$(cargo) test -q -p mcphub-hub -p mcphub-operator
+	promtool test rules operator/plan/src/rollout/tests/metrics.test.yaml
 
 .PHONY: test-api
 test-api: tools ## test against a real API server without nodes

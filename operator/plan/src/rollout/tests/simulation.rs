@@ -269,7 +269,7 @@ fn remembered(state: &EngineState) -> EngineState {
     serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
 }
 
-fn instants(span: &Span) -> Vec<Timestamp> {
+pub(super) fn instants(span: &Span) -> Vec<Timestamp> {
     match span {
         Span::At(at) => vec![*at],
         Span::Range { start, end, step } => {
