@@ -1,28 +1,10 @@
 //! `mcp-hub bridge`: gives a stdio MCP server a Streamable HTTP endpoint.
 //!
-//! The bridge runs as PID 1 of the server's own container. It starts one server process per
-//! session, and passes messages on without changing them.
-//!
-//! A request goes through `http -> sessions -> session -> process`. `launcher` bounds and starts
-//! processes, `sessions` stops idle ones, and `reaper` waits for every process that ends.
-
-mod call;
-mod error;
-mod http;
-mod idle_responses;
-mod launcher;
-mod line_reader;
-mod messages;
-mod metrics;
-mod process;
-mod reaper;
-mod session;
-mod sessions;
+//! The bridge runs as PID 1 of the server's own container. [`stdio`](crate::stdio) does the work.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -32,11 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args;
-use http::Bridge;
-use launcher::Launcher;
-use metrics::Metrics;
-use reaper::Reaper;
-use sessions::Sessions;
+use crate::stdio::{self, Reaper, StdioServer};
 
 /// How long pending calls may take after SIGTERM. Together with the 6 s to stop the servers, it
 /// fits in the default termination grace period of a pod, which is 30 s.
@@ -51,15 +29,8 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
         "{program}: no such program in this container; set spec.servers[].container.command to a \
          program of the image"
     );
-    let metrics = Arc::new(Metrics::new()?);
-    let launcher =
-        Launcher::new(args.command, args.max_processes, Reaper::start()?, Arc::clone(&metrics));
-    let bridge = Arc::new(Bridge {
-        sessions: Sessions::new(Arc::new(launcher)),
-        metrics,
-        call_timeout: args.call_timeout,
-        stopping: AtomicBool::new(false),
-    });
+    let server =
+        StdioServer::new(args.command, args.max_processes, args.call_timeout, Reaper::start()?)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
@@ -69,20 +40,20 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
         stream.set_nodelay(true).ok();
     });
     let stop = CancellationToken::new();
-    let serving = axum::serve(listener, http::router(Arc::clone(&bridge)))
+    let serving = axum::serve(listener, stdio::router(Arc::clone(&server)))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let serving = tokio::spawn(async move { serving.await });
-    let sweeping = Arc::clone(&bridge);
-    tokio::spawn(async move { sweeping.sessions.sweep(args.idle_timeout).await });
+    let sweeping = Arc::clone(&server);
+    tokio::spawn(async move { sweeping.sweep(args.idle_timeout).await });
 
     shutdown_signal().await?;
-    bridge.stopping.store(true, Ordering::Relaxed);
+    server.set_stopping();
     let since = Instant::now();
-    while bridge.sessions.pending_calls() > 0 && since.elapsed() < DRAIN_TIMEOUT {
+    while server.pending_calls() > 0 && since.elapsed() < DRAIN_TIMEOUT {
         tokio::time::sleep(DRAIN_POLL).await;
     }
     stop.cancel();
-    bridge.sessions.end_all().await;
+    server.end_all().await;
     tokio::time::timeout(Duration::from_secs(1), serving).await.ok();
     Ok(())
 }

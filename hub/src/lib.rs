@@ -7,10 +7,10 @@
 //! * [`cli`]: the subcommands that run once and exit.
 //!
 //! Shared by them: [`args`] (the command line), `admin` (the admin port), [`dataplane`] (the data
-//! plane state in force), `keys` (the key ring), `mounted_files` (files that Kubernetes swaps under
-//! a running pod), `config_file`, `explanation` (why a tool is hidden or shown), `selector` (which
-//! tools fit a prompt), `learned_state` (what pods learn together) and [`llm`] (the language model
-//! that selects and categorizes tools).
+//! plane state in force), `stdio` (child processes that are MCP servers), `keys` (the key ring),
+//! `mounted_files` (files that Kubernetes swaps under a running pod), `config_file`, `explanation`
+//! (why a tool is hidden or shown), `selector` (which tools fit a prompt), `learned_state` (what
+//! pods learn together) and [`llm`] (the language model that selects and categorizes tools).
 
 mod admin;
 pub mod args;
@@ -26,4 +26,5 @@ mod mounted_files;
 pub mod route;
 mod selector;
 pub mod serve;
+mod stdio;
 pub mod telemetry;

@@ -18,8 +18,10 @@ use mcphub_hub_protocol::message::{Message, Notification, Request, parse};
 use super::call::{Call, CallEvent, CallOwner as _};
 use super::error::Error;
 use super::idle_responses::RequestKind;
+use super::launcher::Launcher;
 use super::messages;
 use super::metrics::Metrics;
+use super::reaper::Reaper;
 use super::session::{Session, SessionRequest};
 use super::sessions::Sessions;
 
@@ -29,26 +31,64 @@ const MAX_REQUEST_BYTES: usize = 64 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SESSION_ID: &str = "mcp-session-id";
 
-/// The state that the handlers share.
-pub(super) struct Bridge {
-    pub(super) sessions: Sessions,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) call_timeout: Duration,
-    pub(super) stopping: AtomicBool,
+/// A stdio server with its sessions.
+pub(crate) struct StdioServer {
+    sessions: Sessions,
+    metrics: Arc<Metrics>,
+    call_timeout: Duration,
+    stopping: AtomicBool,
 }
 
-pub(super) fn router(bridge: Arc<Bridge>) -> Router {
+impl StdioServer {
+    /// A server without sessions. At most `max_processes` of its processes run at a time.
+    pub(crate) fn new(
+        command: Vec<String>,
+        max_processes: u32,
+        call_timeout: Duration,
+        reaper: Arc<Reaper>,
+    ) -> prometheus::Result<Arc<Self>> {
+        let metrics = Arc::new(Metrics::new()?);
+        let launcher = Launcher::new(command, max_processes, reaper, Arc::clone(&metrics));
+        let sessions = Sessions::new(Arc::new(launcher));
+        Ok(Arc::new(Self { sessions, metrics, call_timeout, stopping: AtomicBool::new(false) }))
+    }
+
+    /// Stops idle processes and ends abandoned sessions. Never returns.
+    pub(crate) async fn sweep(&self, idle_timeout: Duration) {
+        self.sessions.sweep(idle_timeout).await;
+    }
+
+    /// From now on, `/ready` says no.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of calls that wait for a response.
+    pub(crate) fn pending_calls(&self) -> usize {
+        self.sessions.pending_calls()
+    }
+
+    /// Ends all sessions and waits for their processes.
+    pub(crate) async fn end_all(&self) {
+        self.sessions.end_all().await;
+    }
+}
+
+pub(crate) fn router(server: Arc<StdioServer>) -> Router {
     Router::new()
         .route("/mcp", post(post_message).get(listen).delete(end_session))
         .route("/health", get(async || StatusCode::OK))
         .route("/ready", get(ready))
-        .route("/metrics", get(async |State(bridge): State<Arc<Bridge>>| bridge.metrics.text()))
+        .route(
+            "/metrics",
+            get(async |State(server): State<Arc<StdioServer>>| server.metrics.text()),
+        )
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .with_state(bridge)
+        .with_state(server)
 }
 
-async fn ready(State(bridge): State<Arc<Bridge>>) -> StatusCode {
-    if bridge.stopping.load(Ordering::Relaxed) {
+async fn ready(State(server): State<Arc<StdioServer>>) -> StatusCode {
+    if server.stopping.load(Ordering::Relaxed) {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
@@ -56,7 +96,7 @@ async fn ready(State(bridge): State<Arc<Bridge>>) -> StatusCode {
 }
 
 async fn post_message(
-    State(bridge): State<Arc<Bridge>>,
+    State(server): State<Arc<StdioServer>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -88,15 +128,15 @@ async fn post_message(
     if let Message::Request(request) = &message
         && request.method == "initialize"
     {
-        return initialize(&bridge, line, request.id).await;
+        return initialize(&server, line, request.id).await;
     }
     let id = if let Message::Request(request) = &message { Some(request.id) } else { None };
-    let session = match session(&bridge, &headers, id) {
+    let session = match session(&server, &headers, id) {
         Ok(session) => session,
         Err(response) => return *response,
     };
     match message {
-        Message::Request(request) => call(&bridge, &session, &headers, line, &request).await,
+        Message::Request(request) => call(&server, &session, &headers, line, &request).await,
         Message::Notification(notification) => {
             session.send_message(line).await;
             if let Some(id) = cancelled_id(&notification) {
@@ -111,8 +151,8 @@ async fn post_message(
     }
 }
 
-async fn initialize(bridge: &Bridge, line: Bytes, id: &str) -> Response {
-    match bridge.sessions.open(line, id.to_owned()).await {
+async fn initialize(server: &StdioServer, line: Bytes, id: &str) -> Response {
+    match server.sessions.open(line, id.to_owned()).await {
         Ok((message, session)) => {
             let mut response = json(StatusCode::OK, message);
             if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok())
@@ -126,7 +166,7 @@ async fn initialize(bridge: &Bridge, line: Bytes, id: &str) -> Response {
 }
 
 async fn call(
-    bridge: &Bridge,
+    server: &StdioServer,
     session: &Arc<Session>,
     headers: &HeaderMap,
     line: Bytes,
@@ -146,7 +186,7 @@ async fn call(
         accepts_stream: accepted
             .into_iter()
             .any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
-        timeout: bridge.call_timeout,
+        timeout: server.call_timeout,
     };
     match session.send_request(session_request).await {
         Ok(mut call) => match call.next().await {
@@ -157,11 +197,11 @@ async fn call(
     }
 }
 
-async fn listen(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response {
+async fn listen(State(server): State<Arc<StdioServer>>, headers: HeaderMap) -> Response {
     if headers.contains_key(header::ORIGIN) {
         return browser_refused();
     }
-    match session(&bridge, &headers, None) {
+    match session(&server, &headers, None) {
         Ok(session) => {
             let messages = session.listen();
             // The stream must not keep the session alive: it ends when the session ends.
@@ -175,24 +215,24 @@ async fn listen(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Respon
     }
 }
 
-async fn end_session(State(bridge): State<Arc<Bridge>>, headers: HeaderMap) -> Response {
+async fn end_session(State(server): State<Arc<StdioServer>>, headers: HeaderMap) -> Response {
     let id = headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
     match id {
-        Some(id) if bridge.sessions.end(id) => StatusCode::NO_CONTENT.into_response(),
+        Some(id) if server.sessions.end(id) => StatusCode::NO_CONTENT.into_response(),
         Some(_) => unknown_session(None),
         None => missing_session_id(None),
     }
 }
 
 fn session(
-    bridge: &Bridge,
+    server: &StdioServer,
     headers: &HeaderMap,
     id: Option<&str>,
 ) -> Result<Arc<Session>, Box<Response>> {
     let Some(session) = headers.get(SESSION_ID) else {
         return Err(Box::new(missing_session_id(id)));
     };
-    let session = session.to_str().ok().and_then(|session| bridge.sessions.get(session));
+    let session = session.to_str().ok().and_then(|session| server.sessions.get(session));
     session.ok_or_else(|| Box::new(unknown_session(id)))
 }
 
@@ -290,7 +330,7 @@ fn missing_session_id(id: Option<&str>) -> Response {
     )
 }
 
-/// Only the hub may call the bridge. A browser that a web page tricks into calling it (DNS
+/// Only the hub may call the server. A browser that a web page tricks into calling it (DNS
 /// rebinding) sends an Origin header.
 fn browser_refused() -> Response {
     error_response(

@@ -34,13 +34,13 @@ impl fmt::Display for Exit {
 
 /// The servers that have not been reaped yet.
 #[derive(Debug, Default)]
-pub(super) struct Reaper {
+pub(crate) struct Reaper {
     running: Mutex<HashMap<Pid, oneshot::Sender<Exit>>>,
 }
 
 impl Reaper {
     /// Starts reaping in the background.
-    pub(super) fn start() -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start() -> std::io::Result<Arc<Self>> {
         let reaper = Arc::new(Self::default());
         let mut ended = signal(SignalKind::child())?;
         let waiting = Arc::clone(&reaper);
