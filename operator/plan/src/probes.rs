@@ -67,6 +67,8 @@ pub enum QueryPurpose {
     Gate(String, QuerySeries),
     /// The value of a rule on the revision that this one is compared with.
     Comparison(String),
+    /// The tools with the most failures that a rule counts. No verdict waits for the result.
+    Failures(String),
 }
 
 /// Which of the two series of a rule.

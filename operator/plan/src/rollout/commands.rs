@@ -11,6 +11,8 @@ use super::{rollback, spec_change, target};
 
 /// Number of intents that the state keeps.
 const INTENTS: usize = 10;
+/// Number of promoted revisions that a refusal names.
+const NAMED_REVISIONS: usize = 3;
 
 /// Obeys or refuses the intent, once.
 pub(super) fn obey_intent(engine: &mut Engine<'_>) -> bool {
@@ -69,9 +71,33 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
             {
                 steer(engine, *verb)
             } else {
-                Err("ignored: this attempt is over".into())
+                Err(not_the_canary(engine, intent))
             }
         }
+    }
+}
+
+/// What is wrong with an intent that is not about the current canary, and what to write instead.
+fn not_the_canary(engine: &Engine<'_>, intent: &Intent) -> String {
+    let Intent { revision, attempt, .. } = intent;
+    let canary = engine.state.canary.as_ref();
+    let then = match canary {
+        Some(canary) => {
+            let (revision, attempt) = (&canary.revision, canary.attempt);
+            let meant = Intent { revision: revision.clone(), attempt, ..intent.clone() };
+            format!("the canary is {revision}, attempt {attempt}: write {meant}")
+        }
+        None => "no rollout is in progress".into(),
+    };
+    let record = engine.state.records.get(revision);
+    let known = record.is_some() || engine.input.revisions.contains_key(revision);
+    match record.map(|record| record.attempt) {
+        _ if !known => format!("ignored: there is no revision {revision}; {then}"),
+        None => format!("ignored: revision {revision} was never tried; {then}"),
+        Some(last) if *attempt > last => {
+            format!("ignored: revision {revision} has no attempt {attempt}; {then}")
+        }
+        Some(_) => format!("ignored: attempt {attempt} of revision {revision} is over; {then}"),
     }
 }
 
@@ -154,13 +180,17 @@ fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<S
             if record.attempt == attempt
                 && record.result.is_some()
                 && target::blocked(engine, revision) => {}
-        Some(record) => {
+        Some(record) if record.attempt != attempt => {
             return Err(format!(
-                "ignored: attempt {} is the latest one, and it is not blocked",
-                record.attempt
+                "ignored: the last attempt of revision {revision} is {last}: write \
+                 retry/{revision}/{last}",
+                last = record.attempt
             ));
         }
-        None => return Err("ignored: this revision was never tried".into()),
+        Some(_) => {
+            return Err(format!("ignored: revision {revision} was not rolled back or aborted"));
+        }
+        None => return Err(format!("ignored: revision {revision} was never tried")),
     }
     if let Some(previous) = &mut engine.state.previous {
         previous.guard_over = true;
@@ -182,7 +212,7 @@ fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<Str
     if promoted.is_none_or(|record| record.attempt != attempt)
         || !engine.input.revisions.contains_key(revision)
     {
-        return Err("refused: this attempt was not promoted; name one that was".into());
+        return Err(not_promoted(engine, revision, attempt));
     }
     let Some(spec_revision) = &engine.state.spec_revision else {
         return Err("refused: no spec was ever accepted".into());
@@ -193,4 +223,24 @@ fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<Str
     engine.state.pin =
         Some(Pin { revision: revision.clone(), instead_of: spec_revision.revision.clone() });
     Ok("serves until the revision of the spec changes".into())
+}
+
+/// Names the revisions that `rollback-to` could name instead, newest first.
+fn not_promoted(engine: &Engine<'_>, revision: &Revision, attempt: u32) -> String {
+    let records = engine.state.records.iter().filter(|(revision, record)| {
+        record.result == Some(AttemptResult::Promoted)
+            && engine.input.revisions.contains_key(*revision)
+    });
+    let mut promoted: Vec<_> = records.collect();
+    promoted.sort_by_key(|(_, record)| std::cmp::Reverse(record.at));
+    let names: Vec<_> = promoted
+        .iter()
+        .take(NAMED_REVISIONS)
+        .map(|(revision, record)| format!("rollback-to/{revision}/{}", record.attempt))
+        .collect();
+    let then = match names.as_slice() {
+        [] => "no other revision was".into(),
+        _ => format!("write one that was: {}", names.join(", ")),
+    };
+    format!("refused: attempt {attempt} of revision {revision} was not promoted; {then}")
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
 use mcphub_hub_wire::dataplane::{Revision, Weight};
 
@@ -11,7 +12,7 @@ use super::clock::after;
 use super::engine::Engine;
 use super::report::{CanaryReport, Report, RuleReport, StableReport};
 use super::rules::judgment::{RuleJudgment, Verdict};
-use super::state::{Canary, StepState};
+use super::state::{Canary, Pin, RollbackCause, StepState};
 use super::steps::pause;
 use super::target;
 use super::text::{advice, plain};
@@ -26,7 +27,10 @@ pub(super) fn report(engine: &Engine<'_>) -> Report {
     let (phase, reason, message) = summary(engine);
     let state = &engine.state;
     let keep_for = engine.input.policy.rollback.keep_for;
-    let judgment = state.judgment.iter().flat_map(|judgment| &judgment.rules);
+    let rollback = rollback(engine);
+    let last = rollback.as_ref().and_then(|cause| cause.judgment.as_ref());
+    let judgment = state.judgment.as_ref().or(last).into_iter();
+    let rules = judgment.flat_map(|judgment| &judgment.rules).map(rule_report).collect();
     let stable = state.stable.as_ref();
     Report {
         phase,
@@ -34,7 +38,11 @@ pub(super) fn report(engine: &Engine<'_>) -> Report {
         message,
         stable: stable
             .map(|stable| StableReport { revision: stable.revision.clone(), since: stable.since }),
-        canary: state.canary.as_ref().map(|canary| canary_report(engine, canary)),
+        canary: match (&state.canary, &rollback) {
+            (Some(canary), _) => Some(canary_report(engine, canary)),
+            (None, Some(cause)) => Some(rolled_back_canary(engine, cause)),
+            (None, None) => None,
+        },
         previous: state.previous.as_ref().map(|previous| {
             let guard =
                 if previous.guard_over { previous.drained_at } else { previous.guard_until };
@@ -44,10 +52,31 @@ pub(super) fn report(engine: &Engine<'_>) -> Report {
             .failed
             .as_ref()
             .map(|failed| (failed.revision.clone(), after(failed.since, keep_for))),
-        rules: judgment.map(rule_report).collect(),
+        rules,
         flags_rolled_back: state.flags_rolled_back.clone(),
-        rollback: state.rollback.clone(),
+        pinned: target::pin(engine).cloned(),
+        rollback,
         intents: state.intents.clone(),
+    }
+}
+
+/// The last rollback, as long as the spec still asks for its revision.
+fn rollback(engine: &Engine<'_>) -> Option<RollbackCause> {
+    let spec = engine.state.spec_revision.as_ref().map(|spec| &spec.revision);
+    engine.state.rollback.clone().filter(|cause| Some(&cause.revision) == spec)
+}
+
+/// A canary that was rolled back, as it was then, but without traffic.
+fn rolled_back_canary(engine: &Engine<'_>, cause: &RollbackCause) -> CanaryReport {
+    CanaryReport {
+        revision: cause.revision.clone(),
+        attempt: cause.attempt,
+        step: cause.step,
+        steps: u32::try_from(engine.input.policy.steps.len()).unwrap_or(u32::MAX),
+        weight: Weight::ZERO,
+        bake_observed: Duration::from_millis(cause.observed_ms),
+        bake_required: Duration::from_millis(cause.bake_ms),
+        holding: None,
     }
 }
 
@@ -78,9 +107,45 @@ fn summary(engine: &Engine<'_>) -> Summary {
                 let message = format!("revision {wanted} starts when an older revision is gone");
                 (Phase::Progressing, "RolloutStarting", message)
             }
-            Some(_) | None => at_rest(engine),
+            Some(_) | None => match target::pin(engine) {
+                Some(pin) => pinned(engine, pin),
+                None => at_rest(engine),
+            },
         },
     }
+}
+
+/// A person decided that the spec does not serve. Whoever comes next must see that.
+fn pinned(engine: &Engine<'_>, pin: &Pin) -> Summary {
+    let Pin { revision, instead_of } = pin;
+    let kept = previous(engine).map(|(_, kept)| format!("; {kept}")).unwrap_or_default();
+    let message = format!(
+        "revision {revision} serves, because a person asked for it (rollback-to), and revision \
+         {instead_of}, which the spec asks for, does not; this ends when the spec changes{kept}"
+    );
+    (Phase::RolledBack, "RollbackTo", message)
+}
+
+/// What the pods of the previous revision are kept for, and whether guard is over.
+fn previous(engine: &Engine<'_>) -> Option<(bool, String)> {
+    let previous = engine.state.previous.as_ref()?;
+    let (now, revision) = (engine.now(), &previous.revision);
+    let time = |then: Timestamp| then.strftime("%H:%M:%S UTC");
+    let guard_over = previous.guard_over || now >= previous.guard_until;
+    Some(match now < previous.drained_at {
+        true if guard_over => {
+            let end = time(previous.drained_at);
+            (true, format!("sessions of revision {revision} end until {end}"))
+        }
+        _ if now < previous.guard_until => {
+            let end = time(previous.guard_until.max(previous.drained_at));
+            (false, format!("revision {revision} is kept warm until {end}"))
+        }
+        _ => {
+            let until = "until the rules have been judged up to the end of guard";
+            (false, format!("revision {revision} is kept warm {until}"))
+        }
+    })
 }
 
 fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
@@ -162,20 +227,11 @@ fn at_rest(engine: &Engine<'_>) -> Summary {
     } else {
         ""
     };
-    match engine.state.previous.as_ref().filter(|previous| !previous.guard_over) {
-        Some(previous) => {
-            let until = previous.guard_until.max(previous.drained_at).strftime("%H:%M:%S UTC");
-            let message = format!(
-                "serves 100%; revision {} is kept warm until {until}{unwatched}",
-                previous.revision
-            );
-            (Phase::Guard, "Guard", message)
-        }
-        None => (
-            Phase::Healthy,
-            "Healthy",
-            format!("the revision that the spec asks for serves{unwatched}"),
-        ),
+    let serves = "the revision that the spec asks for serves";
+    match previous(engine) {
+        Some((false, kept)) => (Phase::Guard, "Guard", format!("{serves} 100%; {kept}{unwatched}")),
+        Some((true, kept)) => (Phase::Healthy, "Healthy", format!("{serves}; {kept}{unwatched}")),
+        None => (Phase::Healthy, "Healthy", format!("{serves}{unwatched}")),
     }
 }
 

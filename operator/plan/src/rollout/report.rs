@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mcphub_crds::status::{HoldReason, Phase, RuleVerdict};
 use mcphub_hub_wire::dataplane::{Revision, Weight};
 
-use super::state::{IntentRecord, RollbackCause};
+use super::state::{IntentRecord, Pin, RollbackCause};
 
 /// What the status shows of a rollout.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,16 +20,18 @@ pub struct Report {
     pub message: String,
     /// The revision that serves what the canary does not.
     pub stable: Option<StableReport>,
-    /// The revision that is being rolled out.
+    /// The revision that is being rolled out, or that was rolled back last.
     pub canary: Option<CanaryReport>,
     /// The revision that is kept for guard or drain, and until when.
     pub previous: Option<(Revision, Timestamp)>,
     /// The failed revision that is kept, and until when.
     pub failed: Option<(Revision, Timestamp)>,
-    /// The rules at the last evaluation; empty while none are evaluated.
+    /// The rules at the last evaluation. While none are evaluated, those of the last rollback.
     pub rules: Vec<RuleReport>,
     /// Rolled-back flags with their effective value, by revision.
     pub flags_rolled_back: BTreeMap<Revision, BTreeMap<String, bool>>,
+    /// The effect of `rollback-to`, as long as it decides which revision serves.
+    pub pinned: Option<Pin>,
     /// Why the revision that the spec asks for does not serve.
     pub rollback: Option<RollbackCause>,
     /// Intents that were obeyed or refused, newest last.

@@ -9,7 +9,7 @@ use super::attempt::AttemptResult;
 use super::clock::{elapsed, millis};
 use super::engine::Engine;
 use super::policy::RulePolicy;
-use super::rules::judgment::{Judgment, RuleJudgment};
+use super::rules::judgment::{FailingTool, Judgment, RuleJudgment};
 use super::scale;
 use super::state::{RollbackCause, RuleBreach, SkipReason, Withdrawal};
 use super::text::{advice, plain};
@@ -94,7 +94,21 @@ pub(super) fn record_cause(
     flags: BTreeMap<String, bool>,
 ) {
     let (at, reason) = (engine.now(), reason.to_owned());
-    engine.state.rollback = Some(RollbackCause { revision, attempt, at, reason, rule, flags });
+    let state = &engine.state;
+    let step = state.canary.as_ref().and_then(|canary| canary.step.as_ref());
+    let judgment = state.judgment.clone().filter(|judgment| judgment.revision == revision);
+    engine.state.rollback = Some(RollbackCause {
+        step: step.map_or(0, |step| step.number),
+        observed_ms: step.map_or(0, |step| millis(step.observed().min(step.required()))),
+        bake_ms: step.map_or(0, |step| step.bake_ms),
+        revision,
+        attempt,
+        at,
+        reason,
+        rule,
+        flags,
+        judgment,
+    });
 }
 
 /// Rolls back flags of a revision on its running pods. Returns the flags that changed, with their
@@ -154,7 +168,7 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
             return false;
         }
     }
-    let Some(canary) = engine.state.canary.take() else { return false };
+    let Some(canary) = engine.state.canary.clone() else { return false };
     let Some(withdrawal) = canary.withdrawal.clone() else { return false };
     let mut reason = withdrawal.reason;
     if !canary.exceptions.is_empty() && canary.weight > Weight::ZERO {
@@ -164,22 +178,19 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
         (Some(_), AttemptResult::Replaced) => AttemptResult::Failed,
         (_, result) => result,
     };
+    if result == AttemptResult::Aborted {
+        let (revision, attempt) = (canary.revision.clone(), canary.attempt);
+        record_cause(engine, revision, attempt, &reason, None, BTreeMap::new());
+    }
+    engine.state.canary = None;
+    engine.state.judgment = None;
     let pods = scale::canary_pods(&canary, &engine.state, engine.input);
     engine.record(&canary.revision, canary.attempt, result, reason.clone());
-    engine.state.judgment = None;
     match result {
         AttemptResult::RolledBack => engine.keep_failed(canary.revision, pods),
         AttemptResult::Aborted => {
             let then = advice(&canary.revision, canary.attempt);
             engine.emit(true, "Aborted", format!("revision {}: {reason}; {then}", canary.revision));
-            record_cause(
-                engine,
-                canary.revision.clone(),
-                canary.attempt,
-                &reason,
-                None,
-                BTreeMap::new(),
-            );
             engine.keep_failed(canary.revision, pods);
         }
         AttemptResult::Replaced | AttemptResult::Failed | AttemptResult::Promoted => {
@@ -217,8 +228,18 @@ fn broken(judgment: &RuleJudgment, rule: Option<&RulePolicy>, engine: &Engine<'_
     let lasting = when.map_or_else(String::new, |when| format!(" for {}", plain(when.lasting)));
     let since = since.strftime("%H:%M:%S UTC");
     let reason = format!(
-        "rule {} {}{lasting}: {value}{samples}, since {since}",
-        broken.name, broken.threshold
+        "rule {} {}{lasting}: {value}{samples}{}, since {since}",
+        broken.name,
+        broken.threshold,
+        failing_tools(judgment)
     );
     Harm { reason, rule: Some(broken) }
+}
+
+/// Names the tools that failed most, as far as Prometheus has said so in time.
+fn failing_tools(judgment: &RuleJudgment) -> String {
+    let tools = judgment.failing_tools.iter();
+    let names: Vec<_> =
+        tools.map(|FailingTool { server, tool }| format!("{server}: {tool}")).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }

@@ -31,7 +31,10 @@ pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
         rollback::withdraw(
             engine,
             AttemptResult::Replaced,
-            format!("the spec now asks for revision {wanted}"),
+            match target::pin(engine) {
+                Some(_) => format!("a person asked for revision {wanted} (rollback-to)"),
+                None => format!("the spec now asks for revision {wanted}"),
+            },
             false,
         );
         return true;
@@ -46,7 +49,13 @@ pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
         return true;
     }
     make_room(engine, &wanted).unwrap_or_else(|| {
-        start_attempt(engine, wanted, None);
+        let asked_for = target::pin(engine).map(|pin| {
+            let instead_of = &pin.instead_of;
+            format!(
+                "a person asked for it (rollback-to), not the spec, which asks for {instead_of}"
+            )
+        });
+        start_attempt(engine, wanted, asked_for);
         true
     })
 }

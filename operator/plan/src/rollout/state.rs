@@ -310,6 +310,18 @@ pub struct RollbackCause {
     /// Rolled-back flags with their new value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, bool>,
+    /// The step of the canary, counted from 1; 0 before the first one, and in guard.
+    #[serde(default)]
+    pub step: u32,
+    /// Observed time at this step.
+    #[serde(default)]
+    pub observed_ms: u64,
+    /// Observed time that the step takes.
+    #[serde(default)]
+    pub bake_ms: u64,
+    /// The last evaluation of the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgment: Option<Judgment>,
 }
 
 /// The rule whose trigger fired.

@@ -4,7 +4,7 @@ use mcphub_hub_wire::dataplane::Revision;
 
 use super::attempt::AttemptResult;
 use super::engine::Engine;
-use super::state::SpecRevision;
+use super::state::{Pin, SpecRevision};
 
 /// Records what the spec asks for. After a loss of the state nobody can say that it changed.
 pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
@@ -24,8 +24,7 @@ pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
 /// The revision that must serve in the end: the one that the spec or `rollback-to` asks for.
 pub(super) fn wanted(engine: &Engine<'_>) -> Option<Revision> {
     let spec_revision = &engine.state.spec_revision.as_ref()?.revision;
-    let pin = engine.state.pin.as_ref().filter(|pin| pin.instead_of == *spec_revision);
-    Some(pin.map_or(spec_revision, |pin| &pin.revision).clone())
+    Some(pin(engine).map_or(spec_revision, |pin| &pin.revision).clone())
 }
 
 /// Whether its last attempt failed, so that it is tried again only on request.
@@ -40,6 +39,12 @@ pub(super) fn blocked(engine: &Engine<'_>, revision: &Revision) -> bool {
         Some(AttemptResult::Aborted) => !fresh,
         Some(AttemptResult::Failed) => !fresh && engine.state.stable.is_some(),
     }
+}
+
+/// The effect of `rollback-to`, as long as it decides which revision serves.
+pub(super) fn pin<'a>(engine: &'a Engine<'_>) -> Option<&'a Pin> {
+    let spec_revision = &engine.state.spec_revision.as_ref()?.revision;
+    engine.state.pin.as_ref().filter(|pin| pin.instead_of == *spec_revision)
 }
 
 pub(super) fn unpin(engine: &mut Engine<'_>) {

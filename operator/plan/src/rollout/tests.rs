@@ -11,6 +11,7 @@ mod policies;
 mod prometheus;
 mod recall;
 mod recorded;
+mod reports;
 mod simulation;
 mod situations;
 mod story;

@@ -9,6 +9,7 @@ use crate::api::Rejection;
 use crate::input::PlanInput;
 use crate::rollout::Decision;
 use crate::rollout::report::Report;
+use crate::rollout::state::Pin;
 use crate::rollout::text::counted;
 
 /// One condition without times.
@@ -83,6 +84,12 @@ pub(super) fn available(input: &PlanInput<'_>, decision: &Decision) -> Condition
 }
 
 pub(super) fn rolled_back(report: &Report) -> ConditionDraft {
+    if let Some(Pin { revision, instead_of }) = &report.pinned {
+        return ConditionDraft::yes(
+            "RollbackTo",
+            format!("a person asked for revision {revision} (rollback-to) instead of {instead_of}"),
+        );
+    }
     match &report.rollback {
         Some(cause) => ConditionDraft::yes(
             "RolledBack",

@@ -1,15 +1,19 @@
 //! What the results of the queries say about each rule.
 
 use super::bake::Bake;
-use super::judgment::{Judgment, RuleJudgment, Verdict};
-use super::query_plan::{QueryPlan, gate_key, queries, trigger_key};
+use super::judgment::{FailingTool, Judgment, RuleJudgment, Verdict};
+use super::presets::FAILING_TOOLS;
+use super::query_plan::{QueryPlan, failures_key, gate_key, queries, trigger_key};
 use super::series::newest;
 use super::{gate, trigger};
-use crate::probes::{QueryPurpose, QuerySeries};
+use crate::probes::{Query, QueryPurpose, QueryResult, QuerySeries, Series};
 use crate::rollout::input::EngineInput;
 use crate::rollout::policy::RulePolicy;
 use crate::rollout::scale;
 use crate::rollout::state::EngineState;
+
+/// Maximum length of a name in characters. A server chooses the names of its tools.
+const LONGEST_NAME: usize = 128;
 
 /// Evaluates the rules; `None` if nothing was due, or if a result is missing.
 pub(crate) fn evaluate(
@@ -17,7 +21,11 @@ pub(crate) fn evaluate(
     input: &EngineInput<'_>,
 ) -> Option<(Judgment, Option<Bake>)> {
     let due = queries(state, input);
-    if due.is_empty() || !due.iter().all(|query| input.results.contains_key(&query.key)) {
+    let known = |query: &Query| {
+        matches!(query.key.purpose, QueryPurpose::Failures(_))
+            || input.results.contains_key(&query.key)
+    };
+    if due.is_empty() || !due.iter().all(known) {
         return None;
     }
     let plan = QueryPlan::new(state, input)?;
@@ -58,6 +66,7 @@ impl QueryPlan<'_> {
             gate: None,
             breach_start: before.and_then(|before| before.breach_start),
             evaluated_until: before.and_then(|before| before.evaluated_until),
+            failing_tools: failing_tools(self.result(failures_key(rule))),
         };
         if !rule.applicable {
             judgment.trigger = Some(Verdict::NotApplicable);
@@ -82,6 +91,22 @@ impl QueryPlan<'_> {
         }
         judgment
     }
+}
+
+/// The tools of a result, the one with the most failures first.
+fn failing_tools(result: Option<&QueryResult>) -> Vec<FailingTool> {
+    let Some(QueryResult::Series(series)) = result else { return Vec::new() };
+    let tool = |series: &Series| {
+        let label = |name: &str| -> String {
+            let text = series.labels.get(name).map(String::as_str).unwrap_or_default();
+            text.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
+        };
+        let (_, failures) = series.points.last().filter(|(_, value)| value.is_finite())?;
+        Some((rounded(*failures), FailingTool { server: label("server"), tool: label("tool") }))
+    };
+    let mut tools: Vec<_> = series.iter().filter_map(tool).collect();
+    tools.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    tools.into_iter().map(|(_, tool)| tool).take(FAILING_TOOLS).collect()
 }
 
 /// Rounds to six decimals. A number that is written to `engine.json` must be read back unchanged.

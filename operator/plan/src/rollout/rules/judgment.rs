@@ -74,6 +74,18 @@ pub struct RuleJudgment {
     /// Points have been evaluated up to this instant.
     #[serde(rename = "seenUntil", default, skip_serializing_if = "Option::is_none")]
     pub evaluated_until: Option<Timestamp>,
+    /// The tools with the most failures while the rule is breached, the worst one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing_tools: Vec<FailingTool>,
+}
+
+/// A tool whose calls fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingTool {
+    /// Name of its server.
+    pub server: String,
+    /// The name that clients see.
+    pub tool: String,
 }
 
 impl Judgment {

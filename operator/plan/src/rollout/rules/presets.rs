@@ -72,6 +72,36 @@ pub fn samples(
     }
 }
 
+/// The tools with the most failures that the metric counts, with labels `server` and `tool`; `None`
+/// if it does not count failures of tools.
+pub fn failures(
+    metric: Metric,
+    namespace: &str,
+    hub: &str,
+    revision: &Revision,
+    window: Duration,
+) -> Option<String> {
+    let of = Selector { namespace, hub, revision, window };
+    let outcome = match metric {
+        Metric::HubErrorRate => "hub_error",
+        Metric::ToolErrorRate => "tool_error",
+        Metric::UpstreamErrorRate => "upstream_error",
+        Metric::Availability
+        | Metric::HubLatencyP95
+        | Metric::LlmSuccessRate
+        | Metric::LlmLatencyP95
+        | Metric::CircuitBreakerOpen
+        | Metric::SelectionRecall
+        | Metric::MemoryGrowth => return None,
+    };
+    let failed =
+        of.increase("mcp_hub_tool_calls_total", &format!(r#",tool!="",outcome="{outcome}""#));
+    Some(format!("topk({FAILING_TOOLS}, sum by (server, tool) ({failed}) > 0)"))
+}
+
+/// Number of tools that [`failures`] asks for.
+pub(super) const FAILING_TOOLS: usize = 3;
+
 /// At least 1 if a pod of the revision was scraped within the window, else nothing.
 pub fn presence(namespace: &str, hub: &str, revision: &Revision, window: Duration) -> String {
     let of = Selector { namespace, hub, revision, window };
@@ -196,6 +226,16 @@ mod tests {
         max(count_over_time(mcp_hub_selection_recall{namespace="ai",hub="team",revision="0a1b2c3d"}[60s]))
         "#
         );
+    }
+
+    #[test]
+    fn failures_are_counted_by_tool_with_the_outcome_of_the_metric() {
+        let of = |metric| failures(metric, "ai", "team", &revision(), Duration::from_mins(2));
+        assert_eq!(
+            of(Metric::ToolErrorRate).unwrap(),
+            r#"topk(3, sum by (server, tool) (increase(mcp_hub_tool_calls_total{namespace="ai",hub="team",revision="0a1b2c3d",tool!="",outcome="tool_error"}[120s])) > 0)"#
+        );
+        assert_eq!(of(Metric::Availability), None, "routers know no tools");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(crate) fn queries(state: &EngineState, input: &EngineInput<'_>) -> Vec<Query
         queries.extend(plan.trigger(rule));
         queries.extend(plan.gate(rule));
         queries.extend(plan.comparison(rule));
+        queries.extend(plan.failures(rule, state));
     }
     queries
 }
@@ -160,6 +161,23 @@ impl<'a> QueryPlan<'a> {
         self.query(QueryPurpose::Comparison(rule.name.clone()), value, Span::At(self.end))
     }
 
+    /// The message of a rollback names the tools that failed, so they are asked for while the rule
+    /// is breached. A rule that may fire at once is always asked for.
+    fn failures(&self, rule: &RulePolicy, state: &EngineState) -> Option<Query> {
+        let when = rule.rollback_when?;
+        let judgment = state.judgment.as_ref().filter(|last| last.revision == *self.revision);
+        let last =
+            judgment.and_then(|judgment| judgment.rules.iter().find(|last| last.name == rule.name));
+        let breached = last.is_some_and(|last| last.breach_start.is_some());
+        if !breached && when.lasting > self.input.policy.interval {
+            return None;
+        }
+        let EngineInput { namespace, hub, .. } = self.input;
+        let window = when.lasting.max(self.prometheus.window());
+        let promql = presets::failures(rule.metric, namespace, hub, self.revision, window);
+        self.query(failures_key(rule), promql, Span::At(self.end))
+    }
+
     fn promql(
         &self,
         rule: &RulePolicy,
@@ -180,6 +198,10 @@ impl<'a> QueryPlan<'a> {
 
 pub(super) fn trigger_key(rule: &RulePolicy, series: QuerySeries) -> QueryPurpose {
     QueryPurpose::Trigger(rule.name.clone(), series)
+}
+
+pub(super) fn failures_key(rule: &RulePolicy) -> QueryPurpose {
+    QueryPurpose::Failures(rule.name.clone())
 }
 
 pub(super) fn gate_key(rule: &RulePolicy, series: QuerySeries) -> QueryPurpose {

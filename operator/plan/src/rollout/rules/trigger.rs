@@ -260,6 +260,7 @@ mod tests {
             gate_value: None,
             breach_start: Some(at(breach_start)),
             evaluated_until: Some(at(evaluated_until)),
+            failing_tools: Vec::new(),
         }
     }
 

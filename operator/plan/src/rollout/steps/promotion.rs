@@ -4,6 +4,7 @@ use crate::rollout::attempt::AttemptResult;
 use crate::rollout::clock::after;
 use crate::rollout::engine::Engine;
 use crate::rollout::state::{Previous, SkipReason, Stable};
+use crate::rollout::target;
 
 /// Promotes the canary. Roles change, pods do not.
 pub(super) fn promote(engine: &mut Engine<'_>) {
@@ -35,8 +36,10 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
             String::new()
         }
     };
-    let reasons =
-        Some(how).into_iter().chain(canary.exceptions).filter(|reason: &String| !reason.is_empty());
+    let pinned = target::pin(engine).filter(|pin| pin.revision == canary.revision);
+    let person = pinned.map(|_| "a person asked for it (rollback-to)".to_owned());
+    let all = person.into_iter().chain([how]).chain(canary.exceptions);
+    let reasons = all.filter(|reason| !reason.is_empty());
     let reason = reasons.collect::<Vec<_>>().join("; ");
     engine.state.rollback = None;
     engine.record(&canary.revision, canary.attempt, AttemptResult::Promoted, reason.clone());

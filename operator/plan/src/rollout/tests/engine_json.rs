@@ -9,7 +9,7 @@ use super::at;
 use super::story::{GOOD, NEXT, OTHER, revision};
 use crate::api::canonical;
 use crate::rollout::rules::bake::Bake;
-use crate::rollout::rules::judgment::{Judgment, RuleJudgment, Verdict};
+use crate::rollout::rules::judgment::{FailingTool, Judgment, RuleJudgment, Verdict};
 use crate::rollout::state::{
     Canary, EngineState, FailedRevision, Hold, HoldReason, IntentRecord, Pin, Previous,
     RollbackCause, RuleBreach, SelfCheckTries, SkipReason, SpecRevision, Stable, StepState,
@@ -122,6 +122,7 @@ fn judgment() -> Judgment {
             gate_value: Some(0.5),
             breach_start: Some(at(80)),
             evaluated_until: Some(at(85)),
+            failing_tools: vec![FailingTool { server: "files".into(), tool: "files__read".into() }],
         }],
     }
 }
@@ -141,6 +142,10 @@ fn cause() -> RollbackCause {
             samples: Some(100.0),
         }),
         flags: BTreeMap::from([("beta".into(), false)]),
+        step: 1,
+        observed_ms: 1000,
+        bake_ms: 2000,
+        judgment: Some(judgment()),
     }
 }
 

@@ -119,9 +119,68 @@ fn rollback_to_lasts_until_the_revision_of_the_spec_changes() {
         Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(3 * HOUR + 2);
     assert_eq!(story.weights(), "aaaaaaaa 100");
     let story = story.until(6 * HOUR);
-    assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::Healthy));
+    assert_eq!((story.weights(), story.phase()), ("aaaaaaaa 100".into(), Phase::RolledBack));
     let story = story.spec(OTHER).until(6 * HOUR + 5);
     assert_eq!(story.weights(), "aaaaaaaa 90, cccccccc 10");
+}
+
+// The next shift must not see a healthy hub and then wonder why the next edit of the spec brings
+// back what somebody took away.
+#[test]
+fn after_rollback_to_everything_says_that_a_person_asked_for_it_and_not_the_spec() {
+    let story =
+        Story::promoted("").until(3 * HOUR).intent("rollback-to/aaaaaaaa/1").until(4 * HOUR);
+    assert_eq!((story.phase(), story.report().reason.as_str()), (Phase::RolledBack, "RollbackTo"));
+    assert_eq!(
+        story.message(),
+        "revision aaaaaaaa serves, because a person asked for it (rollback-to), and revision \
+         bbbbbbbb, which the spec asks for, does not; this ends when the spec changes"
+    );
+    let reason = story.reason(GOOD);
+    assert!(reason.starts_with("a person asked for it (rollback-to); "), "{reason}");
+    let events = &story.simulation.events;
+    let started = "RolloutStarted: revision aaaaaaaa, attempt 2: a person asked for it \
+                   (rollback-to), not the spec, which asks for bbbbbbbb";
+    assert!(events.iter().any(|(_, event)| event == started), "{events:?}");
+    assert!(story.report().pinned.is_some());
+    let story = story.spec(GOOD).until(5 * HOUR);
+    assert_eq!((story.phase(), &story.report().pinned), (Phase::Healthy, &None));
+}
+
+#[test]
+fn an_intent_about_another_revision_or_attempt_is_told_what_to_write() {
+    for (intent, expected) in [
+        (
+            "promote/deadbeef/1",
+            "ignored: there is no revision deadbeef; the canary is bbbbbbbb, attempt 1: write \
+             promote/bbbbbbbb/1",
+        ),
+        (
+            "abort/bbbbbbbb/2",
+            "ignored: revision bbbbbbbb has no attempt 2; the canary is bbbbbbbb, attempt 1: \
+             write abort/bbbbbbbb/1",
+        ),
+        (
+            "advance/aaaaaaaa/1/1",
+            "ignored: attempt 1 of revision aaaaaaaa is over; the canary is bbbbbbbb, attempt 1: \
+             write advance/bbbbbbbb/1/1",
+        ),
+        (
+            "rollback-to/deadbeef/1",
+            "refused: attempt 1 of revision deadbeef was not promoted; write one that was: \
+             rollback-to/aaaaaaaa/1",
+        ),
+    ] {
+        let story = Story::canary("").intent(intent).until(2 * MINUTE);
+        let outcome = &story.report().intents.last().unwrap().outcome;
+        assert_eq!(outcome, expected);
+    }
+    let story = Story::healthy("").intent("pause/aaaaaaaa/1").until(MINUTE);
+    let outcome = &story.report().intents.last().unwrap().outcome;
+    assert_eq!(
+        outcome,
+        "ignored: attempt 1 of revision aaaaaaaa is over; no rollout is in progress"
+    );
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Truth {
     pub(super) values: Vec<(i64, f64)>,
     /// Samples in any window, from this second on.
     pub(super) samples: Vec<(i64, f64)>,
+    /// Server, tool and number of failures.
+    pub(super) failing_tools: Vec<(&'static str, &'static str, f64)>,
 }
 
 impl Default for Truth {
@@ -48,6 +50,7 @@ impl Default for Truth {
             flags: BTreeMap::new(),
             values: vec![(i64::MIN, 0.0)],
             samples: vec![(i64::MIN, 1000.0)],
+            failing_tools: Vec::new(),
         }
     }
 }
@@ -240,6 +243,9 @@ impl Simulation {
             return QueryResult::Failed("connection refused".into());
         }
         let truth = self.truths.get(&query.key.revision).cloned().unwrap_or_default();
+        if let QueryPurpose::Failures(_) = &query.key.purpose {
+            return failures(&truth, self.now);
+        }
         let value = |at: Timestamp| {
             let there = !within(&self.unscraped, at);
             let series = match &query.key.purpose {
@@ -248,7 +254,7 @@ impl Simulation {
                 QueryPurpose::Trigger(_, QuerySeries::Value)
                 | QueryPurpose::Gate(_, QuerySeries::Value)
                 | QueryPurpose::Comparison(_) => &truth.values,
-                QueryPurpose::Presence => return there.then_some(2.0),
+                QueryPurpose::Presence | QueryPurpose::Failures(_) => return there.then_some(2.0),
             };
             let second = at.as_second() - super::START;
             let value =
@@ -262,6 +268,15 @@ impl Simulation {
             _ => QueryResult::Series(vec![Series { labels: BTreeMap::new(), points }]),
         }
     }
+}
+
+/// The failing tools of a revision, in no order.
+fn failures(truth: &Truth, now: Timestamp) -> QueryResult {
+    let series = truth.failing_tools.iter().map(|(server, tool, number)| Series {
+        labels: [("server".into(), (*server).into()), ("tool".into(), (*tool).into())].into(),
+        points: vec![(now, *number)],
+    });
+    QueryResult::Series(series.collect())
 }
 
 /// Writes the state as JSON and reads it back, as a real operator does.
