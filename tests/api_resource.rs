@@ -162,6 +162,11 @@ async fn the_whole_status_survives_the_api_server() -> Result<()> {
         lines[1][..8],
         ["status", "Progressing", "0a1b2c3d", "4e5f6071", "10", "1", "2/3", "41"]
     );
+    let columns = plane().await?.kubectl(["get", "hub", "status", "-o", "wide"]).await?;
+    let wide = ["READY", "REASON", "ENDPOINT", "IMAGE"];
+    assert!(wide.iter().all(|name| columns.contains(name)), "{columns}");
+    let endpoint = written["endpoint"].as_str().context("an endpoint")?;
+    assert!(columns.contains(endpoint), "{columns}");
     Ok(())
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Row {
     /// A part of the message of the one rule that refuses it.
     #[serde(default)]
     says: Option<String>,
+    /// A part of the answer, if the message of the rule quotes the value.
+    #[serde(default)]
+    answer: Option<String>,
     /// The field that the schema itself refuses, with a message of the API server.
     #[serde(default)]
     pub(crate) schema: Option<String>,
@@ -85,7 +88,11 @@ impl Row {
     pub(crate) fn mistake(&self, answer: &Answer) -> Option<String> {
         let expected = match (&self.schema, self.rule()) {
             (Some(field), _) => field.clone(),
-            (None, Some(rule)) => rule.message,
+            (None, Some(rule)) => match (&self.answer, rule.message_expression) {
+                (Some(answer), _) => answer.clone(),
+                (None, Some(_)) => self.says().into(),
+                (None, None) => rule.message,
+            },
             (None, None) => {
                 return Some(format!(
                     "\"{}\" is not in the message of exactly one rule",

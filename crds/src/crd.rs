@@ -4,7 +4,7 @@ use kube::CustomResourceExt as _;
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
 
-use crate::rules::{DURATION_RANGES, ValidationRule};
+use crate::rules::{CHECKED_FORMATS, DURATION_RANGES, ValidationRule};
 use crate::{McpHub, McpHubSpec, McpHubStatus, not_yet, rules};
 
 /// Maximum length of a string whose field sets no other. The cost estimate of CEL needs a limit for
@@ -20,6 +20,15 @@ pub fn all_rules() -> Vec<ValidationRule> {
 
 /// The CustomResourceDefinition of McpHub.
 pub fn crd() -> Value {
+    let mut crd = with_patterns();
+    if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        leave_formats_to_rules(schema);
+    }
+    crd
+}
+
+/// The same with the patterns and types that rules check instead, for the reference.
+pub(crate) fn with_patterns() -> Value {
     let mut crd = json!(McpHub::crd());
     if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
         tidy(schema);
@@ -63,6 +72,9 @@ pub fn at<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
 
 fn attach(schema: &mut Value, rule: &ValidationRule) {
     let mut validation = json!({"rule": rule.cel, "message": rule.message});
+    if let Some(expression) = &rule.message_expression {
+        set(&mut validation, "messageExpression", expression.as_str());
+    }
     if !rule.field.is_empty() {
         set(&mut validation, "fieldPath", format!(".{}", rule.field));
     }
@@ -132,6 +144,28 @@ fn resolved<'a>(source: &'a Value, root: &'a Value) -> &'a Value {
     reference
         .and_then(|reference| root.pointer(reference.trim_start_matches('#')))
         .unwrap_or(source)
+}
+
+/// Removes patterns that rules check: the API server's message about a pattern is a regular
+/// expression, and about a type it does not say what to write.
+fn leave_formats_to_rules(schema: &mut Value) {
+    let durations = DURATION_RANGES.iter().map(|(path, name, ..)| format!("{path}.{name}"));
+    let names = CHECKED_FORMATS.iter().map(ToString::to_string);
+    for path in durations.chain(names) {
+        if let Some(field) = at(schema, &path).and_then(Value::as_object_mut) {
+            field.remove("pattern");
+        }
+    }
+    let timeouts = at(schema, "spec.servers[].tools.timeout");
+    let timeout = timeouts.and_then(|timeouts| timeouts.pointer_mut("/additionalProperties"));
+    timeout.and_then(Value::as_object_mut).map(|timeout| timeout.remove("pattern"));
+    // A field without a type takes any number or text, and a rule refuses the text.
+    if let Some(traffic) = at(schema, "spec.rollout.steps[].traffic").and_then(Value::as_object_mut)
+    {
+        traffic.remove("type");
+        traffic.remove("format");
+        traffic.insert("x-kubernetes-int-or-string".into(), true.into());
+    }
 }
 
 fn add_limits(schema: &mut Value) {

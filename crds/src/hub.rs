@@ -44,6 +44,25 @@ use crate::values::Duration;
     printcolumn(name = "STEP", type_ = "integer", json_path = ".status.canary.step"),
     printcolumn(name = "SERVERS", type_ = "string", json_path = ".status.serversReady"),
     printcolumn(name = "TOOLS", type_ = "integer", json_path = ".status.tools"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "ENDPOINT", type_ = "string", priority = 1, json_path = ".status.endpoint"),
+    printcolumn(
+        name = "IMAGE",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.stable.image"
+    ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +101,8 @@ pub struct McpHubSpec {
     pub router: Option<Router>,
 
     // --- the MCP servers
-    /// The MCP servers behind this hub.
+    /// The MCP servers behind this hub. This is a list whose entries have a name, not a map as
+    /// `mcpServers` in the files of other programs.
     #[schemars(length(min = 1, max = 64),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub servers: Vec<Server>,

@@ -100,5 +100,5 @@ fn rule(entry: &NotYet) -> ValidationRule {
     };
     let name = path.strip_prefix("spec.").unwrap_or(path);
     let message = format!("{name}{what} is not supported yet; {instead}");
-    ValidationRule { at: at.into(), field: field.into(), cel, message }
+    ValidationRule::new(at, field, &cel, &message)
 }

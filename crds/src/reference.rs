@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::crd::{all_rules, crd, join_lines};
+use crate::crd::{all_rules, join_lines, with_patterns};
 use crate::rules::ValidationRule;
 use crate::{McpHubSpec, McpHubStatus};
 
@@ -31,7 +31,7 @@ instead.
 
 /// The document.
 pub fn markdown() -> String {
-    let crd = crd();
+    let crd = with_patterns();
     let schema =
         crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
     let mut document = Document {

@@ -5,8 +5,11 @@
 //! [`crate::not_yet`].
 
 mod filtering;
+mod formats;
 mod rollout;
 mod servers;
+
+pub(crate) use self::formats::{CHECKED_FORMATS, DURATION_RANGES};
 
 /// One CEL rule, as in `x-kubernetes-validations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +23,20 @@ pub struct ValidationRule {
     pub cel: String,
     /// What is wrong and what to write instead. No two rules have the same message.
     pub message: String,
+    /// A CEL expression for a message that quotes the value. `message` is for a value that cannot
+    /// be quoted, because it has a line break, and for the reference.
+    pub message_expression: Option<String>,
 }
 
 impl ValidationRule {
-    fn new(at: &str, field: &str, cel: &str, message: &str) -> Self {
-        Self { at: at.into(), field: field.into(), cel: cel.into(), message: message.into() }
+    pub(crate) fn new(at: &str, field: &str, cel: &str, message: &str) -> Self {
+        Self {
+            at: at.into(),
+            field: field.into(),
+            cel: cel.into(),
+            message: message.into(),
+            message_expression: None,
+        }
     }
 }
 
@@ -38,7 +50,7 @@ pub fn rules() -> Vec<ValidationRule> {
         .concat()
         .into_iter()
         .map(|(at, field, cel, message)| ValidationRule::new(at, field, cel, message));
-    plain.chain(DURATION_RANGES.iter().map(duration_rule)).collect()
+    plain.chain(formats::rules()).collect()
 }
 
 /// The fields of a [`ValidationRule`] in their order.
@@ -108,42 +120,3 @@ const SAFETY: &[Row] = &[
         "maxRequestBytes must be between 1Ki and 64Mi",
     ),
 ];
-
-/// Path, field, minimum and maximum.
-pub(crate) const DURATION_RANGES: &[(&str, &str, &str, &str)] = &[
-    ("spec", "startupTimeout", "0s", "10m"),
-    ("spec.servers[]", "timeout", "100ms", "1h"),
-    ("spec.servers[].container", "maxExecutionTime", "100ms", "1h"),
-    ("spec.servers[].container", "idleTimeout", "1s", "168h"),
-    ("spec.sessions", "ttl", "1s", "168h"),
-    ("spec.connectionPool", "keepAlive", "0s", "1h"),
-    ("spec.filtering.llm", "timeout", "100ms", "5m"),
-    ("spec.filtering.llm.retry", "initialDelay", "0s", "1m"),
-    ("spec.filtering.llm.retry", "maxDelay", "0s", "10m"),
-    ("spec.filtering.llm.circuitBreaker", "resetTimeout", "1s", "1h"),
-    ("spec.filtering.llm.cache", "ttl", "0s", "720h"),
-    ("spec.rollout", "guard", "0s", "168h"),
-    ("spec.rollout", "interval", "1s", "1h"),
-    ("spec.rollout", "warmup", "0s", "1h"),
-    ("spec.rollout", "progressDeadline", "10s", "24h"),
-    ("spec.rollout", "gateTimeout", "1s", "168h"),
-    ("spec.rollout", "maxBake", "1s", "720h"),
-    ("spec.rollout", "holdTimeout", "1s", "720h"),
-    ("spec.rollout", "drainTimeout", "0s", "24h"),
-    ("spec.rollout.steps[]", "bake", "1s", "168h"),
-    ("spec.rollout.rules[].rollbackWhen", "for", "0s", "24h"),
-    ("spec.rollout.rollback", "abortGrace", "0s", "10m"),
-    ("spec.rollout.rollback", "keepFor", "0s", "168h"),
-];
-
-fn duration_rule((at, field, min, max): &(&str, &str, &str, &str)) -> ValidationRule {
-    let name = if *field == "for" { "__for__" } else { field }; // `for` is a reserved word of CEL
-    let value = format!("duration(self.{name})");
-    let lower =
-        if *min == "0s" { String::new() } else { format!("{value} >= duration('{min}') && ") };
-    let cel = format!("!has(self.{name}) || ({lower}{value} <= duration('{max}'))");
-    let owner = at.strip_prefix("spec.").unwrap_or_default();
-    let dot = if owner.is_empty() { "" } else { "." };
-    let message = format!("{owner}{dot}{field} must be between {min} and {max}");
-    ValidationRule { at: (*at).into(), field: (*field).into(), cel, message }
-}

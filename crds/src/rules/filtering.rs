@@ -113,6 +113,38 @@ pub(super) const NAMES: &[Row] = &[
          it",
     ),
     (
+        "spec.filtering",
+        "categories",
+        "!has(self.categories) || !has(self.categories.expose) || self.categories.expose.all(c, \
+         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', \
+         'development', 'communication', 'other'] || (has(self.categories.custom) \
+         && self.categories.custom.exists(k, self.categories.custom[k] == c)))",
+        "categories.expose names a category that is neither built in (filesystem, web, search, \
+         database, version-control, docker, cloud, development, communication, other) nor in \
+         categories.custom; correct the name or add it there",
+    ),
+    // Otherwise the name fits no tool, and everything is hidden without a word.
+    (
+        "spec",
+        "filtering",
+        "!has(self.filtering) || !has(self.filtering.static) || !has(self.filtering.static.tools) \
+         || self.servers.exists(s, has(s.toolPrefix) && s.toolPrefix == '') \
+         || self.filtering.static.tools.all(n, \
+         n.contains('__') || n.contains('*') || n.contains('?'))",
+        "filtering.static.tools has a name without the prefix of its server; write the name that \
+         clients see, as in github__get_me",
+    ),
+    (
+        "spec",
+        "filtering",
+        "!has(self.filtering) || !has(self.filtering.views) \
+         || self.servers.exists(s, has(s.toolPrefix) && s.toolPrefix == '') \
+         || self.filtering.views.all(v, !has(v.tools) || v.tools.all(n, \
+         n.contains('__') || n.contains('*') || n.contains('?')))",
+        "filtering.views has a tool without the prefix of its server; write the name that clients \
+         see, as in github__get_me",
+    ),
+    (
         "spec",
         "filtering",
         "!has(self.filtering) || !has(self.filtering.views) \
@@ -126,17 +158,6 @@ pub(super) const NAMES: &[Row] = &[
         "!has(self.access) || self.access.all(r, !has(r.servers) \
          || r.servers.all(n, self.servers.exists(s, s.name == n)))",
         "access names a server that is not in servers; correct the name or remove it",
-    ),
-    (
-        "spec.filtering",
-        "categories",
-        "!has(self.categories) || !has(self.categories.expose) || self.categories.expose.all(c, \
-         c in ['filesystem', 'web', 'search', 'database', 'version-control', 'docker', 'cloud', \
-         'development', 'communication', 'other'] || (has(self.categories.custom) \
-         && self.categories.custom.exists(k, self.categories.custom[k] == c)))",
-        "categories.expose names a category that is neither built in (filesystem, web, search, \
-         database, version-control, docker, cloud, development, communication, other) nor in \
-         categories.custom; correct the name or add it there",
     ),
     (
         "spec.filtering",
@@ -193,15 +214,16 @@ pub(super) const LLM: &[Row] = &[
     (
         "spec.filtering.llm",
         "baseUrl",
+        "!has(self.baseUrl) || !isURL(self.baseUrl) || url(self.baseUrl).getPort() == '' \
+         || (url(self.baseUrl).getPort().size() <= 5 && int(url(self.baseUrl).getPort()) >= 1 \
+         && int(url(self.baseUrl).getPort()) <= 65535)",
+        "the port of baseUrl must be between 1 and 65535; correct it",
+    ),
+    (
+        "spec.filtering.llm",
+        "baseUrl",
         "!has(self.baseUrl) || (!self.baseUrl.matches('^[^/]*//[^/?#]*@') \
          && !self.baseUrl.matches('(?i)[?&][^=&]*(key|token|secret|password)='))",
         "baseUrl contains a credential; put it into a Secret and write apiKeySecretRef",
-    ),
-    (
-        "spec.filtering.llm.retry",
-        "maxDelay",
-        "!has(self.maxDelay) || !has(self.initialDelay) \
-         || duration(self.maxDelay) >= duration(self.initialDelay)",
-        "retry.maxDelay is shorter than initialDelay; write at least initialDelay",
     ),
 ];

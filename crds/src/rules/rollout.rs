@@ -6,35 +6,31 @@ pub(super) const ROLLOUT: &[Row] = &[
     (
         "spec.rollout",
         "steps",
-        "!has(self.steps) || (self.steps.map(s, s.traffic).isSorted() \
-         && self.steps.all(s, self.steps.exists_one(t, t.traffic == s.traffic)))",
+        "!has(self.steps) || !self.steps.all(s, type(s.traffic) == int) \
+         || (self.steps.map(s, int(s.traffic)).isSorted() \
+         && self.steps.all(s, self.steps.exists_one(t, int(t.traffic) == int(s.traffic))))",
         "the traffic of steps must rise strictly; give each step more than the one before",
     ),
     (
         "spec.rollout",
         "steps",
         "!has(self.steps) || self.steps.size() == 0 \
+         || type(self.steps[self.steps.size() - 1].traffic) != int \
          || self.steps[self.steps.size() - 1].traffic == 100",
         "the last step must have traffic: 100; add it",
     ),
     (
         "spec.rollout.steps[]",
         "bake",
-        "self.traffic == 100 || has(self.bake) || self.?pause.orValue(false)",
+        "type(self.traffic) != int || self.traffic == 100 || has(self.bake) \
+         || self.?pause.orValue(false)",
         "a step below 100 needs bake (how long it is watched) or pause: true",
     ),
     (
         "spec.rollout.steps[]",
         "bake",
-        "self.traffic < 100 || !has(self.bake)",
+        "type(self.traffic) != int || self.traffic < 100 || !has(self.bake)",
         "the step at 100 has no bake; write rollout.guard for the time after it",
-    ),
-    (
-        "spec.rollout",
-        "maxBake",
-        "!has(self.maxBake) || !has(self.steps) || self.steps.all(s, !has(s.bake) \
-         || duration(s.bake) <= duration(self.maxBake))",
-        "maxBake is shorter than the bake of a step; write at least the longest of them",
     ),
     (
         "spec.rollout",
