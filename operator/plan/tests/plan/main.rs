@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod accept;
+mod argocd;
 mod check;
 mod cluster;
 mod drift;
