@@ -1,6 +1,7 @@
 //! The HTTP endpoint of a server: what is sent with every request, and how responses are read.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use mcphub_hub_protocol::sse::{Decoder, Event};
 use mcphub_hub_wire::config::{self, ConnectionPool, Server};
+use mcphub_hub_wire::paths::SECRETS_DIR;
 use reqwest::redirect::Policy;
 use tokio::time::Instant;
 use url::Url;
@@ -86,6 +88,29 @@ impl Endpoint {
         Ok(Self { client: client(server, pool)?, url, fixed, files })
     }
 
+    /// What to check if the server does not let the hub in; empty for any other error.
+    pub(super) fn advice(&self, error: &Error) -> String {
+        let (Error::Http(status) | Error::SessionGone(status)) = error else {
+            return String::new();
+        };
+        if !matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return String::new();
+        }
+        let secrets: Vec<_> = self
+            .files
+            .iter()
+            .filter_map(FileHeader::secret)
+            .map(|(name, key)| format!("the Secret {name}, key {key}"))
+            .collect();
+        match secrets.as_slice() {
+            [] if self.files.is_empty() => {
+                "; if it needs a credential, send it as a header from a Secret".into()
+            }
+            [] => "; check the files of its headers".into(),
+            _ => format!("; check {}", secrets.join(" and ")),
+        }
+    }
+
     /// Sends a message and reads the head of the response.
     pub(super) async fn send(
         &self,
@@ -112,6 +137,11 @@ impl Endpoint {
 }
 
 impl FileHeader {
+    /// The Secret and the key that the file is mounted from.
+    fn secret(&self) -> Option<(&str, &str)> {
+        self.path.strip_prefix(SECRETS_DIR).ok()?.to_str()?.split_once('/')
+    }
+
     /// The current value of the file, so that a rotated Secret is used without a restart.
     fn value(&self) -> Result<HeaderValue, Error> {
         let now = Instant::now();
@@ -122,11 +152,18 @@ impl FileHeader {
             return Ok(cached.value.clone());
         }
         let unreadable = |error: std::io::Error| {
-            Error::Unusable(format!(
-                "failed to read the value of header {} from {}: {error}",
-                self.name,
-                self.path.display()
-            ))
+            Error::Unusable(match self.secret() {
+                Some((name, key)) if error.kind() == ErrorKind::NotFound => format!(
+                    "header {} needs the Secret {name} with the key {key}, which is not in this \
+                     namespace or not mounted yet",
+                    self.name
+                ),
+                _ => format!(
+                    "failed to read the value of header {} from {}: {error}",
+                    self.name,
+                    self.path.display()
+                ),
+            })
         };
         let modified = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
         let value = match cached.filter(|cached| cached.modified == modified && modified.is_some())
@@ -256,4 +293,49 @@ fn client(server: &Server, pool: &ConnectionPool) -> Result<reqwest::Client, Err
     builder
         .build()
         .map_err(|error| Error::Unusable(format!("failed to build an HTTP client: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(path: &str) -> FileHeader {
+        let name = HeaderName::from_static("authorization");
+        FileHeader { name, path: path.into(), cached: Mutex::default() }
+    }
+
+    // The path of a mounted Secret looks like a file that somebody forgot in the image.
+    #[test]
+    fn a_missing_file_of_a_secret_is_named_as_a_secret_and_any_other_by_its_path() {
+        let of = |path: &str| header(path).value().unwrap_err().to_string();
+        assert_eq!(
+            of("/etc/mcp-hub/secrets/github/token"),
+            "cannot be used: header authorization needs the Secret github with the key token, \
+             which is not in this namespace or not mounted yet"
+        );
+        let other = of("/nowhere/token");
+        assert!(other.contains("from /nowhere/token: "), "{other}");
+    }
+
+    fn endpoint(files: &[&str]) -> Endpoint {
+        Endpoint {
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            url: Url::parse("http://mcp.example.com/mcp").unwrap(),
+            fixed: HeaderMap::new(),
+            files: files.iter().map(|path| header(path)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_is_reported_with_its_secret() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let secret = endpoint(&["/etc/mcp-hub/secrets/github/token"]);
+        for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+            let advice = secret.advice(&Error::Http(status));
+            assert_eq!(advice, "; check the Secret github, key token");
+        }
+        assert_eq!(secret.advice(&Error::Http(StatusCode::BAD_GATEWAY)), "");
+        let none = endpoint(&[]).advice(&Error::Http(StatusCode::UNAUTHORIZED));
+        assert_eq!(none, "; if it needs a credential, send it as a header from a Secret");
+    }
 }

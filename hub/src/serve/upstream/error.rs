@@ -60,8 +60,29 @@ impl Error {
     /// the timeout of the whole request.
     pub(super) fn from_request(error: reqwest::Error) -> Self {
         let connect = error.is_connect();
-        let cause = root_cause(&error.without_url());
+        let host = error.url().and_then(|url| url.host_str()).unwrap_or("its host").to_owned();
+        let error = error.without_url();
+        let cause = root_cause(&error);
+        let cause = if is_dns(&error) { dns_failure(&host, &cause) } else { cause };
         if connect { Self::NotConnected(cause) } else { Self::ConnectionLost(cause) }
+    }
+}
+
+/// Whether the name of the host could not be looked up.
+fn is_dns(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    // The text of hyper-util's connector, which has no type for it.
+    causes.into_iter().any(|cause| cause.to_string() == "dns error")
+}
+
+/// A resolver's own words ("error response: Server Failure") read like an answer of the server.
+fn dns_failure(host: &str, cause: &str) -> String {
+    if cause.contains("Server Failure") {
+        format!("DNS has no address for {host} (SERVFAIL)")
+    } else if cause.contains("no record") || cause.contains("Non-Existent Domain") {
+        format!("DNS has no address for {host} (NXDOMAIN)")
+    } else {
+        format!("the lookup of {host} in DNS failed: {cause}")
     }
 }
 
@@ -78,6 +99,34 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    /// A resolver that fails with this text, as the real one does.
+    struct Failing(&'static str);
+
+    impl reqwest::dns::Resolve for Failing {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            let error = std::io::Error::other(self.0);
+            Box::pin(std::future::ready(Err(error.into())))
+        }
+    }
+
+    // Otherwise it reads as if the server had answered.
+    #[tokio::test]
+    async fn a_host_that_does_not_resolve_is_named_as_a_failure_of_dns() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        for (cause, expected) in [
+            ("error response: Server Failure", "DNS has no address for nosuch.ai.svc (SERVFAIL)"),
+            ("no records found for Query {..}", "DNS has no address for nosuch.ai.svc (NXDOMAIN)"),
+            ("request timed out", "the lookup of nosuch.ai.svc in DNS failed: request timed out"),
+        ] {
+            let resolver = std::sync::Arc::new(Failing(cause));
+            let client = reqwest::Client::builder().no_proxy().dns_resolver(resolver);
+            let url = "http://nosuch.ai.svc:8080/mcp?token=1";
+            let error = client.build().unwrap().get(url).send().await.unwrap_err();
+            let error = Error::from_request(error).to_string();
+            assert_eq!(error, format!("cannot be reached: {expected}"));
+        }
+    }
 
     // "did not answer within 60 s" about a server that could not be reached misleads its reader,
     // and a server that is still starting would count as down.

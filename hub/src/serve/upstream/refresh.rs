@@ -79,7 +79,7 @@ fn update_state(upstream: &Upstream, listed: Result<Listed, Error>, changed: &No
             UpstreamState { status: Status::Connected, list: Some(list), instructions }
         }
         Err(error) => {
-            let message = error.to_string();
+            let message = format!("{error}{}", upstream.endpoint.advice(&error));
             // While a server starts, refused connections are expected.
             let starting = old.status.is_starting() && Instant::now() < upstream.starting_until;
             let status = if starting && may_be_starting(&error) {
