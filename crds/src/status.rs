@@ -43,9 +43,12 @@ pub struct McpHubStatus {
     /// Number of ready servers and of enabled servers, for example 3/4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers_ready: Option<String>,
-    /// Number of tools of all ready servers, before filtering.
+    /// Number of tools that clients see, after filtering.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<u32>,
+    /// What in the spec has no effect, such as a filter that fits no tool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Results of the last revisions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,

@@ -14,7 +14,7 @@ mod fix;
 mod fixes;
 pub mod schema;
 pub mod schema_cache;
-mod spelling;
+pub(crate) mod spelling;
 mod subschemas;
 mod text;
 

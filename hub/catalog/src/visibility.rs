@@ -17,7 +17,7 @@ use mcphub_hub_wire::config::{FilterMode, HubConfig, HybridMatch, View};
 use mcphub_hub_wire::flags::HIERARCHICAL_TOOLS;
 
 use crate::access::Access;
-use crate::catalog::{Tool, ToolCatalog};
+use crate::catalog::{ServerList, Tool, ToolCatalog};
 use crate::category::{Categories, LlmCategories};
 use crate::principal::Principal;
 use crate::{flags, pattern};
@@ -206,6 +206,12 @@ impl Visibility {
     /// have not listed yet, it names more than it should.
     pub fn warnings(&self) -> Vec<String> {
         warnings::warnings(&self.config, &self.catalog, &self.categories)
+    }
+
+    /// What in the rules of each server has no effect on the tools that it lists, in words for
+    /// people. There is one list for each server of the config.
+    pub fn server_warnings(&self, lists: &[Option<Arc<ServerList>>]) -> Vec<String> {
+        warnings::server_warnings(&self.config, lists)
     }
 }
 

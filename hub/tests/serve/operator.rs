@@ -76,6 +76,7 @@ async fn the_self_check_passes_reports_every_server_and_is_not_counted() {
     let [good, dead] = check.servers.as_slice() else { panic!("two servers") };
     assert_eq!((good.connected, good.tools, good.message.as_str()), (true, 3, ""));
     assert!(!dead.connected && dead.message.contains("cannot be reached"), "{dead:?}");
+    assert_eq!(check.visible_tools, Some(3));
     for method in ["initialize", "server/discover", "tools/list"] {
         assert_eq!(
             hub.metric("mcp_hub_requests_total", &[("method", method), ("outcome", "ok")]).await,
@@ -85,6 +86,26 @@ async fn the_self_check_passes_reports_every_server_and_is_not_counted() {
     }
     assert_eq!(hub.metric("mcp_hub_sessions", &[]).await, Some(0.0));
     assert_eq!(hub.get(hub.admin_url("/self-check")).await.status, 401);
+}
+
+// Everything is hidden, and nobody says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_self_check_counts_what_clients_see_and_names_filters_that_fit_no_tool() {
+    let server = Fixture::legacy(&["echo", "b", "c"]).await;
+    let mut config = compiled(&[("a", &server.url)]);
+    config["filtering"] = json!({"mode": "Static", "staticTools": ["echo"]});
+    config["servers"][0]["tools"] = json!({"deny": ["a__b"]});
+    let (hub, _mounted) = pod(config).await;
+    eventually("ready", async || hub.get(hub.url("/ready")).await.status == 200).await;
+    let check = self_check(&hub).await;
+    assert_eq!((check.servers[0].tools, check.visible_tools), (3, Some(0)));
+    assert_eq!(
+        check.warnings,
+        [
+            "filtering.staticTools: \"echo\" matches no tool; did you mean \"a__echo\"?",
+            "servers[a].tools.deny: \"a__b\" matches no tool of the server; did you mean \"b\"?",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

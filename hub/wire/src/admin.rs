@@ -20,7 +20,17 @@ pub struct SelfCheck {
     pub checks: Vec<Check>,
     /// Every configured server that is not disabled.
     pub servers: Vec<ServerState>,
+    /// How many tools clients see after filtering; `None` from a hub that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_tools: Option<u32>,
+    /// What in the config has no effect, such as a filter that fits no tool. Empty until every
+    /// server has listed its tools. At most [`MAX_WARNINGS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
+
+/// Maximum number of [`SelfCheck::warnings`].
+pub const MAX_WARNINGS: usize = 16;
 
 /// One line of a self-check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,12 +50,15 @@ fn the_answers_of_the_admin_endpoints_are_pinned() {
             tools: 2,
             message: "refused".into(),
         }],
+        visible_tools: Some(1),
+        warnings: vec!["w".into()],
     };
     assert_eq!(
         serde_json::to_string(&check).unwrap(),
         concat!(
             r#"{"passed":false,"checks":[{"name":"listening","passed":true,"message":"ok"}],"#,
-            r#""servers":[{"name":"a","connected":false,"tools":2,"message":"refused"}]}"#
+            r#""servers":[{"name":"a","connected":false,"tools":2,"message":"refused"}],"#,
+            r#""visibleTools":1,"warnings":["w"]}"#
         )
     );
     assert_eq!(

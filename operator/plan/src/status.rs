@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mcphub_crds::McpHubStatus;
-use mcphub_crds::status::{Phase, ServerStatus};
+use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::Revision;
 
 use self::conditions::{ConditionDraft, ConditionDrafts};
@@ -107,8 +107,8 @@ impl StatusDraft {
     ) -> Self {
         let report = &decision.report;
         let phase = if input.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
-        let Servers { list: servers, events } =
-            servers::servers(input, decision, &self.old.servers);
+        let Servers { list: servers, tools, warnings, events } =
+            servers::servers(input, decision, &self.old);
         self.events = events;
         let ready = servers.iter().filter(|server| server.ready);
         let stable =
@@ -122,8 +122,9 @@ impl StatusDraft {
             rules: parts::rules(report),
             flags: parts::flags(input, decision),
             servers_ready: (!servers.is_empty())
-                .then(|| format!("{}/{}", ready.clone().count(), servers.len())),
-            tools: (!servers.is_empty()).then(|| ready.map(|server| server.tools).sum()),
+                .then(|| format!("{}/{}", ready.count(), servers.len())),
+            tools,
+            warnings,
             history: parts::history(input, live, decision),
             replicas: Some(stable.copied().unwrap_or(input.snapshot.hub.spec.replicas)),
             selector: Some(selector(input.owner.hub, serving(decision))),
@@ -140,7 +141,7 @@ impl StatusDraft {
             servers: servers::condition(&status.servers),
             phase,
             reason: report.reason.clone(),
-            message: message(report, &status.servers),
+            message: message(report, &status),
         };
         self.said = Said::Status {
             status: Box::new(status),
@@ -183,17 +184,18 @@ fn selector(hub: &str, revision: Option<&Revision>) -> String {
     all.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// What the engine says, and which servers a hub that serves lacks.
-fn message(report: &Report, all: &[ServerStatus]) -> String {
+/// What the engine says, which servers a hub that serves lacks, and what in its spec has no effect.
+fn message(report: &Report, status: &McpHubStatus) -> String {
     let message = &report.message;
-    let in_service = matches!(report.phase, Phase::Healthy | Phase::Guard);
-    let Some(lack) = servers::not_connected(all).filter(|_| in_service) else {
+    if !matches!(report.phase, Phase::Healthy | Phase::Guard) {
         return message.clone();
-    };
-    match message.split_once("; ") {
-        Some((first, rest)) => format!("{first}, but {lack}; {rest}"),
-        None => format!("{message}, but {lack}"),
     }
+    let (first, rest) = message.split_once("; ").unwrap_or((message, ""));
+    let lack = servers::not_connected(&status.servers).map(|lack| format!(", but {lack}"));
+    let first = format!("{first}{}", lack.unwrap_or_default());
+    let warnings = status.warnings.iter().map(String::as_str);
+    let rest = warnings.chain([rest]).filter(|part| !part.is_empty());
+    std::iter::once(first.as_str()).chain(rest).collect::<Vec<_>>().join("; ")
 }
 
 /// Derives the status from what the API server acknowledged.

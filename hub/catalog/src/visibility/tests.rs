@@ -191,6 +191,46 @@ fn everything_in_the_config_without_effect_is_reported() {
     );
 }
 
+// A server's own name where a shown name belongs hides everything, and so does the reverse.
+#[test]
+fn a_name_of_the_wrong_kind_is_reported_with_the_one_that_was_meant() {
+    let visibility = visibility(&["a"], &["ask_question", "read_wiki"], |config| {
+        filtering(
+            config,
+            json!({"mode": "Static", "staticTools": ["ask_question"],
+            "views": [{"name": "v", "tools": ["a__read_wikis"]}]}),
+        );
+        config.servers[0].tools = serde_json::from_value(json!({
+            "allow": ["*", "a__ask_*"], "deny": ["drop_*"], "rename": {"ask_questions": "ask"},
+            "describe": {"a__read_wiki": "Reads."}}))
+        .unwrap();
+    });
+    assert_eq!(
+        visibility.warnings(),
+        [
+            "filtering.staticTools: \"ask_question\" matches no tool; did you mean \
+             \"a__ask_question\"?",
+            "filtering.views[0].tools: \"a__read_wikis\" matches no tool; did you mean \
+             \"a__read_wiki\"?",
+        ]
+    );
+    let lists = [Some(crate::fixtures::list(&["ask_question", "read_wiki"]))];
+    assert_eq!(
+        visibility.server_warnings(&lists),
+        [
+            "servers[a].tools.allow: \"a__ask_*\" matches no tool of the server; did you mean \
+             \"ask_*\"?",
+            "servers[a].tools.deny: \"drop_*\" matches no tool of the server; names here are the \
+             server's own, without a prefix",
+            "servers[a].tools.rename: \"ask_questions\" matches no tool of the server; did you \
+             mean \"ask_question\"?",
+            "servers[a].tools.describe: \"a__read_wiki\" matches no tool of the server; did you \
+             mean \"read_wiki\"?",
+        ]
+    );
+    assert_eq!(visibility.server_warnings(&[None]), [""; 0], "it has not listed yet");
+}
+
 #[test]
 fn servers_are_those_with_a_visible_tool() {
     let visible = visible_tools_with(&["a", "b", "c"], &["get", "put"], |config| {

@@ -17,7 +17,7 @@ use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_protocol::json_splice;
 use mcphub_hub_protocol::message::{Message, parse};
 use mcphub_hub_protocol::version::{ProtocolVersion, STATEFUL_VERSIONS, STATELESS_VERSION};
-use mcphub_hub_wire::admin::{Check, SELF_CHECK_PATH, SelfCheck, ServerState};
+use mcphub_hub_wire::admin::{Check, MAX_WARNINGS, SELF_CHECK_PATH, SelfCheck, ServerState};
 use mcphub_hub_wire::config::Server;
 use serde_json::Value;
 
@@ -56,8 +56,26 @@ async fn run(State(CheckedHub { hub, address }): State<CheckedHub>) -> Json<Self
         check("filtering", filtering(&hub, &snapshot)),
         check("selection", selection(&hub, &snapshot).await),
     ];
-    let servers = server_states(&snapshot);
-    Json(SelfCheck { passed: checks.iter().all(|check| check.passed), checks, servers })
+    let visible = snapshot.lists.without_view(&hub.principal).visible.tools.len();
+    Json(SelfCheck {
+        passed: checks.iter().all(|check| check.passed),
+        checks,
+        servers: server_states(&snapshot),
+        visible_tools: Some(u32::try_from(visible).unwrap_or(u32::MAX)),
+        warnings: warnings(&snapshot),
+    })
+}
+
+/// What in the config has no effect. It cannot be known before every server has listed its tools.
+fn warnings(snapshot: &HubSnapshot) -> Vec<String> {
+    let lists: Vec<_> = snapshot.servers.iter().map(ServerSlot::list).collect();
+    let waits = |(list, slot): (&Option<_>, &ServerSlot)| list.is_none() && slot.status().is_some();
+    if lists.iter().zip(&snapshot.servers).any(waits) {
+        return Vec::new();
+    }
+    let visibility = &snapshot.visibility;
+    let all = visibility.warnings().into_iter().chain(visibility.server_warnings(&lists));
+    all.take(MAX_WARNINGS).collect()
 }
 
 fn check(name: &str, result: Result<String, String>) -> Check {

@@ -14,6 +14,7 @@ use crate::api::names;
 use crate::probes::ProbeResults;
 use crate::revisions::StoredRevision;
 use crate::rollout::state::EngineState;
+use crate::rollout::text::counted;
 use crate::rollout::{BrokenPod, RevisionFacts, RouterFacts, SelfCheckFact, ServerProblem};
 use crate::snapshot::{HubObjects, Snapshot};
 
@@ -76,9 +77,10 @@ pub(super) fn add_self_checks(
     stable: Option<&Revision>,
     facts: &mut BTreeMap<Revision, RevisionFacts>,
 ) {
-    let connected = stable.map(|stable| connected(snapshot, results, stable)).unwrap_or_default();
+    let shown = stable.map(|stable| StableView::new(snapshot, results, stable));
+    let (nothing, shown) = (StableView::default(), shown.unwrap_or_default());
     for (revision, facts) in facts {
-        let compared = if Some(revision) == stable { &[][..] } else { &connected[..] };
+        let compared = if Some(revision) == stable { &nothing } else { &shown };
         facts.self_check =
             self_check(snapshot, results, revision, compared, &facts.server_problems);
     }
@@ -252,27 +254,42 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
     stuck.or_else(|| (!starting).then(|| format!("not Ready for {} s", length.as_secs())))
 }
 
-/// Servers that the pods of a revision are connected to, as far as the pods were asked.
-fn connected(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Vec<String> {
-    let checks = pods_of(&snapshot.objects, revision)
-        .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok());
-    let servers = checks.flat_map(|check| &check.servers).filter(|server| server.connected);
-    servers.map(|server| server.name.clone()).collect()
+/// What the pods of stable have, as far as they were asked. A canary must not have less.
+#[derive(Default)]
+struct StableView {
+    /// Servers that they are connected to.
+    connected: Vec<String>,
+    /// Whether clients see any tool.
+    shows_tools: bool,
+}
+
+impl StableView {
+    fn new(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Self {
+        let checks: Vec<_> = pods_of(&snapshot.objects, revision)
+            .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok())
+            .collect();
+        let servers = checks.iter().flat_map(|check| &check.servers);
+        let connected = servers.filter(|server| server.connected);
+        Self {
+            connected: connected.map(|server| server.name.clone()).collect(),
+            shows_tools: checks.iter().any(|check| check.visible_tools.is_some_and(|n| n > 0)),
+        }
+    }
 }
 
 fn self_check(
     snapshot: &Snapshot,
     results: &ProbeResults,
     revision: &Revision,
-    connected: &[String],
+    stable: &StableView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> SelfCheckFact {
     let results: Vec<_> = pods_of(&snapshot.objects, revision)
         .filter_map(|pod| Some((name(pod), results.self_checks.get(name(pod))?)))
         .collect();
-    let failed = results.iter().find_map(|(pod, result)| {
-        Some(format!("{pod}: {}", failure(result, connected, problems)?))
-    });
+    let failed = results
+        .iter()
+        .find_map(|(pod, result)| Some(format!("{pod}: {}", failure(result, stable, problems)?)));
     match failed {
         Some(message) => SelfCheckFact::Failed(message),
         None if results.is_empty() => SelfCheckFact::Unknown,
@@ -282,7 +299,7 @@ fn self_check(
 
 fn failure(
     result: &Result<SelfCheck, String>,
-    connected: &[String],
+    stable: &StableView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> Option<String> {
     let check = match result {
@@ -295,11 +312,20 @@ fn failure(
     if !check.passed {
         return Some("the self-check did not pass".into());
     }
+    let listed: u32 = check.servers.iter().map(|server| server.tools).sum();
+    if check.visible_tools == Some(0) && listed > 0 && stable.shows_tools {
+        let why = check.warnings.iter().map(|warning| format!("; {warning}"));
+        let why = why.collect::<Vec<_>>().concat();
+        return Some(format!(
+            "clients would see none of {}{why}",
+            counted(listed as usize, "tool")
+        ));
+    }
     // Removed and disabled servers are not in the canary's self-check, so they do not count.
     let lost = check
         .servers
         .iter()
-        .find(|server| !server.connected && connected.contains(&server.name))?;
+        .find(|server| !server.connected && stable.connected.contains(&server.name))?;
     let why = problems.get(&lost.name).map_or(&lost.message, |problem| &problem.message);
     Some(format!("server \"{}\" is connected on stable but not on this pod: {why}", lost.name))
 }

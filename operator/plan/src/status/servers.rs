@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use mcphub_crds::McpHubStatus;
 use mcphub_crds::status::ServerStatus;
-use mcphub_hub_wire::admin::{SelfCheck, ServerState};
+use mcphub_hub_wire::admin::{MAX_WARNINGS, SelfCheck, ServerState};
 use mcphub_hub_wire::dataplane::Revision;
 
 use super::conditions::ConditionDraft;
@@ -14,18 +15,24 @@ use crate::rollout::{Decision, ServerProblem};
 
 /// Number of servers that a message names.
 const NAMED: usize = 3;
+/// Maximum length of a warning in characters.
+const LONGEST_WARNING: usize = 512;
 /// What a hub says about a server that it has not tried to reach yet.
 const NOT_TRIED: &str = "not reached yet";
 
-/// The servers, and what is to be told about them.
+/// What a hub pod says about its servers and its filters, and what is to be told about that.
 pub(super) struct Servers {
     pub(super) list: Vec<ServerStatus>,
+    /// Number of tools that clients see.
+    pub(super) tools: Option<u32>,
+    /// What in the spec has no effect.
+    pub(super) warnings: Vec<String>,
     pub(super) events: Vec<Event>,
 }
 
 /// Servers as a pod of stable sees them, else as a pod of the canary does. If no pod was asked,
 /// they stay as they were.
-pub(super) fn servers(input: &PlanInput<'_>, decision: &Decision, old: &[ServerStatus]) -> Servers {
+pub(super) fn servers(input: &PlanInput<'_>, decision: &Decision, old: &McpHubStatus) -> Servers {
     let stable = decision.state.stable.as_ref().map(|stable| &stable.revision);
     let canary = decision.state.canary.as_ref().map(|canary| &canary.revision);
     let asked = stable
@@ -33,7 +40,12 @@ pub(super) fn servers(input: &PlanInput<'_>, decision: &Decision, old: &[ServerS
         .chain(canary)
         .find_map(|revision| Some((revision, self_check(input, revision)?)));
     let Some((revision, check)) = asked else {
-        return Servers { list: old.to_vec(), events: Vec::new() };
+        return Servers {
+            list: old.servers.clone(),
+            tools: old.tools,
+            warnings: old.warnings.clone(),
+            events: Vec::new(),
+        };
     };
     let none = BTreeMap::new();
     let problems = input.facts.get(revision).map_or(&none, |facts| &facts.server_problems);
@@ -47,8 +59,24 @@ pub(super) fn servers(input: &PlanInput<'_>, decision: &Decision, old: &[ServerS
             || server.message.as_deref() == Some(NOT_TRIED)
     };
     let failed = list.iter().filter(|server| !server.ready && !starts(server));
-    let events = failed.filter_map(|server| event(server, old)).collect();
-    Servers { list, events }
+    let mut events: Vec<_> = failed.filter_map(|server| event(server, &old.servers)).collect();
+    let warnings: Vec<_> =
+        check.warnings.iter().take(MAX_WARNINGS).map(|warning| as_in_spec(warning)).collect();
+    let new = warnings.iter().filter(|warning| !old.warnings.contains(warning));
+    events.extend(new.map(|warning| Event {
+        warning: true,
+        reason: "NoEffect".into(),
+        message: warning.clone(),
+    }));
+    let ready = list.iter().filter(|server| server.ready);
+    let listed = ready.map(|server| server.tools).sum();
+    Servers { tools: Some(check.visible_tools.unwrap_or(listed)), list, warnings, events }
+}
+
+/// A hub names the fields of its config, whose names differ from those of the spec in one place.
+fn as_in_spec(warning: &str) -> String {
+    let warning = warning.replacen("filtering.staticTools", "filtering.static.tools", 1);
+    warning.chars().take(LONGEST_WARNING).collect()
 }
 
 fn server_status(server: &ServerState, problem: Option<&ServerProblem>) -> ServerStatus {

@@ -67,6 +67,10 @@ pub(super) struct Cluster {
     pub(super) results: ProbeResults,
     /// Whether self-checks pass.
     pub(super) healthy: bool,
+    /// Tools that clients see.
+    pub(super) visible_tools: u32,
+    /// What hub pods warn about.
+    pub(super) warnings: Vec<&'static str>,
     /// Servers that hub pods are not connected to, with what the pods say.
     pub(super) disconnected: BTreeMap<&'static str, &'static str>,
     versions: u64,
@@ -85,6 +89,8 @@ impl Cluster {
             snapshot,
             results: ProbeResults::default(),
             healthy: true,
+            visible_tools: 6,
+            warnings: Vec::new(),
             disconnected: BTreeMap::new(),
             versions: 0,
         }
@@ -132,7 +138,13 @@ impl Cluster {
             }
         };
         let servers = self.snapshot.hub.spec.servers.iter().map(server).collect();
-        SelfCheck { passed: self.healthy, checks: Vec::new(), servers }
+        SelfCheck {
+            passed: self.healthy,
+            checks: Vec::new(),
+            servers,
+            visible_tools: Some(self.visible_tools),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+        }
     }
 
     /// Asks, plans, and checks the plan.

@@ -159,7 +159,13 @@ fn check(connected: bool) -> SelfCheck {
         tools: 1,
         message: "connection refused".into(),
     };
-    SelfCheck { passed: true, checks: vec![line], servers: vec![server] }
+    SelfCheck {
+        passed: true,
+        checks: vec![line],
+        servers: vec![server],
+        visible_tools: Some(1),
+        warnings: Vec::new(),
+    }
 }
 
 #[test]
@@ -209,4 +215,34 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
         "{canary}: server \"files\" is connected on stable but not on this pod: connection refused"
     );
     assert_eq!(self_check(&mut cluster, true), SelfCheckFact::Failed(words));
+}
+
+// Rules measure only calls, and nobody can call a tool that nobody sees.
+#[test]
+fn a_canary_whose_filter_hides_every_tool_fails_if_stable_shows_one() {
+    let mut cluster = Cluster::settled(SPEC);
+    let stable = cluster.serving();
+    cluster.set_spec(&SPEC.replace("files:1", "files:2"));
+    let plan = cluster.plan();
+    cluster.apply(&plan);
+    cluster.run_pods();
+    let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
+    let canary = cluster.snapshot.objects.pods.keys().find(other).cloned().expect("a canary pod");
+    let mut hidden = check(true);
+    hidden.visible_tools = Some(0);
+    hidden.warnings = vec!["filtering.static.tools: \"a\" matches no tool".into()];
+    let mut self_check = |shown_on_stable: u32| {
+        let checks = &mut cluster.results.self_checks;
+        let on_stable = SelfCheck { visible_tools: Some(shown_on_stable), ..check(true) };
+        checks.insert(format!("team-r-{stable}-0"), Ok(on_stable));
+        checks.insert(canary.clone(), Ok(hidden.clone()));
+        let input = PlanInput::read(&cluster.snapshot).with_results(&cluster.results);
+        let mut others = input.revision_facts().iter().filter(|(revision, _)| **revision != stable);
+        others.next().expect("the canary").1.self_check.clone()
+    };
+    assert_eq!(self_check(0), SelfCheckFact::Passed, "stable shows nothing either");
+    let words = format!(
+        "{canary}: clients would see none of 1 tool; filtering.static.tools: \"a\" matches no tool"
+    );
+    assert_eq!(self_check(1), SelfCheckFact::Failed(words));
 }

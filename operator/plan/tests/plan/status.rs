@@ -85,6 +85,26 @@ fn a_transition_time_stays_while_the_condition_does() {
     assert_eq!(ready(&cluster), since);
 }
 
+// The column would otherwise say 6 while clients get an empty list.
+#[test]
+fn a_filter_that_fits_no_tool_is_reported_and_tools_are_those_that_clients_see() {
+    let mut cluster = Cluster::settled(SPEC);
+    cluster.visible_tools = 0;
+    cluster.warnings =
+        vec!["filtering.staticTools: \"ask\" matches no tool; did you mean \"a__ask\"?"];
+    let warning = "filtering.static.tools: \"ask\" matches no tool; did you mean \"a__ask\"?";
+    let plan = cluster.plan();
+    cluster.apply(&plan);
+    assert_eq!(cluster.status().tools, Some(0));
+    assert_eq!(cluster.status().warnings, [warning]);
+    let ready = cluster.condition("Ready").2;
+    assert!(ready.contains(&format!("serves; {warning}; ")), "{ready}");
+    let events: Vec<_> =
+        plan.events.iter().map(|event| (event.reason.as_str(), &*event.message)).collect();
+    assert_eq!(events, [("NoEffect", warning)]);
+    assert_eq!(cluster.plan().events, [], "the status reports it already");
+}
+
 // If it were reported before it is done, a tool that waits for observedGeneration would continue
 // too early.
 #[test]
