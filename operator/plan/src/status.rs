@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mcphub_crds::McpHubStatus;
-use mcphub_crds::status::Phase;
+use mcphub_crds::status::{Phase, ServerStatus};
 use mcphub_hub_wire::dataplane::Revision;
 
 use self::conditions::{ConditionDraft, ConditionDrafts};
@@ -106,11 +106,17 @@ impl StatusDraft {
         decision: &Decision,
     ) -> Self {
         let report = &decision.report;
-        let phase = if input.accepted.is_ok() { report.phase } else { Phase::NotAccepted };
         let Servers { list: servers, tools, warnings, events } =
             servers::servers(input, decision, &self.old);
         self.events = events;
         let ready = servers.iter().filter(|server| server.ready);
+        let at_rest = matches!(report.phase, Phase::Healthy | Phase::Guard);
+        let useless = at_rest && !servers.is_empty() && !is_connected(decision, &servers);
+        let (phase, reason) = match (input.accepted.is_ok(), useless) {
+            (false, _) => (Phase::NotAccepted, report.reason.as_str()),
+            (true, true) => (Phase::Initializing, "NoServerConnected"),
+            (true, false) => (report.phase, report.reason.as_str()),
+        };
         let stable =
             decision.state.stable.as_ref().and_then(|stable| decision.live.get(&stable.revision));
         let status = McpHubStatus {
@@ -140,7 +146,7 @@ impl StatusDraft {
             rolled_back: conditions::rolled_back(report),
             servers: servers::condition(&status.servers),
             phase,
-            reason: report.reason.clone(),
+            reason: reason.into(),
             message: message(report, &status),
         };
         self.said = Said::Status {
@@ -184,9 +190,16 @@ fn selector(hub: &str, revision: Option<&Revision>) -> String {
     all.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
+/// Whether the revision that serves is, or was, connected to a server.
+fn is_connected(decision: &Decision, servers: &[ServerStatus]) -> bool {
+    let remembered = decision.state.stable.as_ref().is_some_and(|stable| stable.connected);
+    remembered || servers.iter().any(|server| server.ready)
+}
+
 /// What the engine says, which servers a hub that serves lacks, and what in its spec has no effect.
 fn message(report: &Report, status: &McpHubStatus) -> String {
     let message = &report.message;
+    // The phase of the engine, which knows nothing about servers.
     if !matches!(report.phase, Phase::Healthy | Phase::Guard) {
         return message.clone();
     }
@@ -221,7 +234,8 @@ pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus 
 /// one is young. A status that is written every second wakes everybody who watches it.
 fn quiet(new: McpHubStatus, draft: &StatusDraft) -> McpHubStatus {
     let young = draft.written.is_some_and(|written| {
-        Duration::try_from(draft.now.duration_since(written)).is_ok_and(|age| age < QUIET)
+        // The clock of the API server may be ahead.
+        Duration::try_from(draft.now.duration_since(written)).unwrap_or_default() < QUIET
     });
     let steady = |status: &McpHubStatus| {
         let mut status = status.clone();

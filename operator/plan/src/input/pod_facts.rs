@@ -63,6 +63,7 @@ pub(super) fn revisions<'a>(
             unschedulable: u32::try_from(pods.iter().filter(|pod| homeless(pod)).count())
                 .unwrap_or(u32::MAX),
             server_problems: BTreeMap::new(),
+            connected: false,
             self_check: SelfCheckFact::Unknown,
         };
         Some((revision.clone(), facts))
@@ -77,9 +78,10 @@ pub(super) fn add_self_checks(
     stable: Option<&Revision>,
     facts: &mut BTreeMap<Revision, RevisionFacts>,
 ) {
-    let shown = stable.map(|stable| StableView::new(snapshot, results, stable));
-    let (nothing, shown) = (StableView::default(), shown.unwrap_or_default());
+    let shown = stable.map(|stable| RevisionView::new(snapshot, results, stable));
+    let (nothing, shown) = (RevisionView::default(), shown.unwrap_or_default());
     for (revision, facts) in facts {
+        facts.connected = !RevisionView::new(snapshot, results, revision).connected.is_empty();
         let compared = if Some(revision) == stable { &nothing } else { &shown };
         facts.self_check =
             self_check(snapshot, results, revision, compared, &facts.server_problems);
@@ -254,16 +256,17 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<String> {
     stuck.or_else(|| (!starting).then(|| format!("not Ready for {} s", length.as_secs())))
 }
 
-/// What the pods of stable have, as far as they were asked. A canary must not have less.
+/// What the pods of a revision have, as far as they were asked. A canary must not have less than
+/// stable.
 #[derive(Default)]
-struct StableView {
+struct RevisionView {
     /// Servers that they are connected to.
     connected: Vec<String>,
     /// Whether clients see any tool.
     shows_tools: bool,
 }
 
-impl StableView {
+impl RevisionView {
     fn new(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Self {
         let checks: Vec<_> = pods_of(&snapshot.objects, revision)
             .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok())
@@ -281,7 +284,7 @@ fn self_check(
     snapshot: &Snapshot,
     results: &ProbeResults,
     revision: &Revision,
-    stable: &StableView,
+    stable: &RevisionView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> SelfCheckFact {
     let results: Vec<_> = pods_of(&snapshot.objects, revision)
@@ -299,7 +302,7 @@ fn self_check(
 
 fn failure(
     result: &Result<SelfCheck, String>,
-    stable: &StableView,
+    stable: &RevisionView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> Option<String> {
     let check = match result {

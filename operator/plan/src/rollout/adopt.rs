@@ -54,6 +54,7 @@ fn stable(revision: &Revision, record: &AttemptRecord) -> Stable {
         epoch: None,
         forced: false,
         flags_tried: false,
+        connected: false,
     }
 }
 

@@ -21,6 +21,7 @@ pub fn advance(state: Option<&EngineState>, input: &EngineInput<'_>) -> Decision
     let mut engine = adopt(state, input);
     target::note_spec(&mut engine, state.is_none());
     take_in_results(&mut engine);
+    note_connection(&mut engine);
     settle(&mut engine);
     for _ in 0..MOST_TURNS {
         if !next_transition(&mut engine) {
@@ -55,6 +56,15 @@ fn take_in_results(engine: &mut Engine<'_>) {
     }
     engine.state.last_judgment = Some(judgment.at);
     engine.state.judgment = Some(judgment);
+}
+
+/// Remembers that stable has worked. Nobody can tell later, when its servers are down.
+fn note_connection(engine: &mut Engine<'_>) {
+    let stable = engine.state.stable.as_ref().map(|stable| &stable.revision);
+    let connected = stable.is_some_and(|stable| engine.is_connected(stable));
+    if let Some(stable) = engine.state.stable.as_mut().filter(|_| connected) {
+        stable.connected = true;
+    }
 }
 
 /// The generation rises when the dataplane changes, and only then: at most once per decision.

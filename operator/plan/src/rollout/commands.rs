@@ -118,14 +118,14 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
             canary
                 .exceptions
                 .push("promoted by force, regardless of the rules (promote-force)".into());
-            Ok("goes to 100% by force; no rule rolls it back".into())
+            Ok(unless_paused(engine, "goes to 100% by force; no rule rolls it back"))
         }
         (_, Some(refusal)) => Err(refusal),
         (Verb::Promote, None) => {
             canary.skip_steps = Some(SkipReason::Promote);
             canary.paused = None;
             canary.exceptions.push("a person skipped the steps (promote)".into());
-            Ok("goes to 100%".into())
+            Ok(unless_paused(engine, "goes to 100%"))
         }
         (Verb::Advance { step }, None) => match &mut canary.step {
             Some(at) if at.number == step => {
@@ -141,7 +141,7 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
         }
         (Verb::Resume, None) => {
             resume(canary, now);
-            Ok("continues".into())
+            Ok(unless_paused(engine, "continues"))
         }
         (Verb::Abort, None) => {
             rollback::withdraw(
@@ -155,6 +155,15 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
         (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
             Err("refused: this is not possible for a canary".into())
         }
+    }
+}
+
+/// Nothing moves while the spec pauses the rollout, whatever a person asks for.
+fn unless_paused(engine: &Engine<'_>, outcome: &str) -> String {
+    if engine.input.policy.paused {
+        format!("{outcome}, as soon as spec.rollout.paused is false")
+    } else {
+        outcome.to_owned()
     }
 }
 

@@ -66,6 +66,11 @@ impl Engine<'_> {
         true
     }
 
+    /// Whether a pod of a revision has just reported that it is connected to a server.
+    pub(super) fn is_connected(&self, revision: &Revision) -> bool {
+        self.input.revisions.get(revision).is_some_and(|facts| facts.connected)
+    }
+
     pub(super) fn at_step(&self) -> Option<(&Canary, &StepState)> {
         let canary = self.state.canary.as_ref()?;
         Some((canary, canary.step.as_ref()?))

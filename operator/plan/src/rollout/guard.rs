@@ -103,6 +103,7 @@ fn return_to_previous(engine: &mut Engine<'_>, harm: Harm) -> bool {
         epoch: None,
         forced: false,
         flags_tried: false,
+        connected: true,
     });
     true
 }

@@ -69,6 +69,8 @@ pub struct RevisionFacts {
     pub unschedulable: u32,
     /// What its container servers suffer from, by server. A server with a Ready pod is not in it.
     pub server_problems: BTreeMap<String, ServerProblem>,
+    /// A pod that was asked is connected to a server.
+    pub connected: bool,
     /// Result of the self-check of its Ready pods.
     pub self_check: SelfCheckFact,
 }

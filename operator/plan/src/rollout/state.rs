@@ -136,6 +136,9 @@ pub struct Stable {
     /// The guard has rolled back flags once. The next trigger moves traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flags_tried: bool,
+    /// A hub pod of it was connected to a server at least once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
 }
 
 /// The revision that is being rolled out.

@@ -1,6 +1,7 @@
 //! Container servers that do not run: the status says why, from their pods.
 
 use super::cluster::{Cluster, SPEC};
+use mcphub_crds::status::Phase;
 use mcphub_operator_plan::api::Event;
 use mcphub_operator_plan::next::Next;
 use rstest::rstest;
@@ -173,4 +174,23 @@ fn a_hub_that_serves_says_which_servers_it_lacks() {
         )
     );
     assert_eq!(plan.next, Next::In(std::time::Duration::from_secs(10)));
+}
+
+// kubectl wait would otherwise succeed for a hub whose clients get an empty list of tools.
+#[test]
+fn a_hub_that_was_never_connected_to_a_server_is_not_healthy() {
+    let mut cluster = Cluster::new(SPEC);
+    cluster.disconnected = [("github", REFUSED), ("files", REFUSED)].into();
+    cluster.settle();
+    assert_eq!(cluster.status().phase, Some(Phase::Initializing));
+    let (reconciling, reason, message) = cluster.condition("Reconciling");
+    assert_eq!((reconciling.as_str(), reason.as_str()), ("True", "NoServerConnected"));
+    assert!(message.contains("but 2 of 2 servers are not connected: github"), "{message}");
+    cluster.disconnected.remove("files");
+    cluster.settle();
+    assert_eq!(cluster.status().phase, Some(Phase::Healthy));
+    // An outage of the servers does not make a hub new.
+    cluster.disconnected.insert("files", REFUSED);
+    cluster.settle();
+    assert_eq!(cluster.status().phase, Some(Phase::Healthy));
 }

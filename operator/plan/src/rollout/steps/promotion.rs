@@ -12,8 +12,14 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
     let Some(canary) = engine.state.canary.take() else { return };
     let epoch = canary.first_ready.map(|ready| after(ready, policy.warmup));
     let forced = canary.skip_steps == Some(SkipReason::PromoteForce);
-    let stable =
-        Stable { revision: canary.revision.clone(), since: now, epoch, forced, flags_tried: false };
+    let stable = Stable {
+        revision: canary.revision.clone(),
+        since: now,
+        epoch,
+        forced,
+        flags_tried: false,
+        connected: engine.is_connected(&canary.revision),
+    };
     let old = engine.state.stable.replace(stable);
     if let Some(old) = old {
         // Only one previous revision is kept. If there is one already, it is replaced and its

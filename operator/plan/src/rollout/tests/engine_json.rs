@@ -31,6 +31,7 @@ fn full() -> EngineState {
             epoch: Some(at(1)),
             forced: true,
             flags_tried: true,
+            connected: true,
         }),
         canary: Some(canary()),
         previous: Some(Previous {

@@ -195,3 +195,14 @@ fn resume_flags_gives_a_revision_its_flags_back() {
     let story = story.intent("resume-flags/bbbbbbbb/1").until(now + 11 * MINUTE);
     assert_eq!(story.flag(NEXT, "beta"), Some(true));
 }
+
+// Otherwise the Event says that it goes to 100%, and nothing moves.
+#[test]
+fn promote_of_a_paused_spec_says_that_it_waits() {
+    let mut story = Story::canary("");
+    story.simulation.policy = policy(&format!("{RULE}paused: true"));
+    let story = story.intent("promote-force/bbbbbbbb/1").until(5 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+    let outcome = &story.report().intents.last().unwrap().outcome;
+    assert!(outcome.ends_with(", as soon as spec.rollout.paused is false"), "{outcome}");
+}

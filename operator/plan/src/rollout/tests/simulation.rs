@@ -310,6 +310,7 @@ fn unmade(created: Timestamp) -> RevisionFacts {
         restarts: BTreeMap::new(),
         unschedulable: 0,
         server_problems: BTreeMap::new(),
+        connected: false,
         self_check: SelfCheckFact::Unknown,
     }
 }
