@@ -171,6 +171,7 @@ impl<'a> PlanInput<'a> {
             desired: self.desired.as_ref(),
             replicas: self.snapshot.hub.spec.replicas,
             intent: self.intent(),
+            intent_removed: self.annotation().is_none(),
             revisions: &self.facts,
             routers: self.routers,
             results: &self.results.queries,
@@ -180,11 +181,13 @@ impl<'a> PlanInput<'a> {
     /// What a person asks for. Ignored while the spec is refused, because the intent may be about
     /// that spec.
     fn intent(&self) -> Option<Result<Intent, String>> {
-        let annotations =
-            self.snapshot.hub.metadata.annotations.as_ref().filter(|_| self.accepted.is_ok());
-        let text = annotations?.get(intent::ANNOTATION)?;
+        let text = self.annotation().filter(|_| self.accepted.is_ok())?;
         let name = intent::ANNOTATION;
         Some(text.parse().map_err(|error| format!("metadata.annotations[\"{name}\"]: {error}")))
+    }
+
+    fn annotation(&self) -> Option<&String> {
+        self.snapshot.hub.metadata.annotations.as_ref()?.get(intent::ANNOTATION)
     }
 
     /// The term of a newer leader that has written to the runtime ConfigMap.

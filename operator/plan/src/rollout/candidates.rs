@@ -29,7 +29,8 @@ pub fn candidates(state: Option<&EngineState>, input: &EngineInput<'_>) -> BTree
 /// The revision that an intent starts, if the intent has not been obeyed yet.
 fn named_by_intent(engine: &Engine<'_>) -> Option<Revision> {
     let intent = engine.input.intent.as_ref()?.as_ref().ok()?;
-    let obeyed = engine.state.intents.last().is_some_and(|last| last.intent == *intent);
+    let last = engine.state.intents.last().filter(|last| last.intent == *intent);
+    let obeyed = last.is_some_and(|last| !last.waits && !last.withdrawn);
     let starts = matches!(intent.verb, Verb::Retry | Verb::RollbackTo);
     (starts && !obeyed).then(|| intent.revision.clone())
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::Revision;
 
 use super::attempt::AttemptResult;
+use super::clock::millis;
 use super::engine::Engine;
 use super::intent::{Intent, Verb};
 use super::state::{Canary, IntentRecord, Pin, SkipReason};
@@ -14,7 +15,15 @@ const INTENTS: usize = 10;
 /// Number of promoted revisions that a refusal names.
 const NAMED_REVISIONS: usize = 3;
 
-/// Obeys or refuses the intent, once.
+/// Why an intent is not obeyed.
+enum Refusal {
+    /// It will not be obeyed as it is written.
+    Final(String),
+    /// It will be obeyed later, so it stays and is tried again.
+    Later(String),
+}
+
+/// Obeys or refuses the intent, once each time that it is given.
 pub(super) fn obey_intent(engine: &mut Engine<'_>) -> bool {
     let intent = match engine.input.intent.clone().transpose() {
         Ok(intent) => {
@@ -23,41 +32,63 @@ pub(super) fn obey_intent(engine: &mut Engine<'_>) -> bool {
         }
         Err(message) => return refuse(engine, message),
     };
-    let Some(intent) = intent else { return false };
-    if engine.state.intents.last().is_some_and(|last| last.intent == intent) {
+    let Some(intent) = intent else {
+        return engine.input.intent_removed && withdraw_last(engine);
+    };
+    let last = engine.state.intents.last();
+    let given = last.filter(|last| last.intent == intent && !last.withdrawn).cloned();
+    if given.as_ref().is_some_and(|given| !given.waits) {
         return false;
     }
-    let outcome = execute(engine, &intent);
-    let refused = outcome.is_err();
-    let outcome = outcome.unwrap_or_else(|refusal| refusal);
-    engine.emit(
-        refused,
-        if refused { "IntentRefused" } else { "IntentObeyed" },
-        format!("{intent}: {outcome}"),
-    );
-    engine.state.intents.push(IntentRecord { intent, at: engine.now(), outcome });
+    let (reason, warning, outcome) = match execute(engine, &intent) {
+        Ok(outcome) => ("IntentObeyed", false, outcome),
+        Err(Refusal::Final(outcome)) => ("IntentRefused", true, outcome),
+        Err(Refusal::Later(outcome)) if given.is_some_and(|given| given.outcome == outcome) => {
+            return false;
+        }
+        Err(Refusal::Later(outcome)) => ("IntentWaits", false, outcome),
+    };
+    engine.emit(warning, reason, format!("{intent}: {outcome}"));
+    engine.state.intents.retain(|record| !record.waits);
+    let (at, waits) = (engine.now(), reason == "IntentWaits");
+    engine.state.intents.push(IntentRecord { intent, at, outcome, waits, withdrawn: false });
     let surplus = engine.state.intents.len().saturating_sub(INTENTS);
     engine.state.intents.drain(..surplus);
     true
 }
 
+/// The annotation no longer has the last intent: if it comes back, a person has given it again.
+fn withdraw_last(engine: &mut Engine<'_>) -> bool {
+    let last = engine.state.intents.last_mut().filter(|last| !last.withdrawn);
+    last.is_some_and(|last| {
+        last.withdrawn = true;
+        last.waits = false;
+        true
+    })
+}
+
 fn refuse(engine: &mut Engine<'_>, message: String) -> bool {
+    let withdrawn = withdraw_last(engine);
     if engine.state.invalid_intent.as_ref() == Some(&message) {
-        return false;
+        return withdrawn;
     }
     engine.emit(true, "IntentRefused", message.clone());
     engine.state.invalid_intent = Some(message);
     true
 }
 
-fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
-    let Intent { verb, revision, attempt } = intent;
+fn refused(why: &str) -> Refusal {
+    Refusal::Final(why.to_owned())
+}
+
+fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, Refusal> {
+    let Intent { verb, revision, attempt, serial: _ } = intent;
     match verb {
         Verb::Retry => retry(engine, revision, *attempt),
         Verb::RollbackTo => pin(engine, revision, *attempt),
         Verb::ResumeFlags => match engine.state.flags_rolled_back.remove(revision) {
             Some(_) => Ok("the flags have the values of the spec again".into()),
-            None => Err("no flag of this revision was rolled back".into()),
+            None => Err(refused("no flag of this revision was rolled back")),
         },
         Verb::Promote
         | Verb::PromoteForce
@@ -71,7 +102,7 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, String> {
             {
                 steer(engine, *verb)
             } else {
-                Err(not_the_canary(engine, intent))
+                Err(Refusal::Final(not_the_canary(engine, intent)))
             }
         }
     }
@@ -102,10 +133,10 @@ fn not_the_canary(engine: &Engine<'_>, intent: &Intent) -> String {
 }
 
 /// Executes a verb that is about the current canary.
-fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
+fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, Refusal> {
     let now = engine.now();
     let Some(canary) = &mut engine.state.canary else {
-        return Err("ignored: no rollout is in progress".into());
+        return Err(refused("ignored: no rollout is in progress"));
     };
     let leaving = canary.withdrawal.as_ref().map(|withdrawal| {
         format!("refused: the revision is being withdrawn: {}", withdrawal.reason)
@@ -120,7 +151,7 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
                 .push("promoted by force, regardless of the rules (promote-force)".into());
             Ok(unless_paused(engine, "goes to 100% by force; no rule rolls it back"))
         }
-        (_, Some(refusal)) => Err(refusal),
+        (_, Some(refusal)) => Err(Refusal::Final(refusal)),
         (Verb::Promote, None) => {
             canary.skip_steps = Some(SkipReason::Promote);
             canary.paused = None;
@@ -132,15 +163,17 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
                 at.advanced = true;
                 Ok(format!("step {step} no longer waits for a person"))
             }
-            Some(at) => Err(format!("ignored: the rollout is at step {}", at.number)),
-            None => Err("ignored: the rollout has not reached its first step".into()),
+            Some(at) => {
+                Err(Refusal::Final(format!("ignored: the rollout is at step {}", at.number)))
+            }
+            None => Err(refused("ignored: the rollout has not reached its first step")),
         },
         (Verb::Pause, None) => {
             canary.paused = Some("a person paused it (pause)".into());
             Ok(format!("stays at {}%", canary.weight.percent()))
         }
         (Verb::Resume, None) => {
-            resume(canary, now);
+            resume(canary, now)?;
             Ok(unless_paused(engine, "continues"))
         }
         (Verb::Abort, None) => {
@@ -153,7 +186,7 @@ fn steer(engine: &mut Engine<'_>, verb: Verb) -> Result<String, String> {
             Ok("returns to stable".into())
         }
         (Verb::Retry | Verb::RollbackTo | Verb::ResumeFlags, None) => {
-            Err("refused: this is not possible for a canary".into())
+            Err(refused("refused: this is not possible for a canary"))
         }
     }
 }
@@ -167,22 +200,35 @@ fn unless_paused(engine: &Engine<'_>, outcome: &str) -> String {
     }
 }
 
-fn resume(canary: &mut Canary, now: Timestamp) {
-    canary.paused = None;
+/// Ends a pause. The pause of a step is part of the spec, and only `advance` passes it.
+fn resume(canary: &mut Canary, now: Timestamp) -> Result<(), Refusal> {
+    if canary.paused.take().is_none() {
+        return Err(Refusal::Final(match &canary.step {
+            Some(step) if step.pause => format!(
+                "refused: the rollout is not paused by a person; to pass the pause of step {0}, \
+                 write advance/{1}/{2}/{0}",
+                step.number, canary.revision, canary.attempt
+            ),
+            Some(_) | None => "refused: the rollout is not paused by a person".into(),
+        }));
+    }
     if let Some(hold) = &mut canary.hold {
         hold.since = now;
     }
     if let Some(step) = &mut canary.step {
-        step.advanced = true;
+        step.resumed_at_ms = millis(step.observed());
     }
+    Ok(())
 }
 
-fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
+fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, Refusal> {
     if target::wanted(engine).as_ref() != Some(revision) {
-        return Err("refused: the spec asks for another revision; change the spec instead".into());
+        return Err(refused(
+            "refused: the spec asks for another revision; change the spec instead",
+        ));
     }
     if engine.state.canary.is_some() {
-        return Err("refused: a rollout is in progress; abort it first".into());
+        return Err(refused("refused: a rollout is in progress; abort it first"));
     }
     match engine.state.records.get(revision) {
         Some(record)
@@ -190,22 +236,28 @@ fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<S
                 && record.result.is_some()
                 && target::blocked(engine, revision) => {}
         Some(record) if record.attempt != attempt => {
-            return Err(format!(
+            return Err(Refusal::Final(format!(
                 "ignored: the last attempt of revision {revision} is {last}: write \
                  retry/{revision}/{last}",
                 last = record.attempt
-            ));
+            )));
         }
         Some(_) => {
-            return Err(format!("ignored: revision {revision} was not rolled back or aborted"));
+            return Err(Refusal::Final(format!(
+                "ignored: revision {revision} was not rolled back or aborted"
+            )));
         }
-        None => return Err(format!("ignored: revision {revision} was never tried")),
+        None => {
+            return Err(Refusal::Final(format!("ignored: revision {revision} was never tried")));
+        }
+    }
+    if spec_change::make_room(engine, revision).is_some() {
+        return Err(Refusal::Later(
+            "four revisions are live; the attempt starts when one of them is gone".into(),
+        ));
     }
     if let Some(previous) = &mut engine.state.previous {
         previous.guard_over = true;
-    }
-    if spec_change::make_room(engine, revision).is_some() {
-        return Err("refused: four revisions are live; try again in a minute".into());
     }
     spec_change::start_attempt(
         engine,
@@ -215,19 +267,19 @@ fn retry(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<S
     Ok(format!("attempt {} starts", attempt.saturating_add(1)))
 }
 
-fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, String> {
+fn pin(engine: &mut Engine<'_>, revision: &Revision, attempt: u32) -> Result<String, Refusal> {
     let record = engine.state.records.get(revision);
     let promoted = record.filter(|record| record.result == Some(AttemptResult::Promoted));
     if promoted.is_none_or(|record| record.attempt != attempt)
         || !engine.input.revisions.contains_key(revision)
     {
-        return Err(not_promoted(engine, revision, attempt));
+        return Err(Refusal::Final(not_promoted(engine, revision, attempt)));
     }
     let Some(spec_revision) = &engine.state.spec_revision else {
-        return Err("refused: no spec was ever accepted".into());
+        return Err(refused("refused: no spec was ever accepted"));
     };
     if spec_revision.revision == *revision {
-        return Err("refused: the spec already asks for this revision".into());
+        return Err(refused("refused: the spec already asks for this revision"));
     }
     engine.state.pin =
         Some(Pin { revision: revision.clone(), instead_of: spec_revision.revision.clone() });

@@ -1,7 +1,5 @@
 //! The time after 100% in which the old revision is kept warm.
 
-use std::time::Duration;
-
 use mcphub_crds::rollout::RollbackOrder;
 
 use super::attempt::AttemptResult;
@@ -79,7 +77,7 @@ fn return_to_previous(engine: &mut Engine<'_>, harm: Harm) -> bool {
     };
     let attempt = engine.state.records.get(&stable.revision).map_or(1, |record| record.attempt);
     let pods = scale::replicas(&engine.state, engine.input);
-    let then = advice(&stable.revision, attempt);
+    let then = advice(engine.input, &stable.revision, attempt);
     engine.emit(
         true,
         "RolledBack",
@@ -112,9 +110,8 @@ fn return_to_previous(engine: &mut Engine<'_>, harm: Harm) -> bool {
 pub(super) fn end(engine: &mut Engine<'_>) -> bool {
     let now = engine.now();
     let Some(previous) = &engine.state.previous else { return false };
-    if now < previous.drained_at
-        || (!previous.guard_over && (now < previous.guard_until || is_unobserved(engine)))
-    {
+    let over = previous.guard_over || (now >= previous.guard_until && unsettled(engine).is_none());
+    if now < previous.drained_at || !over {
         return false;
     }
     let guarded = !previous.guard_over;
@@ -132,34 +129,39 @@ pub(super) fn end(engine: &mut Engine<'_>) -> bool {
     true
 }
 
-/// Whether the rules have not been evaluated up to the end of the guard. The guard must not end
-/// unwatched because an operator or Prometheus was down, so its end waits, but only for
-/// `holdTimeout`.
-fn is_unobserved(engine: &Engine<'_>) -> bool {
-    let Some((stable, previous)) = engine.state.stable.as_ref().zip(engine.state.previous.as_ref())
-    else {
-        return false;
+/// Why the guard cannot end although its time has passed; `None` if it can. An operator or a
+/// Prometheus that was down must not let it end unwatched, and a breach that is open may still
+/// fire. Its end waits, but only for `holdTimeout`: without new points a breach stays open forever.
+pub(super) fn unsettled(engine: &Engine<'_>) -> Option<String> {
+    let (stable, previous) = engine.state.stable.as_ref().zip(engine.state.previous.as_ref())?;
+    let policy = engine.input.policy;
+    let triggers = || {
+        policy
+            .rules
+            .iter()
+            .filter(|rule| rule.applicable && !rule.dry_run)
+            .filter_map(|rule| Some((rule.name.as_str(), rule.rollback_when?.lasting)))
     };
-    let triggers = engine
-        .input
-        .policy
-        .rules
-        .iter()
-        .any(|rule| rule.applicable && rule.rollback_when.is_some());
-    if !triggers || stable.forced || engine.input.policy.prometheus.is_none() {
-        return false;
+    let prometheus = policy.prometheus.as_ref()?;
+    let longest = triggers().map(|(_, lasting)| lasting).max()?;
+    if stable.forced || elapsed(engine.now(), previous.guard_until) >= policy.hold_timeout {
+        return None;
     }
-    let delay = engine
-        .input
-        .policy
-        .prometheus
-        .as_ref()
-        .map_or(Duration::ZERO, |prometheus| prometheus.ingest_delay);
-    let enough = before(previous.guard_until, delay);
-    let judgment =
-        engine.state.judgment.as_ref().filter(|judgment| judgment.revision == stable.revision);
-    let evaluated_until = judgment
-        .and_then(|judgment| judgment.rules.iter().filter_map(|rule| rule.evaluated_until).min());
-    let looked = evaluated_until.is_some_and(|until| until >= enough);
-    !looked && elapsed(engine.now(), previous.guard_until) < engine.input.policy.hold_timeout
+    let judgment = engine.state.judgment.as_ref();
+    let rules = judgment.filter(|judgment| judgment.revision == stable.revision);
+    let rules = rules.map(|judgment| judgment.rules.as_slice()).unwrap_or_default();
+    let breached = rules.iter().find(|rule| !rule.dry_run && rule.breach_start.is_some());
+    if let Some(rule) = breached {
+        return Some(format!("rule {} is breached", rule.name));
+    }
+    // Flags that were rolled back must have helped for a whole `for`.
+    let tried = stable.epoch.filter(|_| stable.flags_tried).map(|epoch| after(epoch, longest));
+    let watched_until = tried.map_or(previous.guard_until, |tried| tried.max(previous.guard_until));
+    let enough = before(watched_until, prometheus.ingest_delay);
+    let seen = triggers().map(|(name, _)| {
+        rules.iter().find(|rule| rule.name == name).and_then(|rule| rule.evaluated_until)
+    });
+    let seen = seen.collect::<Option<Vec<_>>>().and_then(|seen| seen.into_iter().min());
+    (seen.is_none_or(|seen| seen < enough))
+        .then(|| "the rules have not been evaluated up to its end".into())
 }

@@ -31,8 +31,11 @@ pub struct EngineInput<'a> {
     pub desired: Option<&'a Revision>,
     /// N: `spec.replicas`.
     pub replicas: u32,
-    /// The annotation `mcphub.dev/intent`; the error says what is wrong with it.
+    /// The annotation `mcphub.dev/intent`; the error says what is wrong with it. `None` also while
+    /// the spec is not accepted, because the intent may be about that spec.
     pub intent: Option<Result<Intent, String>>,
+    /// The McpHub has no such annotation.
+    pub intent_removed: bool,
     /// Every stored revision, and the desired one before it is stored.
     pub revisions: &'a BTreeMap<Revision, RevisionFacts>,
     pub routers: RouterFacts,

@@ -1,5 +1,6 @@
 //! Intents: what a person asks for with the annotation `mcphub.dev/intent:
-//! <verb>/<revision>/<attempt>`, for `advance` with `/<step>`.
+//! <verb>/<revision>/<attempt>`, for `advance` with `/<step>`. A number may follow, so that the
+//! same intent can be given again: an annotation that keeps its value asks for nothing new.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +19,8 @@ pub struct Intent {
     pub revision: Revision,
     /// The attempt of the revision.
     pub attempt: u32,
+    /// Tells an intent from the same one that was given before; `None` if it has no number.
+    pub serial: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub enum ParseIntentError {
     /// Parts are missing, or there are too many of them.
     #[error(
         "\"{0}\" is not an intent: write <verb>/<revision>/<attempt>, and for advance \
-         <verb>/<revision>/<attempt>/<step>"
+         advance/<revision>/<attempt>/<step>; to give the same intent again, append /2"
     )]
     Shape(String),
     #[error(
@@ -68,25 +71,29 @@ impl FromStr for Intent {
     type Err = ParseIntentError;
     fn from_str(text: &str) -> Result<Self, ParseIntentError> {
         let parts: Vec<&str> = text.trim().split('/').collect();
-        let (verb, revision, attempt, step) = match parts.as_slice() {
-            [verb, revision, attempt] => (*verb, *revision, *attempt, None),
-            [verb, revision, attempt, step] => (*verb, *revision, *attempt, Some(*step)),
+        let (verb, revision, attempt, rest) = match parts.as_slice() {
+            [verb, revision, attempt, rest @ ..] => (*verb, *revision, *attempt, rest),
             _ => return Err(ParseIntentError::Shape(text.into())),
         };
-        let verb = match (verb, step) {
-            ("advance", Some(step)) => Verb::Advance { step: number(step)? },
-            ("promote", None) => Verb::Promote,
-            ("promote-force", None) => Verb::PromoteForce,
-            ("abort", None) => Verb::Abort,
-            ("retry", None) => Verb::Retry,
-            ("pause", None) => Verb::Pause,
-            ("resume", None) => Verb::Resume,
-            ("rollback-to", None) => Verb::RollbackTo,
-            ("resume-flags", None) => Verb::ResumeFlags,
-            ("advance", None) | (_, Some(_)) => return Err(ParseIntentError::Shape(text.into())),
-            (other, None) => return Err(ParseIntentError::Verb(other.into())),
+        let (verb, rest) = match (verb, rest) {
+            ("advance", [step, rest @ ..]) => (Verb::Advance { step: number(step)? }, rest),
+            ("advance", []) => return Err(ParseIntentError::Shape(text.into())),
+            ("promote", rest) => (Verb::Promote, rest),
+            ("promote-force", rest) => (Verb::PromoteForce, rest),
+            ("abort", rest) => (Verb::Abort, rest),
+            ("retry", rest) => (Verb::Retry, rest),
+            ("pause", rest) => (Verb::Pause, rest),
+            ("resume", rest) => (Verb::Resume, rest),
+            ("rollback-to", rest) => (Verb::RollbackTo, rest),
+            ("resume-flags", rest) => (Verb::ResumeFlags, rest),
+            (other, _) => return Err(ParseIntentError::Verb(other.into())),
         };
-        Ok(Self { verb, revision: revision.parse()?, attempt: number(attempt)? })
+        let serial = match rest {
+            [] => None,
+            [serial] => Some(number(serial)?),
+            [_, _, ..] => return Err(ParseIntentError::Shape(text.into())),
+        };
+        Ok(Self { verb, revision: revision.parse()?, attempt: number(attempt)?, serial })
     }
 }
 
@@ -116,12 +123,12 @@ impl Verb {
 
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verb, revision, attempt } = self;
+        let Self { verb, revision, attempt, serial } = self;
         write!(f, "{}/{revision}/{attempt}", verb.as_str())?;
-        match verb {
-            Verb::Advance { step } => write!(f, "/{step}"),
-            _ => Ok(()),
+        if let Verb::Advance { step } = verb {
+            write!(f, "/{step}")?;
         }
+        serial.map_or(Ok(()), |serial| write!(f, "/{serial}"))
     }
 }
 
@@ -153,6 +160,8 @@ mod tests {
     #[case("resume/0a1b2c3d/1")]
     #[case("rollback-to/0a1b2c3d/1")]
     #[case("resume-flags/0a1b2c3d/1")]
+    #[case("resume/0a1b2c3d/1/2")]
+    #[case("advance/0a1b2c3d/1/2/3")]
     fn an_intent_is_written_as_it_was_read(#[case] text: &str) {
         assert_eq!(text.parse::<Intent>().unwrap().to_string(), text);
     }
@@ -160,8 +169,8 @@ mod tests {
     #[rstest]
     #[case("promote", "\"promote\" is not an intent: write")]
     #[case("advance/0a1b2c3d/1", "is not an intent: write")]
-    #[case("abort/0a1b2c3d/1/2", "is not an intent: write")]
-    #[case("advance/0a1b2c3d/1/2/3", "is not an intent: write")]
+    #[case("abort/0a1b2c3d/1/2/3", "is not an intent: write")]
+    #[case("advance/0a1b2c3d/1/2/3/4", "is not an intent: write")]
     #[case("destroy/0a1b2c3d/1", "\"destroy\" is not a verb; use promote,")]
     #[case("promote/0A1B2C3D/1", "\"0A1B2C3D\" is not a revision")]
     #[case("promote/0a1b2c3d/x", "\"x\" is not a number")]

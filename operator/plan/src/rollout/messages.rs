@@ -10,12 +10,13 @@ use mcphub_hub_wire::dataplane::{Revision, Weight};
 use super::attempt::AttemptResult;
 use super::clock::after;
 use super::engine::Engine;
+use super::intent::Verb;
 use super::report::{CanaryReport, Report, RuleReport, StableReport};
 use super::rules::judgment::{RuleJudgment, Verdict};
 use super::state::{Canary, Pin, RollbackCause, StepState};
 use super::steps::pause;
-use super::target;
-use super::text::{advice, plain};
+use super::text::{advice, plain, suggestion};
+use super::{guard, target};
 
 /// Number of servers that a message names.
 const NAMED_SERVERS: usize = 3;
@@ -131,20 +132,17 @@ fn previous(engine: &Engine<'_>) -> Option<(bool, String)> {
     let previous = engine.state.previous.as_ref()?;
     let (now, revision) = (engine.now(), &previous.revision);
     let time = |then: Timestamp| then.strftime("%H:%M:%S UTC");
+    if now >= previous.guard_until && !previous.guard_over {
+        if let Some(why) = guard::unsettled(engine) {
+            return Some((false, format!("revision {revision} is kept warm longer: {why}")));
+        }
+    }
     let guard_over = previous.guard_over || now >= previous.guard_until;
-    Some(match now < previous.drained_at {
-        true if guard_over => {
-            let end = time(previous.drained_at);
-            (true, format!("sessions of revision {revision} end until {end}"))
-        }
-        _ if now < previous.guard_until => {
-            let end = time(previous.guard_until.max(previous.drained_at));
-            (false, format!("revision {revision} is kept warm until {end}"))
-        }
-        _ => {
-            let until = "until the rules have been judged up to the end of guard";
-            (false, format!("revision {revision} is kept warm {until}"))
-        }
+    let end = time(previous.guard_until.max(previous.drained_at));
+    Some(if guard_over {
+        (true, format!("sessions of revision {revision} end until {}", time(previous.drained_at)))
+    } else {
+        (false, format!("revision {revision} is kept warm until {end}"))
     })
 }
 
@@ -158,10 +156,13 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
         );
         return (Phase::Progressing, "RollingBack", message);
     }
-    let name = format!("{revision}/{}", canary.attempt);
+    let intent = |verb| suggestion(engine.input, verb, revision, canary.attempt);
     if let Some(why) = pause::reason(engine) {
         let then = format!(
-            "set the annotation mcphub.dev/intent to resume/{name}, promote/{name} or abort/{name}"
+            "set the annotation mcphub.dev/intent to {}, {} or {}",
+            intent(Verb::Resume),
+            intent(Verb::Promote),
+            intent(Verb::Abort)
         );
         let then = if engine.input.policy.paused {
             "set spec.rollout.paused to false to go on".into()
@@ -179,10 +180,11 @@ fn in_progress(engine: &Engine<'_>, canary: &Canary) -> Summary {
             .hold
             .as_ref()
             .map_or_else(|| "passed".into(), |hold| format!("ended: {}", hold.message));
+        let advance = intent(Verb::Advance { step: step.number });
         let message = format!(
             "step {} {passed} and waits for a person; set the annotation mcphub.dev/intent to \
-             advance/{name}/{}",
-            step.number, step.number
+             {advance}",
+            step.number
         );
         return (Phase::Paused, "PauseStep", message);
     }
@@ -203,7 +205,7 @@ fn nothing_serves(engine: &Engine<'_>) -> Summary {
             let attempt = engine.state.records.get(&wanted).map_or(1, |record| record.attempt);
             let message = format!(
                 "revision {wanted} was rolled back, and no other revision was ever promoted; {}",
-                advice(&wanted, attempt)
+                advice(engine.input, &wanted, attempt)
             );
             (Phase::Failed, "FirstDeploymentFailed", message)
         }
@@ -216,8 +218,10 @@ fn withdrawn(engine: &Engine<'_>, wanted: &Revision) -> Summary {
     let aborted = record.is_some_and(|record| record.result == Some(AttemptResult::Aborted));
     let reason = record.map_or("", |record| record.reason.as_str());
     let attempt = record.map_or(1, |record| record.attempt);
-    let message =
-        format!("stable serves; revision {wanted} does not: {reason}; {}", advice(wanted, attempt));
+    let message = format!(
+        "stable serves; revision {wanted} does not: {reason}; {}",
+        advice(engine.input, wanted, attempt)
+    );
     (Phase::RolledBack, if aborted { "Aborted" } else { "RolledBack" }, message)
 }
 

@@ -61,7 +61,7 @@ pub(super) fn roll_back(
     } else {
         format!("; flags rolled back: {}", listed(&flags))
     };
-    let then = advice(&revision, attempt);
+    let then = advice(engine.input, &revision, attempt);
     engine.emit(
         true,
         "RolledBack",
@@ -189,7 +189,7 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
     match result {
         AttemptResult::RolledBack => engine.keep_failed(canary.revision, pods),
         AttemptResult::Aborted => {
-            let then = advice(&canary.revision, canary.attempt);
+            let then = advice(engine.input, &canary.revision, canary.attempt);
             engine.emit(true, "Aborted", format!("revision {}: {reason}; {then}", canary.revision));
             engine.keep_failed(canary.revision, pods);
         }

@@ -73,13 +73,18 @@ pub struct EngineState {
     /// The last rollback, as long as the spec asks for its revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackCause>,
-    /// Intents that were obeyed or refused, newest last.
+    /// Intents that were obeyed or refused or that wait, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<IntentRecord>,
     /// The error about an annotation that is not an intent, as long as it is there. It is reported
     /// once.
     #[serde(rename = "misread", default, skip_serializing_if = "Option::is_none")]
     pub invalid_intent: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn one() -> u32 {
@@ -206,9 +211,12 @@ pub struct StepState {
     /// The bake. It starts when all routers obey the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Bake>,
-    /// Observed time at which the gates were first not met.
+    /// Observed time since which some gate has been unmet in every evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmet_from_ms: Option<u64>,
+    /// Observed time at which a person resumed the rollout last. `maxBake` counts from there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumed_at_ms: u64,
 }
 
 impl StepState {
@@ -346,11 +354,17 @@ pub struct RuleBreach {
     pub samples: Option<f64>,
 }
 
-/// An intent that was obeyed or refused.
+/// An intent that was obeyed or refused, or that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentRecord {
     pub intent: Intent,
     pub at: Timestamp,
     /// What happened.
     pub outcome: String,
+    /// It could not be obeyed yet and is tried again in every reconcile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+    /// The annotation was removed or changed since, so the same intent counts again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }

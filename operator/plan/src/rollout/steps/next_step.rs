@@ -23,6 +23,7 @@ pub(super) fn enter(engine: &mut Engine<'_>) {
         weight_since: None,
         bake: None,
         unmet_from_ms: None,
+        resumed_at_ms: 0,
     };
     let now = engine.now();
     engine.change_canary(|canary| {

@@ -106,8 +106,8 @@ fn bake(engine: &mut Engine<'_>) -> bool {
         Standing::ProviderDown(message) => hold::hold(engine, HoldReason::ProviderDown, message),
         Standing::NoData(message) => hold::hold(engine, HoldReason::NoData, message),
         Standing::Unmet(message) => gate_not_met(engine, message),
-        Standing::TooFew(message) => too_few(engine, &message),
-        Standing::Passed if hold::release_any(engine) => true,
+        Standing::TooFew(message) => forget_unmet(engine) | too_few(engine, &message),
+        Standing::Passed if forget_unmet(engine) | hold::release_any(engine) => true,
         Standing::Passed => pass(engine, number),
     }
 }
@@ -155,6 +155,12 @@ fn gate_not_met(engine: &mut Engine<'_>, message: String) -> bool {
     }
 }
 
+/// Starts `gateTimeout` again, because no gate is unmet now; `false` if it does not run.
+fn forget_unmet(engine: &mut Engine<'_>) -> bool {
+    let step = engine.state.canary.as_mut().and_then(|canary| canary.step.as_mut());
+    step.is_some_and(|step| step.unmet_from_ms.take().is_some())
+}
+
 fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
     if hold::hold(engine, HoldReason::TooFewSamples, message.to_owned()) {
         return true;
@@ -162,7 +168,8 @@ fn too_few(engine: &mut Engine<'_>, message: &str) -> bool {
     let Some((canary, step)) = engine.at_step() else { return false };
     let limit = standing::longest_bake(engine, step);
     let waits = step.pause && !step.advanced;
-    if step.observed() < limit || waits || pause::reason(engine).is_some() {
+    let since_resume = millis(step.observed()).saturating_sub(step.resumed_at_ms);
+    if since_resume < millis(limit) || waits || pause::reason(engine).is_some() {
         return false;
     }
     let why = format!("{message} after {} at step {}", plain(limit), step.number);

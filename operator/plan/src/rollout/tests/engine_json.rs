@@ -62,6 +62,8 @@ fn full() -> EngineState {
             intent: "advance/bbbbbbbb/2/1".parse().unwrap(),
             at: at(80),
             outcome: "outcome".into(),
+            waits: true,
+            withdrawn: true,
         }],
         invalid_intent: Some("misread".into()),
     }
@@ -88,6 +90,7 @@ fn canary() -> Canary {
                 stretches: vec![(at(63), at(78))],
             }),
             unmet_from_ms: Some(10_000),
+            resumed_at_ms: 60_000,
         }),
         progress_since: at(60),
         first_ready: Some(at(61)),

@@ -206,3 +206,80 @@ fn promote_of_a_paused_spec_says_that_it_waits() {
     let outcome = &story.report().intents.last().unwrap().outcome;
     assert!(outcome.ends_with(", as soon as spec.rollout.paused is false"), "{outcome}");
 }
+
+#[test]
+fn an_intent_whose_annotation_is_removed_and_set_again_is_obeyed_again() {
+    let story = Story::canary("")
+        .intent("pause/bbbbbbbb/1")
+        .until(3 * MINUTE)
+        .intent("resume/bbbbbbbb/1")
+        .until(4 * MINUTE)
+        .no_intent()
+        .until(5 * MINUTE)
+        .intent("resume/bbbbbbbb/1")
+        .until(6 * MINUTE);
+    let refused = story.events("IntentRefused");
+    assert_eq!(refused.len(), 1, "the second one is answered as well: {refused:?}");
+}
+
+#[test]
+fn a_paused_rollout_never_suggests_the_intent_that_its_annotation_already_has() {
+    let down = (4 * MINUTE, 30 * HOUR);
+    let story = Story::canary("holdTimeout: 10m\nonHoldTimeout: Pause\n")
+        .prometheus_down(down.0, down.1)
+        .until(HOUR);
+    assert_eq!(story.phase(), Phase::Paused);
+    assert!(story.message().contains("resume/bbbbbbbb/1,"), "{}", story.message());
+    let story = story.intent("resume/bbbbbbbb/1").until(HOUR + 5 * MINUTE);
+    assert_eq!(story.phase(), Phase::Holding);
+    // Prometheus is still down, so the same pause comes again.
+    let story = story.until(2 * HOUR);
+    assert_eq!(story.phase(), Phase::Paused);
+    assert!(story.message().contains("resume/bbbbbbbb/1/2,"), "{}", story.message());
+    let story = story.intent("resume/bbbbbbbb/1/2").until(2 * HOUR + 5 * MINUTE);
+    assert_eq!(story.phase(), Phase::Holding);
+}
+
+#[test]
+fn a_rollout_that_resumes_after_too_few_samples_waits_for_more_instead_of_pausing_at_once() {
+    let story = Story::canary("onTooFew: Pause\n").samples(NEXT, [(0, 5.0)]).until(3 * HOUR);
+    assert_eq!(story.phase(), Phase::Paused);
+    let story = story.intent("resume/bbbbbbbb/1").until(3 * HOUR + 5 * MINUTE);
+    assert_eq!(story.phase(), Phase::Holding, "{}", story.message());
+    let story = story.samples(NEXT, [(3 * HOUR, 500.0)]).until(3 * HOUR + 10 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 50, bbbbbbbb 50");
+}
+
+#[test]
+fn resume_passes_no_pause_step_and_says_what_does() {
+    let steps = "steps: [{traffic: 10, bake: 5m, pause: true}, {traffic: 100}]";
+    let story = Story::canary(steps)
+        .intent("pause/bbbbbbbb/1")
+        .until(HOUR)
+        .intent("resume/bbbbbbbb/1")
+        .until(2 * HOUR);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+    assert!(story.message().contains("advance/bbbbbbbb/1/1"), "{}", story.message());
+    let story = story.intent("resume/bbbbbbbb/1/2").until(2 * HOUR + MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+    let refused = story.events("IntentRefused");
+    assert!(refused[0].contains("write advance/bbbbbbbb/1/1"), "{refused:?}");
+}
+
+#[test]
+fn a_retry_without_room_waits_for_room_and_ends_no_guard_meanwhile() {
+    let mut story = Story::healthy("").until(MINUTE).broken(OTHER).spec(OTHER).until(2 * MINUTE);
+    assert_eq!(story.result(OTHER), Some(AttemptResult::RolledBack), "{}", story.message());
+    story.truth(OTHER).broken.clear();
+    let story = story.spec(NEXT).until(96 * MINUTE);
+    assert_eq!(story.phase(), Phase::Guard, "{}", story.message());
+    let mut story = story.spec(OTHER).leftover("dddddddd").leftover("eeeeeeee");
+    story.simulation.routers_stuck_at = Some(0);
+    let mut story = story.intent("retry/cccccccc/1").until(98 * MINUTE);
+    assert_eq!(story.events("IntentWaits").len(), 1, "{:?}", story.simulation.events);
+    let previous = story.simulation.state.as_ref().unwrap().previous.as_ref().unwrap();
+    assert!(!previous.guard_over);
+    story.simulation.routers_stuck_at = None;
+    let story = story.until(99 * MINUTE);
+    assert_eq!(story.report().canary.as_ref().unwrap().attempt, 2);
+}

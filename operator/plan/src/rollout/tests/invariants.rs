@@ -192,6 +192,7 @@ impl History {
                     verb: *verb,
                     revision: revision(name),
                     attempt: *attempt,
+                    serial: None,
                 };
                 self.simulation.intent = Some(text);
             }

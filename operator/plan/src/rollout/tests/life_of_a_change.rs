@@ -352,3 +352,49 @@ fn engine_json_of_a_newer_operator_is_read_and_of_an_older_one_too() {
         crate::rollout::state::EngineState::default()
     );
 }
+
+/// A promoted revision whose guard has three minutes left, and the second at which it ends.
+fn late_in_guard() -> (Story, i64) {
+    let story = Story::promoted("");
+    let previous = story.simulation.state.as_ref().unwrap().previous.as_ref().unwrap();
+    let end = previous.guard_until.as_second() - super::START;
+    (story.until(end - 3 * MINUTE), end)
+}
+
+#[test]
+fn a_breach_that_is_open_at_the_end_of_the_guard_still_rolls_back() {
+    let (story, end) = late_in_guard();
+    let story = story.errors(NEXT, [(end - MINUTE, 0.5)]).until(end + 30);
+    assert_eq!(story.phase(), Phase::Guard, "{}", story.message());
+    assert!(story.message().contains("rule errors is breached"), "{}", story.message());
+    let story = story.until(end + 4 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
+}
+
+#[test]
+fn a_breach_that_ends_after_the_end_of_the_guard_ends_the_guard() {
+    let (story, end) = late_in_guard();
+    let story = story.errors(NEXT, [(end - MINUTE, 0.5), (end, 0.0)]).until(end + 3 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::Healthy, "bbbbbbbb 100".into()));
+    assert_eq!(story.role(GOOD), None);
+}
+
+#[test]
+fn flags_that_are_rolled_back_late_in_the_guard_must_help_before_it_ends() {
+    let (mut story, end) = late_in_guard();
+    story.truth(GOOD).flags = [("beta".to_owned(), false)].into();
+    story.truth(NEXT).flags = [("beta".to_owned(), true)].into();
+    let story = story.errors(NEXT, [(end - 3 * MINUTE, 0.5)]).until(end + 30);
+    assert_eq!((story.flag(NEXT, "beta"), story.phase()), (Some(false), Phase::Guard));
+    let story = story.until(end + 10 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
+}
+
+#[test]
+fn a_guard_that_cannot_be_settled_ends_after_the_hold_timeout() {
+    let (story, end) = late_in_guard();
+    let story = story.errors(NEXT, [(end - MINUTE, 0.5)]).prometheus_down(end, end + 9 * HOUR);
+    let story = story.until(end + HOUR);
+    assert_eq!(story.role(GOOD), Some(Role::Previous));
+    assert_eq!(story.until(end + 2 * HOUR + MINUTE).role(GOOD), None);
+}

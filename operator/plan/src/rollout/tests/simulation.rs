@@ -171,6 +171,7 @@ impl Simulation {
             desired: self.spec.as_ref(),
             replicas: self.replicas,
             intent: self.intent.clone().map(Ok),
+            intent_removed: self.intent.is_none(),
             revisions: &self.facts,
             routers: RouterFacts {
                 ready: self.routers,

@@ -191,3 +191,19 @@ fn a_rollback_says_rule_value_threshold_since_when_and_on_how_many_samples() {
     assert!(story.message().contains("retry/bbbbbbbb/1"), "{}", story.message());
     assert_eq!(story.report().stable.as_ref().unwrap().revision.as_str(), GOOD);
 }
+
+#[test]
+fn a_gate_that_was_met_again_starts_its_timeout_again() {
+    let steps = "steps: [{traffic: 10, bake: 30m, pause: true}, {traffic: 100}]\n";
+    let late = 4 * HOUR;
+    let errors = [(31 * MINUTE, 0.05), (36 * MINUTE, 0.0), (late, 0.05), (late + MINUTE, 0.0)];
+    let story = Story::canary(steps).errors(NEXT, errors).until(33 * MINUTE);
+    assert_eq!(story.holding(), Some(HoldReason::GateNotMet));
+    let story = story.until(late - MINUTE);
+    assert_eq!(story.phase(), Phase::Paused);
+    let story = story.until(late + 30 * MINUTE);
+    assert_eq!(
+        (story.phase(), story.weights()),
+        (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into())
+    );
+}

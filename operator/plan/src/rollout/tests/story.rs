@@ -13,7 +13,7 @@ use super::simulation::{Simulation, Truth};
 use crate::next::Next;
 use crate::rollout::policy::{HubFeatures, Policy};
 use crate::rollout::report::Report;
-use crate::rollout::{AttemptResult, BrokenPod, SelfCheckFact};
+use crate::rollout::{AttemptResult, BrokenPod, RevisionFacts, SelfCheckFact};
 use crate::snapshot::PrometheusTiming;
 
 pub(super) const GOOD: &str = "aaaaaaaa";
@@ -114,6 +114,27 @@ impl Story {
     pub(super) fn intent(mut self, text: &str) -> Self {
         self.simulation.intent = Some(text.parse().unwrap());
         self
+    }
+
+    /// The annotation is removed.
+    pub(super) fn no_intent(mut self) -> Self {
+        self.simulation.intent = None;
+        self
+    }
+
+    /// A Deployment of a revision that has no role any more.
+    pub(super) fn leftover(mut self, name: &str) -> Self {
+        let facts = self.simulation.facts[&revision(GOOD)].clone();
+        let facts = RevisionFacts { attempt: None, ..facts };
+        self.simulation.facts.insert(revision(name), facts);
+        self
+    }
+
+    /// The messages of all Events with this reason.
+    pub(super) fn events(&self, reason: &str) -> Vec<&str> {
+        let prefix = format!("{reason}: ");
+        let events = self.simulation.events.iter();
+        events.filter_map(|(_, event)| event.strip_prefix(&prefix)).collect()
     }
 
     pub(super) fn broken(mut self, name: &str) -> Self {
