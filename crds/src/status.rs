@@ -167,6 +167,10 @@ pub enum HoldReason {
     NodeLost,
     /// A canary pod cannot be scheduled.
     Unschedulable,
+    /// Pods of the canary are gone or not Ready in the middle of a bake.
+    PodsMissing,
+    /// A router has not applied the weight yet, or cannot be asked.
+    RoutersLag,
     /// A reason of a newer operator.
     #[serde(other)]
     #[schemars(skip)]

@@ -104,6 +104,8 @@ fn problems(input: &PlanInput<'_>) -> Vec<Event> {
 
 /// Interval at which a hub is reconciled while a server is not connected.
 const SERVERS_AGAIN: Duration = Duration::from_secs(10);
+/// Interval at which a hub is reconciled while its pods do not answer a self-check.
+const UNANSWERED_AGAIN: Duration = Duration::from_mins(1);
 
 fn compose(
     input: &PlanInput<'_>,
@@ -136,19 +138,25 @@ fn compose(
         orphans.iter().filter(|object| !planned.contains(&object.object_name())).filter_map(delete),
     );
     plan.status.expect(&plan.objects);
-    if plan.next == Next::Idle && waits_for_servers(input) {
-        plan.next = Next::In(SERVERS_AGAIN);
+    if plan.next == Next::Idle {
+        plan.next = next_self_check(input);
     }
     plan
 }
 
 /// Nothing reports that a server came up after its hub. Without another reconcile the status would
-/// be wrong for a long time.
-fn waits_for_servers(input: &PlanInput<'_>) -> bool {
-    let mut checks = input.results.self_checks.values();
-    checks.any(|check| {
-        check.as_ref().map_or(true, |check| check.servers.iter().any(|server| !server.connected))
-    })
+/// be wrong for a long time. A pod that does not answer is asked less often: the question makes it
+/// ask all its servers.
+fn next_self_check(input: &PlanInput<'_>) -> Next {
+    let checks = || input.results.self_checks.values();
+    let mut servers = checks().flatten().flat_map(|check| &check.servers);
+    if servers.any(|server| !server.connected) {
+        Next::In(SERVERS_AGAIN)
+    } else if checks().any(Result::is_err) {
+        Next::In(UNANSWERED_AGAIN)
+    } else {
+        Next::Idle
+    }
 }
 
 /// Events about servers of a new revision that cannot run in two pods at a time. Such a server

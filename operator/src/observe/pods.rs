@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::body;
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// The self-check asks the language model too, for at most twice the default `llm.timeout` of 5 s.
+const TIMEOUT: Duration = Duration::from_secs(12);
 const LIMIT: usize = 1 << 20;
 /// Concurrent requests for one hub.
 const CONCURRENT: usize = 16;

@@ -264,22 +264,27 @@ struct RevisionView {
     connected: Vec<String>,
     /// Whether clients see any tool.
     shows_tools: bool,
+    /// Its pods were asked, and none of them answered.
+    is_silent: bool,
 }
 
 impl RevisionView {
     fn new(snapshot: &Snapshot, results: &ProbeResults, revision: &Revision) -> Self {
-        let checks: Vec<_> = pods_of(&snapshot.objects, revision)
-            .filter_map(|pod| results.self_checks.get(name(pod))?.as_ref().ok())
+        let asked: Vec<_> = pods_of(&snapshot.objects, revision)
+            .filter_map(|pod| results.self_checks.get(name(pod)))
             .collect();
+        let checks: Vec<_> = asked.iter().filter_map(|result| result.as_ref().ok()).collect();
         let servers = checks.iter().flat_map(|check| &check.servers);
         let connected = servers.filter(|server| server.connected);
         Self {
             connected: connected.map(|server| server.name.clone()).collect(),
             shows_tools: checks.iter().any(|check| check.visible_tools.is_some_and(|n| n > 0)),
+            is_silent: !asked.is_empty() && checks.is_empty(),
         }
     }
 }
 
+/// One failure is a failure. Without one, every pod that was asked must have answered.
 fn self_check(
     snapshot: &Snapshot,
     results: &ProbeResults,
@@ -287,28 +292,48 @@ fn self_check(
     stable: &RevisionView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> SelfCheckFact {
-    let results: Vec<_> = pods_of(&snapshot.objects, revision)
-        .filter_map(|pod| Some((name(pod), results.self_checks.get(name(pod))?)))
-        .collect();
-    let failed = results
-        .iter()
-        .find_map(|(pod, result)| Some(format!("{pod}: {}", failure(result, stable, problems)?)));
-    match failed {
-        Some(message) => SelfCheckFact::Failed(message),
-        None if results.is_empty() => SelfCheckFact::Unknown,
+    let mut fact = SelfCheckFact::Unknown;
+    for pod in pods_of(&snapshot.objects, revision) {
+        let Some(result) = results.self_checks.get(name(pod)) else { continue };
+        let of_pod = match result {
+            Ok(check) => judged(check, stable, problems),
+            Err(message) => SelfCheckFact::Unanswered(message.clone()),
+        };
+        let named = |message: String| format!("{}: {message}", name(pod));
+        fact = match (fact, of_pod) {
+            (_, SelfCheckFact::Failed(message)) => return SelfCheckFact::Failed(named(message)),
+            (_, SelfCheckFact::Unanswered(message)) => SelfCheckFact::Unanswered(named(message)),
+            (SelfCheckFact::Unknown, answered) => answered,
+            (before, _) => before,
+        };
+    }
+    fact
+}
+
+/// What the answer of one pod says.
+fn judged(
+    check: &SelfCheck,
+    stable: &RevisionView,
+    problems: &BTreeMap<String, ServerProblem>,
+) -> SelfCheckFact {
+    if let Some(message) = failure(check, stable, problems) {
+        return SelfCheckFact::Failed(message);
+    }
+    let lost = check.servers.iter().find(|server| !server.connected);
+    match lost.filter(|_| stable.is_silent) {
+        Some(server) => SelfCheckFact::Unanswered(format!(
+            "server \"{}\" is not connected, and no stable pod says whether it can be reached",
+            server.name
+        )),
         None => SelfCheckFact::Passed,
     }
 }
 
 fn failure(
-    result: &Result<SelfCheck, String>,
+    check: &SelfCheck,
     stable: &RevisionView,
     problems: &BTreeMap<String, ServerProblem>,
 ) -> Option<String> {
-    let check = match result {
-        Ok(check) => check,
-        Err(message) => return Some(message.clone()),
-    };
     if let Some(line) = check.checks.iter().find(|line| !line.passed) {
         return Some(format!("{}: {}", line.name, line.message));
     }

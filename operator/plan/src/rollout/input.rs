@@ -100,6 +100,9 @@ pub struct ServerProblem {
 pub enum SelfCheckFact {
     /// No pod was asked.
     Unknown,
+    /// A pod was asked and nothing is known: it did not answer, or stable did not say which servers
+    /// can be reached. This is never held against the revision.
+    Unanswered(String),
     /// At least one pod passed, and none failed.
     Passed,
     /// One pod failed; the message says how.

@@ -132,10 +132,11 @@ fn previous(engine: &Engine<'_>) -> Option<(bool, String)> {
     let previous = engine.state.previous.as_ref()?;
     let (now, revision) = (engine.now(), &previous.revision);
     let time = |then: Timestamp| then.strftime("%H:%M:%S UTC");
-    if now >= previous.guard_until && !previous.guard_over {
-        if let Some(why) = guard::unsettled(engine) {
-            return Some((false, format!("revision {revision} is kept warm longer: {why}")));
-        }
+    if now >= previous.guard_until
+        && !previous.guard_over
+        && let Some(why) = guard::unsettled(engine)
+    {
+        return Some((false, format!("revision {revision} is kept warm longer: {why}")));
     }
     let guard_over = previous.guard_over || now >= previous.guard_until;
     let end = time(previous.guard_until.max(previous.drained_at));
@@ -253,11 +254,10 @@ fn progress(engine: &Engine<'_>, canary: &Canary) -> String {
     let Canary { revision, weight, .. } = canary;
     let percent = weight.percent();
     let Some(step) = &canary.step else {
-        let tries = canary.self_check.failed;
-        let check = if tries == 0 {
-            String::new()
-        } else {
-            format!("; {tries} tries failed: {}", canary.self_check.message)
+        let check = match (canary.self_check.failed, canary.self_check.message.as_str()) {
+            (_, "") => String::new(),
+            (0, message) => format!("; not answered yet: {message}"),
+            (tries, message) => format!("; {tries} tries failed: {message}"),
         };
         let servers = server_problems(engine, canary);
         return format!(
@@ -323,6 +323,8 @@ fn hold_name(reason: HoldReason) -> &'static str {
         Reason::ProviderDown => "ProviderDown",
         Reason::NodeLost => "NodeLost",
         Reason::Unschedulable => "Unschedulable",
+        Reason::PodsMissing => "PodsMissing",
+        Reason::RoutersLag => "RoutersLag",
         Reason::Unknown => "Holding",
     }
 }

@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::probes::awaits_routers;
 use super::rules::query_plan::{QueryPlan, due, queries};
 use super::scale;
-use super::state::Canary;
+use super::state::{Canary, HoldReason};
 use super::steps::self_check;
 use crate::next::Next;
 
@@ -55,7 +55,9 @@ fn next_of_canary(engine: &Engine<'_>, canary: &Canary) -> Option<Duration> {
     }
     let hold =
         canary.hold.as_ref().and_then(|hold| until(engine, after(hold.since, policy.hold_timeout)));
-    let deadline = until(engine, after(canary.progress_since, policy.progress_deadline));
+    let missing = canary.hold.as_ref().filter(|hold| hold.reason == HoldReason::PodsMissing);
+    let deadline = missing.map_or(canary.progress_since, |hold| hold.since);
+    let deadline = until(engine, after(deadline, policy.progress_deadline));
     let checking = canary.step.is_none()
         && scale::ready(engine.input, &canary.revision)
             >= scale::launch_pods(canary, &engine.state, engine.input);

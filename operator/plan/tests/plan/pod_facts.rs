@@ -169,7 +169,7 @@ fn check(connected: bool) -> SelfCheck {
 }
 
 #[test]
-fn a_failed_self_check_and_a_pod_that_does_not_answer_are_reported() {
+fn a_failed_self_check_is_a_failure_and_a_pod_that_does_not_answer_is_unknown() {
     let mut cluster = Cluster::settled(SPEC);
     let pod = format!("team-r-{}-0", cluster.serving());
     cluster.results.self_checks.clear();
@@ -187,7 +187,7 @@ fn a_failed_self_check_and_a_pod_that_does_not_answer_are_reported() {
     cluster.results.self_checks.insert(pod.clone(), Err("connection refused".into()));
     assert_eq!(
         facts_of(&cluster).self_check,
-        SelfCheckFact::Failed(format!("{pod}: connection refused"))
+        SelfCheckFact::Unanswered(format!("{pod}: connection refused"))
     );
 }
 
@@ -202,19 +202,25 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
     cluster.run_pods();
     let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
     let canary = cluster.snapshot.objects.pods.keys().find(other).cloned().expect("a canary pod");
-    let self_check = |cluster: &mut Cluster, on_stable: bool| {
+    let self_check = |cluster: &mut Cluster, on_stable: Option<bool>| {
         let checks = &mut cluster.results.self_checks;
-        checks.insert(format!("team-r-{stable}-0"), Ok(check(on_stable)));
+        let of_stable = on_stable.map(check).ok_or_else(|| "timed out".to_owned());
+        checks.insert(format!("team-r-{stable}-0"), of_stable);
         checks.insert(canary.clone(), Ok(check(false)));
         let input = PlanInput::read(&cluster.snapshot).with_results(&cluster.results);
         let mut others = input.revision_facts().iter().filter(|(revision, _)| **revision != stable);
         others.next().expect("the canary").1.self_check.clone()
     };
-    assert_eq!(self_check(&mut cluster, false), SelfCheckFact::Passed);
+    assert_eq!(self_check(&mut cluster, Some(false)), SelfCheckFact::Passed);
     let words = format!(
         "{canary}: server \"files\" is connected on stable but not on this pod: connection refused"
     );
-    assert_eq!(self_check(&mut cluster, true), SelfCheckFact::Failed(words));
+    assert_eq!(self_check(&mut cluster, Some(true)), SelfCheckFact::Failed(words));
+    let unknown = format!(
+        "{canary}: server \"files\" is not connected, and no stable pod says whether it can be \
+         reached"
+    );
+    assert_eq!(self_check(&mut cluster, None), SelfCheckFact::Unanswered(unknown));
 }
 
 // Rules measure only calls, and nobody can call a tool that nobody sees.

@@ -40,11 +40,13 @@ pub(super) fn release_any(engine: &mut Engine<'_>) -> bool {
     engine.state.canary.as_mut().is_some_and(|canary| canary.hold.take().is_some())
 }
 
-/// Ends a hold for missing data or an unreachable Prometheus that has lasted too long.
+/// Ends a hold for missing data, an unreachable Prometheus or routers that lag, if it has lasted too
+/// long.
 pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
     let (now, limit) = (engine.now(), engine.input.policy.hold_timeout);
     let Some(canary) = &mut engine.state.canary else { return false };
-    let Some(hold) = canary.hold.as_ref().filter(|hold| about_data(hold.reason)) else {
+    let ends = |reason| about_data(reason) || reason == HoldReason::RoutersLag;
+    let Some(hold) = canary.hold.as_ref().filter(|hold| ends(hold.reason)) else {
         return false;
     };
     if elapsed(now, hold.since) < limit || canary.paused.is_some() {
@@ -57,7 +59,7 @@ pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
             engine.emit(
                 true,
                 "RolloutPaused",
-                format!("{why}; repair Prometheus, then resume or abort"),
+                format!("{why}; repair the cause, then resume or abort"),
             );
         }
         OnHoldTimeout::Rollback => {
@@ -83,6 +85,8 @@ fn about_data(reason: HoldReason) -> bool {
         | HoldReason::TooFewSamples
         | HoldReason::NodeLost
         | HoldReason::Unschedulable
+        | HoldReason::PodsMissing
+        | HoldReason::RoutersLag
         | HoldReason::Unknown => false,
     }
 }

@@ -28,6 +28,19 @@ pub(in crate::rollout) fn launch(engine: &mut Engine<'_>) -> bool {
     check(engine)
 }
 
+/// Nothing is known, which says nothing about the revision. Only `progressDeadline` ends it.
+fn unanswered(engine: &mut Engine<'_>, message: Option<&String>) -> bool {
+    let Some(canary) = &mut engine.state.canary else { return false };
+    let news = message.filter(|message| canary.self_check.message != **message).cloned();
+    let changed = news.map(|news| canary.self_check.message = news).is_some();
+    let since = canary.progress_since;
+    if elapsed(engine.now(), since) < engine.input.policy.progress_deadline {
+        return changed;
+    }
+    let why = message.map(|message| format!(": {message}")).unwrap_or_default();
+    pods::give_up(engine, format!("its pods did not answer a self-check in time{why}")) || changed
+}
+
 fn check(engine: &mut Engine<'_>) -> bool {
     let released = hold::release(engine, &[HoldReason::Unschedulable]);
     let (now, input) = (engine.now(), engine.input);
@@ -37,13 +50,8 @@ fn check(engine: &mut Engine<'_>) -> bool {
     }
     let facts = input.revisions.get(&canary.revision);
     match facts.map_or(&SelfCheckFact::Unknown, |facts| &facts.self_check) {
-        SelfCheckFact::Unknown => {
-            // Pods that are Ready but do not answer fall under the deadline as well.
-            let late = elapsed(now, canary.progress_since) >= input.policy.progress_deadline;
-            released
-                || (late
-                    && pods::give_up(engine, "its pods did not answer a self-check in time".into()))
-        }
+        SelfCheckFact::Unknown => released || unanswered(engine, None),
+        SelfCheckFact::Unanswered(message) => unanswered(engine, Some(message)) || released,
         SelfCheckFact::Passed => {
             engine.emit(
                 false,

@@ -1,12 +1,15 @@
 //! One step of a canary: pods for the weight, the weight, routers, bake, gates.
 
+use std::time::Duration;
+
 use mcphub_crds::rollout::OnTooFew;
 use mcphub_hub_wire::dataplane::Weight;
 
 use super::standing::{self, Standing};
 use super::{hold, next_step, pause, pods, promotion, self_check};
-use crate::rollout::clock::millis;
+use crate::rollout::clock::{elapsed, millis};
 use crate::rollout::engine::Engine;
+use crate::rollout::input::RouterFacts;
 use crate::rollout::rules::bake::Bake;
 use crate::rollout::rules::query_plan;
 use crate::rollout::state::{Canary, HoldReason};
@@ -73,10 +76,11 @@ fn shift_traffic(engine: &mut Engine<'_>) -> bool {
 fn start_bake(engine: &mut Engine<'_>) -> bool {
     let routers = engine.input.routers;
     if routers.ready == 0 || routers.obeyed.is_none_or(|obeyed| obeyed < engine.state.generation) {
-        return false;
+        return hold::time_out(engine) || routers_lag(engine);
     }
     let now = engine.now();
     engine.change_canary(|canary| {
+        canary.hold.take_if(|hold| hold.reason == HoldReason::RoutersLag);
         if let Some(step) = &mut canary.step {
             step.bake = Some(Bake::begin(now));
         }
@@ -90,12 +94,12 @@ fn bake(engine: &mut Engine<'_>) -> bool {
     let facts = engine.input.revisions.get(&canary.revision);
     if missing > 0 {
         let homeless = facts.is_some_and(|facts| facts.unschedulable > 0);
-        return homeless
-            && hold::hold(
-                engine,
-                HoldReason::Unschedulable,
-                format!("{missing} of its pods are not Ready"),
-            );
+        let message = format!("{missing} of its pods are not Ready");
+        return if homeless {
+            hold::hold(engine, HoldReason::Unschedulable, message)
+        } else {
+            pods_missing(engine, message)
+        };
     }
     let number = step.number;
     match standing::standing(engine, canary, step) {
@@ -104,12 +108,53 @@ fn bake(engine: &mut Engine<'_>) -> bool {
             !query_plan::due(&engine.state, engine.input) && hold::release_any(engine)
         }
         Standing::ProviderDown(message) => hold::hold(engine, HoldReason::ProviderDown, message),
+        Standing::NoData(_) if is_first_scrape_due(engine) => false,
         Standing::NoData(message) => hold::hold(engine, HoldReason::NoData, message),
         Standing::Unmet(message) => gate_not_met(engine, message),
         Standing::TooFew(message) => forget_unmet(engine) | too_few(engine, &message),
         Standing::Passed if forget_unmet(engine) | hold::release_any(engine) => true,
         Standing::Passed => pass(engine, number),
     }
+}
+
+/// Pods of the canary are gone, and no node is to blame. They may come back until
+/// `progressDeadline`. A quota or an admission webhook that refuses them leaves no pod that could be
+/// looked at.
+fn pods_missing(engine: &mut Engine<'_>, message: String) -> bool {
+    let deadline = engine.input.policy.progress_deadline;
+    let hold = engine.state.canary.as_ref().and_then(|canary| canary.hold.as_ref());
+    let since = hold.filter(|hold| hold.reason == HoldReason::PodsMissing).map(|hold| hold.since);
+    if since.is_none_or(|since| elapsed(engine.now(), since) < deadline) {
+        return hold::hold(engine, HoldReason::PodsMissing, message);
+    }
+    pods::give_up(engine, format!("{message} for {}", plain(deadline)))
+}
+
+/// Routers apply a weight in well under a second, so one that has not is worth a word.
+const ROUTER_GRACE: Duration = Duration::from_secs(30);
+
+fn routers_lag(engine: &mut Engine<'_>) -> bool {
+    let since = engine.at_step().and_then(|(_, step)| step.weight_since);
+    if since.is_none_or(|since| elapsed(engine.now(), since) < ROUTER_GRACE) {
+        return false;
+    }
+    let message = match engine.input.routers {
+        RouterFacts { ready: 0, .. } => "no router pod is Ready",
+        RouterFacts { obeyed: None, .. } => {
+            "a router does not say which weights it has applied; check that the operator reaches \
+             port 7001 of the router pods"
+        }
+        RouterFacts { obeyed: Some(_), .. } => "a router has not applied the weight yet",
+    };
+    hold::hold(engine, HoldReason::RoutersLag, message.into())
+}
+
+/// After a shift of traffic, a new pod is not scraped at once. That is no hold yet.
+fn is_first_scrape_due(engine: &Engine<'_>) -> bool {
+    let Some(prometheus) = &engine.input.policy.prometheus else { return false };
+    let bake = engine.at_step().and_then(|(_, step)| step.bake.as_ref());
+    let grace = (prometheus.scrape_interval * 4).saturating_add(prometheus.ingest_delay);
+    bake.is_some_and(|bake| elapsed(engine.now(), bake.began) < grace)
 }
 
 /// Enters the next step, unless it must wait for a person.

@@ -30,6 +30,8 @@ pub(super) struct Truth {
     pub(super) unschedulable: u32,
     /// Every self-check fails.
     pub(super) self_check_fails: bool,
+    /// No self-check is answered, for this reason.
+    pub(super) unanswered: Option<String>,
     pub(super) broken: Vec<BrokenPod>,
     pub(super) flags: BTreeMap<String, bool>,
     /// Value of the one rule from this second on.
@@ -46,6 +48,7 @@ impl Default for Truth {
             pods: None,
             unschedulable: 0,
             self_check_fails: false,
+            unanswered: None,
             broken: Vec::new(),
             flags: BTreeMap::new(),
             values: vec![(i64::MIN, 0.0)],
@@ -145,9 +148,12 @@ impl Simulation {
         };
         for (revision, facts) in &mut self.facts {
             let spec_revision = probes.self_checks.contains(revision) && facts.ready > 0;
-            let fails = self.truths.get(revision).is_some_and(|truth| truth.self_check_fails);
+            let truth = self.truths.get(revision);
+            let fails = truth.is_some_and(|truth| truth.self_check_fails);
+            let unanswered = truth.and_then(|truth| truth.unanswered.clone());
             facts.self_check = match (spec_revision, fails) {
                 (false, _) => SelfCheckFact::Unknown,
+                _ if unanswered.is_some() => SelfCheckFact::Unanswered(unanswered.unwrap()),
                 (true, true) => SelfCheckFact::Failed("server \"files\" is not connected".into()),
                 (true, false) => SelfCheckFact::Passed,
             };

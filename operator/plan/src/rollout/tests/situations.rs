@@ -207,3 +207,60 @@ fn a_gate_that_was_met_again_starts_its_timeout_again() {
         (Phase::Paused, "aaaaaaaa 90, bbbbbbbb 10".into())
     );
 }
+
+#[test]
+fn a_pod_that_does_not_answer_its_self_check_is_unknown_until_the_progress_deadline() {
+    let mut story = Story::healthy("").until(MINUTE);
+    story.truth(NEXT).unanswered = Some("10.0.0.7: timed out".into());
+    let story = story.spec(NEXT).until(10 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::Progressing, "aaaaaaaa 100".into()));
+    assert!(story.message().contains("not answered yet: 10.0.0.7"), "{}", story.message());
+    let story = story.until(12 * MINUTE);
+    assert_eq!(story.phase(), Phase::RolledBack);
+    assert!(story.reason(NEXT).contains("did not answer"), "{}", story.reason(NEXT));
+}
+
+#[test]
+fn a_pod_that_answers_in_the_end_loses_nothing_by_its_silence() {
+    let mut story = Story::healthy("").until(MINUTE);
+    story.truth(NEXT).unanswered = Some("10.0.0.7: timed out".into());
+    let mut story = story.spec(NEXT).until(5 * MINUTE);
+    story.truth(NEXT).unanswered = None;
+    assert_eq!(story.until(6 * MINUTE).weights(), "aaaaaaaa 90, bbbbbbbb 10");
+}
+
+#[test]
+fn pods_that_vanish_in_a_bake_hold_the_rollout_and_end_it_at_the_progress_deadline() {
+    let story = Story::canary("").until(10 * MINUTE).pods(NEXT, 0).until(15 * MINUTE);
+    assert_eq!(story.holding(), Some(HoldReason::PodsMissing));
+    assert_eq!(story.phase(), Phase::Holding);
+    let story = story.until(22 * MINUTE);
+    assert_eq!((story.phase(), story.weights()), (Phase::RolledBack, "aaaaaaaa 100".into()));
+}
+
+#[test]
+fn pods_that_come_back_in_time_end_the_hold() {
+    let story = Story::canary("").until(10 * MINUTE).pods(NEXT, 0).until(15 * MINUTE);
+    let story = story.pods(NEXT, 4).until(17 * MINUTE);
+    assert_eq!((story.holding(), story.phase()), (None, Phase::Progressing));
+    assert_eq!(story.until(60 * MINUTE).step(), 2);
+}
+
+#[test]
+fn routers_that_do_not_obey_hold_the_rollout_and_pause_it_after_the_hold_timeout() {
+    let mut story = Story::healthy("").until(MINUTE);
+    let generation = story.simulation.dataplane.as_ref().unwrap().generation;
+    story.simulation.routers_stuck_at = Some(generation);
+    let story = story.spec(NEXT).until(5 * MINUTE);
+    assert_eq!(story.holding(), Some(HoldReason::RoutersLag), "{}", story.message());
+    let story = story.until(3 * HOUR);
+    assert_eq!(story.phase(), Phase::Paused);
+    assert!(story.message().contains("RoutersLag for 2h"), "{}", story.message());
+}
+
+#[test]
+fn new_pods_that_are_not_scraped_yet_are_no_hold() {
+    let story = Story::canary("").unscraped(MINUTE, 2 * MINUTE).until(2 * MINUTE + 10);
+    assert_eq!(story.holding(), None, "{}", story.message());
+    assert!(story.events("Holding").is_empty());
+}
