@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use mcphub_crds::McpHub;
 use mcphub_tests::cluster::ControlPlane;
 use mcphub_tests::wait::{PATIENCE, limit, until};
@@ -229,21 +229,41 @@ async fn a_replica_that_stops_releases_the_lease() -> Result<()> {
     Ok(())
 }
 
-// For example after the Lease was deleted.
+// Whoever may edit ConfigMaps in the hub's namespace can write this file.
 #[tokio::test]
-async fn a_higher_term_in_a_hub_ends_the_leadership_and_the_next_term_is_above_it() -> Result<()> {
-    let installed = Installation::new(plane().await?, "superseded").await?;
+async fn a_forged_term_in_a_hub_ends_no_leadership_and_is_overwritten() -> Result<()> {
+    let installed = Installation::new(plane().await?, "forged").await?;
     let replica = installed.start("operator-0").await?;
     apply_hub(&installed).await?;
     settled(&installed, &replica).await?;
     let mut engine = engine(&installed).await?;
-    engine["term"] = json!(41);
+    engine["term"] = json!(1_u64 << 40);
     let runtimes = Api::<ConfigMap>::namespaced(installed.client.clone(), &installed.hubs);
     let patch = Patch::Merge(json!({"data": {"engine.json": engine.to_string()}}));
     runtimes.patch("team-runtime", &PatchParams::default(), &patch).await?;
-    let above = async || term(&installed).await.is_some_and(|term| term >= 42);
-    until("the next term is above it", PATIENCE, above).await.with_context(|| replica.tail())?;
-    ensure!(replica.log().contains("resigning"), "{}", replica.tail());
+    let overwritten = async || term(&installed).await == Some(1);
+    until("the term is its own again", PATIENCE, overwritten).await?;
+    settled(&installed, &replica).await?;
+    ensure!(!replica.log().contains("resigning"), "{}", replica.tail());
+    ensure!(replica.leads().await, "{}", replica.tail());
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_the_lease_was_deleted_the_next_term_is_above_the_one_in_the_hubs() -> Result<()> {
+    let installed = Installation::new(plane().await?, "superseded").await?;
+    let replica = installed.start("operator-0").await?;
+    apply_hub(&installed).await?;
+    settled(&installed, &replica).await?;
+    replica.stop().await?;
+    let second = installed.start("operator-1").await?;
+    until("the second term", PATIENCE, async || term(&installed).await == Some(2)).await?;
+    second.stop().await?;
+    let leases = Api::<Lease>::namespaced(installed.client.clone(), &installed.own);
+    leases.delete("mcphub", &DeleteParams::default()).await?;
+    let third = installed.start("operator-2").await?;
+    let above = async || term(&installed).await.is_some_and(|term| term >= 3);
+    until("the next term is above it", PATIENCE, above).await.with_context(|| third.tail())?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use mcphub_hub_wire::dataplane::{Dataplane, SCHEMA};
+use mcphub_hub_wire::dataplane::{Dataplane, MAX_GENERATION, SCHEMA};
 use mcphub_hub_wire::paths;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -132,6 +132,14 @@ fn apply(sender: &watch::Sender<Arc<Dataplane>>, content: &[u8], source: &str) {
             return;
         }
     };
+    if new.generation > MAX_GENERATION {
+        tracing::error!(
+            generation = new.generation,
+            source,
+            "the generation of dataplane.json is impossible, the last state stays"
+        );
+        return;
+    }
     // File and watch lag behind each other. An older generation must not bring back an old weight.
     sender.send_if_modified(|state| {
         let newer = new.generation > state.generation;

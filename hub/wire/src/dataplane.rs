@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Version of [`Dataplane`]'s layout.
 pub const SCHEMA: u32 = 1;
 
+/// The highest generation that is obeyed. Counting never gets there, so a higher one is damage. A
+/// pod that obeyed it would ignore every later generation.
+pub const MAX_GENERATION: u64 = 1 << 53;
+
 /// The name of a revision: eight lowercase hex digits, a hash of everything that decides how a hub
 /// behaves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub const KEY_BYTES: usize = 32;
@@ -52,6 +52,15 @@ impl MasterKey {
         let mut bytes = [0; KEY_BYTES];
         derive(&self.0, &format!("mcphub.dev/hub/{uid}/{serial}"), &mut bytes);
         HubKey { serial, bytes }
+    }
+
+    /// Signs what the operator stores where others may write, so that it notices their edits.
+    /// `purpose` names the place. The signature reveals nothing about the key.
+    pub fn signature(&self, purpose: &str, content: &str) -> String {
+        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
+        let mut signature = [0; KEY_BYTES];
+        derive(&self.0, &format!("mcphub.dev/signature/{purpose}/{digest}"), &mut signature);
+        URL_SAFE_NO_PAD.encode(signature)
     }
 
     /// The ring of a hub: the key with this serial, and the one before it if there is one.
@@ -170,6 +179,17 @@ mod tests {
             STANDARD.encode(key.sealing_key("session")),
             "dF7RQ9KKmbpe6ftdkfY9wjTSjofIR7M6kARhBYhXtOw="
         );
+    }
+
+    #[test]
+    fn a_signature_depends_on_the_key_the_purpose_and_the_content() {
+        let signature =
+            |key, purpose, content| MasterKey::new([key; KEY_BYTES]).signature(purpose, content);
+        let one = signature(7, "ai/team", "{}");
+        assert_eq!(signature(7, "ai/team", "{}"), one);
+        assert_ne!(signature(8, "ai/team", "{}"), one);
+        assert_ne!(signature(7, "ai/other", "{}"), one);
+        assert_ne!(signature(7, "ai/team", "{ }"), one);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mcphub_hub_wire::dataplane::MAX_GENERATION;
 use serde_json::Value;
 
 use crate::api::{Object, ObjectName, WriteMode};
@@ -236,7 +237,23 @@ fn runtime(hub: &Hub<'_>, object: &Object, mode: WriteMode) -> Result<(), Violat
     weights(&dataplane)?;
     let before = there.and_then(|there| there.data.as_ref()?.get("dataplane.json").cloned());
     let before = before.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    before.map_or(Ok(()), |before| generation(&before, &dataplane))
+    let Some(before) = before else { return Ok(()) };
+    let serves = |revision: &str| {
+        let name = format!("{}-r-{revision}", hub.name);
+        hub.snapshot.objects.deployments.contains_key(&name)
+    };
+    let somebody_served = with_weight(&before).any(serves);
+    if somebody_served && with_weight(&dataplane).next().is_none() {
+        return Err(Violation::Weights("a revision served, and none would".into()));
+    }
+    generation(&before, &dataplane)
+}
+
+/// Revisions that get new traffic.
+fn with_weight(dataplane: &Value) -> impl Iterator<Item = &str> {
+    let revisions = dataplane.get("revisions").and_then(Value::as_object).into_iter().flatten();
+    let weight = |state: &Value| state.get("weight").and_then(Value::as_u64).unwrap_or_default();
+    revisions.filter(move |(_, state)| weight(state) > 0).map(|(revision, _)| revision.as_str())
 }
 
 fn weights(dataplane: &Value) -> Result<(), Violation> {
@@ -264,6 +281,10 @@ fn generation(before: &Value, after: &Value) -> Result<(), Violation> {
     let number =
         |value: &Value| value.get("generation").and_then(Value::as_u64).unwrap_or_default();
     let (old, new) = (number(before), number(after));
+    if old > MAX_GENERATION {
+        // Pods do not obey it.
+        return Ok(());
+    }
     if new < old {
         return Err(Violation::Generation(format!("{new} comes after {old}")));
     }
@@ -287,6 +308,12 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
         Some(dataplane.get("revisions")?.as_object()?.keys().cloned().collect::<BTreeSet<String>>())
     });
     let live = live.unwrap_or_default();
+    let serving = hub.snapshot.objects.config_maps.get(&runtime).and_then(|map| {
+        let dataplane = map.data.as_ref()?.get("dataplane.json")?;
+        let dataplane = serde_json::from_str::<Value>(dataplane).ok()?;
+        Some(with_weight(&dataplane).map(ToOwned::to_owned).collect::<BTreeSet<_>>())
+    });
+    let serving = serving.unwrap_or_default();
     let there: BTreeMap<ObjectName, Object> =
         hub.snapshot.objects.all().map(|object| (object.object_name(), object)).collect();
     for delete in &plan.deletes {
@@ -300,7 +327,10 @@ fn deletes(hub: &Hub<'_>, plan: &Plan) -> Result<(), Violation> {
         }
         let revision = delete.object.name.strip_prefix(&format!("{}-r-", hub.name));
         let replaced = delete.object.kind != "Deployment" && plan.next == crate::next::Next::Now;
-        if revision.is_some_and(|revision| live.contains(revision))
+        // Pods obey what is there until the write of this plan, and some obey it later.
+        let serves = delete.object.kind == "Deployment"
+            && revision.is_some_and(|revision| serving.contains(revision));
+        if (serves || revision.is_some_and(|revision| live.contains(revision)))
             && !replaced
             && !reselected(hub, &delete.object.name)
         {

@@ -72,7 +72,7 @@ impl<'a> PlanInput<'a> {
             let (revision, rendered) = desired(snapshot, owner, &hub.revision, &stored)?;
             Ok((hub, revision, rendered))
         });
-        Self::new(snapshot, owner, Runtime::read(snapshot), stored, acceptance)
+        Self::new(snapshot, owner, Runtime::read(snapshot, owner), stored, acceptance)
     }
 
     fn new(
@@ -165,6 +165,7 @@ impl<'a> PlanInput<'a> {
             now: self.snapshot.now,
             term: self.snapshot.operator.term,
             dataplane: self.runtime.dataplane.as_ref(),
+            dataplane_signed: self.runtime.dataplane_signed,
             namespace: self.owner.namespace,
             hub: self.owner.hub,
             policy: &self.live.as_ref()?.policy,

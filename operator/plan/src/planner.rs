@@ -38,7 +38,8 @@ pub fn plan<'a>(input: PlanInput<'a>, results: &'a ProbeResults) -> Plan {
     if input.must_take_over() {
         return take_over(&input, status);
     }
-    let events = problems(&input);
+    let mut events = problems(&input);
+    events.extend(lost_state(&input));
     let (true, Some(engine_input), Some(live)) =
         (input.has_begun(), input.engine_input(), &input.live)
     else {
@@ -68,20 +69,30 @@ fn nothing(status: StatusDraft, why: &str) -> Plan {
 /// A new leader writes its term before it acts. After that no write of an older leader takes
 /// effect.
 fn take_over(input: &PlanInput<'_>, status: StatusDraft) -> Plan {
-    let operator = &input.snapshot.operator;
     let mut object = Object::ConfigMap(runtime_config_map::with_term(
         input.runtime.live.as_ref(),
-        input.owner.hub,
-        operator.term,
-        &operator.version,
+        input.owner,
+        &input.snapshot.operator,
     ));
     input.owner.adopt(object.meta_mut());
     stamp(&mut object);
     Plan {
         objects: vec![ObjectWrite::prepare(object)],
+        events: lost_state(input).into_iter().collect(),
         next: Next::Now,
         ..nothing(status, "taking over from an older leader")
     }
+}
+
+/// An Event about a state that cannot be used.
+fn lost_state(input: &PlanInput<'_>) -> Option<Event> {
+    let why = input.runtime.lost?;
+    let message = format!(
+        "engine.json in the ConfigMap {}-runtime {why}; the rollout continues from what the pods \
+         obey: no weight changes, and a bake or guard that was running starts again",
+        input.owner.hub
+    );
+    Some(Event { warning: true, reason: "StateLost".into(), message })
 }
 
 /// An Event for every problem that the status does not report yet.

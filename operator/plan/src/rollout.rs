@@ -53,6 +53,7 @@ pub mod intent;
 mod messages;
 pub mod policy;
 mod probes;
+mod rebuild;
 pub mod report;
 mod rollback;
 pub mod rules;
@@ -61,6 +62,7 @@ mod schedule;
 mod spec_change;
 pub mod state;
 mod steps;
+mod suggestion;
 mod target;
 #[cfg(test)]
 mod tests;

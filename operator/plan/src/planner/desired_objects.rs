@@ -153,7 +153,6 @@ fn runtime_config_map(input: &PlanInput<'_>, decision: &Decision, pin: &RouterPi
     let now_accepted =
         input.accepted.is_ok().then(|| revision_content::live_fields(&input.snapshot.hub.spec));
     let accepted = now_accepted.or_else(|| input.runtime.accepted.clone());
-    let hub = input.owner.hub;
     let contents = runtime_config_map::Contents {
         engine: &decision.state,
         dataplane: &decision.dataplane,
@@ -161,7 +160,7 @@ fn runtime_config_map(input: &PlanInput<'_>, decision: &Decision, pin: &RouterPi
         accepted: accepted.as_ref(),
     };
     let live = input.runtime.live.as_ref();
-    Object::ConfigMap(runtime_config_map::build(live, hub, contents, &operator.version))
+    Object::ConfigMap(runtime_config_map::build(live, input.owner, contents, operator))
 }
 
 /// All ControllerRevisions that stay, with the last attempt according to the state of the engine.

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::rollback::{self, Harm, listed};
 use super::scale;
 use super::state::Stable;
-use super::text::advice;
+use super::suggestion::advice;
 
 /// Obeys a trigger that fires on a promoted revision while its predecessor is kept warm.
 pub(super) fn obey_trigger(engine: &mut Engine<'_>) -> bool {

@@ -20,6 +20,8 @@ pub struct EngineInput<'a> {
     /// `dataplane.json` as it was read; `None` if it is missing or cannot be parsed. If somebody
     /// edited it, it gets a higher generation, because pods obey only a higher one.
     pub dataplane: Option<&'a Dataplane>,
+    /// The operator wrote `dataplane.json` as it is.
+    pub dataplane_signed: bool,
     /// Namespace of the McpHub (a label in queries).
     pub namespace: &'a str,
     /// Name of the McpHub (a label in queries).

@@ -15,7 +15,8 @@ use super::report::{CanaryReport, Report, RuleReport, StableReport};
 use super::rules::judgment::{RuleJudgment, Verdict};
 use super::state::{Canary, Pin, RollbackCause, StepState};
 use super::steps::pause;
-use super::text::{advice, plain, suggestion};
+use super::suggestion::{advice, suggestion};
+use super::text::plain;
 use super::{guard, target};
 
 /// Number of servers that a message names.

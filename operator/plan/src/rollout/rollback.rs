@@ -12,7 +12,8 @@ use super::policy::RulePolicy;
 use super::rules::judgment::{FailingTool, Judgment, RuleJudgment};
 use super::scale;
 use super::state::{RollbackCause, RuleBreach, SkipReason, Withdrawal};
-use super::text::{advice, plain};
+use super::suggestion::advice;
+use super::text::plain;
 
 /// Why a revision must lose its traffic.
 pub(super) struct Harm {

@@ -313,13 +313,52 @@ impl Cluster {
         .ok()
     }
 
-    /// Edits `engine.json`.
+    /// Edits `engine.json` as the operator would: the signature fits.
     pub(super) fn edit_engine(&mut self, change: impl FnOnce(&mut Value)) {
+        self.edit_runtime_unsigned(change);
+        let text = self.runtime_file("engine.json");
+        let mut signatures: Value =
+            serde_json::from_str(&self.runtime_file("signatures.json")).expect("json");
+        let key = &self.snapshot.operator.master_key;
+        signatures["engine.json"] = key.signature("ai/team/engine.json", &text).into();
+        self.set_runtime_file("signatures.json", Some(&signatures.to_string()));
+    }
+
+    /// Edits `engine.json` as anybody else would.
+    pub(super) fn edit_runtime_unsigned(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut engine = serde_json::from_str(&self.runtime_file("engine.json")).expect("json");
+        change(&mut engine);
+        self.set_runtime_file("engine.json", Some(&engine.to_string()));
+    }
+
+    /// A file of the runtime ConfigMap.
+    pub(super) fn runtime_file(&self, file: &str) -> String {
+        let runtime = &self.snapshot.objects.config_maps["team-runtime"];
+        runtime.data.as_ref().expect("data")[file].clone()
+    }
+
+    pub(super) fn set_runtime_file(&mut self, file: &str, text: Option<&str>) {
         let runtime = self.snapshot.objects.config_maps.get_mut("team-runtime").expect("made");
         let data = runtime.data.get_or_insert_default();
-        let mut engine = serde_json::from_str(&data["engine.json"]).expect("json");
-        change(&mut engine);
-        data.insert("engine.json".into(), engine.to_string());
+        match text {
+            Some(text) => drop(data.insert(file.into(), text.into())),
+            None => drop(data.remove(file)),
+        }
+    }
+
+    /// Whether the dataplane that is there is one that the operator wrote.
+    pub(super) fn dataplane_is_signed(&self) -> bool {
+        let signatures: Value =
+            serde_json::from_str(&self.runtime_file("signatures.json")).unwrap_or_default();
+        let text = self.runtime_file("dataplane.json");
+        let key = &self.snapshot.operator.master_key;
+        signatures["dataplane.json"] == json!(key.signature("ai/team/dataplane.json", &text))
+    }
+
+    /// Sets the annotation.
+    pub(super) fn intent(&mut self, text: &str) {
+        let annotations = self.snapshot.hub.metadata.annotations.get_or_insert_default();
+        annotations.insert("mcphub.dev/intent".into(), text.into());
     }
 
     /// The only revision that has weight.

@@ -7,6 +7,7 @@ mod accept;
 mod argocd;
 mod check;
 mod cluster;
+mod damage;
 mod drift;
 mod objects;
 mod plans;

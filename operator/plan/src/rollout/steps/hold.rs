@@ -40,8 +40,8 @@ pub(super) fn release_any(engine: &mut Engine<'_>) -> bool {
     engine.state.canary.as_mut().is_some_and(|canary| canary.hold.take().is_some())
 }
 
-/// Ends a hold for missing data, an unreachable Prometheus or routers that lag, if it has lasted too
-/// long.
+/// Ends a hold for missing data, an unreachable Prometheus or routers that lag, if it has lasted
+/// too long.
 pub(super) fn time_out(engine: &mut Engine<'_>) -> bool {
     let (now, limit) = (engine.now(), engine.input.policy.hold_timeout);
     let Some(canary) = &mut engine.state.canary else { return false };

@@ -118,8 +118,8 @@ fn bake(engine: &mut Engine<'_>) -> bool {
 }
 
 /// Pods of the canary are gone, and no node is to blame. They may come back until
-/// `progressDeadline`. A quota or an admission webhook that refuses them leaves no pod that could be
-/// looked at.
+/// `progressDeadline`. A quota or an admission webhook that refuses them leaves no pod that could
+/// be looked at.
 fn pods_missing(engine: &mut Engine<'_>, message: String) -> bool {
     let deadline = engine.input.policy.progress_deadline;
     let hold = engine.state.canary.as_ref().and_then(|canary| canary.hold.as_ref());

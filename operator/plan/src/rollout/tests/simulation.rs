@@ -171,6 +171,7 @@ impl Simulation {
             now: self.now,
             term: 1,
             dataplane: self.dataplane.as_ref(),
+            dataplane_signed: true,
             namespace: "ai",
             hub: "team",
             policy: &self.policy,
