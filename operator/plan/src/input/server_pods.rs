@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use mcphub_hub_wire::dataplane::Revision;
+use serde_json::Value;
 
 use super::pod_facts::{self, UNREADY};
 use crate::objects::server::ServerObjects;
@@ -157,7 +158,14 @@ fn silent(pod: &Pod, now: Timestamp) -> Option<String> {
 fn last_line(end: &ContainerStateTerminated) -> String {
     let message = end.message.as_deref().unwrap_or_default();
     let last = message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line(&without_credentials(last))
+    line(&without_credentials(&text_of(last)))
+}
+
+/// The message of a line of a structured log, such as that of the bridge; else the line itself.
+fn text_of(line: &str) -> String {
+    let fields: BTreeMap<String, Value> = serde_json::from_str(line).unwrap_or_default();
+    let text = ["message", "msg"].iter().find_map(|key| fields.get(*key)?.as_str());
+    text.unwrap_or(line).to_owned()
 }
 
 /// The status of a hub must not show what a server logs about its own credentials.

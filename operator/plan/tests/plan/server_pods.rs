@@ -74,6 +74,10 @@ fn message(cluster: &Cluster) -> String {
     "its pod files-0 restarts (exit code 1): mcp-fiels: no such program in this container"
 )]
 #[case(
+    crashed(1, "Error", "{\"level\":\"ERROR\",\"message\":\"mcp-fiels: no such program\"}"),
+    "its pod files-0 restarts (exit code 1): mcp-fiels: no such program"
+)]
+#[case(
     crashed(137, "OOMKilled", ""),
     "its pod files-0 ran out of memory (OOMKilled); raise the memory limit in container.resources"
 )]
