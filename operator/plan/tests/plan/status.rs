@@ -1,19 +1,27 @@
 //! The status: what it says, and that it reports only what was acknowledged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, SPEC};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use mcphub_crds::status::Phase;
 use mcphub_operator_plan::api::{Acknowledged, ObjectName, Rejection};
 use mcphub_operator_plan::next::Next;
-use mcphub_operator_plan::probes::ProbeResults;
+use mcphub_operator_plan::probes::{
+    ProbeResults, QueryPurpose, QueryResult, QuerySeries, Series, Span,
+};
 use mcphub_operator_plan::snapshot::PrometheusTiming;
-use mcphub_operator_plan::status;
+use mcphub_operator_plan::{PlanInput, status};
 
 /// With a Prometheus, so that a second revision stays a canary.
 fn canary() -> Cluster {
-    let mut cluster = Cluster::new(SPEC);
+    canary_of(SPEC)
+}
+
+fn canary_of(spec: &str) -> Cluster {
+    let mut cluster = Cluster::new(spec);
     let second = Duration::from_secs(1);
     cluster
         .snapshot
@@ -21,7 +29,7 @@ fn canary() -> Cluster {
         .prometheus
         .insert("main".into(), PrometheusTiming { scrape_interval: second, ingest_delay: second });
     cluster.settle();
-    cluster.set_spec(&format!("{SPEC}\nfeatureFlags: {{custom: {{compactAnswers: true}}}}"));
+    cluster.set_spec(&format!("{spec}\nfeatureFlags: {{custom: {{compactAnswers: true}}}}"));
     for _ in 0..10 {
         let plan = cluster.plan();
         cluster.apply(&plan);
@@ -234,6 +242,55 @@ fn values_that_change_all_the_time_are_written_once_a_minute() {
     cluster.results = ProbeResults::default();
     let plan = cluster.plan_with_results();
     assert_ne!(cluster.apply(&plan), shown, "old");
+}
+
+/// Answers every query with values that change from second to second.
+fn measured(cluster: &Cluster, second: u32) -> ProbeResults {
+    let mut results = cluster.results.clone();
+    let probes = PlanInput::read(&cluster.snapshot).probes();
+    for query in probes.prometheus.iter().flat_map(|prometheus| &prometheus.queries) {
+        let point = |at: Timestamp| match query.key.purpose {
+            QueryPurpose::Presence => (at, 2.0),
+            QueryPurpose::Trigger(_, QuerySeries::Samples)
+            | QueryPurpose::Gate(_, QuerySeries::Samples) => (at, f64::from(1000 + second)),
+            _ => (at, f64::from(second) / 100_000.0),
+        };
+        let points = match query.span {
+            Span::At(at) => vec![point(at)],
+            Span::Range { start, end, step } => {
+                let times = std::iter::successors(Some(start), |at| at.checked_add(step).ok());
+                times.take_while(|at| *at <= end).map(point).collect()
+            }
+        };
+        let series = Series { labels: BTreeMap::new(), points };
+        results.queries.insert(query.key.clone(), QueryResult::Series(vec![series]));
+    }
+    results
+}
+
+// With an interval of a second, kubectl get --watch would print equal lines without end.
+#[test]
+fn a_bake_in_which_only_measured_values_change_writes_the_status_once_a_minute() {
+    let mut cluster = canary_of(&format!("{SPEC}\nrollout: {{interval: 1s, warmup: 0s}}"));
+    let mut writes = 0;
+    for second in 0..50 {
+        cluster.pass(1);
+        cluster.ask();
+        cluster.results = measured(&cluster, second);
+        let before = cluster.status().clone();
+        let plan = cluster.plan_with_results();
+        if cluster.apply(&plan) != before {
+            writes += 1;
+            let written = ManagedFieldsEntry {
+                subresource: Some("status".into()),
+                time: Some(Time(cluster.snapshot.now)),
+                ..ManagedFieldsEntry::default()
+            };
+            cluster.snapshot.hub.metadata.managed_fields = Some(vec![written]);
+        }
+    }
+    assert!(cluster.status().rules.iter().any(|rule| rule.value.is_some()), "nothing was judged");
+    assert!(writes <= 4, "{writes} writes in 50 s");
 }
 
 // Otherwise the old message would stay until the next idle reconcile.
