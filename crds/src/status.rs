@@ -216,6 +216,8 @@ pub enum RuleVerdict {
     ProviderDown,
     /// The rule does not apply to this hub.
     NotApplicable,
+    /// The canary's warmup is not over, so nothing is judged yet.
+    WarmingUp,
     /// A verdict of a newer operator.
     #[serde(other)]
     #[schemars(skip)]

@@ -14,7 +14,7 @@ use super::intent::Verb;
 use super::report::{CanaryReport, Report, RuleReport, StableReport};
 use super::rules::judgment::{RuleJudgment, Verdict};
 use super::state::{Canary, Pin, RollbackCause, StepState};
-use super::steps::pause;
+use super::steps::{pause, step};
 use super::suggestion::{advice, suggestion};
 use super::text::plain;
 use super::{guard, target};
@@ -30,9 +30,7 @@ pub(super) fn report(engine: &Engine<'_>) -> Report {
     let state = &engine.state;
     let keep_for = engine.input.policy.rollback.keep_for;
     let rollback = rollback(engine);
-    let last = rollback.as_ref().and_then(|cause| cause.judgment.as_ref());
-    let judgment = state.judgment.as_ref().or(last).into_iter();
-    let rules = judgment.flat_map(|judgment| &judgment.rules).map(rule_report).collect();
+    let rules = rules(engine, rollback.as_ref());
     let stable = state.stable.as_ref();
     Report {
         phase,
@@ -273,9 +271,15 @@ fn progress(engine: &Engine<'_>, canary: &Canary) -> String {
         );
     }
     match &step.bake {
-        None => {
-            format!("revision {revision} gets {percent}% as soon as all routers have applied it")
-        }
+        None => match warming_up(engine, canary) {
+            Some(end) => format!(
+                "revision {revision} gets {percent}%; its bake starts after the warmup, at {}",
+                end.strftime("%H:%M:%S UTC")
+            ),
+            None => {
+                format!("revision {revision} gets {percent}% when all routers have applied it")
+            }
+        },
         Some(bake) => format!(
             "revision {revision} gets {percent}%; observed for {} of {}",
             plain(bake.observed()),
@@ -328,6 +332,32 @@ fn hold_name(reason: HoldReason) -> &'static str {
         Reason::RoutersLag => "RoutersLag",
         Reason::Unknown => "Holding",
     }
+}
+
+/// When the warmup of a canary with traffic ends; `None` if it is over.
+fn warming_up(engine: &Engine<'_>, canary: &Canary) -> Option<Timestamp> {
+    let end = step::warmup_end(engine.input, Some(canary)).filter(|end| engine.now() < *end)?;
+    (canary.weight > Weight::ZERO).then_some(end)
+}
+
+/// The rules as they stand. During the warmup none of them has a verdict.
+fn rules(engine: &Engine<'_>, rollback: Option<&RollbackCause>) -> Vec<RuleReport> {
+    let canary = engine.state.canary.as_ref();
+    if canary.and_then(|canary| warming_up(engine, canary)).is_none() {
+        let last = rollback.and_then(|cause| cause.judgment.as_ref());
+        let judgment = engine.state.judgment.as_ref().or(last).into_iter();
+        return judgment.flat_map(|judgment| &judgment.rules).map(rule_report).collect();
+    }
+    let applicable = engine.input.policy.rules.iter().filter(|rule| rule.applicable);
+    let report = applicable.map(|rule| RuleReport {
+        name: rule.name.clone(),
+        value: None,
+        stable_value: None,
+        samples: None,
+        verdict: RuleVerdict::WarmingUp,
+        breached_since: None,
+    });
+    report.collect()
 }
 
 fn rule_report(rule: &RuleJudgment) -> RuleReport {

@@ -10,7 +10,7 @@ use super::probes::awaits_routers;
 use super::rules::query_plan::{QueryPlan, due, queries};
 use super::scale;
 use super::state::{Canary, HoldReason};
-use super::steps::self_check;
+use super::steps::{self_check, step};
 use crate::next::Next;
 
 /// Minimum and maximum interval at which routers are asked for their generation. They obey in well
@@ -68,7 +68,10 @@ fn next_of_canary(engine: &Engine<'_>, canary: &Canary) -> Option<Duration> {
         });
         wait.unwrap_or(UNANSWERED)
     });
-    [hold, deadline, check].into_iter().flatten().min()
+    let baking = canary.step.as_ref().is_none_or(|step| step.bake.is_some());
+    let warm = step::warmup_end(engine.input, Some(canary)).filter(|_| !baking);
+    let warm = warm.and_then(|end| until(engine, end));
+    [hold, deadline, check, warm].into_iter().flatten().min()
 }
 
 fn next_of_routers(engine: &Engine<'_>, canary: &Canary) -> Option<Duration> {

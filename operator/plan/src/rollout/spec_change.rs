@@ -6,7 +6,8 @@ use mcphub_hub_wire::dataplane::{Revision, Weight};
 
 use super::attempt::{AttemptRecord, AttemptResult};
 use super::engine::Engine;
-use super::state::{Canary, SelfCheckTries, SkipReason};
+use super::input::SelfCheckFact;
+use super::state::{Canary, SelfCheckTries, SkipReason, Stable};
 use super::{rollback, scale, target};
 
 /// Ends or starts a rollout if the spec asks for another revision than the current one.
@@ -85,6 +86,7 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     let skip_steps = match &engine.state.stable {
         None => Some(SkipReason::FirstDeployment),
         Some(_) if qualifies_for_fast_rollback(engine, &revision) => Some(SkipReason::FastRollback),
+        Some(stable) if never_worked(engine, stable) => Some(SkipReason::FirstDeployment),
         Some(_) => None,
     };
     engine.state.failed.take_if(|failed| failed.revision == revision);
@@ -102,7 +104,10 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     let now = engine.now();
     let record = AttemptRecord { attempt, result: None, reason: String::new(), at: now };
     engine.state.records.insert(revision.clone(), record);
-    let why = because.unwrap_or_else(|| "the spec asks for it".into());
+    let mut why = because.unwrap_or_else(|| "the spec asks for it".into());
+    if skip_steps == Some(SkipReason::FirstDeployment) && engine.state.stable.is_some() {
+        why.push_str("; it takes no steps, because stable was never connected to a server");
+    }
     engine.emit(false, "RolloutStarted", format!("revision {revision}, attempt {attempt}: {why}"));
     engine.state.canary = Some(Canary {
         revision,
@@ -121,6 +126,16 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
         never_worked: None,
         exceptions: Vec::new(),
     });
+}
+
+/// Stable was never connected to any server, so there is nothing that the steps could protect. Its
+/// pods must have said so themselves.
+fn never_worked(engine: &Engine<'_>, stable: &Stable) -> bool {
+    let facts = engine.input.revisions.get(&stable.revision);
+    let answered = facts.is_some_and(|facts| {
+        matches!(facts.self_check, SelfCheckFact::Passed | SelfCheckFact::Failed(_))
+    });
+    answered && !stable.connected
 }
 
 /// Whether it is one of the last `fastRollback` promoted revisions besides stable.

@@ -131,7 +131,11 @@ impl<'a> QueryPlan<'a> {
         let Some(Grid { start, end, step }) = rule.rollback_when.and_then(|_| self.grid()) else {
             return Vec::new();
         };
-        let (value, samples) = self.promql(rule, self.revision, self.prometheus.window());
+        let window = self.prometheus.window();
+        let (value, _) = self.promql(rule, self.revision, window);
+        // A quiet service gets few requests in a window, but enough of them during `for`.
+        let lasting = rule.rollback_when.map_or(window, |when| when.lasting.max(window));
+        let (_, samples) = self.promql(rule, self.revision, lasting);
         let span = Span::Range { start, end, step };
         let value = self.query(trigger_key(rule, QuerySeries::Value), value, span.clone());
         let samples = self.query(trigger_key(rule, QuerySeries::Samples), samples, span);

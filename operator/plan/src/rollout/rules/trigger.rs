@@ -100,7 +100,8 @@ fn merge(
     let values: BTreeMap<Timestamp, f64> = values.iter().copied().collect();
     let point = |at: &Timestamp, have: f64| match values.get(at) {
         _ if !have.is_finite() => Point::Gap,
-        _ if have < f64::from(min_samples) => Point::TooFew(have),
+        // Rounded, because an increase is extrapolated.
+        _ if have.round() < f64::from(min_samples) => Point::TooFew(have),
         Some(value) if value.is_nan() => Point::Gap,
         None => Point::Gap,
         Some(value) if threshold.is_breached_by(*value) => Point::Bad,

@@ -34,6 +34,9 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
     }
     let how = match canary.skip_steps {
         None => "all steps passed".into(),
+        Some(SkipReason::FirstDeployment) if engine.state.previous.is_some() => {
+            "stable was never connected to a server, so there was nothing to protect".into()
+        }
         Some(SkipReason::FirstDeployment) => "first deployment".into(),
         Some(SkipReason::FastRollback) => {
             "it was promoted before, so it takes no steps (fastRollback)".into()

@@ -107,18 +107,18 @@ fn outage<'a>(
     )))
 }
 
+/// A gate says nothing on too few samples. Neither does a trigger, and then nobody would notice
+/// that every request fails.
 fn too_few_for(rule: &RuleJudgment) -> Option<String> {
-    match rule.gate {
-        Some(Verdict::TooFew { have, need }) => {
-            Some(format!("{} has {have} of {need} samples", rule.name))
-        }
-        Some(
-            Verdict::Good
-            | Verdict::Breach { .. }
-            | Verdict::NoData
-            | Verdict::ProviderDown
-            | Verdict::NotApplicable,
-        )
-        | None => None,
-    }
+    let verdicts = rule.gate.iter().chain(&rule.trigger);
+    let mut too_few = verdicts.filter_map(|verdict| match verdict {
+        Verdict::TooFew { have, need } => Some((have, need)),
+        Verdict::Good
+        | Verdict::Breach { .. }
+        | Verdict::NoData
+        | Verdict::ProviderDown
+        | Verdict::NotApplicable => None,
+    });
+    let (have, need) = too_few.next()?;
+    Some(format!("{} has {have} of {need} samples", rule.name))
 }

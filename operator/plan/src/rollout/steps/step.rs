@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mcphub_crds::rollout::OnTooFew;
 use mcphub_hub_wire::dataplane::Weight;
 
 use super::standing::{self, Standing};
 use super::{hold, next_step, pause, pods, promotion, self_check};
-use crate::rollout::clock::{elapsed, millis};
+use crate::rollout::clock::{after, elapsed, millis};
 use crate::rollout::engine::Engine;
-use crate::rollout::input::RouterFacts;
+use crate::rollout::input::{EngineInput, RouterFacts};
 use crate::rollout::rules::bake::Bake;
 use crate::rollout::rules::query_plan;
 use crate::rollout::state::{Canary, HoldReason};
@@ -79,8 +80,14 @@ fn start_bake(engine: &mut Engine<'_>) -> bool {
         return hold::time_out(engine) || routers_lag(engine);
     }
     let now = engine.now();
+    if hold::release(engine, &[HoldReason::RoutersLag]) {
+        return true;
+    }
+    // Nothing is judged during the warmup, so it proves nothing either.
+    if warmup_end(engine.input, engine.state.canary.as_ref()).is_some_and(|end| now < end) {
+        return false;
+    }
     engine.change_canary(|canary| {
-        canary.hold.take_if(|hold| hold.reason == HoldReason::RoutersLag);
         if let Some(step) = &mut canary.step {
             step.bake = Some(Bake::begin(now));
         }
@@ -115,6 +122,14 @@ fn bake(engine: &mut Engine<'_>) -> bool {
         Standing::Passed if forget_unmet(engine) | hold::release_any(engine) => true,
         Standing::Passed => pass(engine, number),
     }
+}
+
+/// When the warmup of a canary ends; `None` before its first pod is Ready.
+pub(in crate::rollout) fn warmup_end(
+    input: &EngineInput<'_>,
+    canary: Option<&Canary>,
+) -> Option<Timestamp> {
+    Some(after(canary?.first_ready?, input.policy.warmup))
 }
 
 /// Pods of the canary are gone, and no node is to blame. They may come back until

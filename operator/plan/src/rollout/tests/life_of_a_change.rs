@@ -398,3 +398,24 @@ fn a_guard_that_cannot_be_settled_ends_after_the_hold_timeout() {
     assert_eq!(story.role(GOOD), Some(Role::Previous));
     assert_eq!(story.until(end + 2 * HOUR + MINUTE).role(GOOD), None);
 }
+
+#[test]
+fn the_successor_of_a_revision_that_was_never_connected_takes_no_steps() {
+    let mut story = Story::new("");
+    story.truth(GOOD).connected = false;
+    story.truth(GOOD).stable_answers = true;
+    let story = story.until(10).spec(NEXT).until(MINUTE);
+    assert_eq!(story.weights(), "bbbbbbbb 100", "{}", story.message());
+    assert!(story.reason(NEXT).contains("never connected"), "{}", story.reason(NEXT));
+}
+
+// Its servers may be down at this moment, and it must be protected all the same.
+#[test]
+fn the_successor_of_a_revision_that_was_connected_once_takes_all_steps() {
+    let mut story = Story::new("");
+    story.truth(GOOD).stable_answers = true;
+    let mut story = story.until(MINUTE);
+    story.truth(GOOD).connected = false;
+    let story = story.until(2 * MINUTE).spec(NEXT).until(3 * MINUTE);
+    assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
+}

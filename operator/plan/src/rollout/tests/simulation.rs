@@ -28,6 +28,10 @@ pub(super) struct Truth {
     pub(super) pods: Option<u32>,
     /// Pods without a node.
     pub(super) unschedulable: u32,
+    /// Its pods are connected to a server.
+    pub(super) connected: bool,
+    /// Stable pods say how they are connected, too.
+    pub(super) stable_answers: bool,
     /// Every self-check fails.
     pub(super) self_check_fails: bool,
     /// No self-check is answered, for this reason.
@@ -47,6 +51,8 @@ impl Default for Truth {
         Self {
             pods: None,
             unschedulable: 0,
+            connected: true,
+            stable_answers: false,
             self_check_fails: false,
             unanswered: None,
             broken: Vec::new(),
@@ -149,6 +155,9 @@ impl Simulation {
         for (revision, facts) in &mut self.facts {
             let spec_revision = probes.self_checks.contains(revision) && facts.ready > 0;
             let truth = self.truths.get(revision);
+            let asked = truth.is_some_and(|truth| truth.stable_answers) && facts.ready > 0;
+            let spec_revision = spec_revision || asked;
+            facts.connected = spec_revision && truth.is_none_or(|truth| truth.connected);
             let fails = truth.is_some_and(|truth| truth.self_check_fails);
             let unanswered = truth.and_then(|truth| truth.unanswered.clone());
             facts.self_check = match (spec_revision, fails) {

@@ -264,3 +264,28 @@ fn new_pods_that_are_not_scraped_yet_are_no_hold() {
     assert_eq!(story.holding(), None, "{}", story.message());
     assert!(story.events("Holding").is_empty());
 }
+
+#[test]
+fn a_bake_starts_at_the_end_of_the_warmup_and_no_rule_has_a_verdict_before() {
+    let story = Story::canary("warmup: 5m\n").until(4 * MINUTE);
+    assert_eq!((story.weights(), story.observed()), ("aaaaaaaa 90, bbbbbbbb 10".into(), 0));
+    let verdicts: Vec<_> = story.report().rules.iter().map(|rule| rule.verdict).collect();
+    assert_eq!(verdicts, [RuleVerdict::WarmingUp]);
+    assert!(story.message().contains("its bake starts after the warmup"), "{}", story.message());
+    let story = story.until(35 * MINUTE);
+    assert_eq!(story.step(), 1);
+    assert_eq!(story.until(38 * MINUTE).step(), 2);
+}
+
+#[test]
+fn a_revision_that_fails_every_call_never_reaches_all_traffic_however_short_its_bakes_are() {
+    let rollout = "rules: [{name: tool-errors, metric: ToolErrorRate, minSamples: 20, \
+                   rollbackWhen: {above: '0.30', for: 1m}}]\n\
+                   steps: [{traffic: 10, bake: 1m}, {traffic: 50, bake: 1m}, {traffic: 100}]\n";
+    let mut story = Story::ruled(rollout).errors(NEXT, [(0, 1.0)]).until(MINUTE).spec(NEXT);
+    while story.phase() != Phase::RolledBack {
+        story = story.until_next();
+        assert!(!story.weights().contains("bbbbbbbb 100"), "{}", story.message());
+        assert!(story.simulation.second() < HOUR, "{}", story.message());
+    }
+}

@@ -166,6 +166,12 @@ impl Story {
         self
     }
 
+    /// Ten more seconds.
+    pub(super) fn until_next(self) -> Self {
+        let second = self.simulation.second() + 10;
+        self.until(second)
+    }
+
     pub(super) fn run_to(&mut self, second: i64) {
         loop {
             let facts = self.simulation.facts.clone();
