@@ -1,7 +1,7 @@
 //! Reads and checks config files, for `serve` and for `check`.
 //!
-//! There are two formats: the config that the operator compiled ([`HubConfig`]), and the
-//! `mcpServers` JSON that people already have ([`standalone`]). Both become a [`HubConfig`] or
+//! There are two formats: the config that the operator compiled ([`HubConfig`]), and the files of
+//! MCP clients that people already have ([`standalone`]). Both become a [`HubConfig`] or
 //! [`ConfigErrors`].
 
 mod filtering;
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use mcphub_hub_protocol::json_splice;
-use mcphub_hub_wire::config::{HubConfig, SCHEMA, Server, Transport};
+use mcphub_hub_wire::config::{HubConfig, SCHEMA, Server};
 
 use crate::names;
 
@@ -33,15 +33,65 @@ pub struct ConfigErrors(pub Vec<ConfigError>);
 /// Looks up the environment variables of placeholders.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a config file of either format.
+/// A config file.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceFile<'a> {
+    /// Its path, for messages. Its extension says whether it is YAML.
+    pub name: &'a str,
+    /// The absolute path of the folder that it is in.
+    pub folder: &'a str,
+    pub text: &'a str,
+}
+
+/// What files say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: HubConfig,
+    /// What the hub ignores. One line each, with the path in the file.
+    pub warnings: Vec<String>,
+}
+
+/// Reads config files. There may be several that people wrote, but only one that the operator
+/// compiled.
+pub fn load<'a>(
+    files: &[SourceFile<'a>],
+    environment: Environment<'a>,
+) -> Result<Loaded, ConfigErrors> {
+    let loaded = match files {
+        [file] if is_compiled(file.text) => {
+            Loaded { config: parse_compiled(file.text)?, warnings: Vec::new() }
+        }
+        files => standalone::read(files, environment)?,
+    };
+    let errors = check(&loaded.config);
+    if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
+}
+
+/// Reads one config file of either format.
 pub fn parse(text: &str, environment: Environment<'_>) -> Result<HubConfig, ConfigErrors> {
-    let members =
-        json_splice::members(text).ok_or_else(|| ConfigErrors(vec![not_an_object(text)]))?;
-    let schema = members.iter().any(|member| member.key == "schema");
-    let config =
-        if schema { parse_compiled(text)? } else { standalone::read(&members, environment)? };
-    let errors = check(&config);
-    if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    let file = SourceFile { name: "", folder: "", text };
+    load(&[file], environment).map(|loaded| loaded.config)
+}
+
+/// Whether a file of a client has servers. A file that cannot be read has none.
+pub fn has_servers(file: &SourceFile<'_>) -> bool {
+    standalone::has_servers(file)
+}
+
+/// Expands the placeholders of a text that is not in a file.
+pub fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
+    placeholder::Placeholders {
+        environment,
+        workspace: ".",
+        inputs: std::collections::BTreeMap::new(),
+        bare: false,
+    }
+    .expand(text)
+}
+
+fn is_compiled(text: &str) -> bool {
+    json_splice::members(text)
+        .is_some_and(|members| members.iter().any(|member| member.key == "schema"))
 }
 
 /// Reads a config that the operator compiled, without checking it.
@@ -132,21 +182,8 @@ fn prefix_error(prefix: &str) -> Option<String> {
 }
 
 fn check_server(server: &Server, report: &mut impl FnMut(&str, String)) {
-    let url = &server.url;
-    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    if host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
-        // The URL is not quoted, because a placeholder may have put a secret into it.
-        report("url", "is not an http or https URL; write https://host/path".into());
-    } else if host
-        .and_then(|rest| rest.split('/').next())
-        .is_some_and(|authority| authority.contains('@'))
-    {
-        report("url", "contains credentials, and URLs are logged; send them in a header".into());
-    }
-    if server.transport == Transport::Sse {
-        let message = "Sse (HTTP+SSE of 2024-11-05) is not supported yet; most such servers also \
-                       support Streamable HTTP, usually at /mcp";
-        report("transport", message.into());
+    if server.command.is_none() && !server.disabled {
+        check_url(&server.url, report);
     }
     if server.max_sessions == 0 {
         report(
@@ -172,23 +209,25 @@ fn check_server(server: &Server, report: &mut impl FnMut(&str, String)) {
     }
 }
 
-fn not_an_object(text: &str) -> ConfigError {
-    let message = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) => "is JSON, but not an object; write {\"mcpServers\": {\"name\": \
-             {\"url\": \"https://…\"}}}"
-            .to_owned(),
-        Err(error) if text.lines().any(|line| line.trim_start().starts_with("//")) => {
-            format!("is not JSON: {error}; remove the comments")
-        }
-        Err(error) => format!("is not JSON: {error}"),
-    };
-    ConfigError { at: String::new(), message }
+fn check_url(url: &str, report: &mut impl FnMut(&str, String)) {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    if host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        // The URL is not quoted, because a placeholder may have put a secret into it.
+        report("url", "is not an http or https URL; write https://host/path".into());
+    } else if host
+        .and_then(|rest| rest.split('/').next())
+        .is_some_and(|authority| authority.contains('@'))
+    {
+        report("url", "contains credentials, and URLs are logged; send them in a header".into());
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.at.is_empty() {
             write!(f, "the file {}", self.message)
+        } else if let Some(file) = self.at.strip_suffix(": ") {
+            write!(f, "{file} {}", self.message)
         } else {
             write!(f, "{}: {}", self.at, self.message)
         }

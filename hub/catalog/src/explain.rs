@@ -374,8 +374,8 @@ fn explain_mode(filtering: &Filtering, visibility: &Visibility, tool: &Tool) -> 
         FilterMode::PromptBased => "denies nothing".into(),
         FilterMode::Static => {
             match filtering.static_tools.iter().find(|one| pattern::matches(one, &tool.exposed)) {
-                Some(pattern) => format!("\"{pattern}\" of filtering.staticTools matches"),
-                None => "no pattern of filtering.staticTools matches".into(),
+                Some(pattern) => format!("\"{pattern}\" of filtering.static.tools matches"),
+                None => "no pattern of filtering.static.tools matches".into(),
             }
         }
         FilterMode::ServerAllowlist => server(),
@@ -397,7 +397,7 @@ fn explain_exposure(filtering: &Filtering, pinned: bool, listed: bool, prompted:
         (false, _, true) if pinned => "it is pinned, or everything fits".into(),
         (false, _, true) => "everything fits".into(),
         (false, _, false) => {
-            "not everything fits, and it is not pinned in filtering.staticTools, or pinned tools \
+            "not everything fits, and it is not pinned in filtering.static.tools, or pinned tools \
              before it take up the budget"
                 .into()
         }

@@ -31,17 +31,17 @@ fn check_says_where_the_error_is_and_what_to_write_and_exits_with_a_code() {
     let (good, text) = check(
         r#"{"mcpServers":{"a":{"url":"https://a.example/mcp","headers":{"X":"${MY_TOKEN}"}}}}"#,
     );
-    assert!(good && text.ends_with("hub.json: good, 1 server\n"), "{text}");
+    assert!(good && text.contains("hub.json: good, 1 server\n"), "{text}");
     let (good, text) = check(
-        r#"{"mcpServers":{"a":{"command":"npx"},"b":{"url":"https://b","headers":{"X":"${NOT_SET_ANYWHERE}"}}}}"#,
+        r#"{"mcpServers":{"a":{"ulr":"http://a"},"b":{"url":"https://b","headers":{"X":"${NOT_SET_ANYWHERE}"}}}}"#,
     );
     assert!(!good);
     // Lines for people and their editors, also in a pipeline: no timestamps and no JSON.
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].ends_with("hub.json: 2 problems") && lines.len() == 3, "{text}");
-    assert!(lines[1].starts_with("mcpServers.a: runs a command"), "{text}");
+    assert!(lines[0].ends_with("hub.json: 3 problems") && lines.len() == 4, "{text}");
+    assert!(lines[1].starts_with("mcpServers.a.ulr: is unknown"), "{text}");
     assert!(
-        lines[2].starts_with("mcpServers.b.headers.X: ${NOT_SET_ANYWHERE} is not set"),
+        lines[3].starts_with("mcpServers.b.headers.X: ${NOT_SET_ANYWHERE} is not set"),
         "{text}"
     );
 }

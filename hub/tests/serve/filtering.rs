@@ -194,7 +194,7 @@ async fn a_pattern_that_matches_nothing_is_named_and_the_list_is_empty() {
     for (rules, warning) in [
         (
             json!({"mode": "Static", "staticTools": ["file__*"]}),
-            "filtering.staticTools: \"file__*\" matches no tool; patterns match whole names such \
+            "filtering.static.tools: \"file__*\" matches no tool; patterns match whole names such \
              as server__tool",
         ),
         (

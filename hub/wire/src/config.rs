@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::command::Command;
 pub use crate::filtering::{
     AccessRule, Backend, Cache, Categories, CircuitBreaker, DefaultExposure, FilterMode, Filtering,
     GoldenQuestion, HybridMatch, Llm, PromptBased, Provider, Retry, ServerFilter, ToolBudget, View,
@@ -57,8 +58,12 @@ pub struct Server {
     /// Its tools are exposed as `<prefix>__<tool>`. `None` exposes them without prefix, which is
     /// allowed only in a hub with one server.
     pub prefix: Option<String>,
-    /// An `http` or `https` URL.
+    /// An `http` or `https` URL. Empty if there is a `command`.
     pub url: String,
+    /// A stdio server that the hub runs as its own child processes. Only in a hub without
+    /// Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
     #[serde(default)]
     pub transport: Transport,
     /// Headers that are sent with every request.

@@ -8,6 +8,7 @@
 //! * [`paths`]: the ports of a pod, and the files that hold these.
 
 pub mod admin;
+mod command;
 pub mod config;
 pub mod dataplane;
 mod filtering;

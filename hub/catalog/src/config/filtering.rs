@@ -49,7 +49,7 @@ fn check_mode(filtering: &Filtering, report: Report<'_>) {
     let categories = "write categories such as filesystem";
     match filtering.mode {
         FilterMode::Static if filtering.static_tools.is_empty() => {
-            report_empty("filtering.staticTools", "write patterns such as files__*");
+            report_empty("filtering.static.tools", "write patterns such as files__*");
         }
         FilterMode::Category if filtering.categories.expose.is_empty() => {
             report_empty("filtering.categories.expose", categories);

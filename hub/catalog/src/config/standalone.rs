@@ -1,76 +1,57 @@
-//! Reads the `mcpServers` JSON of MCP clients (`servers` in VS Code).
+//! Reads the JSON files of MCP clients, and what people add to them for the hub.
+//!
+//! [`document`] finds the servers in a file, [`server`] reads one of them, and [`client_keys`] says
+//! what to do about keys that are not for a hub.
+
+mod client_keys;
+mod document;
+mod resource_words;
+mod server;
+mod typed;
 
 use std::collections::BTreeMap;
 
 use mcphub_hub_protocol::json_splice::{self, Member};
 use mcphub_hub_wire::config::{
-    ConnectionPool, Filtering, Header, HeaderValue, HubConfig, Isolation, Limits, SCHEMA, Server,
-    Sessions, ToolRules, Transport,
+    ConnectionPool, Filtering, HubConfig, Limits, SCHEMA, Server, Sessions,
 };
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::placeholder::expand;
-use super::{ConfigError, ConfigErrors, Environment};
-use crate::names;
+use self::client_keys::Treatment;
+use self::document::Entry;
+use super::placeholder::Placeholders;
+use super::{ConfigError, ConfigErrors, Environment, Loaded, SourceFile};
 
-/// Keys of a server that only clients use. A hub ignores them.
-const CLIENT_KEYS: [&str; 8] =
-    ["alwaysAllow", "autoApprove", "description", "icon", "name", "gallery", "version", "trust"];
-
-const UNKNOWN_KEY: &str = "is unknown to mcp-hub; remove it";
-
-/// One server in the file.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ServerEntry {
-    url: Option<String>,
-    #[serde(rename = "type", alias = "transport")]
-    kind: Option<String>,
-    headers: BTreeMap<String, String>,
-    prefix: Option<String>,
-    disabled: bool,
-    timeout_ms: u64,
-    isolation: Isolation,
-    max_sessions: u32,
-    insecure_skip_verify: bool,
-    ca_file: Option<String>,
-    tools: ToolRules,
-}
-
-const SERVER_KEYS: [&str; 12] = [
-    "url",
-    "type",
-    "transport",
-    "headers",
-    "prefix",
-    "disabled",
-    "timeoutMs",
-    "isolation",
-    "maxSessions",
-    "insecureSkipVerify",
-    "caFile",
-    "tools",
+/// Keys at the top of a file that the hub reads.
+const FILE_KEYS: [&str; 20] = [
+    "mcpServers",
+    "servers",
+    "context_servers",
+    "mcp",
+    "inputs",
+    "filtering",
+    "access",
+    "flags",
+    "sessions",
+    "limits",
+    "connectionPool",
+    "allowedOrigins",
+    "startupTimeoutMs",
+    "startupTimeout",
+    "drainTimeoutMs",
+    "drainTimeout",
+    "excludeMCPServers",
+    "allowMCPServers",
+    "excludeTools",
+    "permissions",
 ];
 
-impl Default for ServerEntry {
-    fn default() -> Self {
-        Self {
-            url: None,
-            kind: None,
-            headers: BTreeMap::new(),
-            prefix: None,
-            disabled: false,
-            timeout_ms: 60_000,
-            isolation: Isolation::default(),
-            max_sessions: 20,
-            insecure_skip_verify: false,
-            ca_file: None,
-            tools: ToolRules::default(),
-        }
-    }
-}
+/// Folders in which clients keep the files of a project.
+const PROJECT_FOLDERS: [&str; 6] =
+    [".vscode", ".cursor", ".zed", ".gemini", ".claude", ".continue"];
+
+const NO_SERVERS: &str =
+    "has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}";
 
 fn empty_config() -> HubConfig {
     HubConfig {
@@ -88,238 +69,264 @@ fn empty_config() -> HubConfig {
     }
 }
 
+/// What the settings of clients forbid, beside the servers themselves.
+#[derive(Default)]
+struct Restrictions {
+    /// If there is a list, no other server is enabled.
+    allowed_servers: Option<Vec<String>>,
+    excluded_servers: Vec<String>,
+    /// Tools by server; `None` is every server.
+    denied_tools: Vec<(Option<String>, String)>,
+}
+
 struct Reader<'e> {
-    environment: Environment<'e>,
+    config: HubConfig,
+    restrictions: Restrictions,
+    /// The file of each section and of each server.
+    origins: BTreeMap<String, &'e str>,
+    placeholders: Placeholders<'e>,
+    /// Names the file in paths, if there are several.
+    prefix: String,
     errors: Vec<ConfigError>,
+    /// By message and key, the places where the key is.
+    warnings: BTreeMap<(String, String), Vec<String>>,
 }
 
-/// Reads the members of a config file.
-pub(super) fn read(
-    members: &[Member<'_>],
-    environment: Environment<'_>,
-) -> Result<HubConfig, ConfigErrors> {
-    let mut reader = Reader { environment, errors: Vec::new() };
-    let config = reader.config(members);
-    if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+/// Reads and merges files. A server in a later file replaces one of the same name.
+pub(super) fn read<'e>(
+    files: &[SourceFile<'e>],
+    environment: Environment<'e>,
+) -> Result<Loaded, ConfigErrors> {
+    let mut reader = Reader {
+        config: empty_config(),
+        restrictions: Restrictions::default(),
+        origins: BTreeMap::new(),
+        placeholders: Placeholders {
+            environment,
+            workspace: "",
+            inputs: BTreeMap::new(),
+            bare: false,
+        },
+        prefix: String::new(),
+        errors: Vec::new(),
+        warnings: BTreeMap::new(),
+    };
+    let mut lists = 0;
+    for file in files {
+        lists += reader.file(file, files.len() > 1);
+    }
+    if lists == 0 && reader.errors.is_empty() {
+        reader.errors.push(ConfigError { at: String::new(), message: NO_SERVERS.into() });
+    }
+    reader.apply_restrictions();
+    if reader.errors.is_empty() {
+        Ok(Loaded { warnings: reader.warnings(), config: reader.config })
+    } else {
+        Err(ConfigErrors(reader.errors))
+    }
 }
 
-impl Reader<'_> {
+/// Whether a file has at least one server.
+pub(super) fn has_servers(file: &SourceFile<'_>) -> bool {
+    let Ok(json) = document::to_json(file.name, file.text) else { return false };
+    let members = json_splice::members(&json).unwrap_or_default();
+    members
+        .iter()
+        .filter_map(document::servers)
+        .any(|entries| entries.is_ok_and(|entries| !entries.is_empty()))
+}
+
+impl<'e> Reader<'e> {
     fn report(&mut self, at: &str, message: impl Into<String>) {
-        self.errors.push(ConfigError { at: at.to_owned(), message: message.into() });
+        self.errors
+            .push(ConfigError { at: format!("{}{at}", self.prefix), message: message.into() });
     }
 
-    fn config(&mut self, members: &[Member<'_>]) -> HubConfig {
-        let mut config = empty_config();
-        let mut lists = 0;
-        for member in members {
-            let key = member.key.as_ref();
-            match key {
-                "mcpServers" | "servers" => {
-                    lists += 1;
-                    config.servers = self.servers(key, member.value);
-                }
-                "filtering" => {
-                    config.filtering = self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "access" => {
-                    config.access = self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "flags" => {
-                    config.flags = self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "sessions" => {
-                    config.sessions = self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "limits" => {
-                    config.limits = self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "connectionPool" => {
-                    config.connection_pool =
-                        self.typed_strictly(key, member.value).unwrap_or_default();
-                }
-                "allowedOrigins" => {
-                    config.allowed_origins = self.typed(key, member.value).unwrap_or_default();
-                }
-                "startupTimeoutMs" => {
-                    config.startup_timeout_ms = self.typed(key, member.value).unwrap_or_default();
-                }
-                "drainTimeoutMs" => {
-                    config.drain_timeout_ms = self.typed(key, member.value).unwrap_or_default();
-                }
-                // VS Code asks the user for inputs. A placeholder that uses one is rejected.
-                "inputs" | "$schema" => {}
-                _ => self.report(key, UNKNOWN_KEY),
+    fn warn(&mut self, at: &str, message: impl Into<String>) {
+        let key = at.rsplit('.').next().unwrap_or(at).to_owned();
+        let places = self.warnings.entry((message.into(), key)).or_default();
+        places.push(format!("{}{at}", self.prefix));
+    }
+
+    /// One line for each key, however many servers have it.
+    fn warnings(&self) -> Vec<String> {
+        let line = |((message, _), places): (&(String, String), &Vec<String>)| {
+            format!("{}: {message}", places.join(", "))
+        };
+        self.warnings.iter().map(line).collect()
+    }
+
+    /// Reads a file. Returns how many lists of servers it has.
+    fn file(&mut self, file: &SourceFile<'e>, one_of_many: bool) -> usize {
+        self.prefix = if one_of_many { format!("{}: ", file.name) } else { String::new() };
+        let json = match document::to_json(file.name, file.text) {
+            Ok(json) => json,
+            Err(message) => {
+                self.report("", message);
+                return 0;
             }
-        }
-        match lists {
-            0 => self.report(
-                "",
-                "has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}",
-            ),
-            1 => {}
-            _ => self.report("", "has both mcpServers and servers; keep one of them"),
-        }
-        config
-    }
-
-    fn servers(&mut self, list: &str, text: &str) -> Vec<Server> {
-        let Some(entries) = json_splice::members(text) else {
-            self.report(list, "is not an object; write {\"name\": {\"url\": \"https://…\"}}");
-            return Vec::new();
         };
-        let alone = entries.len() == 1;
-        entries
-            .iter()
-            .filter_map(|entry| self.server(&format!("{list}.{}", entry.key), entry, alone))
-            .collect()
-    }
-
-    fn server(&mut self, at: &str, entry: &Member<'_>, alone: bool) -> Option<Server> {
-        let Some(members) = json_splice::members(entry.value) else {
-            self.report(at, "is not an object; write {\"url\": \"https://…\"}");
-            return None;
-        };
-        for member in &members {
-            let key = member.key.as_ref();
-            let message = match key {
-                "command" | "args" | "env" | "cwd" | "envFile" => continue,
-                "dev" => "is not supported yet; the config file itself is reloaded when it changes",
-                _ if SERVER_KEYS.contains(&key) || CLIENT_KEYS.contains(&key) => continue,
-                _ => UNKNOWN_KEY,
-            };
-            self.report(&format!("{at}.{key}"), message);
-        }
-        if members.iter().any(|member| member.key == "command") {
+        let Some(members) = json_splice::members(&json) else {
             self.report(
-                at,
-                "runs a command, which serve does not support yet; run \"mcp-hub bridge --listen \
-                 127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \
-                 \"http://127.0.0.1:8080/mcp\"",
+                "",
+                "is JSON, but not an object; write {\"mcpServers\": {\"name\": {\"url\": \
+                 \"https://…\"}}}",
             );
-            return None;
+            return 0;
+        };
+        self.placeholders.workspace = workspace(file.folder);
+        self.placeholders.bare = file.folder.ends_with("/.gemini");
+        self.placeholders.inputs = members
+            .iter()
+            .find(|member| member.key == "inputs")
+            .map(|inputs| input_defaults(inputs.value))
+            .unwrap_or_default();
+        let mut lists = 0;
+        for member in &members {
+            match document::servers(member) {
+                Some(Ok(entries)) => {
+                    lists += 1;
+                    self.servers(file, &entries);
+                }
+                Some(Err(message)) => self.report(&member.key, message),
+                None => self.section(file, member),
+            }
         }
-        let server: ServerEntry = self.typed(at, entry.value)?;
-        if let Some(tools) = members.iter().find(|member| member.key == "tools") {
-            self.typed_strictly::<ToolRules>(&format!("{at}.tools"), tools.value)?;
-        }
-        self.build(at, &entry.key, server, alone)
+        lists
     }
 
-    fn build(&mut self, at: &str, name: &str, entry: ServerEntry, alone: bool) -> Option<Server> {
-        let Some(url) = entry.url else {
-            self.report(at, "has no url; write \"url\": \"https://…\"");
-            return None;
-        };
-        let transport = match entry.kind.as_deref() {
-            None => Transport::Auto,
-            Some("http" | "streamable-http" | "streamableHttp" | "streamable_http") => {
-                Transport::StreamableHttp
+    fn servers(&mut self, file: &SourceFile<'e>, entries: &[Entry]) {
+        let alone = entries.len() == 1;
+        for entry in entries {
+            let Some(server) = self.server(entry, alone) else { continue };
+            let earlier = self.origins.insert(format!("server {}", server.name), file.name);
+            let place = self.config.servers.iter_mut().find(|it| it.name == server.name);
+            match (earlier, place) {
+                (Some(earlier), Some(place)) if earlier != file.name => {
+                    *place = server;
+                    self.warn(&entry.at, format!("replaces the server of that name in {earlier}"));
+                }
+                _ => self.config.servers.push(server),
             }
-            Some("sse") => Transport::Sse,
-            Some(other) => {
-                self.report(
-                    &format!("{at}.type"),
-                    format!("\"{other}\" is unknown; omit it or write http"),
-                );
-                return None;
-            }
-        };
-        let prefix = match entry.prefix {
-            Some(off) if off.is_empty() && alone => None,
-            Some(prefix) => Some(prefix),
-            None => Some(names::sanitized(name).chars().take(24).collect()),
-        };
-        let header = |(name, value)| Header { name, value: HeaderValue::Value(value) };
-        Some(Server {
-            name: name.to_owned(),
-            prefix,
-            url,
-            transport,
-            headers: entry.headers.into_iter().map(header).collect(),
-            ca_file: entry.ca_file,
-            insecure_skip_verify: entry.insecure_skip_verify,
-            timeout_ms: entry.timeout_ms,
-            isolation: entry.isolation,
-            max_sessions: entry.max_sessions,
-            disabled: entry.disabled,
-            tools: entry.tools,
-        })
-    }
-
-    /// Expands the placeholders of a value and converts it.
-    fn typed<T: DeserializeOwned>(&mut self, at: &str, text: &str) -> Option<T> {
-        let mut value: Value = match serde_json::from_str(text) {
-            Ok(value) => value,
-            Err(error) => {
-                self.report(at, error.to_string());
-                return None;
-            }
-        };
-        let before = self.errors.len();
-        self.expand(at, &mut value);
-        if self.errors.len() > before {
-            return None;
         }
-        if let Ok(typed) = serde_json::from_value(value) {
-            return Some(typed);
-        }
-        // The message of serde may quote a value, and an expanded value may be a secret. So the
-        // message is about the text before expansion.
-        let unexpanded = serde_json::from_str::<T>(text).err().map(|error| error.to_string());
-        let message = unexpanded.unwrap_or_else(|| "a value has a wrong type".into());
-        // The position is relative to this value, not to the file.
-        self.report(at, message.split(" at line ").next().unwrap_or_default());
-        None
     }
 
-    /// The same for types that ignore unknown keys. A misspelled `deny` would expose tools that its
-    /// author wanted to hide.
-    fn typed_strictly<T: DeserializeOwned + Serialize>(
-        &mut self,
-        at: &str,
-        text: &str,
-    ) -> Option<T> {
-        let typed: T = self.typed(at, text)?;
-        let original = serde_json::from_str(text).unwrap_or_default();
-        let known = serde_json::to_value(&typed).unwrap_or_default();
-        self.reject_unknown(at, &original, &known);
-        Some(typed)
-    }
-
-    fn reject_unknown(&mut self, at: &str, written: &Value, known: &Value) {
-        if let (Value::Array(written), Value::Array(known)) = (written, known) {
-            for (position, (written, known)) in written.iter().zip(known).enumerate() {
-                self.reject_unknown(&format!("{at}[{position}]"), written, known);
-            }
+    /// Reads a member of a file that is no list of servers.
+    fn section(&mut self, file: &SourceFile<'e>, member: &Member<'_>) {
+        let key = member.key.as_ref();
+        let value: Value = serde_json::from_str(member.value).unwrap_or_default();
+        if self.restriction(key, &value) {
             return;
         }
-        let (Value::Object(written), Value::Object(known)) = (written, known) else { return };
-        for (key, value) in written {
-            let at = format!("{at}.{key}");
-            match known.get(key) {
-                Some(known) => self.reject_unknown(&at, value, known),
-                None => self.report(&at, UNKNOWN_KEY),
+        if FILE_KEYS.contains(&key)
+            && key != "inputs"
+            && let Some(earlier) = self.origins.insert(format!("section {key}"), file.name)
+            && earlier != file.name
+        {
+            self.report(key, format!("is in {earlier} too; keep one of them"));
+            return;
+        }
+        match key {
+            "inputs" => {}
+            "filtering" => {
+                let mut value = value;
+                resource_words::filtering(&mut value);
+                self.config.filtering = self.typed_strictly(key, &value).unwrap_or_default();
             }
+            "access" => self.config.access = self.typed_strictly(key, &value).unwrap_or_default(),
+            "flags" => self.config.flags = self.typed_strictly(key, &value).unwrap_or_default(),
+            "sessions" => {
+                self.config.sessions = self.typed_section(key, value).unwrap_or_default();
+            }
+            "limits" => self.config.limits = self.typed_section(key, value).unwrap_or_default(),
+            "connectionPool" => {
+                self.config.connection_pool = self.typed_section(key, value).unwrap_or_default();
+            }
+            "allowedOrigins" => {
+                self.config.allowed_origins = self.typed(key, &value).unwrap_or_default();
+            }
+            "startupTimeoutMs" | "startupTimeout" => {
+                self.config.startup_timeout_ms = self.milliseconds(key, &value);
+            }
+            "drainTimeoutMs" | "drainTimeout" => {
+                self.config.drain_timeout_ms = self.milliseconds(key, &value);
+            }
+            _ => self.treat(key, client_keys::of_file(key, &value, &FILE_KEYS)),
         }
     }
 
-    fn expand(&mut self, at: &str, value: &mut Value) {
-        match value {
-            Value::String(text) => match expand(text, self.environment) {
-                Ok(new) => *text = new,
-                Err(message) => self.report(at, message),
-            },
-            Value::Array(items) => {
-                for (position, item) in items.iter_mut().enumerate() {
-                    self.expand(&format!("{at}[{position}]"), item);
+    /// Takes what clients' settings say about which servers and tools may be used. False if the
+    /// member says nothing about it.
+    fn restriction(&mut self, key: &str, value: &Value) -> bool {
+        let names = |value: Option<&Value>| -> Vec<String> {
+            let items = value.and_then(Value::as_array).into_iter().flatten();
+            items.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let restrictions = &mut self.restrictions;
+        match key {
+            "allowMCPServers" => restrictions.allowed_servers = Some(names(Some(value))),
+            "excludeMCPServers" | "disabledMcpServers" | "disabledMcpjsonServers" => {
+                restrictions.excluded_servers.extend(names(Some(value)));
+            }
+            "mcp" => {
+                if value.get("allowed").is_some() {
+                    restrictions.allowed_servers = Some(names(value.get("allowed")));
+                }
+                restrictions.excluded_servers.extend(names(value.get("excluded")));
+            }
+            "excludeTools" => {
+                let denied = names(Some(value)).into_iter().map(|tool| (None, tool));
+                restrictions.denied_tools.extend(denied);
+            }
+            "tools" => {
+                let denied = names(value.get("exclude")).into_iter().map(|tool| (None, tool));
+                restrictions.denied_tools.extend(denied);
+                if let Some(sandbox) = value.get("sandbox") {
+                    self.treat("tools.sandbox", client_keys::of_file("sandbox", sandbox, &[]));
                 }
             }
-            Value::Object(members) => {
-                for (key, member) in members {
-                    self.expand(&format!("{at}.{key}"), member);
+            "permissions" => {
+                for rule in names(value.get("deny")) {
+                    let Some(rest) = rule.strip_prefix("mcp__") else { continue };
+                    let (server, tool) = rest.split_once("__").unwrap_or((rest, "*"));
+                    restrictions.denied_tools.push((Some(server.to_owned()), tool.to_owned()));
                 }
             }
-            _ => {}
+            _ => return false,
+        }
+        true
+    }
+
+    fn treat(&mut self, at: &str, treatment: Treatment) {
+        match treatment {
+            Treatment::Ignore => {}
+            Treatment::Warn(message) => self.warn(at, message),
+            Treatment::Reject(message) => self.report(at, message),
         }
     }
+
+    fn apply_restrictions(&mut self) {
+        let Restrictions { allowed_servers, excluded_servers, denied_tools } = &self.restrictions;
+        for server in &mut self.config.servers {
+            let Server { name, disabled, tools, .. } = server;
+            let allowed = allowed_servers.as_ref().is_none_or(|names| names.contains(name));
+            *disabled |= !allowed || excluded_servers.contains(name);
+            let denied =
+                denied_tools.iter().filter(|(of, _)| of.as_ref().is_none_or(|of| of == name));
+            tools.deny.extend(denied.map(|(_, tool)| tool.clone()));
+        }
+    }
+}
+
+/// The folder of the project that files in this folder belong to.
+fn workspace(folder: &str) -> &str {
+    let (parent, name) = folder.rsplit_once('/').unwrap_or((".", folder));
+    if PROJECT_FOLDERS.contains(&name) { parent } else { folder }
+}
+
+/// The defaults of the `inputs` of VS Code, by id.
+fn input_defaults(text: &str) -> BTreeMap<String, Option<String>> {
+    let inputs: Vec<Value> = serde_json::from_str(text).unwrap_or_default();
+    let text = |input: &Value, key: &str| input.get(key).and_then(Value::as_str).map(str::to_owned);
+    inputs.iter().filter_map(|input| Some((text(input, "id")?, text(input, "default")))).collect()
 }

@@ -3,6 +3,8 @@ use rstest::rstest;
 
 use super::*;
 
+mod dialects;
+
 fn environment(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("s3cret".into()),
@@ -54,10 +56,6 @@ fn a_compiled_config_is_read_unchanged() {
 
 #[rstest]
 #[case::not_json("{", "the file is not JSON: EOF while parsing an object at line 1 column 1")]
-#[case::comment(
-    "{\n// hi\n}",
-    "the file is not JSON: key must be a string at line 2 column 1; remove the comments"
-)]
 #[case::no_servers(
     "{}",
     "the file has no servers; write {\"mcpServers\": {\"name\": {\"url\": \"https://…\"}}}"
@@ -66,18 +64,22 @@ fn a_compiled_config_is_read_unchanged() {
     r#"{"mcpServers":{"gh":{"url":"http://h","headers":{"A":"${GITHUB_TOKEN}"}}}}"#,
     "mcpServers.gh.headers.A: ${GITHUB_TOKEN} is not set; set the environment variable GITHUB_TOKEN"
 )]
-#[case::command(
-    r#"{"mcpServers":{"f":{"command":"npx","args":["x"]}}}"#,
-    "mcpServers.f: runs a command, which serve does not support yet; run \"mcp-hub bridge --listen \
-     127.0.0.1:8080 -- COMMAND ARGS\" and write \"url\": \"http://127.0.0.1:8080/mcp\""
+#[case::misspelled(
+    r#"{"mcpServers":{"f":{"ulr":"http://h"}}}"#,
+    "mcpServers.f.ulr: is unknown to mcp-hub; did you mean url?\n\
+     mcpServers.f: has no url and no command; write \"url\": \"https://…\" or \"command\": …"
 )]
-#[case::unknown_key(
-    r#"{"mcpServers":{"f":{"url":"http://h","ulr":1}}}"#,
-    "mcpServers.f.ulr: is unknown to mcp-hub; remove it"
+#[case::misspelled_section(
+    r#"{"mcpServers":{"f":{"url":"http://h"}},"filterng":{"mode":"Static"}}"#,
+    "filterng: is unknown to mcp-hub; did you mean filtering?"
 )]
 #[case::no_url(
     r#"{"mcpServers":{"f":{}}}"#,
-    "mcpServers.f: has no url; write \"url\": \"https://…\""
+    "mcpServers.f: has no url and no command; write \"url\": \"https://…\" or \"command\": …"
+)]
+#[case::both(
+    r#"{"mcpServers":{"f":{"url":"http://h","command":"npx"}}}"#,
+    "mcpServers.f: has url and command; keep one of them"
 )]
 #[case::not_http(
     r#"{"mcpServers":{"f":{"url":"ws://h"}}}"#,
@@ -89,7 +91,7 @@ fn a_compiled_config_is_read_unchanged() {
 )]
 #[case::wrong_type(
     r#"{"mcpServers":{"f":{"url":"http://h","timeoutMs":"soon"}}}"#,
-    "mcpServers.f: invalid type: string \"soon\", expected u64"
+    "mcpServers.f.timeoutMs: invalid type: string \"soon\", expected u64"
 )]
 #[case::reserved(
     r#"{"mcpServers":{"hub":{"url":"http://h"}}}"#,
@@ -110,7 +112,7 @@ fn an_error_has_the_path_and_says_what_to_write(#[case] text: &str, #[case] expe
 
 #[rstest]
 #[case("${cmd:cat /etc/passwd}", "runs a shell")]
-#[case("${input:token}", "works only in an editor")]
+#[case("${input:api-key}", "set the environment variable API_KEY")]
 #[case("${vault:x}", "is unknown")]
 #[case("${}", "is not a variable")]
 #[case("${TOKEN", "has no \"}\"")]
@@ -163,6 +165,30 @@ fn a_misspelled_key_at_any_depth_is_an_error(#[case] text: &str, #[case] at: &st
     assert_eq!(read(text).unwrap_err(), format!("{at}: is unknown to mcp-hub; remove it"));
 }
 
+// The file has the words of the resource, and those of the compiled config.
+#[test]
+fn filters_are_spelled_as_in_the_resource() {
+    let server = r#""mcpServers":{"a":{"url":"http://a"}}"#;
+    let config = |filtering: &str| read(&format!(r#"{{{server},"filtering":{filtering}}}"#));
+    let written = config(
+        r#"{"mode":"Hybrid","static":{"tools":["a__*"]},"hybrid":{"match":"All"},
+            "categories":{"expose":["web"]},"selector":{"backend":"Embedded"},
+            "promptBased":{"minScore":"0.2"},"llm":{"provider":"OpenAI","model":"m",
+            "apiKey":{"value":"k"},"timeout":"2s","cache":{"ttl":"1h"}}}"#,
+    )
+    .unwrap();
+    let compiled = config(
+        r#"{"mode":"Hybrid","staticTools":["a__*"],"hybrid":"All",
+            "categories":{"expose":["web"]},"selector":"Embedded",
+            "promptBased":{"minScore":0.2},"llm":{"provider":"OpenAI","model":"m",
+            "apiKey":{"value":"k"},"timeoutMs":2000,"cache":{"ttlMs":3600000}}}"#,
+    )
+    .unwrap();
+    assert_eq!(written, compiled);
+    let message = config(r#"{"static":{"tools":["a__*"],"tool":[]}}"#).unwrap_err();
+    assert!(message.contains("is unknown to mcp-hub"), "{message}");
+}
+
 #[test]
 fn renamed_and_described_tools_may_have_any_name() {
     let tools = r#"{"allow":["*"],"rename":{"x":"y"},"describe":{"x":"z"},"timeoutMs":{"x":5}}"#;
@@ -200,7 +226,8 @@ fn errors_with(members: &str) -> String {
 )]
 #[case::static_mode_without_patterns(
     r#""filtering":{"mode":"Static"}"#,
-    "filtering.staticTools: is empty, so mode Static shows nothing; write patterns such as files__*"
+    "filtering.static.tools: is empty, so mode Static shows nothing; write patterns such as \
+     files__*"
 )]
 #[case::hybrid_mode_without_names(
     r#""filtering":{"mode":"Hybrid"}"#,

@@ -181,7 +181,7 @@ fn everything_in_the_config_without_effect_is_reported() {
     assert_eq!(
         visibility.warnings(),
         [
-            format!("filtering.staticTools: \"gone__*\" {advice}"),
+            format!("filtering.static.tools: \"gone__*\" {advice}"),
             format!("filtering.views[0].tools: \"nothing\" {advice}"),
             format!("filtering.categories.custom: \"x__*\" {advice}"),
             "filtering.goldenQuestions[0].tools: there is no tool \"files__gone\"".to_owned(),
@@ -208,7 +208,7 @@ fn a_name_of_the_wrong_kind_is_reported_with_the_one_that_was_meant() {
     assert_eq!(
         visibility.warnings(),
         [
-            "filtering.staticTools: \"ask_question\" matches no tool; did you mean \
+            "filtering.static.tools: \"ask_question\" matches no tool; did you mean \
              \"a__ask_question\"?",
             "filtering.views[0].tools: \"a__read_wikis\" matches no tool; did you mean \
              \"a__read_wiki\"?",

@@ -86,7 +86,7 @@ pub(super) fn warnings(
             }
         }
     };
-    check_patterns("filtering.staticTools".into(), &filtering.static_tools);
+    check_patterns("filtering.static.tools".into(), &filtering.static_tools);
     for (position, view) in filtering.views.iter().enumerate() {
         check_patterns(format!("filtering.views[{position}].tools"), &view.tools);
     }

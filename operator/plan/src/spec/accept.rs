@@ -183,9 +183,7 @@ pub fn refused_by_hubs(config: &str) -> Vec<Problem> {
         return Vec::new();
     };
     let word = |problem: &mcphub_hub_catalog::config::ConfigError| {
-        // This is the only field with another name in the resource.
-        let field = problem.at.replace("filtering.staticTools", "filtering.static.tools");
-        Problem::invalid(format!("{field}: {}", problem.message))
+        Problem::invalid(format!("{}: {}", problem.at, problem.message))
     };
     found.0.iter().map(word).collect()
 }

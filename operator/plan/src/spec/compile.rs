@@ -89,6 +89,7 @@ fn compile_server(valid: &ValidServer, endpoint: &impl Fn(&ValidContainer) -> St
         prefix: Some(tool_prefix.clone().unwrap_or_else(|| name.clone()))
             .filter(|prefix| !prefix.is_empty()),
         url: String::new(),
+        command: None,
         transport: Transport::StreamableHttp,
         headers: Vec::new(),
         ca_file: None,
