@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve all configured MCP servers behind /mcp.
     Serve(Serve),
+    /// Let a stdio client reach a hub or another server with Streamable HTTP.
+    Connect(Connect),
     /// Split traffic between the revisions of a hub, sticky per session.
     Route(Route),
     /// Run a stdio MCP server behind a Streamable HTTP endpoint.
@@ -33,15 +35,24 @@ pub enum Command {
     Drain(Drain),
     /// Copy this binary to a file (init container of a stdio server).
     InstallBridge(InstallBridge),
+    /// A small stdio MCP server, to try a hub with.
+    SampleServer,
+    /// End the servers of a hub that was killed. Started by the hub.
+    #[command(hide = true)]
+    Guard,
 }
 
 /// `mcp-hub serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Config file: compiled by the operator, or JSON with `mcpServers` (or `servers`) if
-    /// standalone.
+    /// Config file of an MCP client, or compiled by the operator. May be repeated: a server in a
+    /// later file replaces one of the same name [default: the first file with servers where clients
+    /// keep them].
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Vec<PathBuf>,
+    /// Serve one client on stdin and stdout, and no port unless there is --listen.
+    #[arg(long, conflicts_with = "hub")]
+    pub stdio: bool,
     /// Directory with dataplane.json.
     #[arg(long, value_name = "DIR")]
     pub runtime: Option<PathBuf>,
@@ -68,6 +79,17 @@ pub struct Serve {
     /// 127.0.0.1:7001].
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
+}
+
+/// `mcp-hub connect`.
+#[derive(Debug, Clone, Args)]
+pub struct Connect {
+    /// Address of the server, such as <http://127.0.0.1:7000/mcp>.
+    pub url: String,
+    /// A header of every request, as `Name: value`. `${NAME}` is an environment variable. May be
+    /// repeated.
+    #[arg(long, short = 'H', value_name = "HEADER")]
+    pub header: Vec<String>,
 }
 
 /// `mcp-hub route`.
@@ -116,8 +138,8 @@ pub struct Bridge {
 /// `mcp-hub check`.
 #[derive(Debug, Clone, Args)]
 pub struct Check {
-    /// JSON with `mcpServers` (or `servers`), or a compiled config.
-    pub file: PathBuf,
+    /// Config files of MCP clients, or a compiled config [default: as for serve].
+    pub files: Vec<PathBuf>,
     /// Also list the tools of the servers, and name those that big vendors refuse.
     #[arg(long)]
     pub connect: bool,

@@ -2,6 +2,7 @@
 //!
 //! The bridge runs as PID 1 of the server's own container. [`stdio`](crate::stdio) does the work.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
+use mcphub_hub_wire::config::Command;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args;
-use crate::stdio::{self, Reaper, StdioServer};
+use crate::stdio::{self, ChildProgram, Orphans, Reaper, StdioServer};
 
 /// How long pending calls may take after SIGTERM. Together with the 6 s to stop the servers, it
 /// fits in the default termination grace period of a pod, which is 30 s.
@@ -29,8 +31,12 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
         "{program}: no such program in this container; set spec.servers[].container.command to a \
          program of the image"
     );
-    let server =
-        StdioServer::new(args.command, args.max_processes, args.call_timeout, Reaper::start()?)?;
+    let child = ChildProgram {
+        name: program.as_str().into(),
+        command: command(&args.command),
+        reaper: Reaper::start(Orphans::Reap)?,
+    };
+    let server = StdioServer::new(Arc::new(child), args.max_processes, args.call_timeout)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
@@ -56,6 +62,18 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     server.end_all().await;
     tokio::time::timeout(Duration::from_secs(1), serving).await.ok();
     Ok(())
+}
+
+/// The container has the right environment and working directory already.
+fn command(words: &[String]) -> Command {
+    Command {
+        program: words.first().cloned().unwrap_or_default(),
+        args: words.iter().skip(1).cloned().collect(),
+        env: BTreeMap::new(),
+        env_file: None,
+        cwd: None,
+        idle_timeout_ms: 0,
+    }
 }
 
 async fn shutdown_signal() -> std::io::Result<()> {

@@ -4,15 +4,28 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mcphub_hub::args::{Check, Cli, Command};
-use mcphub_hub::cli::{check, drain, eval, explain, install_bridge};
-use mcphub_hub::{bridge, route, serve, telemetry};
+use mcphub_hub::cli::{check, drain, eval, explain, install_bridge, sample_server};
+use mcphub_hub::{bridge, connect, route, serve, stdio, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        // Small programs that need no threads.
+        Command::Guard => {
+            stdio::guard::run();
+            ExitCode::SUCCESS
+        }
+        Command::SampleServer => exit_code(sample_server::run().map_err(Into::into)),
+        command => run(command),
+    }
+}
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
+async fn run(command: Command) -> ExitCode {
     telemetry::start();
-    let result = match cli.command {
+    let result = match command {
         Command::Serve(args) => serve::run(args).await,
+        Command::Connect(args) => connect::run(args).await,
         Command::Route(args) => route::run(args).await,
         Command::Bridge(args) => bridge::run(args).await,
         Command::Check(args) => return check_config(&args).await,
@@ -20,7 +33,12 @@ async fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Drain(args) => drain::run(args).await,
         Command::InstallBridge(args) => install_bridge::run(args).await,
+        Command::Guard | Command::SampleServer => Ok(()),
     };
+    exit_code(result)
+}
+
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

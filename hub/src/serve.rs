@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
+use mcphub_hub_catalog::config::Loaded;
 use mcphub_hub_wire::dataplane::Dataplane;
 use mcphub_hub_wire::keys::{HubKey, KeyRing};
 use mcphub_hub_wire::paths::{ADMIN_PORT, PORT};
@@ -31,9 +32,12 @@ use self::state::hub::{Hub, HubInputs, Identity};
 use self::state::snapshot::ServerSlot;
 use self::upstream::Upstream;
 use crate::admin::{self, Admin, DrainStatus};
+use crate::config_file::ConfigFiles;
+use crate::connect::{self, Peer};
 use crate::dataplane::{self, DataplaneFollower, RuntimeConfigMap};
 use crate::learned_state::LearnedState;
-use crate::{args, config_file, keys};
+use crate::local_service::LocalService;
+use crate::{args, keys, stdio};
 
 /// How long calls in flight may take when the process stops. Together with `CLOSE_TIMEOUT` it is
 /// less than the 30 s that a pod has after its drain timeout.
@@ -53,53 +57,54 @@ pub struct HubServer {
     _dataplane: DataplaneFollower,
 }
 
-/// Serves until the process gets SIGTERM or SIGINT.
+/// Serves until the process gets SIGTERM or SIGINT, or until a client on stdin is gone.
 pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    if args.hub.is_none() {
+        stdio::guard::enable();
+    }
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    if args.stdio && args.listen.is_none() {
+        let StartedHub { hub, dataplane: _follower, .. } = start_hub(&args, true)?;
+        let front = serve_stdio(&hub);
+        tokio::select! {
+            () = front => {}
+            () = stopped => {}
+        }
+        hub.drain();
+        hub.stopping.cancel();
+        close_servers(&hub).await;
+        return Ok(());
+    }
+    let with_stdio = args.stdio;
     let server = start(args).await?;
+    let hub = Arc::clone(&server.hub);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = serve_stdio(&hub), if with_stdio => {}
+        () = stopped => {}
     }
     server.stop().await
 }
 
+/// Serves one client on stdin and stdout, through the same handlers as a client of the port.
+async fn serve_stdio(hub: &Arc<Hub>) {
+    let service = LocalService::new(http::router(Arc::clone(hub)));
+    connect::serve_stdio(Peer::Local(service)).await;
+}
+
 /// Reads the config, listens, and starts to connect to the servers.
 pub async fn start(args: args::Serve) -> anyhow::Result<HubServer> {
-    let standalone = args.hub.is_none();
-    // Before the config is parsed: a change between the two reads is then noticed later, and not
-    // missed.
-    let known = std::fs::read(&args.config).ok();
-    let config = config_file::read(&args.config, standalone)?;
-    let startup_timeout = Duration::from_millis(config.startup_timeout_ms);
-    let keys = match &args.keys {
-        Some(dir) => keys::follow(dir)?,
-        None => watch::channel(Arc::new(KeyRing::new(HubKey::new(1, rand::random())))).1,
-    };
-    let (listener, admin_listener) = listen(&args, standalone).await?;
+    let (listener, admin_listener) = listen(&args, args.hub.is_none()).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let identity = identity(&args);
-    let cluster = in_cluster(&identity);
-    let learned = cluster.clone().map(|runtime| LearnedState::new(runtime, identity.pod.clone()));
-    let follower = DataplaneFollower::start(args.runtime.as_deref(), cluster);
-    let hub = Hub::new(HubInputs {
-        identity,
-        config,
-        keys: keys.clone(),
-        dataplane: follower.subscribe(),
-        loopback_only: address.ip().is_loopback(),
-    })?;
-    tasks::spawn_all(&hub, startup_timeout);
-    match learned {
-        Some(learned) => drop(tokio::spawn(learned.run(Arc::clone(&hub.selector)))),
-        None => hub.selector.shared_state_read(),
-    }
-    if standalone {
-        tokio::spawn(tasks::follow_config_file(args.config, known, Arc::clone(&hub)));
-    }
+    let StartedHub { hub, keys, dataplane } = start_hub(&args, address.ip().is_loopback())?;
     let admin = admin::router(
-        admin_state(&hub, keys, follower.subscribe()),
+        admin_state(&hub, keys, dataplane.subscribe()),
         self_check::router(Arc::clone(&hub), address),
         explain::router(Arc::clone(&hub)),
     );
@@ -108,7 +113,63 @@ pub async fn start(args: args::Serve) -> anyhow::Result<HubServer> {
     tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
     let server = tokio::spawn(serve(listener, Arc::clone(&hub)));
     tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
-    Ok(HubServer { hub, address, admin_address, server, _dataplane: follower })
+    Ok(HubServer { hub, address, admin_address, server, _dataplane: dataplane })
+}
+
+/// A hub that no port serves yet.
+struct StartedHub {
+    hub: Arc<Hub>,
+    keys: watch::Receiver<Arc<KeyRing>>,
+    dataplane: DataplaneFollower,
+}
+
+/// Reads the config, and starts to connect to the servers.
+fn start_hub(args: &args::Serve, loopback_only: bool) -> anyhow::Result<StartedHub> {
+    let standalone = args.hub.is_none();
+    let files = ConfigFiles::locate(&args.config, standalone)?;
+    // Before the config is parsed: a change between the two reads is then noticed later, and not
+    // missed.
+    let known = files.paths.iter().map(|path| std::fs::read(path).ok()).collect();
+    let Loaded { config, warnings } = files.read()?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let startup_timeout = Duration::from_millis(config.startup_timeout_ms);
+    let keys = match &args.keys {
+        Some(dir) => keys::follow(dir)?,
+        None => watch::channel(Arc::new(KeyRing::new(HubKey::new(1, rand::random())))).1,
+    };
+    let identity = identity(args);
+    let cluster = in_cluster(&identity);
+    let learned = cluster.clone().map(|runtime| LearnedState::new(runtime, identity.pod.clone()));
+    let follower = DataplaneFollower::start(args.runtime.as_deref(), cluster);
+    let hub = Hub::new(HubInputs {
+        identity,
+        config,
+        keys: keys.clone(),
+        dataplane: follower.subscribe(),
+        loopback_only,
+    })?;
+    tasks::spawn_all(&hub, startup_timeout);
+    match learned {
+        Some(learned) => drop(tokio::spawn(learned.run(Arc::clone(&hub.selector)))),
+        None => hub.selector.shared_state_read(),
+    }
+    if standalone {
+        tokio::spawn(tasks::follow_config_files(files, known, warnings, Arc::clone(&hub)));
+        tokio::spawn(tasks::verify_language_model(Arc::clone(&hub)));
+    }
+    Ok(StartedHub { hub, keys, dataplane: follower })
+}
+
+/// Ends the sessions with the servers. Without a DELETE, a server keeps the session, and a stdio
+/// child with it.
+async fn close_servers(hub: &Hub) {
+    let snapshot = hub.snapshot();
+    let upstreams = || snapshot.servers.iter().filter_map(ServerSlot::upstream);
+    let closing = upstreams().flat_map(Upstream::close);
+    tokio::time::timeout(CLOSE_TIMEOUT, futures::future::join_all(closing)).await.ok();
+    futures::future::join_all(upstreams().map(|upstream| upstream.stop_processes())).await;
 }
 
 impl HubServer {
@@ -122,11 +183,7 @@ impl HubServer {
         }
         self.hub.stopping.cancel();
         let stopped = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.server).await;
-        // Without a DELETE, a server keeps the session, and a stdio child with it.
-        let snapshot = self.hub.snapshot();
-        let closing =
-            snapshot.servers.iter().filter_map(ServerSlot::upstream).flat_map(Upstream::close);
-        tokio::time::timeout(CLOSE_TIMEOUT, futures::future::join_all(closing)).await.ok();
+        close_servers(&self.hub).await;
         if let Ok(served) = stopped {
             return Ok(served??);
         }

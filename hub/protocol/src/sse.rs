@@ -2,6 +2,8 @@
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
+    /// The type. `None` means `message`.
+    pub kind: Option<String>,
     /// The data lines, joined by line feeds.
     pub data: String,
     pub id: Option<String>,
@@ -70,6 +72,8 @@ impl Decoder {
                 self.has_data = true;
                 self.event.data.push_str(value);
             }
+            "event" if value.is_empty() => self.event.kind = None,
+            "event" => self.event.kind = Some(value.to_owned()),
             "id" if !value.contains('\0') => self.event.id = Some(value.to_owned()),
             "retry" => self.event.retry_ms = value.parse().ok(),
             _ => {}
@@ -107,7 +111,12 @@ mod tests {
         let text = b"\xef\xbb\xbf: hi\r\nevent: message\r\nid: 7\r\ndata: {\"a\":\r\ndata: \
                      1}\r\n\r\nretry: 500\n\ndata\n\n:only a comment\n\n";
         let expected = [
-            Event { data: "{\"a\":\n1}".into(), id: Some("7".into()), retry_ms: None },
+            Event {
+                kind: Some("message".into()),
+                data: "{\"a\":\n1}".into(),
+                id: Some("7".into()),
+                retry_ms: None,
+            },
             Event { retry_ms: Some(500), ..Default::default() },
             Event::default(),
         ];

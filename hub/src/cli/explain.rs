@@ -11,9 +11,10 @@ use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Query, Vector};
 
+use crate::args;
 use crate::cli::tool_listing;
+use crate::config_file::ConfigFiles;
 use crate::explanation::{self, EXPLAIN_PATH};
-use crate::{args, config_file};
 
 /// With more tools than this, the transformer takes too long: words and the static table choose.
 const MAX_ENCODED: usize = 1000;
@@ -29,8 +30,11 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
         return Ok(());
     };
     let listing = match &args.catalog {
-        Some(file) => tool_listing::from_file(&config_file::read(config, true)?, file)?,
-        None => tool_listing::from_servers(config).await?,
+        Some(file) => {
+            let files = ConfigFiles::locate(std::slice::from_ref(config), true)?;
+            tool_listing::from_file(&files.read()?.config, file)?
+        }
+        None => tool_listing::from_servers(std::slice::from_ref(config)).await?.listing,
     };
     let (visibility, view) = (&listing.visibility, args.view.as_deref());
     let chosen = match &args.prompt {

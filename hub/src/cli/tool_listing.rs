@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,16 +11,25 @@ use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_wire::config::HubConfig;
 use serde_json::value::RawValue;
 
-use crate::args;
 use crate::explanation::ToolListing;
 use crate::serve;
 use crate::serve::state::snapshot::ServerSlot;
+use crate::{args, stdio};
+
+/// What a hub has found out about a config.
+pub(super) struct Connected {
+    pub(super) listing: ToolListing,
+    /// Why the language model cannot be used, if there is one.
+    pub(super) language_model: Result<(), String>,
+}
 
 /// Connects to the servers of the config as `serve` does, and lists their tools.
-pub(super) async fn from_servers(config: &Path) -> anyhow::Result<ToolListing> {
+pub(super) async fn from_servers(config: &[PathBuf]) -> anyhow::Result<Connected> {
+    stdio::guard::enable();
     let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let server = serve::start(args::Serve {
         config: config.to_owned(),
+        stdio: false,
         runtime: None,
         keys: None,
         hub: None,
@@ -37,8 +46,9 @@ pub(super) async fn from_servers(config: &Path) -> anyhow::Result<ToolListing> {
     // pass unchecked.
     let catalog = ToolCatalog::new(&snapshot.config, &lists);
     let visibility = Visibility::new(Arc::clone(&snapshot.config), catalog);
+    let language_model = server.hub.selector.verify().await;
     server.stop().await?;
-    Ok(ToolListing { visibility, lists })
+    Ok(Connected { listing: ToolListing { visibility, lists }, language_model })
 }
 
 /// Reads the tools from a file that maps the name of a server to its response to `tools/list`.

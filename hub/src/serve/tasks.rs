@@ -4,6 +4,7 @@ mod client_limits;
 mod config_file;
 mod dataplane;
 mod golden_questions;
+mod language_model;
 mod list_cost;
 mod llm_categories;
 mod search;
@@ -13,7 +14,8 @@ mod snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::config_file::follow as follow_config_file;
+pub(super) use self::config_file::follow as follow_config_files;
+pub(super) use self::language_model::verify as verify_language_model;
 use super::state::hub::Hub;
 
 /// Starts all loops. They run until the process ends. `startup_timeout` is how long to wait for

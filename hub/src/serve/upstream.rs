@@ -6,7 +6,10 @@
 mod endpoint;
 mod error;
 mod exchange;
+mod http_endpoint;
+mod legacy_sse;
 mod link;
+mod local_endpoint;
 mod pool;
 mod refresh;
 
@@ -269,6 +272,11 @@ impl Upstream {
     pub fn close(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
         self.closed.cancel();
         self.delete(&self.pool.take_all())
+    }
+
+    /// Ends the processes of a stdio server, and waits for them.
+    pub async fn stop_processes(&self) {
+        self.endpoint.stop().await;
     }
 
     fn delete(self: &Arc<Self>, sessions: &[Arc<PooledSession>]) -> Vec<JoinHandle<()>> {

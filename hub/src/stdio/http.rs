@@ -21,7 +21,7 @@ use super::idle_responses::RequestKind;
 use super::launcher::Launcher;
 use super::messages;
 use super::metrics::Metrics;
-use super::reaper::Reaper;
+use super::program::Program;
 use super::session::{Session, SessionRequest};
 use super::sessions::Sessions;
 
@@ -42,13 +42,12 @@ pub(crate) struct StdioServer {
 impl StdioServer {
     /// A server without sessions. At most `max_processes` of its processes run at a time.
     pub(crate) fn new(
-        command: Vec<String>,
+        program: Arc<dyn Program>,
         max_processes: u32,
         call_timeout: Duration,
-        reaper: Arc<Reaper>,
     ) -> prometheus::Result<Arc<Self>> {
         let metrics = Arc::new(Metrics::new()?);
-        let launcher = Launcher::new(command, max_processes, reaper, Arc::clone(&metrics));
+        let launcher = Launcher::new(program, max_processes, Arc::clone(&metrics));
         let sessions = Sessions::new(Arc::new(launcher));
         Ok(Arc::new(Self { sessions, metrics, call_timeout, stopping: AtomicBool::new(false) }))
     }
@@ -298,6 +297,7 @@ fn refusal(error: &Error, id: &str) -> Response {
     };
     match error {
         Error::MaxProcesses(_) => unavailable("max_processes"),
+        Error::KeepsEnding(_) => unavailable("keeps_ending"),
         Error::MaxSessions => unavailable("max_sessions"),
         Error::TooManyCalls => unavailable("max_calls"),
         Error::NotStarted(_) => {

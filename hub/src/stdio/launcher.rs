@@ -8,32 +8,38 @@ use tokio::sync::{Semaphore, mpsc};
 use super::error::Error;
 use super::metrics::Metrics;
 use super::process::{Process, ProcessEvent};
-use super::reaper::Reaper;
+use super::program::Program;
+use super::restarts::Restarts;
 
 /// How long the bridge waits for its servers when it stops. Stopping one takes 5 s at most, see
 /// `process.rs`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 
 pub(super) struct Launcher {
-    command: Vec<String>,
+    program: Arc<dyn Program>,
     permits: Arc<Semaphore>,
     max_processes: u32,
-    reaper: Arc<Reaper>,
+    restarts: Restarts,
     metrics: Arc<Metrics>,
 }
 
 impl Launcher {
     pub(super) fn new(
-        command: Vec<String>,
+        program: Arc<dyn Program>,
         max_processes: u32,
-        reaper: Arc<Reaper>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(max_processes as usize));
-        Self { command, permits, max_processes, reaper, metrics }
+        Self { program, permits, max_processes, restarts: Restarts::default(), metrics }
     }
 
-    /// Starts a process for the session with this number. Fails if `--max-processes` run already.
+    /// The name of the server, for logs.
+    pub(super) fn name(&self) -> &str {
+        self.program.name()
+    }
+
+    /// Starts a process for the session with this number. Fails if `--max-processes` run already,
+    /// or if the server keeps ending.
     pub(super) fn launch(
         &self,
         number: u64,
@@ -42,8 +48,17 @@ impl Launcher {
             self.metrics.count_refusal("max_processes");
             Error::MaxProcesses(self.max_processes)
         })?;
+        if let Some(wait) = self.restarts.wait() {
+            return Err(Error::KeepsEnding(wait));
+        }
         self.metrics.starts.inc();
-        Process::start(&self.command, number, &self.reaper, permit).map_err(Error::NotStarted)
+        self.program.start(number, permit).map_err(Error::NotStarted)
+    }
+
+    /// Notes that a process has ended by itself after this time.
+    pub(super) fn record_end(&self, ran: Duration) {
+        self.metrics.deaths.inc();
+        self.restarts.record_end(ran);
     }
 
     /// Waits until no process is left. The caller stops them first.

@@ -18,28 +18,29 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::line_reader::{self, Line};
 use super::reaper::{Exit, Reaper};
 
-/// Longest message of a server. A longer one stops the server, because the bridge cannot tell
+/// Longest message of a server. A longer one stops the server, because the reader cannot tell
 /// where the next message starts.
-pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Longer lines on stderr are truncated.
 const MAX_LOG_BYTES: usize = 4 << 10;
-/// To stop a server, the bridge closes its stdin, sends SIGTERM after this time, ...
+/// To stop a server, its stdin is closed, it gets SIGTERM after this time, ...
 const STDIN_GRACE: Duration = Duration::from_secs(2);
-/// ... and sends SIGKILL after this further time.
+/// ... and SIGKILL after this further time.
 const TERM_GRACE: Duration = Duration::from_secs(3);
-/// How long the bridge reads what is left in stdout after the process has ended.
+/// How long to read what is left in stdout after the process has ended.
 const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
-const MAX_QUEUED: usize = 64;
+/// Messages that wait in one direction.
+pub(crate) const MAX_QUEUED: usize = 64;
 
 /// A running server. Dropping it stops the server and everything that it started.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     stdin: mpsc::Sender<Bytes>,
     _stop: DropGuard,
 }
 
 #[derive(Debug)]
-pub(super) enum ProcessEvent {
+pub(crate) enum ProcessEvent {
     /// The server wrote a line to stdout.
     Line(Bytes),
     /// The server has ended, for this reason. Nothing comes after it.
@@ -47,17 +48,20 @@ pub(super) enum ProcessEvent {
 }
 
 impl Process {
+    /// Something that takes messages and ends when `stop` is dropped.
+    pub(crate) fn new(stdin: mpsc::Sender<Bytes>, stop: DropGuard) -> Self {
+        Self { stdin, _stop: stop }
+    }
+
     /// Starts the command. `permit` is released when the process has ended and was reaped.
     pub(super) fn start(
-        command: &[String],
+        mut command: Command,
+        name: &Arc<str>,
         number: u64,
         reaper: &Arc<Reaper>,
         permit: OwnedSemaphorePermit,
     ) -> std::io::Result<(Self, mpsc::Receiver<ProcessEvent>)> {
-        let (program, args) =
-            command.split_first().ok_or_else(|| std::io::Error::other("no command"))?;
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, pid, exit) = reaper.spawn(&mut command)?;
         let missing = || std::io::Error::other("no pipe");
         let to_child =
@@ -66,14 +70,15 @@ impl Process {
             pipe::Receiver::from_owned_fd(OwnedFd::from(child.stdout.take().ok_or_else(missing)?))?;
         let log =
             pipe::Receiver::from_owned_fd(OwnedFd::from(child.stderr.take().ok_or_else(missing)?))?;
-        tracing::info!(number, %pid, program, "server started");
+        tracing::info!(server = %name, number, %pid, "server started");
 
         let (stdin, messages) = mpsc::channel(MAX_QUEUED);
         let (events, received) = mpsc::channel(MAX_QUEUED);
         let stop = CancellationToken::new();
-        tokio::spawn(log_stderr(log, number));
+        tokio::spawn(log_stderr(log, Arc::clone(name), number));
         tokio::spawn(write(to_child, messages, stop.clone()));
         let supervisor = Supervisor {
+            name: Arc::clone(name),
             number,
             pid,
             exit,
@@ -97,6 +102,7 @@ impl Process {
 
 /// Watches a process until it ends, and stops it when asked to.
 struct Supervisor {
+    name: Arc<str>,
     number: u64,
     pid: Pid,
     exit: oneshot::Receiver<Exit>,
@@ -134,7 +140,14 @@ impl Supervisor {
             self.reading.abort();
         }
         let exit = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
-        tracing::info!(number = self.number, pid = %self.pid, exit, requested, "server ended");
+        tracing::info!(
+            server = %self.name,
+            number = self.number,
+            pid = %self.pid,
+            exit,
+            requested,
+            "server ended"
+        );
         match closed {
             Some(reason) if !requested && !exited_first => format!("{reason} ({exit})"),
             _ => exit,
@@ -188,11 +201,12 @@ async fn read(stdout: pipe::Receiver, events: mpsc::Sender<ProcessEvent>) -> Str
     }
 }
 
-async fn log_stderr(stderr: pipe::Receiver, number: u64) {
+async fn log_stderr(stderr: pipe::Receiver, name: Arc<str>, number: u64) {
     let mut stderr = BufReader::new(stderr);
     while let Ok(Line::Complete(line) | Line::Truncated(line)) =
         line_reader::read_line(&mut stderr, MAX_LOG_BYTES).await
     {
-        tracing::info!(target: "server", number, "{}", String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        tracing::info!(target: "server", server = %name, number, "{text}");
     }
 }

@@ -1,8 +1,8 @@
-//! Reaps every child process: the servers, and, because the bridge is PID 1 of its container, also
-//! the orphans that servers leave behind.
+//! Reaps child processes: the servers, and in a bridge, which is PID 1 of its container, also the
+//! orphans that servers leave behind.
 //!
-//! Nothing else may call `wait`. That way no zombie is left, and no signal reaches a process that
-//! got the id of an earlier one.
+//! Nothing else may wait for a server. That way no zombie is left, and no signal reaches a process
+//! that got the id of an earlier one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +16,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+
+use super::guard;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -32,6 +34,14 @@ impl fmt::Display for Exit {
     }
 }
 
+/// Whether processes are reaped that the reaper has not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Orphans {
+    /// This process is PID 1, and nothing else in it starts processes.
+    Reap,
+    Leave,
+}
+
 /// The servers that have not been reaped yet.
 #[derive(Debug, Default)]
 pub(crate) struct Reaper {
@@ -40,13 +50,16 @@ pub(crate) struct Reaper {
 
 impl Reaper {
     /// Starts reaping in the background.
-    pub(crate) fn start() -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(orphans: Orphans) -> std::io::Result<Arc<Self>> {
         let reaper = Arc::new(Self::default());
         let mut ended = signal(SignalKind::child())?;
         let waiting = Arc::clone(&reaper);
         tokio::spawn(async move {
             while ended.recv().await.is_some() {
-                while waiting.reap_one() {}
+                match orphans {
+                    Orphans::Reap => while waiting.reap_one(Id::All) {},
+                    Orphans::Leave => waiting.reap_servers(),
+                }
             }
         });
         Ok(reaper)
@@ -64,6 +77,7 @@ impl Reaper {
         let pid = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
         let (sender, exit) = oneshot::channel();
         running.insert(pid, sender);
+        guard::add(pid);
         Ok((child, pid, exit))
     }
 
@@ -76,17 +90,26 @@ impl Reaper {
         }
     }
 
-    /// Reaps one process that has ended. Returns `false` if there is none.
-    fn reap_one(&self) -> bool {
+    /// Reaps the servers that have ended, and no other process.
+    fn reap_servers(&self) {
+        let servers: Vec<Pid> = self.running().keys().copied().collect();
+        for server in servers {
+            while self.reap_one(Id::Pid(server)) && self.running().contains_key(&server) {}
+        }
+    }
+
+    /// Reaps one of these processes that has ended. Returns `false` if there is none.
+    fn reap_one(&self, which: Id) -> bool {
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let (pid, exit) = match waitid(Id::All, peek) {
+        let process = if let Id::Pid(pid) = &which { Some(*pid) } else { None };
+        let (pid, exit) = match waitid(which, peek) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal)),
             Err(Errno::EINTR) => return true,
             // A real-time signal ended the process. `nix` has no name for it and does not say
             // which process it was.
             Err(Errno::EINVAL) => {
-                waitpid(None, Some(WaitPidFlag::WNOHANG)).ok();
+                waitpid(process, Some(WaitPidFlag::WNOHANG)).ok();
                 self.remove_missing();
                 return true;
             }
@@ -97,6 +120,7 @@ impl Reaper {
         if server.is_some() {
             // While the leader is a zombie, no other process or group can get its id.
             killpg(pid, Signal::SIGKILL).ok();
+            guard::remove(pid);
         }
         waitpid(pid, None).ok();
         if let Some(supervisor) = server {

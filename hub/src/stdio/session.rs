@@ -54,6 +54,8 @@ struct SessionState {
     /// Lists and pings do not count as use. A hub sends them all the time, so its servers would
     /// never be idle.
     last_use: Instant,
+    /// When the process was started.
+    started: Instant,
     last_client_message: Instant,
     /// The process died, or the session was ended.
     ended: bool,
@@ -101,6 +103,7 @@ impl Session {
             backlog: VecDeque::new(),
             idle_responses: IdleResponses::default(),
             last_use: Instant::now(),
+            started: Instant::now(),
             last_client_message: Instant::now(),
             ended: false,
         };
@@ -120,6 +123,7 @@ impl Session {
         let (call, _) = {
             let mut state = self.state();
             state.process = Some(process);
+            state.started = Instant::now();
             self.add_call(&mut state, &self.handshake())?
         };
         let session = Arc::downgrade(self);
@@ -236,6 +240,7 @@ impl Session {
             state.ready = false;
             self.metrics().idle_stops.inc();
             tracing::info!(
+                server = self.launcher.name(),
                 number = self.number,
                 "server is idle and was stopped; the next call starts it again"
             );
@@ -311,9 +316,15 @@ impl Session {
         match event {
             ProcessEvent::Line(line) => state.handle_line(&line, self.number, self.metrics()),
             ProcessEvent::Ended(reason) => {
+                let ran = state.started.elapsed();
                 drop(state);
-                self.metrics().deaths.inc();
-                tracing::warn!(number = self.number, reason, "server died, ending its session");
+                self.launcher.record_end(ran);
+                tracing::warn!(
+                    server = self.launcher.name(),
+                    number = self.number,
+                    reason,
+                    "server died, ending its session"
+                );
                 self.end(&reason);
             }
         }

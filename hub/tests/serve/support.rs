@@ -70,7 +70,8 @@ impl TestHub {
         write(dir.path(), &config);
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut args = args::Serve {
-            config: dir.path().join("hub.json"),
+            config: vec![dir.path().join("hub.json")],
+            stdio: false,
             runtime: None,
             keys: None,
             hub: None,

@@ -23,8 +23,7 @@ pub(super) async fn answer(
     let Some(name) = request.params.name.and_then(json_splice::unquoted) else {
         return forward::refuse(request, timer, "Invalid params: name is missing");
     };
-    let (view, session) = (ctx.view.as_deref(), ctx.session.as_deref());
-    let Some(view) = CallerView::new(hub, hub.snapshot(), &ctx.principal, view, session) else {
+    let Some(view) = caller_view(hub, ctx, &name).await else {
         return forward::unknown_tool(request, timer, &name);
     };
     if ctx.counted {
@@ -52,4 +51,21 @@ pub(super) async fn answer(
     }
     let target = Target::named(position, request.params.arguments);
     list_changes::prepend(hub, ctx, forward::forward(call, target).await)
+}
+
+/// What the caller of a tool sees. A tool may be unknown only because its server is still starting:
+/// then the call waits like a first list, because clients call what they know from before.
+async fn caller_view(hub: &Arc<Hub>, ctx: &Ctx, name: &str) -> Option<CallerView> {
+    let view = |snapshot| {
+        let (view, session) = (ctx.view.as_deref(), ctx.session.as_deref());
+        CallerView::new(hub, snapshot, &ctx.principal, view, session)
+    };
+    let current = view(hub.snapshot())?;
+    let known = current.visible.find(name).is_some()
+        || current.tool_list.dispatcher(name).is_some()
+        || MetaTool::from_name(name).is_some();
+    if known || hub.startup_is_over() {
+        return Some(current);
+    }
+    view(hub.snapshot_after_startup().await)
 }

@@ -1,51 +1,37 @@
-//! The HTTP endpoint of a server: what is sent with every request, and how responses are read.
+//! The endpoint of a server: where requests go, what is sent with every request, and how responses
+//! are read.
+//!
+//! Everything speaks Streamable HTTP. A stdio server, and a server with the HTTP+SSE transport, is
+//! a [`LocalEndpoint`]: a handler in this process that speaks it for them.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, StatusCode};
 use mcphub_hub_protocol::sse::{Decoder, Event};
-use mcphub_hub_wire::config::{self, ConnectionPool, Server};
-use mcphub_hub_wire::paths::SECRETS_DIR;
-use reqwest::redirect::Policy;
-use tokio::time::Instant;
-use url::Url;
+use mcphub_hub_wire::config::{ConnectionPool, Server, Transport};
 
 use super::error::Error;
+use super::http_endpoint::HttpEndpoint;
+use super::legacy_sse::LegacySse;
+use super::local_endpoint::LocalEndpoint;
 
 /// The longest response that is read. A server must not be able to fill the pod's memory.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often header files are checked for changes.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a server is, and what is sent with every request.
+/// Where requests to a server go.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    client: reqwest::Client,
-    url: Url,
-    fixed: HeaderMap,
-    files: Vec<FileHeader>,
-}
-
-/// A header whose value is read from a file.
-#[derive(Debug)]
-struct FileHeader {
-    name: HeaderName,
-    path: PathBuf,
-    cached: Mutex<Option<Cached>>,
-}
-
-#[derive(Debug, Clone)]
-struct Cached {
-    checked: Instant,
-    modified: Option<SystemTime>,
-    value: HeaderValue,
+    /// `None` for a stdio server.
+    http: Option<Arc<HttpEndpoint>>,
+    /// `None` for a server with Streamable HTTP only.
+    local: Option<LocalEndpoint>,
+    /// Whether requests go to `local`.
+    use_local: AtomicBool,
 }
 
 /// A response whose head has been read. Its messages are still to be read.
@@ -66,49 +52,25 @@ pub(super) struct UpstreamResponse {
 
 impl Endpoint {
     pub(super) fn new(server: &Server, pool: &ConnectionPool) -> Result<Self, Error> {
-        let unusable = |what: &str| Error::Unusable(what.to_owned());
-        let url =
-            Url::parse(&server.url).map_err(|error| unusable(&format!("invalid url: {error}")))?;
-        let mut fixed = HeaderMap::new();
-        fixed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        fixed.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        let mut files = Vec::new();
-        for header in &server.headers {
-            let name: HeaderName =
-                header.name.parse().map_err(|_| unusable("a header has an invalid name"))?;
-            match &header.value {
-                config::HeaderValue::Value(value) => {
-                    fixed.insert(name.clone(), secret(value, &name)?);
-                }
-                config::HeaderValue::File(path) => {
-                    files.push(FileHeader { name, path: path.into(), cached: Mutex::default() });
-                }
-            }
+        if let Some(command) = &server.command {
+            let local = LocalEndpoint::of_command(server, command)?;
+            return Ok(Self { http: None, local: Some(local), use_local: AtomicBool::new(true) });
         }
-        Ok(Self { client: client(server, pool)?, url, fixed, files })
+        let http = Arc::new(HttpEndpoint::new(server, pool)?);
+        let local = match server.transport {
+            Transport::StreamableHttp => None,
+            Transport::Auto | Transport::Sse => {
+                let program = LegacySse { name: server.name.as_str().into(), http: http.clone() };
+                Some(LocalEndpoint::of_legacy_sse(server, program)?)
+            }
+        };
+        let use_local = AtomicBool::new(server.transport == Transport::Sse);
+        Ok(Self { http: Some(http), local, use_local })
     }
 
     /// What to check if the server does not let the hub in; empty for any other error.
     pub(super) fn advice(&self, error: &Error) -> String {
-        let (Error::Http(status) | Error::SessionGone(status)) = error else {
-            return String::new();
-        };
-        if !matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return String::new();
-        }
-        let secrets: Vec<_> = self
-            .files
-            .iter()
-            .filter_map(FileHeader::secret)
-            .map(|(name, key)| format!("the Secret {name}, key {key}"))
-            .collect();
-        match secrets.as_slice() {
-            [] if self.files.is_empty() => {
-                "; if it needs a credential, send it as a header from a Secret".into()
-            }
-            [] => "; check the files of its headers".into(),
-            _ => format!("; check {}", secrets.join(" and ")),
-        }
+        self.http.as_ref().map(|http| http.advice(error)).unwrap_or_default()
     }
 
     /// Sends a message and reads the head of the response.
@@ -119,63 +81,43 @@ impl Endpoint {
         extra: &HeaderMap,
         timeout: Duration,
     ) -> Result<UpstreamResponse, Error> {
-        let mut headers = self.fixed.clone();
-        for file in &self.files {
-            headers.insert(file.name.clone(), file.value()?);
-        }
-        for (name, value) in extra {
-            headers.insert(name.clone(), value.clone());
-        }
-        let request = self.client.request(method, self.url.clone()).headers(headers);
-        let request = if body.is_empty() { request } else { request.body(body) };
-        let sent = tokio::time::timeout(timeout, request.send())
-            .await
-            .map_err(|_| Error::TimedOut(timeout))?;
-        let response = sent.map_err(Error::from_request)?;
-        Ok(UpstreamResponse::new(response))
-    }
-}
-
-impl FileHeader {
-    /// The Secret and the key that the file is mounted from.
-    fn secret(&self) -> Option<(&str, &str)> {
-        self.path.strip_prefix(SECRETS_DIR).ok()?.to_str()?.split_once('/')
-    }
-
-    /// The current value of the file, so that a rotated Secret is used without a restart.
-    fn value(&self) -> Result<HeaderValue, Error> {
-        let now = Instant::now();
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(cached) =
-            cached.as_ref().filter(|cached| now.duration_since(cached.checked) < RECHECK_INTERVAL)
-        {
-            return Ok(cached.value.clone());
-        }
-        let unreadable = |error: std::io::Error| {
-            Error::Unusable(match self.secret() {
-                Some((name, key)) if error.kind() == ErrorKind::NotFound => format!(
-                    "header {} needs the Secret {name} with the key {key}, which is not in this \
-                     namespace or not mounted yet",
-                    self.name
-                ),
-                _ => format!(
-                    "failed to read the value of header {} from {}: {error}",
-                    self.name,
-                    self.path.display()
-                ),
-            })
-        };
-        let modified = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
-        let value = match cached.filter(|cached| cached.modified == modified && modified.is_some())
-        {
-            Some(cached) => cached.value,
-            None => {
-                secret(std::fs::read_to_string(&self.path).map_err(unreadable)?.trim(), &self.name)?
+        match (&self.http, &self.local) {
+            (_, Some(local)) if self.use_local.load(Ordering::Relaxed) => {
+                let sent = local.send(method, body, extra);
+                let sent = tokio::time::timeout(timeout, sent).await;
+                sent.map(UpstreamResponse::new).map_err(|_| Error::TimedOut(timeout))
             }
-        };
-        let fresh = Cached { checked: now, modified, value: value.clone() };
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
-        Ok(value)
+            (Some(http), _) => {
+                let sent = http.send_to(http.url().clone(), method, body, extra, timeout).await;
+                sent.map(UpstreamResponse::new)
+            }
+            (None, _) => Err(Error::Unusable("it has neither a URL nor a command".into())),
+        }
+    }
+
+    /// Whether the server may have only the transport HTTP+SSE, which would refuse `initialize`
+    /// like this.
+    pub(super) fn may_be_legacy_sse(&self, error: &Error) -> bool {
+        let refused = matches!(error, Error::Http(status) if status.is_client_error()
+            && !matches!(status.as_u16(), 401 | 403 | 407 | 429));
+        refused && self.http.is_some() && self.local.is_some() && !self.uses_legacy_sse()
+    }
+
+    /// Whether requests go through the transport HTTP+SSE.
+    pub(super) fn uses_legacy_sse(&self) -> bool {
+        self.http.is_some() && self.use_local.load(Ordering::Relaxed)
+    }
+
+    /// Sends the requests from now on through the transport HTTP+SSE, or no longer.
+    pub(super) fn set_legacy_sse(&self, on: bool) {
+        self.use_local.store(on, Ordering::Relaxed);
+    }
+
+    /// Ends the processes of a stdio server, and waits for them.
+    pub(super) async fn stop(&self) {
+        if let Some(local) = &self.local {
+            local.stop().await;
+        }
     }
 }
 
@@ -252,90 +194,5 @@ impl UpstreamResponse {
             )));
         }
         Ok(chunk)
-    }
-}
-
-fn secret(value: &str, name: &HeaderName) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| {
-        Error::Unusable(format!(
-            "the value of header {name} has characters that are not allowed in a header"
-        ))
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn client(server: &Server, pool: &ConnectionPool) -> Result<reqwest::Client, Error> {
-    let builder = reqwest::Client::builder()
-        .no_proxy() // outgoing connections go to configured servers only
-        .redirect(Policy::none()) // a redirect would carry credentials to another host
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(Duration::from_millis(pool.keep_alive_ms))
-        .pool_max_idle_per_host(pool.max_connections as usize)
-        .user_agent(concat!("mcp-hub/", env!("CARGO_PKG_VERSION")))
-        .tls_danger_accept_invalid_certs(server.insecure_skip_verify);
-    let builder = match &server.ca_file {
-        Some(path) => {
-            let unreadable = |error: String| {
-                Error::Unusable(format!("failed to read CA bundle {path}: {error}"))
-            };
-            let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-            let bundle = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| unreadable(error.to_string()))?;
-            builder.tls_certs_only(bundle)
-        }
-        // The image may have no system certificates. Loading them would fail, and plain HTTP does
-        // not need them.
-        None if server.url.starts_with("http://") => builder.tls_certs_only([]),
-        None => builder,
-    };
-    builder
-        .build()
-        .map_err(|error| Error::Unusable(format!("failed to build an HTTP client: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(path: &str) -> FileHeader {
-        let name = HeaderName::from_static("authorization");
-        FileHeader { name, path: path.into(), cached: Mutex::default() }
-    }
-
-    // The path of a mounted Secret looks like a file that somebody forgot in the image.
-    #[test]
-    fn a_missing_file_of_a_secret_is_named_as_a_secret_and_any_other_by_its_path() {
-        let of = |path: &str| header(path).value().unwrap_err().to_string();
-        assert_eq!(
-            of("/etc/mcp-hub/secrets/github/token"),
-            "cannot be used: header authorization needs the Secret github with the key token, \
-             which is not in this namespace or not mounted yet"
-        );
-        let other = of("/nowhere/token");
-        assert!(other.contains("from /nowhere/token: "), "{other}");
-    }
-
-    fn endpoint(files: &[&str]) -> Endpoint {
-        Endpoint {
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            url: Url::parse("http://mcp.example.com/mcp").unwrap(),
-            fixed: HeaderMap::new(),
-            files: files.iter().map(|path| header(path)).collect(),
-        }
-    }
-
-    #[test]
-    fn a_refused_credential_is_reported_with_its_secret() {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let secret = endpoint(&["/etc/mcp-hub/secrets/github/token"]);
-        for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
-            let advice = secret.advice(&Error::Http(status));
-            assert_eq!(advice, "; check the Secret github, key token");
-        }
-        assert_eq!(secret.advice(&Error::Http(StatusCode::BAD_GATEWAY)), "");
-        let none = endpoint(&[]).advice(&Error::Http(StatusCode::UNAUTHORIZED));
-        assert_eq!(none, "; if it needs a credential, send it as a header from a Secret");
     }
 }

@@ -76,15 +76,31 @@ pub(super) async fn open(
     transport: Transport,
     timeout: Duration,
 ) -> Result<Link, Error> {
-    match transport {
-        Transport::Sse => Err(Error::Unusable("transport Sse is not supported yet".into())),
-        Transport::Auto | Transport::StreamableHttp => {
-            match discover(endpoint, timeout.min(PROBE_TIMEOUT)).await {
-                Ok(Some(link)) => Ok(link),
-                Err(error) if !may_be_stateful(&error) => Err(error),
-                Ok(None) | Err(_) => initialize(endpoint, timeout).await,
-            }
-        }
+    let error = match open_streamable(endpoint, timeout).await {
+        Err(error) => error,
+        opened => return opened,
+    };
+    if transport != Transport::Auto {
+        return Err(error);
+    }
+    if endpoint.may_be_legacy_sse(&error) {
+        endpoint.set_legacy_sse(true);
+        let opened = initialize(endpoint, timeout).await;
+        endpoint.set_legacy_sse(opened.is_ok());
+        return opened.map_err(|_| error);
+    }
+    if endpoint.uses_legacy_sse() {
+        // The server may have changed: the next attempt starts with Streamable HTTP.
+        endpoint.set_legacy_sse(false);
+    }
+    Err(error)
+}
+
+async fn open_streamable(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Error> {
+    match discover(endpoint, timeout.min(PROBE_TIMEOUT)).await {
+        Ok(Some(link)) => Ok(link),
+        Err(error) if !may_be_stateful(&error) => Err(error),
+        Ok(None) | Err(_) => initialize(endpoint, timeout).await,
     }
 }
 
