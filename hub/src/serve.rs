@@ -126,7 +126,7 @@ struct StartedHub {
 /// Reads the config, and starts to connect to the servers.
 fn start_hub(args: &args::Serve, loopback_only: bool) -> anyhow::Result<StartedHub> {
     let standalone = args.hub.is_none();
-    let files = ConfigFiles::locate(&args.config, standalone)?;
+    let files = ConfigFiles::locate(&args.config, standalone, own_port(args))?;
     // Before the config is parsed: a change between the two reads is then noticed later, and not
     // missed.
     let known = files.paths.iter().map(|path| std::fs::read(path).ok()).collect();
@@ -218,6 +218,12 @@ fn identity(args: &args::Serve) -> Identity {
 fn in_cluster(identity: &Identity) -> Option<RuntimeConfigMap> {
     let (hub, namespace) = (identity.hub.clone()?, identity.namespace.clone()?);
     Some(RuntimeConfigMap { client: dataplane::in_cluster_client()?, namespace, hub })
+}
+
+/// The port of the hub itself. A hub on stdio has none.
+fn own_port(args: &args::Serve) -> u16 {
+    let default = if args.stdio { 0 } else { PORT };
+    args.listen.map_or(default, |address| address.port())
 }
 
 async fn listen(

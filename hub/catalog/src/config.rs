@@ -40,6 +40,9 @@ pub struct SourceFile<'a> {
     pub name: &'a str,
     /// The absolute path of the folder that it is in.
     pub folder: &'a str,
+    /// The absolute path of the project that is worked on. The settings of Claude Code have servers
+    /// by project.
+    pub project: &'a str,
     pub text: &'a str,
 }
 
@@ -69,7 +72,7 @@ pub fn load<'a>(
 
 /// Reads one config file of either format.
 pub fn parse(text: &str, environment: Environment<'_>) -> Result<HubConfig, ConfigErrors> {
-    let file = SourceFile { name: "", folder: "", text };
+    let file = SourceFile { name: "", folder: "", project: "", text };
     load(&[file], environment).map(|loaded| loaded.config)
 }
 

@@ -3,6 +3,7 @@
 use mcphub_hub_catalog::client_limits;
 use mcphub_hub_catalog::config::Loaded;
 use mcphub_hub_wire::config::HubConfig;
+use mcphub_hub_wire::paths::PORT;
 
 use crate::args;
 use crate::cli::server_table;
@@ -15,7 +16,7 @@ use crate::explanation::ToolListing;
 /// serves them.
 #[allow(clippy::print_stdout)] // the result of the command
 pub async fn run(args: &args::Check) -> anyhow::Result<()> {
-    let files = ConfigFiles::locate(&args.files, true)?;
+    let files = ConfigFiles::locate(&args.files, true, PORT)?;
     let Loaded { config, warnings } = files.read()?;
     let count = config.servers.len();
     let connected =

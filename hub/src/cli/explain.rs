@@ -10,6 +10,7 @@ use mcphub_hub_catalog::explain::Question;
 use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_catalog::visibility::Visibility;
 use mcphub_hub_select::embedded::{Digest, Doc, Index, Models, Query, Vector};
+use mcphub_hub_wire::paths::PORT;
 
 use crate::args;
 use crate::cli::tool_listing;
@@ -31,7 +32,7 @@ pub async fn run(args: args::Why) -> anyhow::Result<()> {
     };
     let listing = match &args.catalog {
         Some(file) => {
-            let files = ConfigFiles::locate(std::slice::from_ref(config), true)?;
+            let files = ConfigFiles::locate(std::slice::from_ref(config), true, PORT)?;
             tool_listing::from_file(&files.read()?.config, file)?
         }
         None => tool_listing::from_servers(std::slice::from_ref(config)).await?.listing,

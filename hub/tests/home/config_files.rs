@@ -62,6 +62,19 @@ fn without_config_the_first_file_with_servers_is_taken_and_named() {
     assert!(text.contains("not used; add it with --config"), "{text}");
 }
 
+// Otherwise it would list its own tools again and again.
+#[test]
+fn a_hub_does_not_connect_to_itself() {
+    let dir = ConfigDir::new(&json!({"mcpServers": {
+        "web": {"url": "http://localhost:7000/mcp"},
+        "command": {"command": "mcp-hub", "args": ["connect", "http://127.0.0.1:7000/mcp"]},
+        "stdio": {"command": "/usr/bin/mcp-hub", "args": ["serve", "--stdio"]},
+        "other": {"url": "http://localhost:7002/mcp"}}}));
+    let (good, text) = output(mcp_hub().arg("check").arg(dir.file()));
+    assert!(good && text.matches("disabled").count() == 3, "{text}");
+    assert!(text.contains("warning: web: is this hub itself, so it is left out"), "{text}");
+}
+
 #[test]
 fn several_files_are_merged() {
     let user = ConfigDir::new(&json!({"mcpServers": {"a": {"url": "http://a"}}}));

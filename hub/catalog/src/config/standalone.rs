@@ -130,8 +130,10 @@ pub(super) fn read<'e>(
 pub(super) fn has_servers(file: &SourceFile<'_>) -> bool {
     let Ok(json) = document::to_json(file.name, file.text) else { return false };
     let members = json_splice::members(&json).unwrap_or_default();
+    let project = document::project_members(&members, file.project);
     members
         .iter()
+        .chain(&project)
         .filter_map(document::servers)
         .any(|entries| entries.is_ok_and(|entries| !entries.is_empty()))
 }
@@ -143,7 +145,8 @@ impl<'e> Reader<'e> {
     }
 
     fn warn(&mut self, at: &str, message: impl Into<String>) {
-        let key = at.rsplit('.').next().unwrap_or(at).to_owned();
+        // The settings of a client are one line, however many there are.
+        let key = at.rsplit_once('.').map(|(_, key)| key.to_owned()).unwrap_or_default();
         let places = self.warnings.entry((message.into(), key)).or_default();
         places.push(format!("{}{at}", self.prefix));
     }
@@ -181,8 +184,9 @@ impl<'e> Reader<'e> {
             .find(|member| member.key == "inputs")
             .map(|inputs| input_defaults(inputs.value))
             .unwrap_or_default();
+        let project = document::project_members(&members, file.project);
         let mut lists = 0;
-        for member in &members {
+        for member in members.iter().chain(&project).filter(|member| member.key != "projects") {
             match document::servers(member) {
                 Some(Ok(entries)) => {
                     lists += 1;

@@ -30,6 +30,22 @@ pub(super) struct Entry {
     pub(super) text: String,
 }
 
+/// The settings of a project in the file of Claude Code that are about servers.
+pub(super) fn project_members<'a>(members: &[Member<'a>], project: &str) -> Vec<Member<'a>> {
+    let find = |members: &[Member<'a>], key: &str| {
+        members.iter().find(|member| member.key == key).map(|member| member.value)
+    };
+    let settings = find(members, "projects")
+        .and_then(json_splice::members)
+        .and_then(|projects| find(&projects, project))
+        .and_then(json_splice::members);
+    let mut settings = settings.unwrap_or_default();
+    settings.retain(|member| {
+        matches!(&*member.key, "mcpServers" | "disabledMcpServers" | "disabledMcpjsonServers")
+    });
+    settings
+}
+
 /// The servers of the member with this key, if it has servers. `Err` says what is wrong with it.
 pub(super) fn servers(member: &Member<'_>) -> Option<Result<Vec<Entry>, String>> {
     let key = member.key.as_ref();

@@ -15,7 +15,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn load_from(folder: &str, text: &str) -> Loaded {
-    load(&[SourceFile { name: "f.json", folder, text }], &environment)
+    load(&[SourceFile { name: "f.json", folder, project: "/work/project", text }], &environment)
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -24,7 +24,7 @@ fn servers(text: &str) -> Vec<Server> {
 }
 
 fn errors(text: &str) -> String {
-    let file = SourceFile { name: "f.json", folder: "/work/project", text };
+    let file = SourceFile { name: "f.json", folder: "/work/project", project: "", text };
     load(&[file], &environment).unwrap_err().to_string()
 }
 
@@ -143,7 +143,7 @@ fn gemini_has_bare_variables_milliseconds_and_lists_of_tools() {
     assert_eq!(none.tools.deny, ["*", "shell"], "an empty list of a client allows nothing");
     assert_eq!(command(none).args, ["$5", "a$"]);
     assert!(old.disabled && !g.disabled);
-    assert!(loaded.warnings.iter().any(|line| line.starts_with("theme: ")));
+    assert!(loaded.warnings.iter().any(|line| line.starts_with("theme, ")));
 }
 
 #[test]
@@ -169,8 +169,7 @@ fn continue_has_yaml_with_a_list() {
                 args: [mcp-db, --rw]\n    env: {KEY: '${{ secrets.TOKEN }}'}\n  - name: web\n    \
                 type: streamable-http\n    url: https://w/mcp\n    requestOptions:\n      \
                 headers: {A: b}\n      timeout: 5\n";
-    let file =
-        SourceFile { name: "/home/ann/.continue/config.yaml", folder: "/home/ann/.continue", text };
+    let file = SourceFile { name: "config.yaml", folder: "/home/ann/.continue", project: "", text };
     let loaded = load(&[file], &environment).unwrap();
     let [db, web] = loaded.config.servers.as_slice() else { panic!("two servers") };
     assert_eq!(command(db).env["KEY"].as_deref(), Some("s3cret"));
@@ -179,7 +178,7 @@ fn continue_has_yaml_with_a_list() {
 
 #[test]
 fn a_later_file_replaces_servers_of_an_earlier_one_and_sections_are_in_one_file() {
-    let file = |name, text| SourceFile { name, folder: "/", text };
+    let file = |name, text| SourceFile { name, folder: "/", project: "", text };
     let user = file(
         "user.json",
         r#"{"mcpServers": {"a": {"url": "http://old"}, "b": {"url": "http://b"}}}"#,
@@ -218,6 +217,24 @@ fn a_restriction_that_the_hub_cannot_apply_is_an_error(#[case] text: &str, #[cas
 #[case(r#"{"mcpServers":{"me":{"command":"/bin/mcp-hub","args":["serve","--stdio"]}}}"#)]
 fn other_keys_of_clients_do_not_stop_the_hub(#[case] text: &str) {
     load_from("/", text);
+}
+
+#[test]
+fn claude_code_has_servers_of_the_user_and_of_each_project() {
+    let loaded = load_from(
+        "/home/ann",
+        r#"{"numStartups": 9, "userID": "x", "mcpServers": {"mine": {"url": "http://mine"},
+            "off": {"url": "http://off"}},
+            "projects": {
+                "/work/project": {"mcpServers": {"here": {"type": "stdio", "command": "here",
+                    "args": [], "env": {}}}, "disabledMcpServers": ["off"], "history": []},
+                "/work/other": {"mcpServers": {"there": {"command": "there"}}}}}"#,
+    );
+    let servers: Vec<_> =
+        loaded.config.servers.iter().map(|it| (it.name.as_str(), it.disabled)).collect();
+    assert_eq!(servers, [("mine", false), ("off", true), ("here", false)]);
+    // One line, however many settings the client has.
+    assert_eq!(loaded.warnings, ["numStartups, userID: has no effect on mcp-hub"]);
 }
 
 #[test]
