@@ -102,7 +102,7 @@ async fn the_self_check_counts_what_clients_see_and_names_filters_that_fit_no_to
     assert_eq!(
         check.warnings,
         [
-            "filtering.staticTools: \"echo\" matches no tool; did you mean \"a__echo\"?",
+            "filtering.static.tools: \"echo\" matches no tool; did you mean \"a__echo\"?",
             "servers[a].tools.deny: \"a__b\" matches no tool of the server; did you mean \"b\"?",
         ]
     );
