@@ -29,12 +29,19 @@ pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
             let start = range_of(text, key.get())?.start;
             let end = range_of(text, value.get())?.end;
             Some(Member {
-                key: unquoted(key.get())?,
+                // A key with half a surrogate pair is legal JSON that has no text. Its escape
+                // sequence stands for it, which equals no key that the hub looks for.
+                key: unquoted(key.get()).unwrap_or(Cow::Borrowed(key.get())),
                 text: text.get(start..end)?,
                 value: value.get(),
             })
         })
         .collect()
+}
+
+/// The value of a member. If a key occurs twice the last one counts, as in JSON parsers.
+pub fn last_member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
+    members.iter().rev().find(|member| member.key == key).map(|member| member.value)
 }
 
 /// The content of a JSON string. `None` if the text is not a JSON string.
@@ -202,6 +209,12 @@ mod tests {
             compact("{ \"a b\" :\n[1, \"\\\" \\\\\" , true ] }"),
             "{\"a b\":[1,\"\\\" \\\\\",true]}"
         );
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_hides_no_other_member() {
+        let members = members(r#"{"\ud800":1,"a":2}"#).unwrap();
+        assert_eq!((members.len(), &*members[1].key, members[1].value), (2, "a", "2"));
     }
 
     // A body that nests a million brackets must not overflow the stack.

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json_splice::raw;
+use crate::json_splice::{self, last_member, raw};
+
+/// The JSON-RPC code of an error that has no code.
+const INTERNAL_ERROR: i64 = -32603;
 
 /// One message of a client.
 #[derive(Debug, Clone)]
@@ -177,8 +180,7 @@ fn params(params: Option<&RawValue>) -> Result<Params<'_>, &'static str> {
         arguments: arguments.map(RawValue::get),
         cursor: cursor.map(RawValue::get),
         request_id: request_id.map(RawValue::get),
-        protocol_version: protocol_version
-            .and_then(|version| crate::json_splice::unquoted(version.get())),
+        protocol_version: protocol_version.and_then(|version| json_splice::unquoted(version.get())),
         client_info: client_info.map(RawValue::get),
         capabilities: capabilities.map(RawValue::get),
         meta: meta.map(RawValue::get).filter(|text| *text != "null").map(parse_meta).transpose()?,
@@ -194,8 +196,7 @@ fn parse_meta(text: &str) -> Result<Meta<'_>, &'static str> {
     let RawMeta { protocol_version, client_capabilities, progress_token } = read;
     Ok(Meta {
         text,
-        protocol_version: protocol_version
-            .and_then(|version| crate::json_splice::unquoted(version.get())),
+        protocol_version: protocol_version.and_then(|version| json_splice::unquoted(version.get())),
         client_capabilities: client_capabilities.map(RawValue::get),
         progress_token: progress_token.map(RawValue::get),
     })
@@ -230,27 +231,27 @@ pub enum UpstreamMessage<'a> {
 
 /// Reads a message of an upstream server. `None` if it is not a message.
 pub fn parse_upstream(text: &str) -> Option<UpstreamMessage<'_>> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
-    let id = envelope.id.map(RawValue::get).filter(|id| is_id(id));
-    if let Some(method) = envelope.method {
+    let members = json_splice::members(text)?;
+    let member = |key: &str| last_member(&members, key);
+    let id = member("id").filter(|id| is_id(id));
+    if let Some(method) = member("method").and_then(json_splice::unquoted) {
         return Some(match id {
-            Some(id) => UpstreamMessage::Request { id, method: method.0 },
-            None => UpstreamMessage::Notification {
-                method: method.0,
-                params: envelope.params.map(RawValue::get),
-            },
+            Some(id) => UpstreamMessage::Request { id, method },
+            None => UpstreamMessage::Notification { method, params: member("params") },
         });
     }
-    if let Some(error) = envelope.error.map(RawValue::get) {
-        let Code { code } = serde_json::from_str(error).ok()?;
-        return Some(UpstreamMessage::Error { id, error, code });
+    if let Some(error) = member("error").filter(|error| *error != "null") {
+        return Some(UpstreamMessage::Error { id, error, code: error_code(error) });
     }
-    Some(UpstreamMessage::Result { id: id?, result: envelope.result?.get() })
+    Some(UpstreamMessage::Result { id: id?, result: member("result")? })
 }
 
-#[derive(Deserialize)]
-struct Code {
-    code: i64,
+/// The code of an error object. Some servers send it as a string or leave it out; what they want to
+/// say is still an error.
+fn error_code(error: &str) -> i64 {
+    let members = json_splice::members(error).unwrap_or_default();
+    let code = last_member(&members, "code").unwrap_or_default();
+    code.trim_matches('"').parse().unwrap_or(INTERNAL_ERROR)
 }
 
 #[derive(Deserialize)]

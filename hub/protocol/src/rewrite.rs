@@ -114,17 +114,27 @@ pub fn progress_params(params: &str, ours: u64, callers: &str) -> Option<String>
 }
 
 /// The members of a result that the hub reads.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResultHead {
     pub is_error: bool,
     /// `complete`, or another type of the stateless protocol.
     pub result_type: Option<String>,
 }
 
-/// `None` if the result is not an object.
+/// `None` if the result is not an object. A result is passed on and not judged: `null` is as good
+/// as no value, and if a key occurs twice the last one counts, as in JSON parsers.
 pub fn result_head(result: &str) -> Option<ResultHead> {
-    if result.starts_with('{') { serde_json::from_str(result).ok() } else { None }
+    let mut head = ResultHead::default();
+    for member in json_splice::members(result)? {
+        match &*member.key {
+            "isError" => head.is_error = member.value == "true",
+            "resultType" => {
+                head.result_type = json_splice::unquoted(member.value).map(Cow::into_owned);
+            }
+            _ => {}
+        }
+    }
+    Some(head)
 }
 
 /// The result for a caller that uses this version.
@@ -245,5 +255,18 @@ mod tests {
         assert!(head.is_error);
         assert_eq!(result_for(ProtocolVersion::Stateless, typed, &head), typed);
         assert_eq!(result_head("[]"), None);
+    }
+
+    #[test]
+    fn an_odd_head_of_a_result_loses_nothing() {
+        for (result, is_error) in [
+            (r#"{"isError":null,"content":[]}"#, false),
+            (r#"{"isError":true,"content":[],"isError":false}"#, false),
+            (r#"{"isError":"yes","resultType":null,"\ud800":1e999}"#, false),
+            (r#"{"isError":false,"isError":true}"#, true),
+        ] {
+            let head = result_head(result).unwrap();
+            assert_eq!((head.is_error, head.result_type), (is_error, None), "{result}");
+        }
     }
 }

@@ -11,6 +11,14 @@ pub struct Event {
     pub retry_ms: Option<u64>,
 }
 
+impl Event {
+    /// Whether it carries a message. Events of other types, such as the `ping` that some servers
+    /// send to keep a connection open, do not.
+    pub fn is_message(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == "message")
+    }
+}
+
 /// Decodes events from chunks of bytes.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -121,6 +129,14 @@ mod tests {
             Event::default(),
         ];
         assert_eq!(decoded(&[text]), expected);
+    }
+
+    #[test]
+    fn only_events_without_a_type_or_of_type_message_carry_messages() {
+        let text = b"event: ping\ndata: ping\n\nevent: keepalive\ndata: {}\n\n\
+                     event:\ndata: 1\n\nevent: message\ndata: 2\n\ndata: 3\n\n";
+        let events = decoded(&[text]).into_iter().filter(Event::is_message);
+        assert_eq!(events.map(|event| event.data).collect::<Vec<_>>(), ["1", "2", "3"]);
     }
 
     #[test]

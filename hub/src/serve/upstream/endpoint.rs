@@ -14,6 +14,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, StatusCode};
 use mcphub_hub_protocol::sse::{Decoder, Event};
 use mcphub_hub_wire::config::{ConnectionPool, Server, Transport};
+use serde_json::value::RawValue;
 
 use super::error::Error;
 use super::http_endpoint::HttpEndpoint;
@@ -146,15 +147,16 @@ impl UpstreamResponse {
         }
         loop {
             while let Some(event) = self.ready.pop_front() {
+                let is_message = event.is_message();
                 self.last_event_id = event.id.or(self.last_event_id.take());
                 self.retry_ms = event.retry_ms.or(self.retry_ms);
-                if !event.data.is_empty() {
+                if !event.data.is_empty() && is_message {
                     return Ok(Some(event.data));
                 }
             }
             let Some(chunk) = self.chunk().await? else { return Ok(None) };
             if let Some(decoder) = &mut self.events {
-                self.ready.extend(decoder.push(&chunk));
+                self.ready.extend(decoder.push(&chunk).into_iter().flat_map(split_batch));
                 // A long stream is not a long response: only what is buffered counts.
                 self.read = decoder.buffered_bytes();
             }
@@ -165,6 +167,16 @@ impl UpstreamResponse {
     pub(super) fn unread(&mut self, text: String) {
         self.events.get_or_insert_default();
         self.ready.push_front(Event { data: text, ..Event::default() });
+    }
+
+    /// Skips a text that is not a JSON-RPC message. Servers send such events to keep a stream open.
+    /// A body that is not a message is an error, because nothing comes after it.
+    pub(super) fn skip(&self, text: &str) -> Result<(), Error> {
+        if !self.is_stream() {
+            return Err(Error::InvalidResponse("not a JSON-RPC message".into()));
+        }
+        tracing::debug!(bytes = text.len(), "skipping an event that is not a JSON-RPC message");
+        Ok(())
     }
 
     /// Whether the response is an event stream, which may have more than one message.
@@ -194,5 +206,16 @@ impl UpstreamResponse {
             )));
         }
         Ok(chunk)
+    }
+}
+
+/// The events of one message each. Servers of 2025-03-26 may send several messages in one event.
+fn split_batch(event: Event) -> Vec<Event> {
+    match serde_json::from_str::<Vec<&RawValue>>(&event.data) {
+        Ok(batch) if event.data.trim_start().starts_with('[') => batch
+            .into_iter()
+            .map(|text| Event { data: text.get().to_owned(), ..event.clone() })
+            .collect(),
+        _ => vec![event],
     }
 }

@@ -108,10 +108,8 @@ impl Exchange {
                     self.upstream.answer_request(&self.link, id, &method);
                 }
                 Some(_) => {}
-                None if status.is_success() => {
-                    return Err(Error::InvalidResponse("not a JSON-RPC message".into()));
-                }
-                None => return Err(Error::Http(status)),
+                None if !status.is_success() => return Err(Error::Http(status)),
+                None => response.skip(&text)?,
             }
         }
     }

@@ -234,7 +234,7 @@ pub(super) async fn response_to(
                 return Ok(Some(Err((code, error.to_owned()))));
             }
             Some(_) => {}
-            None => return Err(Error::InvalidResponse("not a JSON-RPC message".into())),
+            None => response.skip(&text)?,
         }
     }
     Ok(None)
