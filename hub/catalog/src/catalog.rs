@@ -20,7 +20,7 @@ mod entry;
 mod server_list;
 mod tool;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mcphub_hub_wire::config::{HubConfig, Server};
@@ -30,7 +30,8 @@ pub use self::entry::{Definition, Details, Entry};
 use self::server_list::shorter;
 pub use self::server_list::{Page, ServerList};
 pub use self::tool::{Hints, Tool, ToolDetails};
-use crate::{names, pattern};
+use crate::names::{self, NameParts};
+use crate::pattern;
 
 /// The tools of all servers.
 pub type ToolCatalog = Catalog<ToolDetails>;
@@ -82,12 +83,10 @@ impl<D: Details> Catalog<D> {
             .iter()
             .map(|(_, server, definition)| bare_name::<D>(server, &definition.name))
             .collect();
-        let exposed = D::exposed_names(
-            existing
-                .iter()
-                .zip(&bare)
-                .map(|((_, server, _), bare)| (server.prefix.as_deref(), bare.as_str())),
-        );
+        let exposed =
+            D::exposed_names(existing.iter().zip(&bare).map(|((_, server, definition), bare)| {
+                NameParts { prefix: server.prefix.as_deref(), bare, own: &definition.name }
+            }));
         let server_names: Vec<Arc<str>> =
             config.servers.iter().map(|server| server.name.as_str().into()).collect();
         let entries = existing.into_iter().zip(bare).zip(exposed).filter_map(
@@ -141,18 +140,14 @@ impl<D: Details> Catalog<D> {
         self.by_bare_name.get(bare).into_iter().flatten().map(|&place| place as usize)
     }
 
-    /// The entries whose exposed name ends in a hash because an earlier entry has the plain name.
+    /// The entries whose exposed name ends in a hash because another entry has the same plain name.
     pub fn name_collisions(&self, config: &HubConfig) -> Vec<&Entry<D>> {
         let plain_name = |entry: &Entry<D>| {
             let server = config.servers.get(entry.server);
             names::exposed(server.and_then(|server| server.prefix.as_deref()), &entry.bare)
         };
-        let mut taken = HashSet::new();
-        self.entries
-            .iter()
-            .map(Arc::as_ref)
-            .filter(|entry| !taken.insert(plain_name(entry)))
-            .collect()
+        let all = self.entries.iter().map(Arc::as_ref);
+        all.filter(|entry| entry.exposed != plain_name(entry)).collect()
     }
 }
 
@@ -195,13 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_collision_renames_the_later_tool_and_is_reported() {
-        let config = config(&["a"]);
-        let catalog = ToolCatalog::new(&config, &[Some(list(&["x.y", "x_y"]))]);
-        assert_eq!(catalog.entries[0].exposed, "a__x_y");
+    fn a_name_collision_renames_both_tools_and_is_reported() {
+        let mut config = config(&["a"]);
+        config.servers[0].tools.rename.insert("x".into(), "y".into());
+        let catalog = ToolCatalog::new(&config, &[Some(list(&["x", "y", "z"]))]);
+        assert!(catalog.place("a__y").is_none(), "the name could mean either of them");
         assert_eq!(
             catalog.name_collisions(&config).iter().map(|tool| &*tool.own).collect::<Vec<_>>(),
-            ["x_y"]
+            ["x", "y"]
         );
     }
 

@@ -140,7 +140,7 @@ fn check(config: &HubConfig) -> Vec<ConfigError> {
             }
             None => {}
             Some(prefix) => {
-                if let Some(message) = prefix_error(prefix) {
+                if let Some(message) = names::prefix_error(prefix) {
                     report("prefix", message);
                 }
                 if let Some(other) = seen_prefixes.insert(prefix, &server.name) {
@@ -172,16 +172,6 @@ fn check(config: &HubConfig) -> Vec<ConfigError> {
     }
     filtering::check(config, &mut |at, message| errors.push(ConfigError { at, message }));
     errors
-}
-
-fn prefix_error(prefix: &str) -> Option<String> {
-    if prefix == names::RESERVED_PREFIX {
-        Some(format!("\"{prefix}\" is reserved for the hub's own tools; choose another"))
-    } else if prefix != names::sanitized(prefix) || prefix.len() > 24 {
-        Some(format!("\"{prefix}\" is not 1 to 24 of A-Z a-z 0-9 _ -"))
-    } else {
-        None
-    }
 }
 
 fn check_server(server: &Server, report: &mut impl FnMut(&str, String)) {

@@ -7,7 +7,7 @@ use mcphub_hub_protocol::json_splice::{self, Edits, Member};
 use mcphub_hub_wire::config::{Server, ToolRules};
 use sha2::{Digest as _, Sha256};
 
-use crate::names;
+use crate::names::{self, NameParts};
 
 /// An entry as its server defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +52,8 @@ pub trait Details: Sized {
     /// The server's allow, deny, rename and describe rules for this kind.
     fn rules(server: &Server) -> &ToolRules;
 
-    /// The exposed names of entries, which are given as server prefix and bare name. They are
-    /// unique.
-    fn exposed_names<'a>(entries: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<String>;
+    /// The exposed names of entries. They are unique.
+    fn exposed_names<'a>(entries: impl Iterator<Item = NameParts<'a>>) -> Vec<String>;
 
     /// Reads the details from a definition and its members.
     fn read(definition: &str, members: &[Member<'_>]) -> Self;
@@ -90,7 +89,7 @@ impl<D: Details> Entry<D> {
             server: position,
             server_name: Arc::clone(server_name),
             own: original.name.clone(),
-            bare: names::sanitized(bare),
+            bare: names::exposed(None, bare),
             description: last_member(&members, "description")
                 .and_then(json_splice::unquoted)
                 .unwrap_or_default()

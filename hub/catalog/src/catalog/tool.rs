@@ -11,7 +11,8 @@ use mcphub_hub_wire::config::{Server, ToolRules};
 use super::entry::{Details, Entry, last_member, member_range};
 use crate::builtin_category::{self, BuiltinCategory};
 use crate::client_limits::{self, LimitViolation};
-use crate::{names, tokens};
+use crate::names::{self, NameParts};
+use crate::tokens;
 
 /// A tool that exists in this hub.
 pub type Tool = Entry<ToolDetails>;
@@ -45,7 +46,7 @@ impl Details for ToolDetails {
         &server.tools
     }
 
-    fn exposed_names<'a>(entries: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<String> {
+    fn exposed_names<'a>(entries: impl Iterator<Item = NameParts<'a>>) -> Vec<String> {
         names::exposed_unique(entries)
     }
 

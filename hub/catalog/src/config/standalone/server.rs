@@ -56,7 +56,6 @@ const MAX_TIMEOUT_SECONDS: u64 = 3600;
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u64 = 15 * 60_000;
 const DEFAULT_SESSIONS: u32 = 20;
-const MAX_PREFIX: usize = 24;
 
 /// The members of a server that are not read yet.
 struct Fields<'f> {
@@ -295,7 +294,7 @@ impl Reader<'_> {
         match self.text(fields, &["prefix", "toolPrefix"]) {
             Some(off) if off.is_empty() && alone => None,
             Some(prefix) => Some(prefix),
-            None => Some(names::sanitized(name).chars().take(MAX_PREFIX).collect()),
+            None => Some(names::default_prefix(name)),
         }
     }
 
