@@ -17,6 +17,7 @@
 //! Categories, token budgets, meta-tools, grouping and argument validation are for tools only.
 
 mod entry;
+mod repair;
 mod server_list;
 mod tool;
 
@@ -27,6 +28,7 @@ use mcphub_hub_wire::config::{HubConfig, Server};
 
 pub(crate) use self::entry::digest;
 pub use self::entry::{Definition, Details, Entry};
+pub use self::repair::Repaired;
 use self::server_list::shorter;
 pub use self::server_list::{Page, ServerList};
 pub use self::tool::{Hints, Tool, ToolDetails};

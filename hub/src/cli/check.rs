@@ -44,6 +44,11 @@ fn check_tools(files: &str, config: &HubConfig, listing: &ToolListing) -> anyhow
             println!("servers.{}: {}: {refused}", tool.server_name, tool.exposed);
         }
     }
+    for (server, list) in config.servers.iter().zip(&listing.lists) {
+        for problem in list.iter().flat_map(|list| &list.problems) {
+            println!("servers.{}: violates the MCP schema: {problem}", server.name);
+        }
+    }
     for warning in listing.visibility.warnings() {
         println!("{warning}");
     }

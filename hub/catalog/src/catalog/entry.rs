@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use mcphub_hub_protocol::json_splice::{self, Edits, Member};
+use mcphub_hub_protocol::json_splice::{self, Edits, Member, last_member};
 use mcphub_hub_wire::config::{Server, ToolRules};
 use sha2::{Digest as _, Sha256};
 
+use super::repair::Repaired;
 use crate::names::{self, NameParts};
 
 /// An entry as its server defines it.
@@ -54,6 +55,10 @@ pub trait Details: Sized {
 
     /// The exposed names of entries. They are unique.
     fn exposed_names<'a>(entries: impl Iterator<Item = NameParts<'a>>) -> Vec<String>;
+
+    /// The definition with these members, without what the MCP schema forbids. `None` if it is
+    /// valid.
+    fn repair(members: &[Member<'_>]) -> Option<Repaired>;
 
     /// Reads the details from a definition and its members.
     fn read(definition: &str, members: &[Member<'_>]) -> Self;
@@ -112,11 +117,6 @@ impl<D: Details> Entry<D> {
             && self.timeout_ms == other.timeout_ms
             && self.definition == other.definition
     }
-}
-
-/// The value of a member. If a key occurs twice the last one counts, as in JSON parsers.
-pub(super) fn last_member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
-    members.iter().rev().find(|member| member.key == key).map(|member| member.value)
 }
 
 /// Where the value of a member is in the definition; an empty range if there is no such member.

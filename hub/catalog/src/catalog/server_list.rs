@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::entry::{Definition, Details};
+use super::repair::Repaired;
 
 /// What one server lists of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,12 @@ pub struct ServerList {
     pub ttl_ms: Option<u64>,
     /// Whether the server says that the list is for this caller only.
     pub private: bool,
+    /// Definitions that violate the MCP schema, and what was wrong with each of them.
+    pub problems: Vec<String>,
 }
+
+/// How many problems a summary names.
+const NAMED_PROBLEMS: usize = 10;
 
 /// One page of a server's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +30,6 @@ pub struct Page {
     pub list: ServerList,
     /// The cursor of the next page; `None` on the last page.
     pub next: Option<String>,
-    /// How many entries are not definitions. They are left out of `list`.
-    pub malformed: usize,
 }
 
 impl ServerList {
@@ -35,11 +39,25 @@ impl ServerList {
             whole.ttl_ms = shorter(whole.ttl_ms, page.ttl_ms);
             whole.private |= page.private;
             whole.definitions.extend(page.definitions);
+            whole.problems.extend(page.problems);
             whole
         });
         whole.definitions.sort_by(|a, b| a.name.cmp(&b.name));
         whole.definitions.dedup_by(|later, first| later.name == first.name);
         whole
+    }
+
+    /// The first problems in one line. `None` if there are none.
+    pub fn problem_summary(&self) -> Option<String> {
+        let named = self.problems.iter().take(NAMED_PROBLEMS).map(String::as_str);
+        let named = named.collect::<Vec<_>>().join("; ");
+        match self.problems.len() {
+            0 => None,
+            count if count > NAMED_PROBLEMS => {
+                Some(format!("{named}; and {} more", count - NAMED_PROBLEMS))
+            }
+            _ => Some(named),
+        }
     }
 }
 
@@ -60,26 +78,40 @@ impl Page {
         let entries = json_splice::members(result)?;
         let entries: Vec<&RawValue> =
             serde_json::from_str(only_member(&entries, D::LIST_MEMBER)?).ok()?;
-        let listed = entries.len();
-        let definitions: Vec<Definition> =
-            entries.into_iter().filter_map(|text| Definition::parse::<D>(text.get())).collect();
+        let (mut definitions, mut problems) = (Vec::new(), Vec::new());
+        for (position, text) in entries.into_iter().enumerate() {
+            match Definition::parse::<D>(text.get()) {
+                None => problems.push(format!("entry {} has no name, left out", position + 1)),
+                Some((definition, problem)) => {
+                    definitions.push(definition);
+                    problems.extend(problem);
+                }
+            }
+        }
         Some(Self {
-            malformed: listed - definitions.len(),
             next: head.next_cursor.filter(|cursor| !cursor.is_empty()),
             list: ServerList {
                 definitions,
                 ttl_ms: head.ttl_ms.map(|ttl| ttl.as_u64().unwrap_or(0)),
                 private: head.cache_scope.as_deref() == Some("private"),
+                problems,
             },
         })
     }
 }
 
 impl Definition {
-    fn parse<D: Details>(text: &str) -> Option<Self> {
+    /// Reads an entry, and repairs it if it has to be. `None` if it has no name.
+    fn parse<D: Details>(text: &str) -> Option<(Self, Option<String>)> {
         let members = json_splice::members(text)?;
         let name = json_splice::unquoted(only_member(&members, D::NAME_MEMBER)?)?.into_owned();
-        Some(Self { name, text: text.to_owned() })
+        Some(match D::repair(&members) {
+            None => (Self { name, text: text.to_owned() }, None),
+            Some(Repaired { text, problem }) => {
+                let problem = format!("{name}: {problem}, repaired");
+                (Self { name, text }, Some(problem))
+            }
+        })
     }
 }
 
@@ -104,19 +136,29 @@ mod tests {
     use crate::catalog::ToolDetails;
 
     #[test]
-    fn a_page_keeps_definitions_byte_for_byte_and_counts_the_malformed_ones() {
+    fn a_page_keeps_definitions_byte_for_byte_and_names_the_malformed_ones() {
         let page = Page::parse::<ToolDetails>(
-            r#"{"tools":[{"x":1e999,"name":"b"}, 7, {"name":3}, {"name":"a"}],"nextCursor":"c","ttlMs":5,"cacheScope":"private"}"#,
+            r#"{"tools":[{"x":1e999,"name":"b","inputSchema":{"type":"object"}}, 7, {"name":3}, {"name":"a"}],"nextCursor":"c","ttlMs":5,"cacheScope":"private"}"#,
         )
         .unwrap();
-        assert_eq!(page.malformed, 2);
+        assert_eq!(
+            page.list.problem_summary().unwrap(),
+            "entry 2 has no name, left out; entry 3 has no name, left out; \
+             a: inputSchema is missing, repaired"
+        );
         assert_eq!(
             (page.next.as_deref(), page.list.ttl_ms, page.list.private),
             (Some("c"), Some(5), true)
         );
         let whole = ServerList::from_pages(vec![page.list]);
         let texts: Vec<&str> = whole.definitions.iter().map(|tool| tool.text.as_str()).collect();
-        assert_eq!(texts, [r#"{"name":"a"}"#, r#"{"x":1e999,"name":"b"}"#]);
+        assert_eq!(
+            texts,
+            [
+                r#"{"name":"a","inputSchema":{"type":"object"}}"#,
+                r#"{"x":1e999,"name":"b","inputSchema":{"type":"object"}}"#
+            ]
+        );
     }
 
     #[test]

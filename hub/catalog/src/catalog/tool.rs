@@ -4,11 +4,12 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use mcphub_hub_protocol::json_splice::{self, Member};
+use mcphub_hub_protocol::json_splice::{self, Member, last_member};
 use mcphub_hub_protocol::mcp_headers::{self, ParamHeader};
 use mcphub_hub_wire::config::{Server, ToolRules};
 
-use super::entry::{Details, Entry, last_member, member_range};
+use super::entry::{Details, Entry, member_range};
+use super::repair::{self, Repaired};
 use crate::builtin_category::{self, BuiltinCategory};
 use crate::client_limits::{self, LimitViolation};
 use crate::names::{self, NameParts};
@@ -48,6 +49,10 @@ impl Details for ToolDetails {
 
     fn exposed_names<'a>(entries: impl Iterator<Item = NameParts<'a>>) -> Vec<String> {
         names::exposed_unique(entries)
+    }
+
+    fn repair(members: &[Member<'_>]) -> Option<Repaired> {
+        repair::tool(members)
     }
 
     fn read(definition: &str, members: &[Member<'_>]) -> Self {

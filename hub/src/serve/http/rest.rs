@@ -104,6 +104,7 @@ fn server_states(hub: &Hub) -> Vec<Value> {
             "error": message,
             "tools": snapshot.listed.get(position),
             "exposedTools": exposed(position),
+            "invalidDefinitions": slot.list().and_then(|list| list.problem_summary()),
             "vendorBreaches": refused_tools(tools.filter(|tool| tool.server == position)),
         })
     };

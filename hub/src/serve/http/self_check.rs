@@ -245,10 +245,13 @@ fn server_states(snapshot: &HubSnapshot) -> Vec<ServerState> {
             let message = match status {
                 Status::Connected => {
                     let tools = known_tools(&snapshot.visibility, position);
-                    client_limits::summary(
+                    let refused = client_limits::summary(
                         tools.map(|tool| (tool.exposed.as_str(), tool.violations())),
-                    )
-                    .unwrap_or_default()
+                    );
+                    let invalid = slot.list().and_then(|list| list.problem_summary());
+                    let invalid = invalid.map(|text| format!("violates the MCP schema: {text}"));
+                    let messages: Vec<String> = invalid.into_iter().chain(refused).collect();
+                    messages.join("; ")
                 }
                 Status::Starting(message) if message.is_empty() => "not reached yet".to_owned(),
                 Status::Starting(message) | Status::Down(message) => message,

@@ -22,7 +22,7 @@ use super::legacy_sse::LegacySse;
 use super::local_endpoint::LocalEndpoint;
 
 /// The longest response that is read. A server must not be able to fill the pod's memory.
-const MAX_RESPONSE_BYTES: usize = 64 << 20;
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 /// Where requests to a server go.
 #[derive(Debug)]

@@ -25,6 +25,9 @@ pub enum Error {
     #[error("sent an invalid MCP response: {0}")]
     InvalidResponse(String),
     /// The server wants input from the caller before it continues.
+    /// Its list is over a bound, so the last one stays in use.
+    #[error("lists more than {tools} tools or {bytes} bytes, so its last list stays in use")]
+    ListTooLong { bytes: usize, tools: usize },
     #[error("requested input from the caller, which this hub does not support yet")]
     InputRequired,
     /// The server answered a request of the hub itself with a JSON-RPC error.
@@ -51,7 +54,9 @@ impl Error {
             Self::TimedOut(_) => RequestEnd::TimedOut,
             Self::ConnectionLost(_) => RequestEnd::ConnectionLost,
             Self::Http(_) | Self::SessionGone(_) => RequestEnd::HttpError,
-            Self::InvalidResponse(_) | Self::InputRequired => RequestEnd::InvalidResponse,
+            Self::InvalidResponse(_) | Self::ListTooLong { .. } | Self::InputRequired => {
+                RequestEnd::InvalidResponse
+            }
         }
     }
 

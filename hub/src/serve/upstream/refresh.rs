@@ -25,6 +25,9 @@ const PERIOD: Duration = Duration::from_secs(30);
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server with more pages than this repeats itself.
 const MAX_PAGES: usize = 1000;
+/// The longest list that is taken over. Beyond it the last good list stays in use.
+const MAX_LIST_BYTES: usize = 16 << 20;
+const MAX_TOOLS: usize = 5000;
 /// Delays after a failure start with this and double.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(30);
@@ -72,6 +75,9 @@ fn update_state(upstream: &Upstream, listed: Result<Listed, Error>, changed: &No
     let new = match listed {
         Ok((list, instructions)) => {
             let same = old.list.as_ref().filter(|old| ***old == list).map(Arc::clone);
+            if let Some(problems) = list.problem_summary().filter(|_| same.is_none()) {
+                tracing::warn!(server = %name, %problems, "definitions violate the MCP schema");
+            }
             let list = same.unwrap_or_else(|| Arc::new(list));
             if old.status != Status::Connected {
                 tracing::info!(server = %name, tools = list.definitions.len(), "server connected");
@@ -151,15 +157,15 @@ async fn list(
 
 async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Error> {
     let mut pages = Vec::new();
+    let (mut bytes, mut tools) = (0, 0);
     let mut cursor: Option<String> = None;
     while pages.len() < MAX_PAGES {
         let page = page(upstream, link, cursor.as_deref()).await?;
-        if page.malformed > 0 {
-            tracing::warn!(
-                server = %upstream.server.name,
-                count = page.malformed,
-                "tools/list has entries that are not tools, leaving them out"
-            );
+        let listed = page.list.definitions.iter();
+        bytes += listed.map(|tool| tool.name.len() + tool.text.len()).sum::<usize>();
+        tools += page.list.definitions.len();
+        if bytes > MAX_LIST_BYTES || tools > MAX_TOOLS {
+            return Err(Error::ListTooLong { bytes: MAX_LIST_BYTES, tools: MAX_TOOLS });
         }
         pages.push(page.list);
         match page.next {
