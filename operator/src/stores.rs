@@ -182,7 +182,7 @@ impl Watches {
             + 'static,
     {
         let stores = self.stores.clone();
-        let events = watcher(self.api::<K>(), Config::default().labels(labels))
+        let events = watcher(self.api::<K>(), watch_config().labels(labels))
             .default_backoff()
             .modify(move |object| {
                 // They are half of an object's size, and no plan reads them.
@@ -196,7 +196,7 @@ impl Watches {
         let stores = self.stores.clone();
         let metrics = self.metrics.clone();
         let events =
-            watcher(hubs::api(&self.client, &self.scope), Config::default()).default_backoff();
+            watcher(hubs::api(&self.client, &self.scope), watch_config()).default_backoff();
         self.feed("McpHub".into(), events, move |event| {
             let Some(event) = hubs::parse(event, &metrics) else { return Vec::new() };
             queue.apply_watcher_event(&event);
@@ -244,6 +244,13 @@ impl Watches {
             Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
         }
     }
+}
+
+/// A connection that dies in silence blinds a watch until this time and 5 s more have passed.
+const WATCH_SECONDS: u32 = 60;
+
+fn watch_config() -> Config {
+    Config::default().timeout(WATCH_SECONDS)
 }
 
 /// What a hub's pods have learned is up to a megabyte, and no plan reads it.
