@@ -149,6 +149,12 @@ pub struct McpHubSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub allowed_origins: Vec<String>,
+    /// Host names by which clients reach the hub, for example mcp.example.com of an Ingress. The
+    /// names of the Service, localhost and IP addresses are always allowed. A request with another
+    /// Host is refused, because a web page could send it (DNS rebinding).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub allowed_hosts: Vec<String>,
     /// NetworkPolicies for the objects of this hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,

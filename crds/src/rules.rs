@@ -113,6 +113,13 @@ const SAFETY: &[Row] = &[
          wildcards",
     ),
     (
+        "spec.allowedHosts[]",
+        "",
+        "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
+        "a host must be a DNS name in lowercase, as in mcp.example.com, without a scheme, a port, \
+         a path or wildcards",
+    ),
+    (
         "spec.limits",
         "maxRequestBytes",
         "!has(self.maxRequestBytes) || (quantity(self.maxRequestBytes).compareTo(quantity('1Ki')) \

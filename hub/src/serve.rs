@@ -71,7 +71,7 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
         }
     };
     if args.stdio && args.listen.is_none() {
-        let StartedHub { hub, dataplane: _follower, .. } = start_hub(&args, true)?;
+        let StartedHub { hub, dataplane: _follower, .. } = start_hub(&args)?;
         let front = serve_stdio(&hub);
         tokio::select! {
             () = front => {}
@@ -102,7 +102,7 @@ async fn serve_stdio(hub: &Arc<Hub>) {
 pub async fn start(args: args::Serve) -> anyhow::Result<HubServer> {
     let (listener, admin_listener) = listen(&args, args.hub.is_none()).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let StartedHub { hub, keys, dataplane } = start_hub(&args, address.ip().is_loopback())?;
+    let StartedHub { hub, keys, dataplane } = start_hub(&args)?;
     let admin = admin::router(
         admin_state(&hub, keys, dataplane.subscribe()),
         self_check::router(Arc::clone(&hub), address),
@@ -124,7 +124,7 @@ struct StartedHub {
 }
 
 /// Reads the config, and starts to connect to the servers.
-fn start_hub(args: &args::Serve, loopback_only: bool) -> anyhow::Result<StartedHub> {
+fn start_hub(args: &args::Serve) -> anyhow::Result<StartedHub> {
     let standalone = args.hub.is_none();
     let files = ConfigFiles::locate(&args.config, standalone, own_port(args))?;
     // Before the config is parsed: a change between the two reads is then noticed later, and not
@@ -148,7 +148,6 @@ fn start_hub(args: &args::Serve, loopback_only: bool) -> anyhow::Result<StartedH
         config,
         keys: keys.clone(),
         dataplane: follower.subscribe(),
-        loopback_only,
     })?;
     tasks::spawn_all(&hub, startup_timeout);
     match learned {

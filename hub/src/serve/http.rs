@@ -10,6 +10,7 @@ pub(super) mod edge;
 pub(super) mod event_stream;
 pub(super) mod explain;
 mod filtering_stats;
+mod held_body;
 mod mcp;
 mod responses;
 mod rest;

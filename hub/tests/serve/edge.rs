@@ -86,20 +86,38 @@ async fn only_a_page_of_an_allowed_origin_gets_cors_headers_and_an_answer_to_its
     assert!(!other.headers.contains_key("access-control-allow-origin"), "{:?}", other.headers);
 }
 
+// A page whose name resolves to the hub sends that name as Host, and as Origin too.
+#[rstest]
+#[case::service("demo.ai.svc:7000", 200)]
+#[case::upper_case("DEMO.AI.SVC", 200)]
+#[case::root_label("demo.ai.svc.:7000", 200)]
+#[case::pod_address("10.1.2.3:7000", 200)]
+#[case::ipv6("[2001:db8::7]:7000", 200)]
+#[case::localhost("localhost", 200)]
+#[case::rebinding("evil.example:7000", 403)]
+#[case::looks_like_the_service("demo.ai.svc.evil.example", 403)]
+#[case::looks_like_an_address("10.1.2.3.evil.example", 403)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_in_a_cluster_serves_any_host() {
-    let hub = TestHub::start_with(json!({"schema": 1, "servers": []}), |args| {
+async fn a_hub_in_a_cluster_serves_its_own_names_and_addresses_only(
+    #[case] host: &str,
+    #[case] status: u16,
+) {
+    let config = json!({"schema": 1, "servers": [], "allowedHosts": ["demo", "demo.ai.svc"]});
+    let hub = TestHub::start_with(config, |args| {
         args.hub = Some("demo".into());
         args.listen = Some("0.0.0.0:0".parse().unwrap());
     })
     .await;
-    let url = format!("http://127.0.0.1:{}/mcp", hub.serving.address.port());
-    let post = hub
-        .http
-        .post(url)
-        .header("host", "demo.default.svc")
-        .header("content-type", "application/json");
-    assert_eq!(post.body(request("ping", json!({}))).send().await.unwrap().status(), 200);
+    let port = hub.serving.address.port();
+    for origin in [None, Some(format!("http://{host}"))] {
+        let post = hub.http.post(format!("http://127.0.0.1:{port}/mcp")).header("host", host);
+        let post = post.header("content-type", "application/json");
+        let post = origin.iter().fold(post, |post, origin| post.header("origin", origin));
+        let response = post.body(request("ping", json!({}))).send().await.unwrap();
+        assert_eq!(response.status(), status, "{origin:?}");
+    }
+    let health = hub.http.get(format!("http://127.0.0.1:{port}/health")).header("host", host);
+    assert_eq!(health.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,15 +153,18 @@ async fn requests_over_the_limit_get_503_with_retry_after() {
     let mut hanging = server.shared.hanging.subscribe();
     let refused = async {
         hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
-        hub.ask("ping", json!({})).await
+        assert_eq!(hub.ask("ping", json!({})).await.status, 200, "a ping needs no place");
+        hub.ask("tools/list", json!({})).await
     };
     let refused = tokio::select! {
         refused = refused => refused,
         _ = hub.ask("tools/call", json!({"name": "s__hang"})) => panic!("hang does not end"),
     };
     assert_eq!((refused.status, refused.headers["retry-after"].to_str().unwrap()), (503, "1"));
-    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200)
-        .await;
+    eventually("the place is free again", async || {
+        hub.ask("tools/list", json!({})).await.status == 200
+    })
+    .await;
 }
 
 // Otherwise a caller that asks for progress could open any number of calls, whatever the limit is.
@@ -170,13 +191,75 @@ async fn a_call_with_a_streamed_answer_holds_its_permit_until_the_end() {
         request("tools/call", json!({"name": "s__slow", "_meta": {"progressToken": "mine"}}));
     let mut streaming = call.header("accept", "text/event-stream").body(body).send().await.unwrap();
     assert!(streaming.chunk().await.unwrap().is_some(), "the first progress is there");
-    assert_eq!(hub.ask("ping", json!({})).await.status, 503);
+    assert_eq!(hub.ask("tools/list", json!({})).await.status, 503);
     drop(streaming);
-    eventually("the place is free again", async || hub.ask("ping", json!({})).await.status == 200)
-        .await;
+    eventually("the place is free again", async || {
+        hub.ask("tools/list", json!({})).await.status == 200
+    })
+    .await;
 }
 
-// A batch takes one permit, so its length must be limited too.
+// Otherwise calls that fill the table could not be cancelled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_cancelled_while_all_places_are_taken() {
+    let server = Fixture::legacy(&["hang"]).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["limits"] = json!({"maxConcurrent": 1});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__hang"]).await;
+    let session = hub.session().await;
+    let mut hanging = server.shared.hanging.subscribe();
+    let headers = [("mcp-session-id", session.as_str())];
+    let call = hub.post(request("tools/call", json!({"name": "s__hang"})), &headers);
+    let cancel = async {
+        hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
+        let params = json!({"requestId": 1});
+        let cancelled =
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+        hub.post(cancelled.to_string(), &headers).await.status
+    };
+    let (_, status) = tokio::join!(call, cancel);
+    assert_eq!(status, 202);
+}
+
+#[rstest]
+#[case::without_version(None, 200)]
+#[case::of_2025_03_26(Some("2025-03-26"), 200)]
+#[case::of_2025_06_18(Some("2025-06-18"), 400)]
+#[case::of_2025_11_25(Some("2025-11-25"), 400)]
+#[case::of_2026_07_28(Some("2026-07-28"), 400)]
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_version_that_has_batches_gets_answers_to_one(
+    #[case] version: Option<&str>,
+    #[case] status: u16,
+) {
+    let hub = TestHub::start(servers(&[])).await;
+    let body = format!("[{},{}]", request("ping", json!({})), request("ping", json!({})));
+    let headers: Vec<_> =
+        version.map(|version| ("mcp-protocol-version", version)).into_iter().collect();
+    assert_eq!(hub.post(body.clone(), &headers).await.status, status);
+    let stateful = version.filter(|version| *version != "2026-07-28");
+    if let Some(version) = stateful {
+        let params = json!({"protocolVersion": version, "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"}});
+        let session = hub.post(request("initialize", params), &[]).await.session();
+        let headers = [("mcp-session-id", session.as_str())];
+        assert_eq!(hub.post(body, &headers).await.status, status, "in a session");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_request_names_no_version_of_mcp_gets_400_and_lives_on() {
+    let hub = TestHub::start(servers(&[])).await;
+    let session = hub.session().await;
+    for (version, status) in [("1900-01-01", 400), ("nonsense", 400), ("2025-11-25", 200)] {
+        let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", version)];
+        let answer = hub.post(request("tools/list", json!({})), &headers).await;
+        assert_eq!(answer.status, status, "{version}");
+    }
+}
+
+// Every message of a batch is answered at the same time, so their number must be limited.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_more_than_100_messages_is_refused_as_a_whole() {
     let hub = TestHub::start(servers(&[])).await;

@@ -43,11 +43,14 @@ async fn the_limits_of_a_changed_config_apply_at_once() {
         hanging.wait_for(|(begun, _)| *begun == 1).await.unwrap();
         config["limits"] = json!({"maxConcurrent": 1});
         hub.write(&config);
-        eventually("there is one place", async || hub.ask("ping", json!({})).await.status == 503)
-            .await;
+        eventually("there is one place", async || {
+            hub.ask("tools/list", json!({})).await.status == 503
+        })
+        .await;
         config["limits"] = json!({"maxConcurrent": 2, "maxRequestBytes": 100});
         hub.write(&config);
-        eventually("there are two", async || hub.ask("ping", json!({})).await.status == 200).await;
+        eventually("there are two", async || hub.ask("tools/list", json!({})).await.status == 200)
+            .await;
         assert_eq!(hub.post(" ".repeat(101), &[]).await.status, 413);
     };
     tokio::select! {

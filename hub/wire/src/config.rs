@@ -41,6 +41,9 @@ pub struct HubConfig {
     /// Browser origins that may send requests, besides the same origin.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
+    /// Host names that requests may name, besides localhost and IP addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
     /// How long `/ready` waits for servers that are still starting.
     #[serde(default = "ten_seconds")]
     pub startup_timeout_ms: u64,

@@ -23,7 +23,7 @@ use super::placeholder::Placeholders;
 use super::{ConfigError, ConfigErrors, Environment, Loaded, SourceFile};
 
 /// Keys at the top of a file that the hub reads.
-const FILE_KEYS: [&str; 20] = [
+const FILE_KEYS: [&str; 21] = [
     "mcpServers",
     "servers",
     "context_servers",
@@ -36,6 +36,7 @@ const FILE_KEYS: [&str; 20] = [
     "limits",
     "connectionPool",
     "allowedOrigins",
+    "allowedHosts",
     "startupTimeoutMs",
     "startupTimeout",
     "drainTimeoutMs",
@@ -64,6 +65,7 @@ fn empty_config() -> HubConfig {
         limits: Limits::default(),
         connection_pool: ConnectionPool::default(),
         allowed_origins: Vec::new(),
+        allowed_hosts: Vec::new(),
         startup_timeout_ms: 10_000,
         drain_timeout_ms: 300_000,
     }
@@ -248,6 +250,9 @@ impl<'e> Reader<'e> {
             }
             "allowedOrigins" => {
                 self.config.allowed_origins = self.typed(key, &value).unwrap_or_default();
+            }
+            "allowedHosts" => {
+                self.config.allowed_hosts = self.typed(key, &value).unwrap_or_default();
             }
             "startupTimeoutMs" | "startupTimeout" => {
                 self.config.startup_timeout_ms = self.milliseconds(key, &value);

@@ -19,7 +19,7 @@ use crate::serve::state::sessions::Session;
 
 /// The id of the session, in requests and responses.
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+pub(super) const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const MIRRORED_PREFIX: &str = "mcp-param-";
 
 /// Who sent the request. There is no authentication yet, so every caller is the same.
@@ -60,6 +60,11 @@ pub(crate) fn read(
         meta: meta_version,
         header: header(headers, PROTOCOL_VERSION),
     };
+    let is_known = |version: &str| version::supported().any(|known| known == version);
+    if session.is_some() && hints.header.is_some_and(|version| !is_known(version)) {
+        let text = "MCP-Protocol-Version is not a version of MCP; send the one of the session";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, id, &rewrite::error(-32600, text)));
+    }
     let version =
         version::resolve(hints).map_err(|unsupported| stateless::unsupported(id, &unsupported))?;
     if version != ProtocolVersion::Stateless && session.is_none() && !initialize {

@@ -1,5 +1,6 @@
 //! What every request passes first: the checks of Host and Origin, and the bounds of its body.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,10 @@ pub(crate) async fn check_host_and_origin(
 ) -> Response {
     let headers = request.headers();
     let host = host(headers, request.uri());
-    if hub.loopback_only && !host.as_deref().is_some_and(is_loopback) {
+    if !host.as_deref().is_some_and(|host| is_served(&hub, host)) {
         return refusal(
             StatusCode::FORBIDDEN,
-            "this Host is not served: the hub listens on loopback only",
+            "this Host is not served; use an IP address or localhost, or add it to allowedHosts",
         );
     }
     let Some(origin) = headers.get(ORIGIN) else { return next.run(request).await };
@@ -81,12 +82,24 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     host.or_else(|| uri.authority().map(ToString::to_string)) // HTTP/2 has no Host
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a web page of another site could not have made a browser send this Host. A name that an
+/// attacker owns can be made to resolve to the hub; an IP address and a name of ours cannot be
+/// anything else.
+fn is_served(hub: &Hub, host: &str) -> bool {
     let name = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok()
+        || hub
+            .snapshot()
+            .config
+            .allowed_hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
 /// Reads the body of a message. `Err` is the response to send instead.

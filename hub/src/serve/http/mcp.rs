@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{ACCEPT, HeaderMap, HeaderValue};
 use axum::http::{Method, StatusCode};
@@ -11,10 +12,11 @@ use futures::stream::{self, StreamExt as _};
 use mcphub_hub_protocol::message::{self, Body as Parsed, Message};
 use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::rewrite;
+use mcphub_hub_protocol::version::STATELESS_VERSION;
 
-use super::context::{self, Accepts, SESSION_ID};
+use super::context::{self, Accepts, PROTOCOL_VERSION, SESSION_ID};
 use super::responses::{Refusal, header, json_response, method_not_allowed, refusal};
-use super::{edge, event_stream, stateless};
+use super::{edge, event_stream, held_body, stateless};
 use crate::serve::methods::answer::{Answer, StreamItem};
 use crate::serve::methods::request_timer::RequestTimer;
 use crate::serve::methods::{self, list_changes};
@@ -22,7 +24,7 @@ use crate::serve::metrics;
 use crate::serve::state::hub::Hub;
 use crate::serve::state::in_flight::Permit;
 
-/// How many messages a batch may have. All of them share one permit of `limits.maxConcurrent`.
+/// How many messages a batch may have. Each of them takes a permit of its own.
 const MAX_BATCH: usize = 100;
 
 /// Any request to `/mcp`.
@@ -53,13 +55,8 @@ async fn any(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response
 }
 
 async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Response {
-    let max = hub.snapshot().config.limits.max_concurrent;
-    let Some(permit) = hub.in_flight.try_acquire(max) else {
-        count_refused(hub);
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent requests; try again");
-    };
     let (parts, body) = request.into_parts();
-    let text = match edge::read_body(hub, &parts.headers, body).await {
+    let text = match read(hub, &parts.headers, body).await {
         Ok(text) => text,
         Err(response) => {
             count_refused(hub);
@@ -68,8 +65,19 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
     };
     match message::parse_body(&text) {
         Ok(Parsed::Single(message)) => {
+            let Ok(permit) = permit(hub, &message) else {
+                count_refused(hub);
+                return refusal(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+            };
             let reply = one(hub, view, &parts.headers, message).await;
             respond(reply, Accepts::read(&parts.headers), permit)
+        }
+        Ok(Parsed::Batch(_)) if !has_batches(hub, view.as_deref(), &parts.headers) => {
+            count_refused(hub);
+            refusal(
+                StatusCode::BAD_REQUEST,
+                "only protocol version 2025-03-26 has batches; send one message for each request",
+            )
         }
         Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => {
             count_refused(hub);
@@ -85,6 +93,45 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
         }
     }
 }
+
+/// Reads the body of a message. A body that trickles in takes no permit from requests that have
+/// arrived.
+async fn read(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<String, Response> {
+    let most = hub.snapshot().config.limits.max_concurrent.saturating_mul(2);
+    let Some(_arriving) = hub.arriving.try_acquire(most) else {
+        return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, BUSY));
+    };
+    edge::read_body(hub, headers, body).await
+}
+
+const BUSY: &str = "too many concurrent requests; try again";
+
+/// There are as many requests as `limits.maxConcurrent` allows.
+struct Busy;
+
+/// The permit that a message needs. A ping costs nothing, and calls that fill the table must still
+/// be cancellable, so neither it nor a notification needs one.
+fn permit(hub: &Hub, message: &Message<'_>) -> Result<Option<Permit>, Busy> {
+    match message {
+        Message::Request(request) if request.method != "ping" => {
+            let most = hub.snapshot().config.limits.max_concurrent;
+            hub.in_flight.try_acquire(most).map(Some).ok_or(Busy)
+        }
+        Message::Request(_) | Message::Notification(_) | Message::Response => Ok(None),
+    }
+}
+
+/// Whether the protocol version of a request has batches: only 2025-03-26, which is also the
+/// version of a request that names none.
+fn has_batches(hub: &Hub, view: Option<&str>, headers: &HeaderMap) -> bool {
+    if header(headers, SESSION_ID.as_str()).is_some() {
+        let session = context::session(hub, view, headers);
+        return session.is_some_and(|session| session.version == BATCHES);
+    }
+    header(headers, PROTOCOL_VERSION).is_none_or(|version| version == BATCHES)
+}
+
+const BATCHES: &str = "2025-03-26";
 
 /// The answer to one message, with its HTTP status.
 struct Reply {
@@ -146,6 +193,12 @@ async fn batch(
                 Some(rewrite::error_response(Some(request.id), &error))
             }
             Ok(message) => {
+                let Ok(_held) = permit(hub, &message) else {
+                    count_refused(hub);
+                    let Message::Request(request) = message else { return None };
+                    let error = rewrite::error(-32000, BUSY);
+                    return Some(rewrite::error_response(Some(request.id), &error));
+                };
                 one(hub, view.map(str::to_owned), headers, message).await.answer.into_message()
             }
             Err(error) => {
@@ -182,14 +235,14 @@ fn count_refused(hub: &Hub) {
     );
 }
 
-/// Sends a reply. A stream holds the permit of its request until it ends.
-fn respond(reply: Reply, accepts: Accepts, permit: Permit) -> Response {
+/// Sends a reply, which holds the permit of its request until it is written.
+fn respond(reply: Reply, accepts: Accepts, permit: Option<Permit>) -> Response {
     let Reply { status, answer } = reply;
     match answer {
         Answer::Accepted => StatusCode::ACCEPTED.into_response(),
         Answer::Response { message, session, .. } => {
             let mut response = if accepts.json || status != StatusCode::OK {
-                json_response(status, message)
+                held_body::hold(json_response(status, String::new()), message, permit)
             } else {
                 event_stream::response(stream::iter([StreamItem::Message(message)]))
             };
@@ -228,6 +281,10 @@ fn open_stream(hub: &Arc<Hub>, view: Option<&str>, headers: &HeaderMap) -> Respo
 /// DELETE: ends a session of the caller.
 fn delete(hub: &Hub, view: Option<&str>, headers: &HeaderMap) -> Response {
     if header(headers, SESSION_ID.as_str()).is_none() {
+        if header(headers, PROTOCOL_VERSION) == Some(STATELESS_VERSION) {
+            let advice = "this protocol version has no sessions";
+            return method_not_allowed("POST", &Method::DELETE, advice);
+        }
         return refusal(StatusCode::BAD_REQUEST, "Mcp-Session-Id is missing");
     }
     match context::session(hub, view, headers) {

@@ -59,8 +59,6 @@ pub struct HubInputs {
     pub config: HubConfig,
     pub keys: watch::Receiver<Arc<KeyRing>>,
     pub dataplane: watch::Receiver<Arc<Dataplane>>,
-    /// Whether the hub listens on loopback only, so that only loopback names are accepted as Host.
-    pub loopback_only: bool,
 }
 
 /// The hub's shared state.
@@ -72,7 +70,8 @@ pub struct Hub {
     pub metrics: Metrics,
     pub sessions: Sessions,
     pub in_flight: InFlight,
-    pub loopback_only: bool,
+    /// Requests whose body is still arriving. They have no permit of `in_flight` yet.
+    pub arriving: InFlight,
     /// Cancelled when the process stops. All streams end then.
     pub stopping: CancellationToken,
     pub selector: Arc<Selector>,
@@ -107,7 +106,7 @@ pub struct NewSession<'a> {
 impl Hub {
     /// Starts to connect to the servers of the config.
     pub fn new(inputs: HubInputs) -> anyhow::Result<Arc<Self>> {
-        let HubInputs { identity, config, keys, dataplane, loopback_only } = inputs;
+        let HubInputs { identity, config, keys, dataplane } = inputs;
         let metrics = Metrics::new(labels(&identity))?;
         let principal = Arc::new(Principal::anonymous());
         let changed = Arc::new(Notify::new());
@@ -130,7 +129,7 @@ impl Hub {
             shared_additions: DashMap::new(),
             sessions: Sessions::default(),
             in_flight: InFlight::default(),
-            loopback_only,
+            arriving: InFlight::default(),
             stopping: CancellationToken::new(),
             snapshot: watch::Sender::new(Arc::new(snapshot)),
             flags: ArcSwap::from_pointee(flags),

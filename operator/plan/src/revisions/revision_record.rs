@@ -129,7 +129,7 @@ pub(crate) fn render(
         let name = objects.map(|(_, objects)| objects.name()).unwrap_or_default();
         server::endpoint(name, namespace, &container.speaks)
     };
-    let config = compile::compile(valid, endpoint);
+    let config = compile::compile(valid, (hub, namespace), endpoint);
     let enabled = containers.into_iter().filter(|(server, _)| server.server.disabled != Some(true));
     let version = &operator.version;
     let labels = revision_deployment::labels_of(hub, revision, version);

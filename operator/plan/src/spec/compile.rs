@@ -20,9 +20,11 @@ use crate::spec::valid::{
     MAX_PROCESSES, Speaks, Upstream, ValidContainer, ValidRevision, ValidServer,
 };
 
-/// Compiles the config of a revision. `endpoint` returns the URL of a container server.
+/// Compiles the config of a revision. `service` has the name and the namespace of the Service that
+/// users call. `endpoint` returns the URL of a container server.
 pub fn compile(
     revision: &ValidRevision,
+    service: (&str, &str),
     endpoint: impl Fn(&ValidContainer) -> String,
 ) -> HubConfig {
     let spec = &revision.spec;
@@ -36,9 +38,24 @@ pub fn compile(
         limits: limits(spec),
         connection_pool: connection_pool(spec),
         allowed_origins: spec.allowed_origins.clone(),
+        allowed_hosts: allowed_hosts(revision, service),
         startup_timeout_ms: spec.startup_timeout.as_ref().map_or(10_000, millis),
         drain_timeout_ms: to_millis(revision.drain),
     }
+}
+
+/// The names of the Service, and those of the spec. A cluster with another domain than
+/// `cluster.local` must list the full name in the spec: a name that only starts like the Service
+/// could belong to anybody.
+fn allowed_hosts(revision: &ValidRevision, (name, namespace): (&str, &str)) -> Vec<String> {
+    let mut hosts = vec![
+        name.to_owned(),
+        format!("{name}.{namespace}"),
+        format!("{name}.{namespace}.svc"),
+        format!("{name}.{namespace}.svc.cluster.local"),
+    ];
+    hosts.extend(revision.spec.allowed_hosts.iter().cloned());
+    hosts
 }
 
 /// Keys of Secrets that hub pods need as files, by Secret.

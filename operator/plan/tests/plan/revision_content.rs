@@ -163,6 +163,7 @@ fn every_field_of_the_spec_is_assigned_to_the_revision_or_applied_at_once() {
         limits: _,
         connection_pool: _,
         allowed_origins: _,
+        allowed_hosts: _,
         // In part: externalUrl, drainTimeout.
         expose: _,
         rollout: _,
