@@ -12,6 +12,7 @@ mod link;
 mod local_endpoint;
 mod pool;
 mod refresh;
+mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,25 +30,35 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::endpoint::Endpoint;
 pub(super) use self::error::Error;
 pub(super) use self::exchange::{Exchange, ExchangeEvent};
-use self::link::Link;
+use self::link::Refusal;
 pub(super) use self::pool::SessionKey;
 use self::pool::{Pool, PooledSession};
+use self::session::{Connection, UpstreamSession};
+
+/// How long opening a session may take: a cold start installs packages.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// Errors about a request that the server has not run, and that a new request may not have.
+const HEADER_MISMATCH: i64 = -32020;
+const VERSION: i64 = -32022;
 
 /// A configured server that is not disabled.
 #[derive(Debug)]
 pub struct Upstream {
     pub server: Server,
     pool_config: ConnectionPool,
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     pool: Pool,
     state: ArcSwap<UpstreamState>,
     next_id: AtomicU64,
     /// Notified when the list may have changed or the server may be gone: refresh at once.
-    nudge: Notify,
+    nudge: Arc<Notify>,
+    /// Runs DELETE requests.
+    deletes: TaskTracker,
     starting_until: Instant,
     closed: CancellationToken,
 }
@@ -122,28 +133,37 @@ pub struct SessionOwner {
 }
 
 impl Upstream {
-    /// Starts to read the server's list in sessions of `list_key`. `changed` is notified whenever
-    /// the state changes.
+    /// Starts to read the server's list in sessions of `list_key`. `state` is what is known of the
+    /// server already; `changed` is notified whenever it changes.
     pub fn start(
         server: Server,
         config: &HubConfig,
         list_key: SessionKey,
+        state: Arc<UpstreamState>,
         changed: Arc<Notify>,
     ) -> Result<Arc<Self>, Error> {
         let pool_config = config.connection_pool.clone();
         let upstream = Arc::new(Self {
             starting_until: Instant::now() + Duration::from_millis(config.startup_timeout_ms),
-            endpoint: Endpoint::new(&server, &pool_config)?,
+            endpoint: Arc::new(Endpoint::new(&server, &pool_config)?),
             pool: Pool::new(server.max_sessions),
-            state: ArcSwap::default(),
+            state: ArcSwap::new(state),
             next_id: AtomicU64::new(1),
-            nudge: Notify::new(),
+            nudge: Arc::default(),
+            deletes: TaskTracker::new(),
             closed: CancellationToken::new(),
             server,
             pool_config,
         });
         tokio::spawn(refresh::run(Arc::clone(&upstream), list_key, changed));
         Ok(upstream)
+    }
+
+    /// Whether this is the same server, though its settings may differ.
+    pub fn is_same_server(&self, server: &Server) -> bool {
+        self.server.name == server.name
+            && self.server.url == server.url
+            && self.server.command == server.command
     }
 
     /// Whether nothing about the server has changed in a new config, so that it can keep running.
@@ -190,14 +210,16 @@ impl Upstream {
         call: CallTool<'_>,
         deadline: Instant,
     ) -> Result<Exchange, Error> {
-        let (session, link) = self.session(key).await?;
-        match self.send_call(&link, call, deadline).await {
-            // The server refused the call because of the session, so it has not run it: sending it
-            // again is safe.
-            Err(Error::SessionGone(_)) => {
-                self.pool.remove(key, &session);
-                let (_, link) = self.session(key).await?;
-                self.send_call(&link, call, deadline).await
+        let (pooled, session) = self.session(key).await?;
+        match self.send_call(session, call, deadline).await {
+            // The server refused the call as it was sent, so it has not run it: sending it again is
+            // safe.
+            Err(Error::SessionGone(_) | Error::Refused { code: HEADER_MISMATCH | VERSION, .. }) => {
+                self.pool.remove(key, &pooled);
+                drop(pooled);
+                self.nudge.notify_one();
+                let (_, session) = self.session(key).await?;
+                self.send_call(session, call, deadline).await
             }
             other => other,
         }
@@ -205,98 +227,97 @@ impl Upstream {
 
     async fn send_call(
         self: &Arc<Self>,
-        link: &Link,
+        session: Arc<UpstreamSession>,
         call: CallTool<'_>,
         deadline: Instant,
     ) -> Result<Exchange, Error> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let link = &session.connection.link;
         let params = call.params(link.hop(call.progress.then_some(id)));
         let mut headers = link.request_headers("tools/call", Some(&call.tool.own));
         if link.stateless {
             headers.extend(call.mirrored_headers());
         }
         let body = link::request(&id.to_string(), "tools/call", &params);
-        let mut exchange = Exchange::new(
-            Arc::clone(self),
-            link.clone(),
-            id,
-            deadline,
-            Duration::from_millis(call.tool.timeout_ms),
-        );
-        let sent = self
-            .endpoint
-            .send(Method::POST, body, &headers, deadline.saturating_duration_since(Instant::now()))
-            .await;
-        match sent {
-            Ok(mut response) => {
-                if link::session_is_gone(link, &mut response, &id.to_string()).await? {
-                    exchange.finish();
-                    return Err(Error::SessionGone(response.status));
-                }
-                exchange.set_response(response);
-                Ok(exchange)
-            }
+        let timeout = Duration::from_millis(call.tool.timeout_ms);
+        let mut exchange = Exchange::new(Arc::clone(&session), id, deadline, timeout);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let sent = self.endpoint.send(Method::POST, body, &headers, left).await;
+        let mut response = match sent {
+            Ok(response) => response,
             Err(error) => {
                 if matches!(error, Error::NotConnected(_)) {
                     exchange.finish();
                 }
+                return Err(error);
+            }
+        };
+        let lost = match link::refusal(link, &mut response, &id.to_string()).await? {
+            None => false,
+            Some(Refusal::SessionGone) => true,
+            Some(Refusal::Unclear { code, error }) => {
+                let lost = !session.connection.is_alive().await;
+                if !lost && link::is_hop_error(code) {
+                    exchange.finish();
+                    return Err(Error::Refused { method: "tools/call", error, code });
+                }
+                lost
+            }
+        };
+        if lost {
+            exchange.finish();
+            return Err(Error::SessionGone(response.status));
+        }
+        exchange.set_response(response);
+        Ok(exchange)
+    }
+
+    /// The session with this key. It is opened if it does not exist.
+    async fn session(
+        &self,
+        key: &SessionKey,
+    ) -> Result<(Arc<PooledSession>, Arc<UpstreamSession>), Error> {
+        let pooled = self.pool.session(key, || self.open())?;
+        match pooled.opened().await {
+            Ok(session) => Ok((pooled, session)),
+            Err(error) => {
+                self.pool.remove(key, &pooled);
                 Err(error)
             }
         }
     }
 
-    /// The session with this key. It is opened if it does not exist.
-    async fn session(&self, key: &SessionKey) -> Result<(Arc<PooledSession>, Link), Error> {
-        let session = self.pool.session(key)?;
-        let open = || link::open(&self.endpoint, self.server.transport, self.timeout());
-        match session.link.get_or_try_init(open).await {
-            Ok(link) => {
-                let link = link.clone();
-                Ok((session, link))
-            }
-            Err(error) => {
-                self.pool.remove(key, &session);
-                Err(error)
-            }
+    /// Opens a session.
+    fn open(&self) -> impl Future<Output = Result<Arc<UpstreamSession>, Error>> + Send + 'static {
+        let (endpoint, nudge) = (Arc::clone(&self.endpoint), Arc::clone(&self.nudge));
+        let (transport, timeout) = (self.server.transport, self.timeout());
+        let deletes = self.deletes.clone();
+        async move {
+            let link = link::open(&endpoint, transport, START_TIMEOUT).await?;
+            let connection = Connection { endpoint, link, timeout };
+            Ok(Arc::new(UpstreamSession::new(connection, nudge, deletes)))
         }
     }
 
     /// Ends the upstream session of a downstream session that has ended.
     pub fn end_session(self: &Arc<Self>, session: [u8; 16]) {
-        let ended = self.pool.take(&SessionKey::Session(session));
-        drop(self.delete(ended.as_slice()));
+        self.pool.remove_key(&SessionKey::Session(session));
     }
 
-    /// Ends all sessions, because the server is not configured any more or the hub stops. The
-    /// returned tasks send the DELETE requests; it is fine not to wait for them.
+    /// Ends all sessions when their calls have ended, because the server is not configured any
+    /// more or the hub stops. The returned tasks wait for the DELETE requests; it is fine not to
+    /// wait for them.
     pub fn close(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
         self.closed.cancel();
-        self.delete(&self.pool.take_all())
+        self.pool.close();
+        self.deletes.close();
+        let deletes = self.deletes.clone();
+        vec![tokio::spawn(async move { deletes.wait().await })]
     }
 
     /// Ends the processes of a stdio server, and waits for them.
     pub async fn stop_processes(&self) {
         self.endpoint.stop().await;
-    }
-
-    fn delete(self: &Arc<Self>, sessions: &[Arc<PooledSession>]) -> Vec<JoinHandle<()>> {
-        let open = sessions
-            .iter()
-            .filter_map(|session| session.link.get())
-            .filter(|link| link.has_session())
-            .cloned();
-        let delete = |link: Link| {
-            let upstream = Arc::clone(self);
-            tokio::spawn(async move {
-                let timeout = upstream.timeout().min(Duration::from_secs(5));
-                upstream
-                    .endpoint
-                    .send(Method::DELETE, String::new(), &link.headers, timeout)
-                    .await
-                    .ok();
-            })
-        };
-        open.map(delete).collect()
     }
 
     fn timeout(&self) -> Duration {

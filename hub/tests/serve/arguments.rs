@@ -6,8 +6,7 @@ use crate::scripted_server::{ScriptedServer, id_of, json as answer_json};
 use crate::support::{TestHub, names, servers, text_of};
 
 const READ: &str = r#"{"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"path":{"type":"string"},"mode":{"enum":["text","binary"],"enumDescriptions":["as UTF-8","as base64"]},"lines":{"type":"integer"}},"required":["path"],"additionalProperties":false}}"#;
-const ERASE: &str =
-    r#"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"dict"}}"#;
+const ERASE: &str = r##"{"name":"erase","description":"Erases a file.","inputSchema":{"type":"object","$ref":"#/x"}}"##;
 const RESULT: &str = r#"{"content":[{"type":"text","text":"done"}],"n":1.0e400}"#;
 
 async fn hub_with(flags: &[&str]) -> (TestHub, ScriptedServer, Value) {

@@ -177,12 +177,8 @@ impl Hub {
     pub fn reload(&self, config: HubConfig) {
         let old = self.snapshot();
         let servers = server_slots(&config, &old.servers, &self.principal, &self.changed);
-        let reused: Vec<&Arc<Upstream>> = servers.iter().filter_map(ServerSlot::upstream).collect();
-        for upstream in old.servers.iter().filter_map(ServerSlot::upstream) {
-            if !reused.iter().any(|reused| Arc::ptr_eq(reused, upstream)) {
-                drop(upstream.close());
-            }
-        }
+        let running: Vec<Arc<Upstream>> =
+            servers.iter().filter_map(ServerSlot::upstream).cloned().collect();
         let hierarchical = flags::configured(&self.effective_flags(&config), HIERARCHICAL_TOOLS);
         self.selector.configure(&config.filtering);
         let llm_categories = self.llm_categories.get(&config.filtering);
@@ -196,6 +192,12 @@ impl Hub {
             &self.metrics,
         );
         self.snapshot.send_replace(Arc::new(snapshot));
+        // Only now, so that no call looks for a server that is closed already.
+        for upstream in old.servers.iter().filter_map(ServerSlot::upstream) {
+            if !running.iter().any(|running| Arc::ptr_eq(running, upstream)) {
+                drop(upstream.close());
+            }
+        }
         self.apply_dataplane();
     }
 
@@ -405,7 +407,11 @@ fn server_slots(
             Isolation::Shared => SessionKey::Pod,
             _ => SessionKey::Principal(principal.hash()),
         };
-        match Upstream::start(server.clone(), config, list_key, Arc::clone(changed)) {
+        // Its tools stay listed while the new settings take effect.
+        let same = before.iter().filter_map(ServerSlot::upstream);
+        let same = same.into_iter().find(|upstream| upstream.is_same_server(server));
+        let state = same.map(|upstream| upstream.state()).unwrap_or_default();
+        match Upstream::start(server.clone(), config, list_key, state, Arc::clone(changed)) {
             Ok(upstream) => ServerSlot::Running(upstream),
             Err(error) => {
                 tracing::error!(server = %server.name, %error, "failed to start server");

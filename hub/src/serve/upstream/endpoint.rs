@@ -142,6 +142,9 @@ impl UpstreamResponse {
     /// The next message, byte for byte; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Error> {
         if self.events.is_none() {
+            if let Some(unread) = self.ready.pop_front() {
+                return Ok(Some(unread.data));
+            }
             let whole = self.whole().await?;
             return Ok((!whole.trim().is_empty()).then_some(whole));
         }
@@ -165,7 +168,6 @@ impl UpstreamResponse {
 
     /// Puts a message back, so that it is the next one again.
     pub(super) fn unread(&mut self, text: String) {
-        self.events.get_or_insert_default();
         self.ready.push_front(Event { data: text, ..Event::default() });
     }
 

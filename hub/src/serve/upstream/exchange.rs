@@ -6,13 +6,12 @@ use std::time::Duration;
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
-use mcphub_hub_protocol::rewrite;
 use tokio::time::Instant;
 
-use super::Upstream;
 use super::endpoint::UpstreamResponse;
 use super::error::Error;
-use super::link::Link;
+use super::link;
+use super::session::UpstreamSession;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long to wait before resuming a stream if the server does not say.
@@ -21,8 +20,7 @@ const DEFAULT_RETRY_MS: u64 = 1000;
 /// A request in flight. If it is dropped before its response, it is cancelled upstream.
 #[derive(Debug)]
 pub struct Exchange {
-    upstream: Arc<Upstream>,
-    link: Link,
+    session: Arc<UpstreamSession>,
     id: u64,
     response: Option<UpstreamResponse>,
     deadline: Instant,
@@ -43,13 +41,12 @@ pub enum ExchangeEvent {
 
 impl Exchange {
     pub(super) fn new(
-        upstream: Arc<Upstream>,
-        link: Link,
+        session: Arc<UpstreamSession>,
         id: u64,
         deadline: Instant,
         timeout: Duration,
     ) -> Self {
-        Self { upstream, link, id, response: None, deadline, timeout, finished: false }
+        Self { session, id, response: None, deadline, timeout, finished: false }
     }
 
     pub(super) fn set_response(&mut self, response: UpstreamResponse) {
@@ -70,7 +67,10 @@ impl Exchange {
     pub async fn next(&mut self) -> Result<ExchangeEvent, Error> {
         let event = tokio::time::timeout_at(self.deadline, self.read()).await;
         let event = event.map_err(|_| Error::TimedOut(self.timeout))?;
-        self.finished = matches!(event, Ok(ExchangeEvent::Result(_) | ExchangeEvent::Error(..)));
+        self.finished = matches!(
+            event,
+            Ok(ExchangeEvent::Result(_) | ExchangeEvent::Error(..)) | Err(Error::Refused { .. })
+        );
         event
     }
 
@@ -85,7 +85,7 @@ impl Exchange {
                 if !status.is_success() {
                     return Err(Error::Http(status));
                 }
-                *response = resume(&self.upstream, &self.link, response, self.timeout).await?;
+                *response = resume(&self.session, response, self.timeout).await?;
                 continue;
             };
             match parse_upstream(&text) {
@@ -97,6 +97,11 @@ impl Exchange {
                 Some(UpstreamMessage::Error { id, error, code })
                     if id.is_none_or(|id| id == ours) =>
                 {
+                    // What it says is about this hop. The caller would take it for its own.
+                    if link::is_hop_error(code) {
+                        let error = error.to_owned();
+                        return Err(Error::Refused { method: "tools/call", error, code });
+                    }
                     return Ok(ExchangeEvent::Error(error.to_owned(), code));
                 }
                 Some(UpstreamMessage::Notification { method, params: Some(params) })
@@ -105,7 +110,7 @@ impl Exchange {
                     return Ok(ExchangeEvent::Progress(params.to_owned()));
                 }
                 Some(UpstreamMessage::Request { id, method }) => {
-                    self.upstream.answer_request(&self.link, id, &method);
+                    self.session.connection.answer_request(id, &method);
                 }
                 Some(_) => {}
                 None if !status.is_success() => return Err(Error::Http(status)),
@@ -118,11 +123,11 @@ impl Exchange {
 /// Resumes a stream that ended before its response. A server with sessions may close a stream and
 /// be asked for the rest.
 async fn resume(
-    upstream: &Upstream,
-    link: &Link,
+    session: &UpstreamSession,
     broken: &UpstreamResponse,
     timeout: Duration,
 ) -> Result<UpstreamResponse, Error> {
+    let link = &session.connection.link;
     let no_response = || Error::ConnectionLost("the stream ended without a response".into());
     let last =
         broken.last_event_id.as_deref().filter(|_| !link.stateless).ok_or_else(no_response)?;
@@ -131,7 +136,7 @@ async fn resume(
     headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| no_response())?);
     tokio::time::sleep(Duration::from_millis(broken.retry_ms.unwrap_or(DEFAULT_RETRY_MS))).await;
     let mut response =
-        upstream.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
+        session.connection.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
     if !response.status.is_success() || !response.is_stream() {
         return Err(no_response());
     }
@@ -140,41 +145,19 @@ async fn resume(
     Ok(response)
 }
 
-impl Upstream {
-    /// Answers a request of the server: a ping with a result, everything else with an error.
-    /// Without an answer the server would wait forever.
-    pub(super) fn answer_request(self: &Arc<Self>, link: &Link, id: &str, method: &str) {
-        if link.stateless {
-            return; // servers without sessions send no requests
-        }
-        let response = if method == "ping" {
-            rewrite::response(id, "{}")
-        } else {
-            let message = "this hub does not support requests of servers yet";
-            rewrite::error_response(Some(id), &rewrite::error(-32601, message))
-        };
-        self.send_and_forget(link, response);
-    }
-
-    pub(super) fn send_and_forget(self: &Arc<Self>, link: &Link, message: String) {
-        let (upstream, headers) = (Arc::clone(self), Arc::clone(&link.headers));
-        // Not awaited: nothing depends on it, and the server may be hung.
-        tokio::spawn(async move {
-            upstream.endpoint.send(Method::POST, message, &headers, upstream.timeout()).await.ok();
-        });
-    }
-}
-
 impl Drop for Exchange {
     fn drop(&mut self) {
         // A server without sessions sees that the stream is closed. A server with sessions
         // continues until it is notified.
-        if !self.finished && !self.link.stateless && tokio::runtime::Handle::try_current().is_ok() {
+        if !self.finished
+            && !self.session.connection.link.stateless
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
             let reason = "the caller disconnected, canceled or timed out";
             let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.id);
             let method = "notifications/cancelled";
             let cancelled = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
-            self.upstream.send_and_forget(&self.link.clone(), cancelled);
+            self.session.connection.send_and_forget(cancelled);
         }
     }
 }

@@ -32,8 +32,6 @@ pub(super) struct Link {
     pub(super) stateless: bool,
     /// Sent with every request.
     pub(super) headers: Arc<HeaderMap>,
-    /// Whether the server notifies of changed tools.
-    pub(super) list_changed: bool,
     /// The instructions of the server for models.
     pub(super) instructions: Option<Arc<str>>,
 }
@@ -63,10 +61,10 @@ impl Link {
     }
 
     /// The link to a server without sessions.
-    fn stateless(list_changed: bool, instructions: Option<Arc<str>>) -> Self {
+    fn stateless(instructions: Option<Arc<str>>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(STATELESS_VERSION));
-        Self { stateless: true, headers: Arc::new(headers), list_changed, instructions }
+        Self { stateless: true, headers: Arc::new(headers), instructions }
     }
 }
 
@@ -116,11 +114,9 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
     struct Discovered {
         supported_versions: Vec<String>,
         #[serde(default)]
-        capabilities: Capabilities,
-        #[serde(default)]
         instructions: Option<String>,
     }
-    let link = Link::stateless(false, None);
+    let link = Link::stateless(None);
     let params = rewrite::hub_params(&[], link.hop(None));
     let body = request("0", "server/discover", &params);
     let mut response = endpoint
@@ -139,25 +135,7 @@ async fn discover(endpoint: &Endpoint, timeout: Duration) -> Result<Option<Link>
         result.ok().and_then(|result| serde_json::from_str(&result).ok());
     Ok(read
         .filter(|read| read.supported_versions.iter().any(|version| version == STATELESS_VERSION))
-        .map(|read| {
-            Link::stateless(
-                read.capabilities.tools.is_some_and(|tools| tools.list_changed),
-                read.instructions.map(Into::into),
-            )
-        }))
-}
-
-#[derive(Default, Deserialize)]
-struct Capabilities {
-    #[serde(default)]
-    tools: Option<Tools>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tools {
-    #[serde(default)]
-    list_changed: bool,
+        .map(|read| Link::stateless(read.instructions.map(Into::into))))
 }
 
 /// Opens a session with `initialize`.
@@ -166,8 +144,6 @@ async fn initialize(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Erro
     #[serde(rename_all = "camelCase")]
     struct Initialized {
         protocol_version: String,
-        #[serde(default)]
-        capabilities: Capabilities,
         #[serde(default)]
         instructions: Option<String>,
     }
@@ -208,11 +184,9 @@ async fn initialize(endpoint: &Endpoint, timeout: Duration) -> Result<Link, Erro
     if !accepted.status.is_success() {
         return Err(Error::Http(accepted.status));
     }
-    let list_changed = read.capabilities.tools.is_some_and(|tools| tools.list_changed);
     Ok(Link {
         stateless: false,
         headers: Arc::new(headers),
-        list_changed,
         instructions: read.instructions.map(Into::into),
     })
 }
@@ -245,28 +219,84 @@ pub(super) fn request(id: &str, method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
 }
 
-/// Whether the response to our request with this id says that the session is unknown. The
-/// specification says 404. The examples of the SDKs send 400, which may also be the answer to the
-/// request itself.
-pub(super) async fn session_is_gone(
+/// How a server may say that it does not know the session, or us, any more. Some of these codes
+/// also have other meanings.
+const LOST_CODES: [i64; 4] = [-32000, -32001, -32002, -32600];
+/// Codes that are about the request as the hub made it: its headers, its capabilities, its protocol
+/// version, its method.
+const HOP_CODES: [i64; 4] = [-32020, -32021, -32022, -32601];
+
+/// Whether an error is about this hop. It says nothing to the caller.
+pub(super) fn is_hop_error(code: i64) -> bool {
+    HOP_CODES.contains(&code)
+}
+
+/// Whether an error may mean that the session is lost.
+pub(super) fn may_be_lost(code: i64) -> bool {
+    LOST_CODES.contains(&code) || is_hop_error(code)
+}
+
+/// Why a server refused our request before it ran it.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It does not know the session.
+    SessionGone,
+    /// It may not know the session any more, or may have changed its protocol version.
+    Unclear {
+        code: i64,
+        /// The error object as JSON text.
+        error: String,
+    },
+}
+
+/// Whether the response to our request with this id is a refusal. The specification says 404 for a
+/// lost session. The examples of the SDKs send 400, other servers send errors with status 200.
+pub(super) async fn refusal(
     link: &Link,
     response: &mut UpstreamResponse,
     id: &str,
-) -> Result<bool, Error> {
-    if !link.has_session()
-        || !matches!(response.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST)
-    {
-        return Ok(false);
+) -> Result<Option<Refusal>, Error> {
+    let status = response.status;
+    if status == StatusCode::NOT_FOUND && link.has_session() {
+        return Ok(Some(Refusal::SessionGone));
     }
-    if response.status == StatusCode::BAD_REQUEST
-        && let Some(text) = response.next().await?
-        && matches!(
-            parse_upstream(&text),
-            Some(UpstreamMessage::Error { id: Some(answered), .. }) if answered == id
-        )
-    {
-        response.unread(text);
-        return Ok(false);
+    if !status.is_success() && !status.is_client_error() {
+        return Ok(None);
     }
-    Ok(true)
+    let bad_request = status == StatusCode::BAD_REQUEST && link.has_session();
+    let Some(text) = response.next().await? else {
+        return Ok(bad_request.then_some(Refusal::SessionGone));
+    };
+    // Most responses are results, which need not be parsed here too.
+    let error = (!status.is_success() || text.contains("\"error\"")).then(|| parse_upstream(&text));
+    let refusal = match error.flatten() {
+        Some(UpstreamMessage::Error { id: None, .. }) if bad_request => Some(Refusal::SessionGone),
+        Some(UpstreamMessage::Error { id: answered, code, error })
+            if answered.is_none_or(|answered| answered == id) && may_be_lost(code) =>
+        {
+            Some(Refusal::Unclear { code, error: error.to_owned() })
+        }
+        Some(UpstreamMessage::Error { .. }) => None,
+        _ => bad_request.then_some(Refusal::SessionGone),
+    };
+    response.unread(text);
+    Ok(refusal)
+}
+
+/// Whether the server still knows us. It does if it does not answer in time.
+pub(super) async fn is_alive(endpoint: &Endpoint, link: &Link) -> bool {
+    if link.stateless {
+        return !matches!(discover(endpoint, PROBE_TIMEOUT).await, Ok(None));
+    }
+    let ping = async {
+        let body = request("\"ping\"", "ping", "{}");
+        let mut response = endpoint.send(Method::POST, body, &link.headers, PROBE_TIMEOUT).await?;
+        if response.status.is_client_error() {
+            return Ok(false);
+        }
+        let answer = response_to(&mut response, "\"ping\"").await?;
+        // A server that does not know the method knows the session.
+        Ok::<_, Error>(!matches!(answer, Some(Err((code, _))) if code != -32601))
+    };
+    tokio::time::timeout(PROBE_TIMEOUT, ping).await.map_or(true, |alive| alive.unwrap_or(true))
 }

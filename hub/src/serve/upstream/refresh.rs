@@ -4,13 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use http::header::{ACCEPT, HeaderValue};
+use http::{Method, StatusCode};
 use mcphub_hub_catalog::catalog::{Page, ServerList, ToolDetails};
-use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 use mcphub_hub_protocol::rewrite;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::error::Error;
@@ -45,10 +42,8 @@ pub(super) async fn run(upstream: Arc<Upstream>, key: SessionKey, changed: Arc<N
 
 async fn refresh(upstream: &Arc<Upstream>, key: &SessionKey, changed: &Notify) {
     let mut delay = FIRST_DELAY;
-    let mut listener = Listener::default();
     loop {
-        let listed = tokio::time::timeout(LIST_TIMEOUT, list(upstream, key, &mut listener)).await;
-        let listed = listed.unwrap_or(Err(Error::TimedOut(LIST_TIMEOUT)));
+        let listed = list(upstream, key).await;
         let wait = if listed.is_ok() { PERIOD } else { delay };
         delay = match &listed {
             Ok(_) => FIRST_DELAY,
@@ -121,35 +116,28 @@ fn may_be_starting(error: &Error) -> bool {
 /// The server's list, and its instructions for models.
 type Listed = (ServerList, Option<Arc<str>>);
 
-async fn list(
-    upstream: &Arc<Upstream>,
-    key: &SessionKey,
-    listener: &mut Listener,
-) -> Result<Listed, Error> {
+async fn list(upstream: &Arc<Upstream>, key: &SessionKey) -> Result<Listed, Error> {
     for may_retry in [true, false] {
-        let (session, link) = upstream.session(key).await?;
-        match pages(upstream, &link).await {
-            Ok(list) => {
-                listener.listen(upstream, &link);
-                return Ok((list, link.instructions));
-            }
-            Err(error) => {
-                match error {
-                    Error::SessionGone(_) => upstream.pool.remove(key, &session),
-                    // The server may have changed its protocol version: the next attempt starts
-                    // with a handshake.
-                    Error::Http(_) | Error::InvalidResponse(_) => {
-                        upstream.pool.remove(key, &session);
-                        drop(upstream.delete(&[session]));
-                    }
-                    // Slow or unreachable. Callers share this session, and it may work again in a
-                    // moment.
-                    _ => {}
-                }
-                if !(may_retry && matches!(error, Error::SessionGone(_))) {
-                    return Err(error);
-                }
-            }
+        let (pooled, session) = upstream.session(key).await?;
+        let link = &session.connection.link;
+        let listed = tokio::time::timeout(LIST_TIMEOUT, pages(upstream, link)).await;
+        let error = match listed.unwrap_or(Err(Error::TimedOut(LIST_TIMEOUT))) {
+            Ok(list) => return Ok((list, link.instructions.clone())),
+            Err(error) => error,
+        };
+        let lost = match error {
+            Error::SessionGone(_) => true,
+            Error::Refused { code, .. } => link::may_be_lost(code),
+            _ => false,
+        };
+        // The server may have changed its protocol version: the next attempt starts with a
+        // handshake. Callers share the session of a server that is slow or unreachable, and it may
+        // work again in a moment.
+        if lost || matches!(error, Error::Http(_) | Error::InvalidResponse(_)) {
+            upstream.pool.remove(key, &pooled);
+        }
+        if !(may_retry && lost) {
+            return Err(error);
         }
     }
     Err(Error::InvalidResponse("a new session is unknown at once".into()))
@@ -186,10 +174,10 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
     let headers = link.request_headers("tools/list", None);
     let body = link::request(&id, "tools/list", &params);
     let mut response = upstream.endpoint.send(Method::POST, body, &headers, LIST_TIMEOUT).await?;
-    if link::session_is_gone(link, &mut response, &id).await? {
-        return Err(Error::SessionGone(response.status));
-    }
     let status = response.status;
+    if status == StatusCode::NOT_FOUND && link.has_session() {
+        return Err(Error::SessionGone(status));
+    }
     let result = match link::response_to(&mut response, &id).await {
         Ok(Some(Ok(result))) => result,
         Ok(Some(Err((code, error)))) => {
@@ -203,75 +191,4 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
     };
     Page::parse::<ToolDetails>(&result)
         .ok_or_else(|| Error::InvalidResponse("the result of tools/list".into()))
-}
-
-/// Listens on the stream of a session for notifications that the tools have changed.
-#[derive(Debug, Default)]
-struct Listener {
-    running: Option<(AbortHandle, Link)>,
-}
-
-impl Listener {
-    fn listen(&mut self, upstream: &Arc<Upstream>, link: &Link) {
-        if self
-            .running
-            .as_ref()
-            .is_some_and(|(_, on)| std::sync::Arc::ptr_eq(&on.headers, &link.headers))
-        {
-            return;
-        }
-        self.stop();
-        if !link.stateless && link.has_session() && link.list_changed {
-            let task = tokio::spawn(listen(Arc::clone(upstream), link.clone()));
-            self.running = Some((task.abort_handle(), link.clone()));
-        }
-    }
-
-    fn stop(&mut self) {
-        if let Some((task, _)) = self.running.take() {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-async fn listen(upstream: Arc<Upstream>, link: Link) {
-    let mut headers = http::HeaderMap::clone(&link.headers);
-    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let mut delay = FIRST_DELAY;
-    loop {
-        let opened = Instant::now();
-        let response =
-            upstream.endpoint.send(Method::GET, String::new(), &headers, LIST_TIMEOUT).await;
-        match response {
-            // The server has no such stream. Reading the list periodically has to do.
-            Ok(response) if response.status == http::StatusCode::METHOD_NOT_ALLOWED => return,
-            Ok(mut response) if response.status.is_success() && response.is_stream() => {
-                while let Ok(Some(text)) = response.next().await {
-                    match parse_upstream(&text) {
-                        Some(UpstreamMessage::Notification { method, .. })
-                            if method == "notifications/tools/list_changed" =>
-                        {
-                            upstream.nudge.notify_one();
-                        }
-                        Some(UpstreamMessage::Request { id, method }) => {
-                            upstream.answer_request(&link, id, &method);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-        // A change may have happened while no stream was open, and the server may be gone.
-        upstream.nudge.notify_one();
-        delay =
-            if opened.elapsed() > LAST_DELAY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
-        tokio::time::sleep(delay).await;
-    }
 }
