@@ -79,6 +79,9 @@ pub struct Serve {
     /// 127.0.0.1:7001].
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
+    /// Do not test the key of the language model at start. The test asks the provider one question.
+    #[arg(long, conflicts_with = "hub")]
+    pub skip_llm_check: bool,
 }
 
 /// `mcp-hub connect`.

@@ -156,7 +156,9 @@ fn start_hub(args: &args::Serve) -> anyhow::Result<StartedHub> {
     }
     if standalone {
         tokio::spawn(tasks::follow_config_files(files, known, warnings, Arc::clone(&hub)));
-        tokio::spawn(tasks::verify_language_model(Arc::clone(&hub)));
+        if !args.skip_llm_check {
+            tokio::spawn(tasks::verify_language_model(Arc::clone(&hub)));
+        }
     }
     Ok(StartedHub { hub, keys, dataplane: follower })
 }

@@ -38,6 +38,7 @@ pub(super) async fn from_servers(config: &[PathBuf]) -> anyhow::Result<Connected
         pod: None,
         listen: any,
         admin_listen: any,
+        skip_llm_check: true,
     })
     .await?;
     let snapshot = server.hub.snapshot_after_startup().await;

@@ -80,6 +80,7 @@ impl TestHub {
             pod: None,
             listen: Some(any),
             admin_listen: Some(any),
+            skip_llm_check: true,
         };
         change(&mut args);
         let http = http();
