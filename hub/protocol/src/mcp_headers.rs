@@ -75,6 +75,21 @@ pub fn argument_value(mirrored: &ParamHeader, arguments: Option<&str>) -> Option
     }
 }
 
+/// Whether a member on the path of the argument is there more than once. Parsers differ in which
+/// one they take, so the call could be routed by one value and run with the other.
+pub fn is_ambiguous(mirrored: &ParamHeader, arguments: Option<&str>) -> bool {
+    let mut text = arguments;
+    for name in &mirrored.path {
+        let Some(members) = text.and_then(json_splice::members) else { return false };
+        let mut same = members.into_iter().filter(|member| member.key == name.as_str());
+        text = same.next().map(|member| member.value);
+        if same.next().is_some() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Whether header and body have the same value. Numbers are compared as numbers.
 pub fn agrees(header: Option<&str>, body: Option<&str>) -> bool {
     match (header.map(decode), body) {

@@ -39,6 +39,7 @@ use self::link::Refusal;
 pub(super) use self::pool::SessionKey;
 use self::pool::{Pool, PooledSession};
 use self::session::{Connection, UpstreamSession};
+use super::state::in_flight::InFlight;
 
 /// How long opening a session may take: a cold start installs packages.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -55,6 +56,8 @@ pub struct Upstream {
     pool: Pool,
     state: ArcSwap<UpstreamState>,
     next_id: AtomicU64,
+    /// Calls that it works on.
+    pub calls: InFlight,
     /// Notified when the list may have changed or the server may be gone: refresh at once.
     nudge: Arc<Notify>,
     /// Runs DELETE requests.
@@ -149,6 +152,7 @@ impl Upstream {
             pool: Pool::new(server.max_sessions),
             state: ArcSwap::new(state),
             next_id: AtomicU64::new(1),
+            calls: InFlight::default(),
             nudge: Arc::default(),
             deletes: TaskTracker::new(),
             closed: CancellationToken::new(),

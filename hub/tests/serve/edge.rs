@@ -317,3 +317,28 @@ async fn rest_shows_servers_and_tools_and_changes_nothing() {
         assert_eq!((answer.status, answer.text.as_str()), (status, ""), "{path}");
     }
 }
+
+// Otherwise one server that hangs takes the whole hub down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_leaves_half_of_the_places_to_the_others() {
+    let hung = Fixture::legacy(&["hang"]).await;
+    let good = Fixture::legacy(&["echo"]).await;
+    let mut config = servers(&[("a", &hung.url), ("b", &good.url)]);
+    config["limits"] = json!({"maxConcurrent": 4});
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["a__hang", "b__echo"]).await;
+    let mut hanging = hung.shared.hanging.subscribe();
+    let call = || hub.ask("tools/call", json!({"name": "a__hang"}));
+    let others = async {
+        hanging.wait_for(|(begun, _)| *begun == 2).await.unwrap();
+        let refused = crate::support::text_of(&call().await.json());
+        assert!(refused.0 && refused.1.contains("already works on 2 calls"), "{refused:?}");
+        assert_eq!(hub.ask("tools/list", json!({})).await.status, 200);
+        let echo = json!({"name": "b__echo", "arguments": {"text": "x"}});
+        assert_eq!(hub.ask("tools/call", echo).await.status, 200);
+    };
+    tokio::select! {
+        () = others => {}
+        _ = async { tokio::join!(call(), call()) } => panic!("hang does not end"),
+    }
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt as _};
 use mcphub_hub_catalog::arguments::correction::{self, Correction};
 use mcphub_hub_catalog::catalog::Tool;
+use mcphub_hub_protocol::mcp_headers::is_ambiguous;
 use mcphub_hub_protocol::message::Request;
 use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::rewrite;
@@ -18,6 +19,7 @@ use super::request_timer::RequestTimer;
 use crate::serve::metrics::ToolMetrics;
 use crate::serve::state::caller_view::CallerView;
 use crate::serve::state::hub::Hub;
+use crate::serve::state::in_flight::Permit;
 use crate::serve::state::sessions::CancelHandle;
 use crate::serve::state::validation::Validated;
 use crate::serve::upstream::{CallTool, Error, Exchange, ExchangeEvent, SessionOwner};
@@ -101,6 +103,14 @@ pub(super) async fn forward(call: CallRequest<'_>, target: Target<'_>) -> Answer
     in_flight.corrections.extend(correction);
     in_flight.feedback =
         selection.map(|selection| SelectionFeedback::new(hub, ctx, selection, tool));
+    if let Some(doubled) =
+        tool.param_headers().iter().find(|it| is_ambiguous(it, arguments.as_deref()))
+    {
+        in_flight.end(RequestEnd::Rejected);
+        let path = doubled.path.join(".");
+        let error = rewrite::error(-32602, &format!("Invalid params: {path} is there twice"));
+        return Answer::error(request.id, &error, -32602);
+    }
     if ctx.version.is_stateless()
         && !dispatched
         && let Err(error) = ctx.mirrored.check(tool, arguments.as_deref())
@@ -143,6 +153,8 @@ struct CallInFlight {
     feedback: Option<SelectionFeedback>,
     /// The corrections that the caller is told about in the result.
     corrections: Vec<Correction>,
+    /// The place of the call among those of its server.
+    place: Option<Permit>,
 }
 
 /// A success of the call teaches the selector which tool a prompt led to.
@@ -189,6 +201,7 @@ impl CallInFlight {
             cancel: ctx.session.as_ref().map(|session| session.start_call(request.id)),
             feedback: None,
             corrections: Vec::new(),
+            place: None,
         }
     }
 
@@ -197,6 +210,12 @@ impl CallInFlight {
         let slot = view.snapshot.servers.get(call.tool.server);
         let Some(upstream) = slot.and_then(|slot| slot.upstream()) else { return self.bug() };
         self.server.clone_from(&upstream.server.name);
+        // A server that hangs must leave room for the calls of the others, and for lists.
+        let most = (view.snapshot.config.limits.max_concurrent / 2).max(1);
+        self.place = upstream.calls.try_acquire(most);
+        if self.place.is_none() {
+            return self.failed(&Error::Busy(most));
+        }
         let owner = SessionOwner {
             principal: ctx.principal.hash(),
             session: ctx.session.as_ref().map(|session| session.unique),

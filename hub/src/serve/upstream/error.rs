@@ -13,6 +13,9 @@ pub enum Error {
     NotConnected(String),
     #[error("has {0} open sessions, the limit of maxSessions; try again later")]
     TooManySessions(u32),
+    /// The call was not sent.
+    #[error("already works on {0} calls, half of limits.maxConcurrent; try again later")]
+    Busy(u32),
     #[error("did not answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     #[error("closed the connection before its response was complete: {0}")]
@@ -24,10 +27,10 @@ pub enum Error {
     /// The response violates the protocol.
     #[error("sent an invalid MCP response: {0}")]
     InvalidResponse(String),
-    /// The server wants input from the caller before it continues.
     /// Its list is over a bound, so the last one stays in use.
     #[error("lists more than {tools} tools or {bytes} bytes, so its last list stays in use")]
     ListTooLong { bytes: usize, tools: usize },
+    /// The server wants input from the caller before it continues.
     #[error("requested input from the caller, which this hub does not support yet")]
     InputRequired,
     /// The server answered a request of the hub itself with a JSON-RPC error.
@@ -49,6 +52,7 @@ impl Error {
         match self {
             Self::NotConnected(_)
             | Self::TooManySessions(_)
+            | Self::Busy(_)
             | Self::Unusable(_)
             | Self::Refused { .. } => RequestEnd::NotConnected,
             Self::TimedOut(_) => RequestEnd::TimedOut,
