@@ -65,6 +65,11 @@ fn note_connection(engine: &mut Engine<'_>) {
     if let Some(stable) = engine.state.stable.as_mut().filter(|_| connected) {
         stable.connected = true;
     }
+    let canary = engine.state.canary.as_ref().map(|canary| &canary.revision);
+    let connected = canary.is_some_and(|canary| engine.is_connected(canary));
+    if let Some(canary) = engine.state.canary.as_mut().filter(|_| connected) {
+        canary.connected = true;
+    }
 }
 
 /// The generation rises when the dataplane changes, and only then: at most once per decision.

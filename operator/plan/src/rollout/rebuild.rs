@@ -140,6 +140,7 @@ impl<'a> Serving<'a> {
             base_replicas: input.replicas,
             weight,
             step,
+            connected: true,
             progress_since: input.now,
             first_ready: facts.ready_since,
             self_check: SelfCheckTries::default(),
@@ -195,7 +196,8 @@ fn stable(revision: &Revision, input: &EngineInput<'_>) -> Stable {
     Stable {
         revision: revision.clone(),
         since: record.map_or(input.now, |record| record.at),
-        epoch: None,
+        // Without an epoch no trigger would be judged, and a guard would be blind.
+        epoch: Some(input.now),
         forced: false,
         flags_tried: false,
         // Nobody remembers, and a revision that has worked must be protected.

@@ -116,6 +116,7 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
         base_replicas: engine.input.replicas,
         weight: Weight::ZERO,
         step: None,
+        connected: false,
         progress_since: now,
         first_ready: None,
         self_check: SelfCheckTries::default(),

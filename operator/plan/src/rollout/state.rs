@@ -162,6 +162,9 @@ pub struct Canary {
     /// `None` until its self-check has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepState>,
+    /// A pod of it was connected to a server at least once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
     /// Start of `progressDeadline`.
     pub progress_since: Timestamp,
     /// When its first pod became Ready.

@@ -18,7 +18,7 @@ pub(super) fn promote(engine: &mut Engine<'_>) {
         epoch,
         forced,
         flags_tried: false,
-        connected: engine.is_connected(&canary.revision),
+        connected: canary.connected,
     };
     let old = engine.state.stable.replace(stable);
     if let Some(old) = old {

@@ -76,6 +76,7 @@ fn canary() -> Canary {
         started: at(60),
         base_replicas: 4,
         weight: Weight::try_from(10).unwrap(),
+        connected: true,
         step: Some(StepState {
             number: 1,
             traffic: Weight::try_from(10).unwrap(),

@@ -419,3 +419,10 @@ fn the_successor_of_a_revision_that_was_connected_once_takes_all_steps() {
     let story = story.until(2 * MINUTE).spec(NEXT).until(3 * MINUTE);
     assert_eq!(story.weights(), "aaaaaaaa 90, bbbbbbbb 10");
 }
+
+// It is asked for its servers at its launch, and not again while it bakes.
+#[test]
+fn a_revision_that_was_connected_as_a_canary_counts_as_connected_when_it_is_stable() {
+    let story = Story::promoted("");
+    assert!(story.simulation.state.as_ref().unwrap().stable.as_ref().unwrap().connected);
+}
