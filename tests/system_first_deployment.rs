@@ -65,7 +65,11 @@ async fn a_server_that_ends_at_once_is_named_in_status_while_the_others_serve() 
         let status = status.await?;
         let ready = condition(&status, "ServersReady");
         ensure!(
-            ready.status == "False" && ready.message.contains("memory; see status.servers"),
+            ready.status == "False" && ready.message.ends_with("; see status.servers"),
+            "{ready:?}"
+        );
+        ensure!(
+            ready.message.starts_with("1 of 2 servers is not connected: memory ("),
             "{ready:?}"
         );
         let message = status
