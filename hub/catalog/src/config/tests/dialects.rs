@@ -15,16 +15,16 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn load_from(folder: &str, text: &str) -> Loaded {
-    load(&[SourceFile { name: "f.json", folder, project: "/work/project", text }], &environment)
+    load(&[SourceFile { name: "f.json", folder, project: "/home/ann/project", text }], &environment)
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn servers(text: &str) -> Vec<Server> {
-    load_from("/work/project", text).config.servers
+    load_from("/home/ann/project", text).config.servers
 }
 
 fn errors(text: &str) -> String {
-    let file = SourceFile { name: "f.json", folder: "/work/project", project: "", text };
+    let file = SourceFile { name: "f.json", folder: "/home/ann/project", project: "", text };
     load(&[file], &environment).unwrap_err().to_string()
 }
 
@@ -70,14 +70,14 @@ fn vs_code_has_comments_inputs_and_its_own_variables() {
                       "envFile": "${workspaceFolder}/.env", /* more */ "dev": {"watch": "x"}},
         },
     }"#;
-    let loaded = load_from("/work/project/.vscode", text);
+    let loaded = load_from("/home/ann/project/.vscode", text);
     let [gh, local] = loaded.config.servers.as_slice() else { panic!("two servers") };
     assert_eq!(header(gh, "Authorization").as_deref(), Some("Bearer gh-s3cret"));
     let command = command(local);
-    assert_eq!(command.program, "/work/project/run");
+    assert_eq!(command.program, "/home/ann/project/run");
     assert_eq!(command.args, ["info", "s3cret", "/home/ann"]);
-    assert_eq!(command.env_file.as_deref(), Some("/work/project/.env"));
-    assert_eq!(command.cwd.as_deref(), Some("/work/project/sub"));
+    assert_eq!(command.env_file.as_deref(), Some("/home/ann/project/.env"));
+    assert_eq!(command.cwd.as_deref(), Some("/home/ann/project/sub"));
     let warning = "servers.local.dev: is for the client and not for the hub; set it in the client";
     assert_eq!(loaded.warnings, [warning]);
 }
@@ -226,9 +226,9 @@ fn claude_code_has_servers_of_the_user_and_of_each_project() {
         r#"{"numStartups": 9, "userID": "x", "mcpServers": {"mine": {"url": "http://mine"},
             "off": {"url": "http://off"}},
             "projects": {
-                "/work/project": {"mcpServers": {"here": {"type": "stdio", "command": "here",
+                "/home/ann/project": {"mcpServers": {"here": {"type": "stdio", "command": "here",
                     "args": [], "env": {}}}, "disabledMcpServers": ["off"], "history": []},
-                "/work/other": {"mcpServers": {"there": {"command": "there"}}}}}"#,
+                "/home/ann/other": {"mcpServers": {"there": {"command": "there"}}}}}"#,
     );
     let servers: Vec<_> =
         loaded.config.servers.iter().map(|it| (it.name.as_str(), it.disabled)).collect();
