@@ -25,7 +25,7 @@ pub struct Intent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Skip the remaining steps. Refused while a trigger fires.
+    /// Skip the remaining steps. A trigger that fires is obeyed first, and this is refused then.
     Promote,
     /// Skip the remaining steps regardless of the rules, and ignore the rules afterwards.
     PromoteForce,

@@ -72,7 +72,7 @@ pub(super) fn make_room(engine: &mut Engine<'_>, wanted: &Revision) -> Option<bo
         return None;
     }
     // Without its role it is removed as soon as the routers obey.
-    Some(engine.state.failed.take().is_some())
+    Some(engine.state.failed.take_if(|failed| failed.revision != *wanted).is_some())
 }
 
 /// Starts an attempt.

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, SPEC};
 use k8s_openapi::api::core::v1::Pod;
 use mcphub_hub_wire::admin::{Check, SelfCheck, ServerState};
+use mcphub_hub_wire::dataplane::Revision;
 use mcphub_operator_plan::PlanInput;
 use mcphub_operator_plan::rollout::{RevisionFacts, SelfCheckFact};
 use rstest::rstest;
@@ -191,9 +192,8 @@ fn a_failed_self_check_is_a_failure_and_a_pod_that_does_not_answer_is_unknown() 
     );
 }
 
-// A server that is down for everybody must not keep every change from being rolled out.
-#[test]
-fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
+/// A hub with a canary, its stable revision, and a pod of the canary.
+fn with_canary() -> (Cluster, Revision, String) {
     let mut cluster = Cluster::settled(SPEC);
     let stable = cluster.serving();
     cluster.set_spec(&SPEC.replace("files:1", "files:2"));
@@ -202,6 +202,13 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
     cluster.run_pods();
     let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
     let canary = cluster.snapshot.objects.pods.keys().find(other).cloned().expect("a canary pod");
+    (cluster, stable, canary)
+}
+
+// A server that is down for everybody must not keep every change from being rolled out.
+#[test]
+fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
+    let (mut cluster, stable, canary) = with_canary();
     let self_check = |cluster: &mut Cluster, on_stable: Option<bool>| {
         let checks = &mut cluster.results.self_checks;
         let of_stable = on_stable.map(check).ok_or_else(|| "timed out".to_owned());
@@ -226,14 +233,7 @@ fn a_canary_is_blamed_for_a_server_only_if_stable_reaches_it() {
 // Rules measure only calls, and nobody can call a tool that nobody sees.
 #[test]
 fn a_canary_whose_filter_hides_every_tool_fails_if_stable_shows_one() {
-    let mut cluster = Cluster::settled(SPEC);
-    let stable = cluster.serving();
-    cluster.set_spec(&SPEC.replace("files:1", "files:2"));
-    let plan = cluster.plan();
-    cluster.apply(&plan);
-    cluster.run_pods();
-    let other = |name: &&String| name.starts_with("team-r-") && !name.contains(stable.as_str());
-    let canary = cluster.snapshot.objects.pods.keys().find(other).cloned().expect("a canary pod");
+    let (mut cluster, stable, canary) = with_canary();
     let mut hidden = check(true);
     hidden.visible_tools = Some(0);
     hidden.warnings = vec!["filtering.static.tools: \"a\" matches no tool".into()];
