@@ -9,14 +9,15 @@ use kube::Client;
 use mcphub_operator_plan::api::ObjectName;
 use mcphub_operator_plan::api::drift;
 use mcphub_operator_plan::api::{
-    Acknowledged, Applied, Event, Object, ObjectWrite, Prepared, Rejection, WriteMode,
+    Acknowledged, Applied, Event, Failure, Object, ObjectWrite, Prepared, Rejection, WriteMode,
 };
-use mcphub_operator_plan::plan::Plan;
-use tracing::{debug, info};
+use mcphub_operator_plan::plan::{Plan, Unwritten};
+use tracing::{debug, info, warn};
 
 pub(crate) use self::drift_conflict::DriftConflicts;
 use self::drift_conflict::Reaction;
 pub(crate) use self::secrets::SecretsWritten;
+use crate::error_chain;
 use crate::metrics::Metrics;
 use crate::object_api::{self, Verb};
 use crate::stores::{HubName, Stores};
@@ -24,7 +25,11 @@ use crate::stores::{HubName, Stores};
 /// Part of every rejection by an admission policy or a webhook.
 const DENIED: &str = "denied";
 
-/// Why a plan was not applied to its end.
+/// After this many requests without any answer, the API server counts as gone. The next attempt
+/// sends the rest. Each of them waits for a timeout.
+const MOST_SILENCES: usize = 3;
+
+/// Why an object was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The object is not the one that the plan was made from.
@@ -46,16 +51,68 @@ pub(crate) enum Error {
     },
 }
 
+impl Error {
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::RuntimeConflict(_))
+    }
+
+    pub(crate) fn source(&self) -> &kube::Error {
+        match self {
+            Self::Conflict { source, .. }
+            | Self::RuntimeConflict(source)
+            | Self::Api { source, .. } => source,
+        }
+    }
+
+    fn is_silence(&self) -> bool {
+        !matches!(self.source(), kube::Error::Api(_))
+    }
+
+    /// For the status. The address of the API server is nobody's business there.
+    fn message(&self) -> String {
+        match self.source() {
+            kube::Error::Api(status) => status.message.clone(),
+            _ => "the API server did not answer".into(),
+        }
+    }
+}
+
 /// The outcome of applying a plan.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ApplyOutcome {
     /// For the status.
     pub(crate) acknowledged: Acknowledged,
-    /// Events to send: those of the writes, and those of the plan if it was applied to its end.
+    /// The state that the events of the plan report is written.
+    pub(crate) state_written: bool,
+    /// Events of the writes.
     pub(crate) events: Vec<Event>,
+    /// Every failure, in the order of the writes.
+    pub(crate) errors: Vec<Error>,
     /// Reconcile again after this time, because a Secret that was written a moment ago was not
     /// written again, and somebody may have changed it since.
     pub(crate) retry_secrets_after: Option<Duration>,
+}
+
+impl ApplyOutcome {
+    /// The failure that decides when to try again: one that is not only a conflict, if there is
+    /// one. The others are logged.
+    pub(crate) fn into_error(self) -> Option<Error> {
+        let (conflicts, others): (Vec<_>, Vec<_>) =
+            self.errors.into_iter().partition(Error::is_conflict);
+        let mut errors = others.into_iter().chain(conflicts);
+        let first = errors.next();
+        for error in errors {
+            warn!(error = error_chain::join(&error), "one more object was not written");
+        }
+        first
+    }
+
+    fn is_over(&self) -> bool {
+        let silences = self.errors.iter().filter(|error| error.is_silence()).count();
+        // Another replica may lead now.
+        let conflict = |error: &Error| matches!(error, Error::RuntimeConflict(_));
+        silences >= MOST_SILENCES || self.errors.iter().any(conflict)
+    }
 }
 
 /// Writes the objects of hubs.
@@ -69,22 +126,23 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Applies the plan. Stops at the first failure, because later objects may depend on the
-    /// earlier ones. A rejection by the API server (400, 403, 422) is not a failure: the status
-    /// reports it.
+    /// Applies the plan. A write that fails stops only those that need it. A rejection by the API
+    /// server (400, 403, 422) is not an error: the status reports it.
     pub(crate) async fn apply(
         &self,
         stores: &Stores,
         hub: &HubName,
         plan: &Plan,
         metrics: &Metrics,
-    ) -> Result<ApplyOutcome, Error> {
-        let mut outcome = ApplyOutcome {
-            acknowledged: Acknowledged::default(),
-            events: Vec::new(),
-            retry_secrets_after: None,
-        };
+    ) -> ApplyOutcome {
+        let mut outcome = ApplyOutcome::default();
+        let mut unwritten = Unwritten::default();
         for write in &plan.objects {
+            let name = write.object.object_name();
+            if unwritten.blocks(write) {
+                unwritten.add(name);
+                continue;
+            }
             let error = match self.write(stores, hub, write, metrics, &mut outcome).await {
                 Ok(applied) => {
                     outcome.acknowledged.objects.push(applied);
@@ -92,28 +150,32 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            let name = write.object.object_name();
+            unwritten.add(name.clone());
             if let Some(message) = object_api::refusal(&error) {
                 info!(kind = name.kind, name = name.name, message, "refused by the API server");
                 outcome.acknowledged.rejections.push(Rejection { object: name, message });
-                if write.is_essential() {
-                    return Ok(outcome);
-                }
                 continue;
             }
-            let error = failure(hub, name, error);
+            let error = failure(hub, name.clone(), error);
             self.learn(stores, hub, &write.object, &error).await;
-            return Err(error);
+            let message = error.message();
+            outcome.acknowledged.failures.push(Failure { object: name, message });
+            outcome.errors.push(error);
+            if outcome.is_over() {
+                return outcome;
+            }
         }
-        self.deletes(stores, hub, plan, metrics).await?;
-        outcome.events.extend_from_slice(&plan.events);
-        Ok(outcome)
+        outcome.state_written = !unwritten.blocks_deletes(plan);
+        if outcome.state_written {
+            self.deletes(stores, hub, plan, metrics, &mut outcome).await;
+        }
+        outcome
     }
 
     /// Updates the cache after a conflict. The watch would do so late or never: an object that lost
     /// its label is not watched any more, but it still blocks the creation of a new one.
     async fn learn(&self, stores: &Stores, hub: &HubName, object: &Object, error: &Error) {
-        if !matches!(error, Error::Conflict { .. } | Error::RuntimeConflict(_)) {
+        if !error.is_conflict() {
             return;
         }
         match object_api::send(&self.client, &hub.namespace, object, Verb::Read).await {
@@ -228,7 +290,8 @@ impl Writer {
         hub: &HubName,
         plan: &Plan,
         metrics: &Metrics,
-    ) -> Result<(), Error> {
+        outcome: &mut ApplyOutcome,
+    ) {
         for delete in &plan.deletes {
             match object_api::delete(&self.client, &hub.namespace, delete).await {
                 Ok(()) => {
@@ -236,11 +299,16 @@ impl Writer {
                     metrics.record_write(delete.object.kind);
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(failure(hub, delete.object.clone(), error)),
+                Err(error) => {
+                    outcome.errors.push(failure(hub, delete.object.clone(), error));
+                    if outcome.is_over() {
+                        return;
+                    }
+                    continue;
+                }
             }
             stores.forget(&hub.namespace, &delete.object);
         }
-        Ok(())
     }
 }
 

@@ -36,6 +36,11 @@ impl Backoff {
         }
     }
 
+    /// Number of consecutive failures.
+    pub(crate) fn failures(&self, hub: &HubName) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hub).copied().unwrap_or_default()
+    }
+
     /// Forgets the hub's failures, because it was reconciled or is gone.
     pub(crate) fn reset(&self, hub: &HubName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hub);

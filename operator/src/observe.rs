@@ -7,47 +7,29 @@ mod pods;
 mod prometheus;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::try_join3;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use mcphub_crds::McpHub;
 use mcphub_operator_plan::api::Object;
 use mcphub_operator_plan::api::ObjectName;
 use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusQueries};
-use mcphub_operator_plan::snapshot::{Operator, Snapshot};
+use mcphub_operator_plan::snapshot::Snapshot;
+use tracing::warn;
 
+use self::names::Owners;
 pub(crate) use self::pods::Pods;
 pub(crate) use self::prometheus::Prometheus;
-use crate::object_api;
+use crate::metrics::Metrics;
 use crate::stores::{HubName, Stores};
+use crate::{error_chain, object_api};
 
-/// Why a hub could not be observed.
+/// The runtime ConfigMap could not be read. Nothing can be decided without it. Every other question
+/// that fails is answered "unknown", because it must not stop what a hub needs now.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("failed to read the ConfigMaps that the spec refers to")]
-    References(#[source] kube::Error),
-    #[error("failed to read the runtime ConfigMap")]
-    Runtime(#[source] kube::Error),
-    #[error("failed to look up the owner of an object")]
-    Names(#[source] kube::Error),
-    #[error("failed to dry-run an object")]
-    DryRun(#[source] kube::Error),
-}
-
-impl Error {
-    /// The error of the API server.
-    pub(crate) fn source(&self) -> &kube::Error {
-        match self {
-            Self::References(error)
-            | Self::Runtime(error)
-            | Self::Names(error)
-            | Self::DryRun(error) => error,
-        }
-    }
-}
+#[error("failed to read the runtime ConfigMap")]
+pub(crate) struct Error(#[source] pub(crate) kube::Error);
 
 /// Reads from the cluster, from pods and from Prometheus.
 pub(crate) struct Observer {
@@ -59,6 +41,7 @@ pub(crate) struct Observer {
     /// cache is good enough: it has our own writes immediately, and a write by anybody else makes
     /// our next write a conflict.
     pub(crate) runtime_reads: RuntimeReads,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// See [`Observer::runtime_reads`]. The value is the term of the leader that read.
@@ -81,40 +64,35 @@ impl RuntimeReads {
 }
 
 impl Observer {
-    /// Everything that the cluster has about the hub at `now`.
-    pub(crate) async fn snapshot(
+    /// The snapshot with the ConfigMaps that are missing in it, as far as they can be read.
+    pub(crate) async fn with_references(
         &self,
         stores: &Stores,
         name: &HubName,
-        hub: &McpHub,
-        operator: &Operator,
-        now: Timestamp,
-    ) -> Result<Snapshot, Error> {
-        self.refresh_runtime(stores, name, operator.term).await?;
-        let uid = hub.metadata.uid.as_deref().unwrap_or_default();
-        let references =
-            mcphub_operator_plan::spec::revision_content::referenced_config_maps(&hub.spec);
-        let config_maps = stores
-            .references
-            .config_maps(&self.client, name, &references)
-            .await
-            .map_err(Error::References)?;
-        let config_maps = config_maps
-            .into_iter()
-            .map(|(name, map)| (name, map.map(|map| (*map).clone())))
-            .collect();
-        Ok(Snapshot {
-            now,
-            hub: hub.clone(),
-            operator: operator.clone(),
-            objects: stores.objects_of_hub(name, uid),
-            config_maps,
-        })
+        mut snapshot: Snapshot,
+    ) -> Snapshot {
+        for unread in std::mem::take(&mut snapshot.unread_config_maps) {
+            match stores.references.read(&self.client, &name.namespace, &unread).await {
+                Ok(map) => {
+                    snapshot.config_maps.insert(unread, map);
+                }
+                Err(error) => {
+                    self.unknown(&error, "failed to read a ConfigMap that the spec refers to");
+                    snapshot.unread_config_maps.insert(unread);
+                }
+            }
+        }
+        snapshot
+    }
+
+    fn unknown(&self, error: &kube::Error, question: &'static str) {
+        self.metrics.record_error("observe");
+        warn!(error = error_chain::join(error), "{question}");
     }
 
     /// Reads the runtime ConfigMap from the API server if the cache may lack another leader's
     /// write.
-    async fn refresh_runtime(
+    pub(crate) async fn refresh_runtime(
         &self,
         stores: &Stores,
         hub: &HubName,
@@ -125,7 +103,7 @@ impl Observer {
         }
         let config_maps = Api::<ConfigMap>::namespaced(self.client.clone(), &hub.namespace);
         let name = mcphub_operator_plan::api::names::runtime(&hub.name);
-        match config_maps.get_opt(&name).await.map_err(Error::Runtime)? {
+        match config_maps.get_opt(&name).await.map_err(Error)? {
             Some(runtime) => stores.config_maps.acknowledge(&runtime),
             None => stores.config_maps.forget(&hub.namespace, &name),
         }
@@ -141,7 +119,7 @@ impl Observer {
         hub: &McpHub,
         token: &str,
         probes: Probes,
-    ) -> Result<ProbeResults, Error> {
+    ) -> ProbeResults {
         let Probes { names, dry_runs, self_checks, router_generations, prometheus } = probes;
         let queries = async {
             match &prometheus {
@@ -151,43 +129,51 @@ impl Observer {
                 None => BTreeMap::new(),
             }
         };
-        let pods = async {
-            let pods = &self.pods;
-            Ok(tokio::join!(
-                pods.self_checks(&self_checks, token),
-                pods.generations(&router_generations, token),
-                queries
-            ))
-        };
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
-        let ((self_checks, router_generations, queries), names_taken, refused) =
-            try_join3(pods, self.taken(name, uid, names), self.refused(name, dry_runs)).await?;
-        Ok(ProbeResults { taken: names_taken, refused, self_checks, router_generations, queries })
+        let (self_checks, router_generations, queries, owners, (refused, untried)) = tokio::join!(
+            self.pods.self_checks(&self_checks, token),
+            self.pods.generations(&router_generations, token),
+            queries,
+            names::owners(&self.client, &name.namespace, uid, names),
+            self.dry_runs(name, dry_runs)
+        );
+        let Owners { taken, unknown: unknown_names, error } = owners;
+        if let Some(error) = error {
+            self.unknown(&error, "failed to look up the owner of an object");
+        }
+        ProbeResults {
+            taken,
+            unknown_names,
+            refused,
+            untried,
+            self_checks,
+            router_generations,
+            queries,
+        }
     }
 
-    async fn taken(
-        &self,
-        hub: &HubName,
-        uid: &str,
-        names: BTreeSet<ObjectName>,
-    ) -> Result<BTreeSet<ObjectName>, Error> {
-        names::taken(&self.client, &hub.namespace, uid, names).await.map_err(Error::Names)
-    }
-
-    async fn refused(
+    /// The messages about the objects that the API server refuses, and those that it did not judge.
+    async fn dry_runs(
         &self,
         hub: &HubName,
         objects: Vec<Object>,
-    ) -> Result<BTreeMap<ObjectName, String>, Error> {
-        let mut refused = BTreeMap::new();
+    ) -> (BTreeMap<ObjectName, String>, BTreeSet<ObjectName>) {
+        let (mut refused, mut untried) = (BTreeMap::new(), BTreeSet::new());
         for object in objects {
-            if let Some(message) = object_api::dry_run(&self.client, &hub.namespace, &object)
-                .await
-                .map_err(Error::DryRun)?
-            {
-                refused.insert(object.object_name(), message);
+            let name = object.object_name();
+            // The spec waits for all of them, so one that fails is enough.
+            if !untried.is_empty() {
+                untried.insert(name);
+                continue;
+            }
+            match object_api::dry_run(&self.client, &hub.namespace, &object).await {
+                Ok(message) => refused.extend(message.map(|message| (name, message))),
+                Err(error) => {
+                    self.unknown(&error, "failed to dry-run an object");
+                    untried.insert(name);
+                }
             }
         }
-        Ok(refused)
+        (refused, untried)
     }
 }

@@ -1,5 +1,9 @@
 //! The reconcile of one hub: read, plan, check, apply, report. Every decision is in the plan crate.
+//!
+//! What takes traffic or flags away from a revision waits for nothing. Every reconcile starts with
+//! it, and one that waits for something looks at the caches again every second.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +14,14 @@ use mcphub_crds::McpHub;
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::check::Violation;
 use mcphub_operator_plan::next::Next;
-use mcphub_operator_plan::snapshot::Operator;
-use mcphub_operator_plan::{PlanInput, check, plan, status};
+use mcphub_operator_plan::probes::ProbeResults;
+use mcphub_operator_plan::snapshot::{Operator, Snapshot};
+use mcphub_operator_plan::{PlanInput, check, plan, status, urgent_plan};
 use tokio::sync::OnceCell;
-use tracing::{Instrument as _, debug, error, info_span, warn};
+use tokio::time::sleep;
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
-use crate::apply::{self, Writer};
+use crate::apply::{self, ApplyOutcome, Writer};
 use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::lease::Election;
@@ -27,6 +33,10 @@ use crate::{config, master_key};
 
 /// This many conflicts in a row are retried without delay. Each means only that a cache was late.
 const AT_ONCE: u32 = 5;
+/// Interval at which a reconcile that waits for something looks for a write that must not wait.
+const GLANCE: Duration = Duration::from_secs(1);
+/// Shortest wait before a reconcile in which a write failed.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// Interval at which an idle hub is reconciled. The operator may not read Secrets, so it cannot see
 /// that somebody changed the key Secret. It writes the Secret again this often. A thousand hubs
 /// make three such reconciles per second, each with one write that changes nothing.
@@ -72,9 +82,14 @@ pub(crate) enum Error {
     /// A bug in the operator. Nothing was written.
     #[error("the plan violates an invariant and is not applied; please report this bug")]
     Plan(#[source] Violation),
-    /// Part of the plan may have been applied.
+    /// Part of the plan was applied, and the status says what was not.
     #[error("failed to apply the plan")]
-    Apply(#[source] apply::Error),
+    Apply {
+        #[source]
+        source: apply::Error,
+        /// When the plan itself wants the next reconcile.
+        next: Next,
+    },
     /// The plan was applied.
     #[error("failed to write the status of the hub")]
     Report(#[source] report::Error),
@@ -88,12 +103,10 @@ impl Error {
     pub(crate) fn category(&self) -> &'static str {
         match self {
             _ if self.retry_after().is_some() => "throttled",
-            Self::MasterKey(_) | Self::Apply(apply::Error::Api { .. }) => "api",
+            Self::Apply { source, .. } if source.is_conflict() => "conflict",
+            Self::MasterKey(_) | Self::Apply { .. } => "api",
             Self::Observe(_) => "observe",
             Self::Plan(_) => "plan",
-            Self::Apply(apply::Error::Conflict { .. } | apply::Error::RuntimeConflict(_)) => {
-                "conflict"
-            }
             Self::Report(_) => "status",
             Self::LeadershipLost => "leadership",
         }
@@ -102,14 +115,10 @@ impl Error {
     /// How long to wait, if the API server answered 429.
     fn retry_after(&self) -> Option<Duration> {
         let answer = match self {
-            Self::Observe(error) => error.source(),
-            Self::Apply(
-                apply::Error::Conflict { source, .. }
-                | apply::Error::RuntimeConflict(source)
-                | apply::Error::Api { source, .. },
-            ) => source,
-            Self::MasterKey(master_key::Error::Kube(error))
-            | Self::Report(report::Error(error)) => error,
+            Self::Apply { source, .. } => source.source(),
+            Self::Observe(observe::Error(error))
+            | Self::Report(report::Error(error))
+            | Self::MasterKey(master_key::Error::Kube(error)) => error,
             Self::MasterKey(_) | Self::Plan(_) | Self::LeadershipLost => return None,
         };
         let kube::Error::Api(status) = answer else { return None };
@@ -134,7 +143,8 @@ pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Res
     }
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
     let measured = context.metrics.start_reconcile();
-    let work = as_leader(&name, &hub, term, &context).instrument(span);
+    let leader = Leader { name: &name, term, context: &context };
+    let work = leader.reconcile(hub).instrument(span);
     let result = tokio::select! {
         biased;
         () = context.election.lost(term) => Err(Error::LeadershipLost),
@@ -147,38 +157,98 @@ pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Res
     result
 }
 
-/// Every line is marked as I/O or pure. All decisions are made by `plan`.
-async fn as_leader(
-    name: &HubName,
-    hub: &McpHub,
+/// The reconcile of one hub by the leader of a term.
+struct Leader<'a> {
+    name: &'a HubName,
     term: u64,
-    context: &Context,
-) -> Result<Action, Error> {
-    let Context { stores, observer, writer, reporter, election, operator, metrics, .. } = context;
-    let now = Timestamp::now();
-    let operator = operator.at_term(&writer.client, term); // I/O, once per process
-    let operator = operator.await.map_err(Error::MasterKey)?;
-    let snapshot = observer.snapshot(stores, name, hub, &operator, now); // I/O: reads
-    let snapshot = snapshot.await.map_err(Error::Observe)?;
-    let input = PlanInput::read(&snapshot); // pure
-    let probes = input.probes(); // pure
-    let token = input.admin_token(); // pure
-    let results = observer.ask(name, hub, &token, probes); // I/O: reads
-    let results = results.await.map_err(Error::Observe)?;
-    let plan = plan(input, &results); // pure, total
-    check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
-    if let Some(newer) = plan.superseded_by {
-        election.resign(newer);
-        return Err(Error::LeadershipLost);
+    context: &'a Context,
+}
+
+impl Leader<'_> {
+    async fn reconcile(&self, hub: Arc<McpHub>) -> Result<Action, Error> {
+        let Context { stores, observer, writer, operator, .. } = self.context;
+        let operator = operator.at_term(&writer.client, self.term); // I/O, once per process
+        let operator = operator.await.map_err(Error::MasterKey)?;
+        let fresh = observer.refresh_runtime(stores, self.name, self.term); // I/O, once per term
+        fresh.await.map_err(Error::Observe)?;
+        let snapshot = stores.snapshot(self.name, &hub, &operator, Timestamp::now());
+        if let Some(action) = self.urgent(&snapshot).await? {
+            return Ok(action);
+        }
+        let mut whole = pin!(self.whole(&hub, snapshot));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut whole => return result,
+                () = sleep(GLANCE) => {}
+            }
+            let hubs = &stores.hubs;
+            let Some(hub) = hubs.get(&self.name.namespace, &self.name.name) else { continue };
+            let snapshot = stores.snapshot(self.name, &hub, &operator, Timestamp::now());
+            if let Some(action) = self.urgent(&snapshot).await? {
+                return Ok(action);
+            }
+        }
     }
-    debug!(waits = ?plan.waits, next = ?plan.next, "planned");
-    let outcome = writer.apply(stores, name, &plan, metrics); // I/O: writes, in the plan's order
-    let outcome = outcome.await.map_err(Error::Apply)?;
-    reporter.send_events(hub, &outcome.events).await; // I/O: writes
-    let status = status(&plan.status, &outcome.acknowledged); // pure
-    reporter.write_status(stores, hub, status).await.map_err(Error::Report)?; // I/O: writes
-    let retry = outcome.retry_secrets_after.map_or(Next::Idle, Next::In);
-    Ok(requeue(plan.next.or_sooner(retry)))
+
+    /// Does what must not wait. `None` if there is nothing, or if it fails: then the whole plan has
+    /// it, too, and reports the failure.
+    async fn urgent(&self, snapshot: &Snapshot) -> Result<Option<Action>, Error> {
+        let Context { stores, writer, reporter, metrics, .. } = self.context;
+        let Some(plan) = urgent_plan(&PlanInput::read(snapshot)) else { return Ok(None) };
+        check(&plan, snapshot, ProbeResults::EMPTY).map_err(Error::Plan)?;
+        info!("taking traffic or flags away first");
+        let outcome = writer.apply(stores, self.name, &plan, metrics).await; // I/O: one write
+        if outcome.acknowledged.objects.len() == plan.objects.len() {
+            reporter.send_events(&snapshot.hub, &plan.events).await; // I/O: writes
+            return Ok(Some(requeue(plan.next)));
+        }
+        match outcome.into_error() {
+            Some(source) if source.is_conflict() => Err(Error::Apply { source, next: plan.next }),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Every line is marked as I/O or pure. All decisions are made by `plan`.
+    async fn whole(&self, hub: &McpHub, snapshot: Snapshot) -> Result<Action, Error> {
+        let Leader { name, context, .. } = self;
+        let Context { stores, observer, writer, reporter, election, metrics, .. } = context;
+        let snapshot = observer.with_references(stores, name, snapshot).await; // I/O: reads
+        let input = PlanInput::read(&snapshot); // pure
+        let probes = input.probes(); // pure
+        let token = input.admin_token(); // pure
+        let results = observer.ask(name, hub, &token, probes).await; // I/O: reads
+        let plan = plan(input, &results); // pure, total
+        check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
+        if let Some(newer) = plan.superseded_by {
+            election.resign(newer);
+            return Err(Error::LeadershipLost);
+        }
+        debug!(waits = ?plan.waits, next = ?plan.next, "planned");
+        let outcome = writer.apply(stores, name, &plan, metrics).await; // I/O: writes
+        reporter.send_events(hub, &outcome.events).await; // I/O: writes
+        if outcome.state_written {
+            reporter.send_events(hub, &plan.events).await; // I/O: writes
+        }
+        if self.reports(&outcome) {
+            let status = status(&plan.status, &outcome.acknowledged); // pure
+            reporter.write_status(stores, hub, status).await.map_err(Error::Report)?; // I/O: writes
+        }
+        let retry = outcome.retry_secrets_after.map_or(Next::Idle, Next::In);
+        match outcome.into_error() {
+            Some(source) => Err(Error::Apply { source, next: plan.next }),
+            None => Ok(requeue(plan.next.or_sooner(retry))),
+        }
+    }
+
+    /// A conflict means that a cache was late, and the next attempt follows at once. The status
+    /// reports only one that lasts.
+    fn reports(&self, outcome: &ApplyOutcome) -> bool {
+        let only_conflicts = outcome.errors.iter().all(apply::Error::is_conflict);
+        outcome.errors.is_empty()
+            || !only_conflicts
+            || self.context.backoff.failures(self.name) >= AT_ONCE
+    }
 }
 
 impl OperatorContext {
@@ -221,14 +291,17 @@ pub(crate) fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context
     context.metrics.record_error(error.category());
     let wait = match error {
         Error::LeadershipLost => return Action::await_change(),
-        Error::Apply(apply::Error::RuntimeConflict(_)) => {
-            // Another leader may have written it. Read it from the API server before planning
-            // again.
-            context.observer.runtime_reads.invalidate(&name);
+        Error::Apply { source, .. } if source.is_conflict() => {
+            if matches!(source, apply::Error::RuntimeConflict(_)) {
+                // Another leader may have written it. Read it from the API server before planning
+                // again.
+                context.observer.runtime_reads.invalidate(&name);
+            }
             context.backoff.record_conflict(&name, AT_ONCE)
         }
-        Error::Apply(apply::Error::Conflict { .. }) => {
-            context.backoff.record_conflict(&name, AT_ONCE)
+        // An object that cannot be written must not make the rules look less often.
+        Error::Apply { next: Next::In(next), .. } if error.retry_after().is_none() => {
+            context.backoff.record_failure(&name).min((*next).max(LEAST_WAIT))
         }
         _ => error.retry_after().unwrap_or_else(|| context.backoff.record_failure(&name)),
     };
@@ -238,7 +311,7 @@ pub(crate) fn error_policy(hub: Arc<McpHub>, error: &Error, context: Arc<Context
         Error::Plan(_) => {
             error!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed");
         }
-        Error::Apply(apply::Error::Conflict { .. }) => {
+        Error::Apply { source: apply::Error::Conflict { .. }, .. } => {
             debug!(namespace, hub, category, error = cause, "reconcile failed");
         }
         _ => warn!(namespace, hub, category, error = cause, retry_in = ?wait, "reconcile failed"),

@@ -133,6 +133,7 @@ fn contexts(
         pods: Pods::new()?,
         prometheus: Prometheus::new(&config.prometheus, metrics.clone())?,
         runtime_reads: RuntimeReads::default(),
+        metrics: metrics.clone(),
     });
     let writer = Arc::new(Writer {
         client: client.clone(),

@@ -10,4 +10,6 @@ mod write;
 
 pub use self::event::Event;
 pub use self::object::{Object, ObjectName};
-pub use self::write::{Acknowledged, Applied, Delete, ObjectWrite, Prepared, Rejection, WriteMode};
+pub use self::write::{
+    Acknowledged, Applied, Delete, Failure, ObjectWrite, Prepared, Rejection, WriteMode,
+};

@@ -143,8 +143,8 @@ fn ours(hub: &Hub<'_>, name: &ObjectName, value: &Value) -> Result<(), Violation
     if name.name != hub.name && !name.name.starts_with(&format!("{}-", hub.name)) {
         return violation("does not have the hub's name");
     }
-    if hub.results.taken.contains(name) {
-        return violation("belongs to somebody else");
+    if hub.results.taken.contains(name) || hub.results.unknown_names.contains(name) {
+        return violation("belongs to somebody else, as far as anybody can tell");
     }
     Ok(())
 }

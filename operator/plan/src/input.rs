@@ -40,8 +40,7 @@ pub struct PlanInput<'a> {
     pub(crate) results: &'a ProbeResults,
     pub(crate) owner: Owner<'a>,
     pub(crate) runtime: Runtime,
-    /// The validated spec, or everything that is wrong with it.
-    pub(crate) accepted: Result<ValidHub, Vec<Problem>>,
+    pub(crate) acceptance: Acceptance,
     /// What is applied at once: from the accepted spec, else from the last accepted one.
     pub(crate) live: Option<ValidLive>,
     /// The revision that the spec asks for, if the spec is accepted.
@@ -54,9 +53,31 @@ pub struct PlanInput<'a> {
     pub(crate) routers: RouterFacts,
 }
 
-/// The validated spec, the revision that it asks for, and that revision rendered if it is not
-/// recorded yet.
-type Acceptance = Result<(ValidHub, Revision, Option<StoredRevision>), Vec<Problem>>;
+/// Whether the spec can be carried out.
+#[derive(Debug, Clone)]
+pub(crate) enum Acceptance {
+    Accepted(Box<ValidHub>),
+    /// Everything that is wrong with it.
+    Refused(Vec<Problem>),
+    /// Nobody can say yet; the message says why. The spec waits, and what lives goes on.
+    Unknown(&'static str),
+}
+
+impl Acceptance {
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted(_))
+    }
+
+    pub(crate) fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Refused(problems) => problems,
+            Self::Accepted(_) | Self::Unknown(_) => &[],
+        }
+    }
+}
+
+/// The revision that the spec asks for, and that revision rendered if it is not recorded yet.
+type Desired = (Revision, Option<StoredRevision>);
 
 impl<'a> PlanInput<'a> {
     /// Parses a snapshot. Total: what cannot be parsed counts as missing.
@@ -68,11 +89,25 @@ impl<'a> PlanInput<'a> {
             uid: meta.uid.as_deref().unwrap_or_default(),
         };
         let stored = stored_revision::stored_revisions(owner.hub, &snapshot.objects);
-        let acceptance = accept::accept(snapshot).and_then(|hub| {
-            let (revision, rendered) = desired(snapshot, owner, &hub.revision, &stored)?;
-            Ok((hub, revision, rendered))
+        let runtime = Runtime::read(snapshot, owner);
+        if !snapshot.unread_config_maps.is_empty() {
+            let unread = Acceptance::Unknown("a ConfigMap that the spec refers to cannot be read");
+            return Self::new(snapshot, owner, runtime, stored, unread, None);
+        }
+        let accepted = accept::accept(snapshot).and_then(|hub| {
+            let desired = desired(snapshot, owner, &hub.revision, &stored)?;
+            Ok((hub, desired))
         });
-        Self::new(snapshot, owner, Runtime::read(snapshot, owner), stored, acceptance)
+        match accepted {
+            Ok((hub, desired)) => {
+                let accepted = Acceptance::Accepted(Box::new(hub));
+                Self::new(snapshot, owner, runtime, stored, accepted, Some(desired))
+            }
+            Err(problems) => {
+                let refused = Acceptance::Refused(problems);
+                Self::new(snapshot, owner, runtime, stored, refused, None)
+            }
+        }
     }
 
     fn new(
@@ -81,24 +116,24 @@ impl<'a> PlanInput<'a> {
         runtime: Runtime,
         stored: BTreeMap<Revision, StoredRevision>,
         acceptance: Acceptance,
+        desired: Option<Desired>,
     ) -> Self {
-        let (accepted, desired, rendered) = match acceptance {
-            Ok((hub, revision, rendered)) => (Ok(hub), Some(revision), rendered),
-            Err(problems) => (Err(problems), None, None),
-        };
-        let live = match &accepted {
-            Ok(hub) => Some(hub.live.clone()),
-            Err(_) => last_accepted(snapshot, runtime.accepted.as_ref()),
+        let (desired, rendered) = desired.unzip();
+        let live = match &acceptance {
+            Acceptance::Accepted(hub) => Some(hub.live.clone()),
+            Acceptance::Refused(_) | Acceptance::Unknown(_) => {
+                last_accepted(snapshot, runtime.accepted.as_ref())
+            }
         };
         let mut input = Self {
             snapshot,
             results: ProbeResults::EMPTY,
             owner,
             runtime,
-            accepted,
+            acceptance,
             live,
             desired,
-            rendered,
+            rendered: rendered.flatten(),
             stored,
             facts: BTreeMap::new(),
             routers: pod_facts::routers(snapshot),
@@ -129,7 +164,17 @@ impl<'a> PlanInput<'a> {
     #[must_use]
     pub fn with_results(self, results: &'a ProbeResults) -> Self {
         let refusals = accept::refusals(self.owner.hub, results);
-        let mut input = if refusals.is_empty() { self } else { self.refused(refusals) };
+        let unanswered = !results.unknown_names.is_empty() || !results.untried.is_empty();
+        let mut input = if !refusals.is_empty() {
+            self.refused(refusals)
+        } else if self.rendered.is_some() && unanswered {
+            // A revision that is recorded was checked before.
+            self.not_accepted(Acceptance::Unknown(
+                "the API server does not say whether it accepts the objects of the new revision",
+            ))
+        } else {
+            self
+        };
         input.results = results;
         let stable = input.runtime.engine.as_ref().and_then(|engine| engine.stable.as_ref());
         let stable = stable.map(|stable| stable.revision.clone());
@@ -140,8 +185,12 @@ impl<'a> PlanInput<'a> {
 
     /// The same input with a spec that is not accepted.
     fn refused(self, mut problems: Vec<Problem>) -> Self {
-        problems.extend(self.accepted.err().unwrap_or_default());
-        Self::new(self.snapshot, self.owner, self.runtime, self.stored, Err(problems))
+        problems.extend_from_slice(self.acceptance.problems());
+        self.not_accepted(Acceptance::Refused(problems))
+    }
+
+    fn not_accepted(self, acceptance: Acceptance) -> Self {
+        Self::new(self.snapshot, self.owner, self.runtime, self.stored, acceptance, None)
     }
 
     /// Revisions that are stored, and the desired one.
@@ -179,10 +228,18 @@ impl<'a> PlanInput<'a> {
         })
     }
 
+    /// Like [`Self::engine_input`], but before anything was asked: a revision that is not recorded
+    /// waits.
+    pub(crate) fn engine_input_unanswered(&'a self) -> Option<EngineInput<'a>> {
+        let desired = self.desired.as_ref().filter(|_| self.rendered.is_none());
+        Some(EngineInput { desired, ..self.engine_input()? })
+    }
+
     /// What a person asks for. Ignored while the spec is refused, because the intent may be about
     /// that spec.
     fn intent(&self) -> Option<Result<Intent, String>> {
-        let text = self.annotation().filter(|_| self.accepted.is_ok())?;
+        let refused = matches!(self.acceptance, Acceptance::Refused(_));
+        let text = self.annotation().filter(|_| !refused)?;
         let name = intent::ANNOTATION;
         Some(text.parse().map_err(|error| format!("metadata.annotations[\"{name}\"]: {error}")))
     }
@@ -203,7 +260,7 @@ impl<'a> PlanInput<'a> {
 
     /// Some revision of this hub exists, or may be created.
     pub(crate) fn has_begun(&self) -> bool {
-        self.accepted.is_ok() || self.runtime.live.is_some() || !self.stored.is_empty()
+        self.acceptance.is_accepted() || self.runtime.live.is_some() || !self.stored.is_empty()
     }
 
     /// The engine's state as it was read.

@@ -6,7 +6,8 @@
 //!
 //! 1. * read the cluster into a [`snapshot::Snapshot`]
 //! 2. [`PlanInput::read`] parses it, once
-//! 3. [`PlanInput::probes`] says what else must be asked
+//! 3. [`PlanInput::probes`] says what else must be asked. If [`urgent_plan`] has a write that must
+//!    not wait for that, * this write comes first, and the steps start again
 //! 4. * ask, which gives [`probes::ProbeResults`]
 //! 5. [`plan()`] decides, which gives a [`plan::Plan`]
 //! 6. [`check()`] looks for what no plan may do, with code of its own
@@ -39,5 +40,5 @@ mod status;
 
 pub use self::check::check;
 pub use self::input::PlanInput;
-pub use self::planner::plan;
+pub use self::planner::{plan, urgent_plan};
 pub use self::status::{StatusDraft, status};

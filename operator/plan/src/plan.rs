@@ -1,6 +1,8 @@
 //! What is done about one hub.
 
-use crate::api::{Delete, Event, ObjectWrite, Prepared};
+use std::collections::BTreeSet;
+
+use crate::api::{Delete, Event, ObjectName, ObjectWrite, Prepared};
 use crate::next::Next;
 use crate::status::StatusDraft;
 
@@ -8,12 +10,13 @@ use crate::status::StatusDraft;
 /// leaves no choice to its execution, and planning again after applying it changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Writes, in order. An error ends the reconcile, so that nothing depends on a write that did
-    /// not happen. An object that does not differ from the live one
-    /// ([`crate::api::drift::differs`]) needs no write.
+    /// Writes, in order. One that fails stops only those that need it; see [`Unwritten`]. An object
+    /// that does not differ from the live one ([`crate::api::drift::differs`]) needs no write.
     pub objects: Vec<ObjectWrite<Prepared>>,
     /// Deletes, after the writes.
     pub deletes: Vec<Delete>,
+    /// Writes without which nothing is deleted.
+    pub deletes_need: BTreeSet<ObjectName>,
     /// Events, after the deletes.
     pub events: Vec<Event>,
     /// When to reconcile again.
@@ -25,4 +28,25 @@ pub struct Plan {
     pub waits: Vec<String>,
     /// The status, as far as it can be known before the writes; see [`crate::status()`].
     pub status: StatusDraft,
+}
+
+/// Objects of a plan that were not written, and what must not be done because of that.
+#[derive(Debug, Clone, Default)]
+pub struct Unwritten(BTreeSet<ObjectName>);
+
+impl Unwritten {
+    /// Adds an object that was not written.
+    pub fn add(&mut self, object: ObjectName) {
+        self.0.insert(object);
+    }
+
+    /// Whether a write must be left out.
+    pub fn blocks(&self, write: &ObjectWrite<Prepared>) -> bool {
+        !self.0.is_disjoint(write.needs())
+    }
+
+    /// Whether nothing may be deleted.
+    pub fn blocks_deletes(&self, plan: &Plan) -> bool {
+        !self.0.is_disjoint(&plan.deletes_need)
+    }
 }

@@ -4,16 +4,19 @@ mod desired_objects;
 mod orphans;
 mod prepare;
 mod router;
+mod urgent;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::desired_objects::Desired;
 use self::prepare::{delete, prepare, stamp};
+pub use self::urgent::urgent_plan;
 use crate::api::{Event, Object, ObjectWrite, drift};
-use crate::input::PlanInput;
+use crate::input::{Acceptance, PlanInput};
 use crate::next::Next;
 use crate::objects::runtime_config_map;
-use crate::plan::Plan;
+use crate::plan::{Plan, Unwritten};
 use crate::probes::ProbeResults;
 use crate::rollout::{self, Decision};
 use crate::spec::problem::Problem;
@@ -44,8 +47,10 @@ pub fn plan<'a>(input: PlanInput<'a>, results: &'a ProbeResults) -> Plan {
         (input.has_begun(), input.engine_input(), &input.live)
     else {
         let status = status.refused(&input);
+        let next = next_question(&input);
         return Plan {
             events,
+            next,
             ..nothing(status, "the spec is not accepted, and nothing runs yet")
         };
     };
@@ -58,6 +63,7 @@ fn nothing(status: StatusDraft, why: &str) -> Plan {
     Plan {
         objects: Vec::new(),
         deletes: Vec::new(),
+        deletes_need: BTreeSet::new(),
         events: Vec::new(),
         next: Next::Idle,
         superseded_by: None,
@@ -97,7 +103,7 @@ fn lost_state(input: &PlanInput<'_>) -> Option<Event> {
 
 /// An Event for every problem that the status does not report yet.
 fn problems(input: &PlanInput<'_>) -> Vec<Event> {
-    let Err(problems) = &input.accepted else { return Vec::new() };
+    let problems = input.acceptance.problems();
     let conditions = input.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
     let told: Vec<_> = conditions
         .filter(|condition| condition.type_ == "Accepted")
@@ -115,6 +121,8 @@ fn problems(input: &PlanInput<'_>) -> Vec<Event> {
 
 /// Interval at which a hub is reconciled while a server is not connected.
 const SERVERS_AGAIN: Duration = Duration::from_secs(10);
+/// Interval at which a question is asked again that the API server did not answer.
+const QUESTION_AGAIN: Duration = Duration::from_secs(5);
 /// Interval at which a hub is reconciled while its pods do not answer a self-check.
 const UNANSWERED_AGAIN: Duration = Duration::from_mins(1);
 
@@ -125,34 +133,65 @@ fn compose(
     status: StatusDraft,
     events: Vec<Event>,
 ) -> Plan {
-    let objects = &input.snapshot.objects;
-    let mut plan = Plan { next: decision.next, ..nothing(status, &decision.report.message) };
+    let mut plan = Plan {
+        next: decision.next.or_sooner(next_question(input)),
+        deletes_need: BTreeSet::from([desired_objects::runtime_name(input)]),
+        ..nothing(status, &decision.report.message)
+    };
     plan.events.extend(events);
     plan.events.extend(plan.status.events().to_vec());
     plan.events.extend(not_canaried(input, decision));
     plan.events.extend(decision.events.clone());
-    for object in desired_objects::objects(input, live, decision) {
-        match objects.get(&object) {
-            // The object belongs to somebody else and is never touched.
-            _ if input.results.taken.contains(&object.object_name()) => {}
-            Some(there) if drift::unpatchable(&there, &object) => {
-                plan.deletes.extend(delete(&there));
-                plan.next = Next::Now;
-            }
-            there => plan.objects.push(prepare(object, there.as_ref())),
-        }
-    }
+    let unwritten = write(input, &mut plan, desired_objects::objects(input, live, decision));
     let planned: BTreeSet<_> =
         plan.objects.iter().map(|write| write.object.object_name()).collect();
     let orphans = orphans::orphans(input, live, decision);
     plan.deletes.extend(
         orphans.iter().filter(|object| !planned.contains(&object.object_name())).filter_map(delete),
     );
-    plan.status.expect(&plan.objects);
+    if unwritten.blocks_deletes(&plan) {
+        plan.deletes.clear();
+    }
     if plan.next == Next::Idle {
         plan.next = next_self_check(input);
     }
     plan
+}
+
+/// Plans the writes. Returns the objects that must wait, because nobody could say whether they
+/// belong to somebody else, and those that need them.
+fn write(input: &PlanInput<'_>, plan: &mut Plan, desired: Vec<Desired>) -> Unwritten {
+    let mut unwritten = Unwritten::default();
+    let mut waiting = 0;
+    for Desired { object, needs } in desired {
+        let name = object.object_name();
+        let there = input.snapshot.objects.get(&object);
+        // An object that belongs to somebody else is never touched.
+        if input.results.taken.contains(&name) {
+            continue;
+        }
+        if there.as_ref().is_some_and(|there| drift::unpatchable(there, &object)) {
+            plan.deletes.extend(there.as_ref().and_then(delete));
+            plan.next = Next::Now;
+            continue;
+        }
+        let write = prepare(object, there.as_ref()).after(needs);
+        if unwritten.blocks(&write) || input.results.unknown_names.contains(&name) {
+            unwritten.add(name);
+            waiting += 1;
+        } else {
+            plan.objects.push(write);
+        }
+    }
+    plan.status.expect(plan.objects.len() + waiting);
+    unwritten
+}
+
+/// A question that the API server did not answer is asked again.
+fn next_question(input: &PlanInput<'_>) -> Next {
+    let unanswered = !input.results.unknown_names.is_empty()
+        || matches!(input.acceptance, Acceptance::Unknown(_));
+    if unanswered { Next::In(QUESTION_AGAIN) } else { Next::Idle }
 }
 
 /// Nothing reports that a server came up after its hub. Without another reconcile the status would

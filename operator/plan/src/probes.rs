@@ -101,8 +101,12 @@ pub enum Span {
 pub struct ProbeResults {
     /// Those of [`Probes::names`] that exist and are not controlled by this McpHub.
     pub taken: BTreeSet<ObjectName>,
+    /// Those of [`Probes::names`] whose owner could not be looked up.
+    pub unknown_names: BTreeSet<ObjectName>,
     /// The API server's messages for those of [`Probes::dry_runs`] that it refused (400, 403, 422).
     pub refused: BTreeMap<ObjectName, String>,
+    /// Those of [`Probes::dry_runs`] that the API server neither accepted nor refused.
+    pub untried: BTreeSet<ObjectName>,
     /// By pod; the error says why the pod did not answer.
     pub self_checks: BTreeMap<String, Result<SelfCheck, String>>,
     /// By router pod; the error says why the pod did not answer.
@@ -115,7 +119,9 @@ impl ProbeResults {
     /// The results before anything was asked.
     pub const EMPTY: &'static Self = &Self {
         taken: BTreeSet::new(),
+        unknown_names: BTreeSet::new(),
         refused: BTreeMap::new(),
+        untried: BTreeSet::new(),
         self_checks: BTreeMap::new(),
         router_generations: BTreeMap::new(),
         queries: BTreeMap::new(),

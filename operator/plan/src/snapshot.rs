@@ -1,6 +1,6 @@
 //! What was read from the cluster about one hub at one instant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,6 +25,9 @@ pub struct Snapshot {
     /// The ConfigMaps that [`crate::spec::revision_content::referenced_config_maps`] names; `None`
     /// for one that does not exist.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
+    /// Those of these ConfigMaps that have not been read. Until then nobody can say which revision
+    /// the spec asks for.
+    pub unread_config_maps: BTreeSet<String>,
 }
 
 /// Operator-wide inputs: the release, the settings and the term of the leader.

@@ -16,8 +16,8 @@ use mcphub_hub_wire::dataplane::Revision;
 use self::conditions::{ConditionDraft, ConditionDrafts};
 use self::servers::Servers;
 use crate::api::labels::{self, Component};
-use crate::api::{Acknowledged, Event, ObjectName, ObjectWrite, Prepared, names};
-use crate::input::PlanInput;
+use crate::api::{Acknowledged, Event, ObjectName, names};
+use crate::input::{Acceptance, PlanInput};
 use crate::rollout::Decision;
 use crate::rollout::report::Report;
 use crate::snapshot::Snapshot;
@@ -37,8 +37,10 @@ pub struct StatusDraft {
     old: McpHubStatus,
     /// When `old` was written, if that is known.
     written: Option<Timestamp>,
-    /// Number of writes in the plan.
+    /// Number of writes that the status describes.
     expected: usize,
+    /// Why the spec waits, if it does. The status then describes an older one.
+    waits: Option<&'static str>,
     /// Name of the runtime ConfigMap, which has the state that the status describes.
     runtime: ObjectName,
     /// Events about what the status does not report yet.
@@ -64,6 +66,10 @@ impl StatusDraft {
             old: hub.status.clone().unwrap_or_default(),
             written: last_written(input.snapshot),
             expected: 0,
+            waits: match input.acceptance {
+                Acceptance::Unknown(why) => Some(why),
+                Acceptance::Accepted(_) | Acceptance::Refused(_) => None,
+            },
             runtime: ObjectName { kind: "ConfigMap", name: names::runtime(input.owner.hub) },
             events: Vec::new(),
             said: Said::Nothing,
@@ -72,8 +78,10 @@ impl StatusDraft {
 
     /// A draft for a spec that is not accepted while nothing runs.
     pub(crate) fn refused(mut self, input: &PlanInput<'_>) -> Self {
+        let waits = self.waits.is_some();
+        let phase = if waits { Phase::Initializing } else { Phase::NotAccepted };
         let status = McpHubStatus {
-            phase: Some(Phase::NotAccepted),
+            phase: Some(phase),
             replicas: Some(0),
             selector: Some(selector(input.owner.hub, None)),
             ..McpHubStatus::default()
@@ -86,7 +94,7 @@ impl StatusDraft {
             ),
             rolled_back: ConditionDraft::no("NotRolledBack", ""),
             servers: ConditionDraft::unknown("NotAsked", "there is no pod to ask"),
-            phase: Phase::NotAccepted,
+            phase,
             reason: String::new(),
             message: String::new(),
         };
@@ -112,10 +120,10 @@ impl StatusDraft {
         let ready = servers.iter().filter(|server| server.ready);
         let at_rest = matches!(report.phase, Phase::Healthy | Phase::Guard);
         let useless = at_rest && !servers.is_empty() && !is_connected(decision, &servers);
-        let (phase, reason) = match (input.accepted.is_ok(), useless) {
-            (false, _) => (Phase::NotAccepted, report.reason.as_str()),
-            (true, true) => (Phase::Initializing, "NoServerConnected"),
-            (true, false) => (report.phase, report.reason.as_str()),
+        let (phase, reason) = match (&input.acceptance, useless) {
+            (Acceptance::Refused(_), _) => (Phase::NotAccepted, report.reason.as_str()),
+            (_, true) => (Phase::Initializing, "NoServerConnected"),
+            (_, false) => (report.phase, report.reason.as_str()),
         };
         let stable =
             decision.state.stable.as_ref().and_then(|stable| decision.live.get(&stable.revision));
@@ -163,8 +171,8 @@ impl StatusDraft {
     }
 
     /// Sets the number of writes that must be acknowledged.
-    pub(crate) fn expect(&mut self, objects: &[ObjectWrite<Prepared>]) {
-        self.expected = objects.len();
+    pub(crate) fn expect(&mut self, writes: usize) {
+        self.expected = writes;
     }
 }
 
@@ -217,16 +225,15 @@ pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus 
     let Said::Status { status, conditions, needs_runtime } = &draft.said else {
         return draft.old.clone();
     };
-    let refusal = acknowledged.rejections.first();
     // Without the runtime ConfigMap the engine's decision has not taken effect yet.
     let mut new = if *needs_runtime && !written.any(|name| name == draft.runtime) {
         draft.old.clone()
     } else {
         (**status).clone()
     };
-    let whole = refusal.is_none() && acknowledged.objects.len() == draft.expected;
+    let whole = acknowledged.objects.len() == draft.expected && draft.waits.is_none();
     new.observed_generation = if whole { draft.generation } else { draft.old.observed_generation };
-    new.conditions = conditions::all(conditions, refusal, whole, draft);
+    new.conditions = conditions::all(conditions, acknowledged, whole, draft);
     quiet(new, draft)
 }
 

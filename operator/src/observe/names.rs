@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
@@ -15,24 +15,45 @@ use mcphub_operator_plan::api::ObjectName;
 /// Concurrent lookups for one hub.
 const CONCURRENT: usize = 8;
 
-/// Those of `names` that exist and are not controlled by the object with this uid.
-pub(super) async fn taken(
+/// Who has some names.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// Names of objects that exist and are not controlled by the hub.
+    pub(super) taken: BTreeSet<ObjectName>,
+    /// Names that could not be looked up.
+    pub(super) unknown: BTreeSet<ObjectName>,
+    /// Why not.
+    pub(super) error: Option<kube::Error>,
+}
+
+/// Looks up who has these names. The hub is the object with this uid.
+pub(super) async fn owners(
     client: &Client,
     namespace: &str,
     uid: &str,
     names: BTreeSet<ObjectName>,
-) -> Result<BTreeSet<ObjectName>, kube::Error> {
+) -> Owners {
     let look = |name: ObjectName| {
         async move {
-            let found = metadata(client, namespace, &name).await?;
-            Ok::<_, kube::Error>(found.filter(|meta| !is_controlled(meta, uid)).map(|_| name))
+            let found = metadata(client, namespace, &name).await;
+            (name, found.map(|found| found.is_some_and(|meta| !is_controlled(&meta, uid))))
         }
         .boxed()
     };
     let lookups: Vec<_> = names.into_iter().map(look).collect();
-    let found: Vec<Option<ObjectName>> =
-        stream::iter(lookups).buffer_unordered(CONCURRENT).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    let mut lookups = stream::iter(lookups).buffer_unordered(CONCURRENT);
+    let mut owners = Owners::default();
+    while let Some((name, found)) = lookups.next().await {
+        match found {
+            Ok(true) => drop(owners.taken.insert(name)),
+            Ok(false) => {}
+            Err(error) => {
+                owners.unknown.insert(name);
+                owners.error = Some(error);
+            }
+        }
+    }
+    owners
 }
 
 fn is_controlled(meta: &ObjectMeta, uid: &str) -> bool {

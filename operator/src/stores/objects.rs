@@ -3,17 +3,41 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
+use mcphub_crds::McpHub;
 use mcphub_operator_plan::api::Object;
 use mcphub_operator_plan::api::ObjectName;
-use mcphub_operator_plan::snapshot::HubObjects;
+use mcphub_operator_plan::snapshot::{HubObjects, Operator, Snapshot};
+use mcphub_operator_plan::spec::revision_content;
 
 use super::{HubName, Index, Stores};
 
 impl Stores {
+    /// Everything that the caches have about the hub at `now`.
+    pub(crate) fn snapshot(
+        &self,
+        name: &HubName,
+        hub: &McpHub,
+        operator: &Operator,
+        now: Timestamp,
+    ) -> Snapshot {
+        let uid = hub.metadata.uid.as_deref().unwrap_or_default();
+        let references = revision_content::referenced_config_maps(&hub.spec);
+        let (config_maps, unread_config_maps) = self.references.cached(name, &references);
+        Snapshot {
+            now,
+            hub: hub.clone(),
+            operator: operator.clone(),
+            objects: self.objects_of_hub(name, uid),
+            config_maps,
+            unread_config_maps,
+        }
+    }
+
     /// The objects that the hub with this uid controls, and its pods.
-    pub(crate) fn objects_of_hub(&self, hub: &HubName, uid: &str) -> HubObjects {
+    fn objects_of_hub(&self, hub: &HubName, uid: &str) -> HubObjects {
         HubObjects {
             deployments: controlled(&self.deployments, hub, uid),
             services: controlled(&self.services, hub, uid),

@@ -44,26 +44,47 @@ struct CachedConfigMap {
 type Name = (String, String);
 
 impl References {
-    /// Returns the ConfigMaps `names` of the hub's namespace, and reads those that are not cached.
+    /// Returns those of the ConfigMaps `names` in the namespace of the hub that are cached, and the
+    /// names of the others. A value of `None` means that there is no such ConfigMap.
     ///
-    /// From then on, a change of one of them counts as a change of the hub. A value of `None` means
-    /// that there is no such ConfigMap.
-    pub(crate) async fn config_maps(
+    /// From then on, a change of one of them counts as a change of the hub.
+    pub(crate) fn cached(
         &self,
-        client: &Client,
         hub: &HubName,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Option<Arc<ConfigMap>>>, kube::Error> {
+    ) -> (BTreeMap<String, Option<ConfigMap>>, BTreeSet<String>) {
         self.register(hub, names);
-        let mut objects = BTreeMap::new();
+        let (mut objects, mut unread) = (BTreeMap::new(), BTreeSet::new());
         for name in names {
-            let object = match self.cached(&hub.namespace, name) {
-                Ok(object) => object,
-                Err(changes) => self.read(client, &hub.namespace, name, changes).await?,
-            };
-            objects.insert(name.clone(), object);
+            match self.one(&hub.namespace, name) {
+                Ok(object) => drop(objects.insert(name.clone(), object.map(Arc::unwrap_or_clone))),
+                Err(_) => drop(unread.insert(name.clone())),
+            }
         }
-        Ok(objects)
+        (objects, unread)
+    }
+
+    /// Reads a ConfigMap that is not cached. `None` means that there is none.
+    pub(crate) async fn read(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ConfigMap>, kube::Error> {
+        let changes = match self.one(namespace, name) {
+            Ok(object) => return Ok(object.map(Arc::unwrap_or_clone)),
+            Err(changes) => changes,
+        };
+        let object = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+        let resource_version = object.as_ref().and_then(ResourceExt::resource_version);
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_name.get_mut(&(namespace.to_owned(), name.to_owned()))
+            && entry.changes == changes
+        {
+            let object = object.clone().map(Arc::new);
+            entry.cached = Some(CachedConfigMap { resource_version, object });
+        }
+        Ok(object)
     }
 
     /// Applies an event of the metadata watch and returns the hubs that refer to the ConfigMap.
@@ -117,32 +138,13 @@ impl References {
     }
 
     /// The cached ConfigMap, or the number of changes so far if it must be read.
-    fn cached(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, u64> {
+    fn one(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, u64> {
         let entries = self.lock();
         match entries.by_name.get(&(namespace.to_owned(), name.to_owned())) {
             Some(Entry { cached: Some(cached), .. }) => Ok(cached.object.clone()),
             Some(entry) => Err(entry.changes),
             None => Err(0),
         }
-    }
-
-    async fn read(
-        &self,
-        client: &Client,
-        namespace: &str,
-        name: &str,
-        changes: u64,
-    ) -> Result<Option<Arc<ConfigMap>>, kube::Error> {
-        let object = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
-        let resource_version = object.as_ref().and_then(ResourceExt::resource_version);
-        let object = object.map(Arc::new);
-        let mut entries = self.lock();
-        if let Some(entry) = entries.by_name.get_mut(&(namespace.to_owned(), name.to_owned()))
-            && entry.changes == changes
-        {
-            entry.cached = Some(CachedConfigMap { resource_version, object: object.clone() });
-        }
-        Ok(object)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -211,9 +213,9 @@ mod tests {
             [],
             "the version that was read"
         );
-        assert!(references.cached("ai", "settings").is_ok());
+        assert!(references.one("ai", "settings").is_ok());
         assert_eq!(references.apply_event(Event::Apply(metadata_of("settings", 2))), [team()]);
-        assert!(references.cached("ai", "settings").is_err());
+        assert!(references.one("ai", "settings").is_err());
     }
 
     #[test]
@@ -231,6 +233,6 @@ mod tests {
         references.apply_event(Event::Init);
         references.apply_event(Event::InitApply(metadata_of("other", 5)));
         assert_eq!(references.apply_event(Event::InitDone), [team()]);
-        assert!(references.cached("ai", "settings").is_err());
+        assert!(references.one("ai", "settings").is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Writes of objects, before and after the API server has acknowledged them.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use super::object::{Object, ObjectName};
@@ -29,6 +30,7 @@ pub struct ObjectWrite<State> {
     /// The desired object, or the object that the API server returned.
     pub object: Object,
     mode: WriteMode,
+    needs: BTreeSet<ObjectName>,
     state: PhantomData<State>,
 }
 
@@ -36,34 +38,34 @@ impl ObjectWrite<Prepared> {
     /// Prepares a server-side apply. The object has only the fields that the operator owns.
     /// `metadata.resourceVersion` and `uid` are preconditions if they are set.
     pub fn prepare(object: Object) -> Self {
-        Self { object, mode: WriteMode::Apply, state: PhantomData }
+        Self { object, mode: WriteMode::Apply, needs: BTreeSet::new(), state: PhantomData }
     }
 
     /// Prepares the creation of an object that must not exist yet.
     pub fn create(object: Object) -> Self {
-        Self { object, mode: WriteMode::Create, state: PhantomData }
+        Self { object, mode: WriteMode::Create, needs: BTreeSet::new(), state: PhantomData }
     }
 
     pub fn mode(&self) -> WriteMode {
         self.mode
     }
 
-    /// Later writes depend on this one. If it is rejected, the rest of the plan must not be
-    /// written: a Deployment that is scaled down while routers still read the old weights loses
-    /// sessions.
-    pub fn is_essential(&self) -> bool {
-        match &self.object {
-            Object::ControllerRevision(_) => true,
-            // A ConfigMap without data of ours is filled by pods (`<hub>-learned`). No other object
-            // depends on it.
-            Object::ConfigMap(map) => map.immutable != Some(true) && map.data.is_some(),
-            _ => false,
-        }
+    /// Adds objects of the same plan that must be written before this one.
+    #[must_use]
+    pub fn after(mut self, needs: impl IntoIterator<Item = ObjectName>) -> Self {
+        self.needs.extend(needs);
+        self
+    }
+
+    /// Objects of the same plan that must be written before this one. A Deployment that is scaled
+    /// down while routers still read the old weights loses sessions.
+    pub fn needs(&self) -> &BTreeSet<ObjectName> {
+        &self.needs
     }
 
     /// The same object after the write, as the API server returned it.
     pub fn applied(self, answer: Object) -> ObjectWrite<Applied> {
-        ObjectWrite { object: answer, mode: self.mode, state: PhantomData }
+        ObjectWrite { object: answer, mode: self.mode, needs: self.needs, state: PhantomData }
     }
 }
 
@@ -85,6 +87,8 @@ pub struct Acknowledged {
     pub objects: Vec<ObjectWrite<Applied>>,
     /// Objects that the API server rejected.
     pub rejections: Vec<Rejection>,
+    /// Objects that could not be written for another reason.
+    pub failures: Vec<Failure>,
 }
 
 /// The API server's rejection of one object (400, 403, 422). A retry would not change it.
@@ -92,5 +96,13 @@ pub struct Acknowledged {
 pub struct Rejection {
     pub object: ObjectName,
     /// The message of the API server.
+    pub message: String,
+}
+
+/// A write that failed and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub object: ObjectName,
+    /// What happened, for the status.
     pub message: String,
 }

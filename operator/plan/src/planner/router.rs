@@ -22,8 +22,11 @@ pub(super) fn router_pin(input: &PlanInput<'_>, live: &ValidLive) -> RouterPin {
     let inputs =
         Inputs { resources: live.router_resources.clone(), pull_secrets: secrets.collect() };
     let hash = inputs.hash();
-    if let Some(pin) =
-        input.runtime.router.as_ref().filter(|pin| pin.inputs == hash || input.accepted.is_err())
+    if let Some(pin) = input
+        .runtime
+        .router
+        .as_ref()
+        .filter(|pin| pin.inputs == hash || !input.acceptance.is_accepted())
     {
         return pin.clone();
     }

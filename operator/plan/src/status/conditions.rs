@@ -5,12 +5,15 @@ use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::Weight;
 
 use super::{LONGEST, StatusDraft};
-use crate::api::Rejection;
-use crate::input::PlanInput;
+use crate::api::{Acknowledged, ObjectName};
+use crate::input::{Acceptance, PlanInput};
 use crate::rollout::Decision;
 use crate::rollout::report::Report;
 use crate::rollout::state::Pin;
 use crate::rollout::text::counted;
+
+/// Reason while the API server has not said whether it accepts what the spec asks for.
+const NOT_CHECKED: &str = "NotChecked";
 
 /// One condition without times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +50,10 @@ pub(super) struct ConditionDrafts {
 }
 
 pub(super) fn accepted(input: &PlanInput<'_>) -> ConditionDraft {
-    match &input.accepted {
-        Ok(_) => ConditionDraft::yes("Accepted", "the spec is valid"),
-        Err(problems) => {
+    match &input.acceptance {
+        Acceptance::Accepted(_) => ConditionDraft::yes("Accepted", "the spec is valid"),
+        Acceptance::Unknown(why) => ConditionDraft::unknown(NOT_CHECKED, *why),
+        Acceptance::Refused(problems) => {
             let reason = problems.first().map_or("InvalidSpec", |problem| problem.reason.as_str());
             let messages: Vec<_> =
                 problems.iter().map(|problem| problem.message.as_str()).collect();
@@ -144,28 +148,33 @@ fn kstatus(standing: Standing, reason: &str, message: &str) -> [(&'static str, C
 
 pub(super) fn all(
     conditions: &ConditionDrafts,
-    refusal: Option<&Rejection>,
+    acknowledged: &Acknowledged,
     whole: bool,
     draft: &StatusDraft,
 ) -> Vec<Condition> {
-    let kstatus = match refusal {
-        Some(rejection) => {
-            let object = &rejection.object;
-            let message = format!(
-                "the API server refuses {} \"{}\": {}; correct what the message names, the \
-                 operator retries",
-                object.kind, object.name, rejection.message
-            );
-            kstatus(Standing::Stalled, "WriteRefused", &message)
-        }
-        None if !whole => {
-            kstatus(Standing::Reconciling, "Applying", "not all objects are written yet")
-        }
-        None if conditions.phase == Phase::NotAccepted => {
-            let message = format!("the spec is not accepted: {}", conditions.accepted.message);
-            kstatus(Standing::Stalled, &conditions.accepted.reason, &message)
-        }
-        None => kstatus(standing(conditions.phase), &conditions.reason, &conditions.message),
+    let object = |object: &ObjectName| format!("{} \"{}\"", object.kind, object.name);
+    let (refusal, failure) = (acknowledged.rejections.first(), acknowledged.failures.first());
+    let kstatus = if let Some(rejection) = refusal {
+        let message = format!(
+            "the API server refuses {}: {}; correct what the message names, the operator retries",
+            object(&rejection.object),
+            rejection.message
+        );
+        kstatus(Standing::Stalled, "WriteRefused", &message)
+    } else if let Some(failure) = failure {
+        let name = object(&failure.object);
+        let message = format!("failed to write {name}: {}; the operator retries", failure.message);
+        kstatus(Standing::Reconciling, "Applying", &message)
+    } else if let Some(why) = draft.waits {
+        let message = format!("the change of the spec waits: {why}; the operator asks again");
+        kstatus(Standing::Reconciling, NOT_CHECKED, &message)
+    } else if !whole {
+        kstatus(Standing::Reconciling, "Applying", "not all objects are written yet")
+    } else if conditions.phase == Phase::NotAccepted {
+        let message = format!("the spec is not accepted: {}", conditions.accepted.message);
+        kstatus(Standing::Stalled, &conditions.accepted.reason, &message)
+    } else {
+        kstatus(standing(conditions.phase), &conditions.reason, &conditions.message)
     };
     let own = [
         ("Accepted", conditions.accepted.clone()),

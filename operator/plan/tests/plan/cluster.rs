@@ -1,7 +1,7 @@
 //! A cluster in memory. It applies plans, runs pods and answers probes. It has no clock but its
 //! own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -11,8 +11,10 @@ use mcphub_hub_wire::admin::{SelfCheck, ServerState};
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::api::drift;
-use mcphub_operator_plan::api::{Acknowledged, Applied, Object, ObjectWrite, Prepared, WriteMode};
-use mcphub_operator_plan::plan::Plan;
+use mcphub_operator_plan::api::{
+    Acknowledged, Applied, Failure, Object, ObjectName, ObjectWrite, Prepared, WriteMode,
+};
+use mcphub_operator_plan::plan::{Plan, Unwritten};
 use mcphub_operator_plan::probes::{ProbeResults, Probes};
 use mcphub_operator_plan::snapshot::{HubObjects, Operator, Snapshot};
 use mcphub_operator_plan::{PlanInput, check, plan, status};
@@ -84,6 +86,7 @@ impl Cluster {
             operator: operator(),
             objects: HubObjects::default(),
             config_maps: BTreeMap::new(),
+            unread_config_maps: BTreeSet::new(),
         };
         Self {
             snapshot,
@@ -195,6 +198,38 @@ impl Cluster {
 
     pub(super) fn apply(&mut self, plan: &Plan) -> McpHubStatus {
         let acknowledged = self.apply_some(plan, usize::MAX);
+        let status = status(&plan.status, &acknowledged);
+        self.snapshot.hub.status = Some(status.clone());
+        status
+    }
+
+    /// Applies the plan to an API server that does not answer some writes.
+    pub(super) fn apply_without(
+        &mut self,
+        plan: &Plan,
+        fails: impl Fn(&ObjectName) -> bool,
+    ) -> McpHubStatus {
+        let (mut acknowledged, mut unwritten) = (Acknowledged::default(), Unwritten::default());
+        for write in &plan.objects {
+            let object = write.object.object_name();
+            let there = self.snapshot.objects.get(&write.object);
+            if unwritten.blocks(write) {
+                unwritten.add(object);
+            } else if there.as_ref().is_some_and(|there| !drift::differs(there, &write.object)) {
+                acknowledged.objects.push(write.clone().applied(there.expect("just seen")));
+            } else if fails(&object) {
+                unwritten.add(object.clone());
+                let message = "failed calling webhook".into();
+                acknowledged.failures.push(Failure { object, message });
+            } else {
+                acknowledged.objects.push(self.write(write));
+            }
+        }
+        if !unwritten.blocks_deletes(plan) {
+            for delete in &plan.deletes {
+                self.remove(delete.object.kind, &delete.object.name);
+            }
+        }
         let status = status(&plan.status, &acknowledged);
         self.snapshot.hub.status = Some(status.clone());
         status

@@ -12,13 +12,13 @@ use super::cluster::{Cluster, SPEC};
 /// A file of the runtime ConfigMap.
 const FILES: [&str; 2] = ["engine.json", "dataplane.json"];
 
-fn steps(traffic: u8, image: u8) -> String {
+pub(super) fn steps(traffic: u8, image: u8) -> String {
     let spec = SPEC.replace("files:1", &format!("files:{image}"));
     format!("{spec}rollout: {{steps: [{{traffic: {traffic}, pause: true}}, {{traffic: 100}}]}}\n")
 }
 
 /// A hub in each phase, at rest or waiting for a person.
-fn phase(name: &str) -> Cluster {
+pub(super) fn phase(name: &str) -> Cluster {
     let mut cluster = Cluster::settled(&steps(10, 1));
     match name {
         "healthy" => cluster.pass(7200),

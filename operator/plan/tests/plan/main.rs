@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod damage;
 mod drift;
+mod failed_writes;
 mod objects;
 mod plans;
 mod pod_facts;
