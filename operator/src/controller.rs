@@ -78,6 +78,7 @@ fn forget_if_deleted(name: &HubName, context: &Context) {
         context.backoff.reset(name);
         context.observer.runtime_reads.invalidate(name);
         context.writer.secrets.forget(&name.namespace);
+        context.reporter.forget(name);
         context.writer.conflicts.forget(&name.namespace);
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
 };
 
 /// The values of the label `category` of `mcphub_operator_errors_total`.
@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     prometheus_duration: HistogramVec,
     writes: IntCounterVec,
+    dropped_events: IntCounter,
     pub(crate) leader: IntGauge,
     pub(crate) reconciling: IntGauge,
 }
@@ -74,6 +75,10 @@ impl Metrics {
                 ),
                 &["kind"],
             )?,
+            dropped_events: IntCounter::new(
+                "mcphub_operator_dropped_events_total",
+                "Events that were dropped unsent, because too many of a hub were waiting.",
+            )?,
             leader: IntGauge::new("mcphub_operator_leader", "1 while this replica leads.")?,
             reconciling: IntGauge::new("mcphub_operator_reconciling", "Reconciles in progress.")?,
         };
@@ -86,15 +91,19 @@ impl Metrics {
         for name in prometheus {
             metrics.prometheus_duration.with_label_values(&[name]);
         }
-        let registry = &metrics.registry;
-        registry.register(Box::new(metrics.reconciles.clone()))?;
-        registry.register(Box::new(metrics.reconcile_duration.clone()))?;
-        registry.register(Box::new(metrics.errors.clone()))?;
-        registry.register(Box::new(metrics.prometheus_duration.clone()))?;
-        registry.register(Box::new(metrics.writes.clone()))?;
-        registry.register(Box::new(metrics.leader.clone()))?;
-        registry.register(Box::new(metrics.reconciling.clone()))?;
+        metrics.register()?;
         Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.reconciles.clone()))?;
+        self.registry.register(Box::new(self.reconcile_duration.clone()))?;
+        self.registry.register(Box::new(self.errors.clone()))?;
+        self.registry.register(Box::new(self.prometheus_duration.clone()))?;
+        self.registry.register(Box::new(self.writes.clone()))?;
+        self.registry.register(Box::new(self.dropped_events.clone()))?;
+        self.registry.register(Box::new(self.leader.clone()))?;
+        self.registry.register(Box::new(self.reconciling.clone()))
     }
 
     /// Measures one reconcile until the timer is dropped.
@@ -110,6 +119,10 @@ impl Metrics {
     /// Counts a write that the API server acknowledged.
     pub(crate) fn record_write(&self, kind: &str) {
         self.writes.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn record_dropped_events(&self, number: usize) {
+        self.dropped_events.inc_by(u64::try_from(number).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn observe_prometheus_query(&self, name: &str, since: Instant) {
@@ -177,6 +190,7 @@ mod tests {
         assert_eq!(
             families(&metrics),
             [
+                "mcphub_operator_dropped_events_total COUNTER",
                 "mcphub_operator_errors_total COUNTER category=api category=conflict category=hub \
                  category=leadership category=lease category=observe category=plan \
                  category=prometheus category=status category=throttled category=watch",

@@ -171,7 +171,7 @@ impl Leader<'_> {
         let operator = operator.await.map_err(Error::MasterKey)?;
         let fresh = observer.refresh_runtime(stores, self.name, self.term); // I/O, once per term
         fresh.await.map_err(Error::Observe)?;
-        let snapshot = stores.snapshot(self.name, &hub, &operator, Timestamp::now());
+        let snapshot = self.snapshot(&hub, &operator);
         if let Some(action) = self.urgent(&snapshot).await? {
             return Ok(action);
         }
@@ -184,11 +184,19 @@ impl Leader<'_> {
             }
             let hubs = &stores.hubs;
             let Some(hub) = hubs.get(&self.name.namespace, &self.name.name) else { continue };
-            let snapshot = stores.snapshot(self.name, &hub, &operator, Timestamp::now());
+            let snapshot = self.snapshot(&hub, &operator);
             if let Some(action) = self.urgent(&snapshot).await? {
                 return Ok(action);
             }
         }
+    }
+
+    /// What the caches have now.
+    fn snapshot(&self, hub: &McpHub, operator: &Operator) -> Snapshot {
+        let Context { stores, reporter, .. } = self.context;
+        let sent_events = reporter.sent(self.name);
+        let snapshot = stores.snapshot(self.name, hub, operator, Timestamp::now());
+        Snapshot { sent_events, ..snapshot }
     }
 
     /// Does what must not wait. `None` if there is nothing, or if it fails: then the whole plan has
@@ -200,7 +208,7 @@ impl Leader<'_> {
         info!("taking traffic or flags away first");
         let outcome = writer.apply(stores, self.name, &plan, metrics).await; // I/O: one write
         if outcome.acknowledged.objects.len() == plan.objects.len() {
-            reporter.send_events(&snapshot.hub, &plan.events).await; // I/O: writes
+            reporter.report(self.name, &snapshot.hub, &plan).await; // I/O: writes
             return Ok(Some(requeue(plan.next)));
         }
         match outcome.into_error() {
@@ -227,8 +235,9 @@ impl Leader<'_> {
         debug!(waits = ?plan.waits, next = ?plan.next, "planned");
         let outcome = writer.apply(stores, name, &plan, metrics).await; // I/O: writes
         reporter.send_events(hub, &outcome.events).await; // I/O: writes
+        let mut next = plan.next;
         if outcome.state_written {
-            reporter.send_events(hub, &plan.events).await; // I/O: writes
+            next = next.or_sooner(reporter.report(name, hub, &plan).await); // I/O: writes
         }
         if self.reports(&outcome) {
             let status = status(&plan.status, &outcome.acknowledged); // pure
@@ -236,8 +245,8 @@ impl Leader<'_> {
         }
         let retry = outcome.retry_secrets_after.map_or(Next::Idle, Next::In);
         match outcome.into_error() {
-            Some(source) => Err(Error::Apply { source, next: plan.next }),
-            None => Ok(requeue(plan.next.or_sooner(retry))),
+            Some(source) => Err(Error::Apply { source, next }),
+            None => Ok(requeue(next.or_sooner(retry))),
         }
     }
 

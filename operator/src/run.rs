@@ -140,7 +140,7 @@ fn contexts(
         secrets: SecretsWritten::default(),
         conflicts: DriftConflicts::default(),
     });
-    let reporter = Arc::new(Reporter::new(client.clone(), args.pod.clone()));
+    let reporter = Arc::new(Reporter::new(client.clone(), args.pod.clone(), metrics.clone()));
     let scopes = config.scopes.clone();
     let operator = Arc::new(OperatorContext {
         config,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::{Delete, Event, ObjectName, ObjectWrite, Prepared};
 use crate::next::Next;
+use crate::rollout::outbox::PendingEvent;
 use crate::status::StatusDraft;
 
 /// Everything that is done about one hub, in this order: writes, deletes, events, status. A plan
@@ -15,10 +16,16 @@ pub struct Plan {
     pub objects: Vec<ObjectWrite<Prepared>>,
     /// Deletes, after the writes.
     pub deletes: Vec<Delete>,
-    /// Writes without which nothing is deleted.
+    /// Writes without which nothing is deleted and no event is sent.
     pub deletes_need: BTreeSet<ObjectName>,
-    /// Events, after the deletes.
+    /// Events that this plan adds.
     pub events: Vec<Event>,
+    /// The events to send when the writes that [`Self::deletes_need`] names are acknowledged: those
+    /// that this plan adds, and earlier ones that may not have been sent. `None` if the plan writes
+    /// no state that could store them. Then [`Self::events`] are sent.
+    pub outbox: Option<Vec<PendingEvent>>,
+    /// Number of events that were dropped unsent, because there are too many.
+    pub dropped_events: usize,
     /// When to reconcile again.
     pub next: Next,
     /// Term of a newer leader that has written to the runtime ConfigMap. The plan is empty then,

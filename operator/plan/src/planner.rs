@@ -1,6 +1,7 @@
 //! The planner: from the input and the decision of the engine to writes in order.
 
 mod desired_objects;
+mod events;
 mod orphans;
 mod prepare;
 mod router;
@@ -12,14 +13,13 @@ use std::time::Duration;
 use self::desired_objects::Desired;
 use self::prepare::{delete, prepare, stamp};
 pub use self::urgent::urgent_plan;
-use crate::api::{Event, Object, ObjectWrite, drift};
+use crate::api::{Object, ObjectWrite, drift};
 use crate::input::{Acceptance, PlanInput};
 use crate::next::Next;
 use crate::objects::runtime_config_map;
 use crate::plan::{Plan, Unwritten};
 use crate::probes::ProbeResults;
 use crate::rollout::{self, Decision};
-use crate::spec::problem::Problem;
 use crate::spec::valid::ValidLive;
 use crate::status::StatusDraft;
 
@@ -41,22 +41,21 @@ pub fn plan<'a>(input: PlanInput<'a>, results: &'a ProbeResults) -> Plan {
     if input.must_take_over() {
         return take_over(&input, status);
     }
-    let mut events = problems(&input);
-    events.extend(lost_state(&input));
     let (true, Some(engine_input), Some(live)) =
         (input.has_begun(), input.engine_input(), &input.live)
     else {
         let status = status.refused(&input);
         let next = next_question(&input);
+        let problems = events::problems(&input).into_iter();
         return Plan {
-            events,
+            events: problems.chain(events::lost_state(&input)).collect(),
             next,
             ..nothing(status, "the spec is not accepted, and nothing runs yet")
         };
     };
     let decision = rollout::advance(input.engine(), &engine_input);
     let status = status.decided(&input, live, &decision);
-    compose(&input, live, &decision, status, events)
+    compose(&input, live, decision, status)
 }
 
 fn nothing(status: StatusDraft, why: &str) -> Plan {
@@ -65,6 +64,8 @@ fn nothing(status: StatusDraft, why: &str) -> Plan {
         deletes: Vec::new(),
         deletes_need: BTreeSet::new(),
         events: Vec::new(),
+        outbox: None,
+        dropped_events: 0,
         next: Next::Idle,
         superseded_by: None,
         waits: vec![why.to_owned()],
@@ -84,39 +85,10 @@ fn take_over(input: &PlanInput<'_>, status: StatusDraft) -> Plan {
     stamp(&mut object);
     Plan {
         objects: vec![ObjectWrite::prepare(object)],
-        events: lost_state(input).into_iter().collect(),
+        events: events::lost_state(input).into_iter().collect(),
         next: Next::Now,
         ..nothing(status, "taking over from an older leader")
     }
-}
-
-/// An Event about a state that cannot be used.
-fn lost_state(input: &PlanInput<'_>) -> Option<Event> {
-    let why = input.runtime.lost?;
-    let message = format!(
-        "engine.json in the ConfigMap {}-runtime {why}; the rollout continues from what the pods \
-         obey: no weight changes, and a bake or guard that was running starts again",
-        input.owner.hub
-    );
-    Some(Event { warning: true, reason: "StateLost".into(), message })
-}
-
-/// An Event for every problem that the status does not report yet.
-fn problems(input: &PlanInput<'_>) -> Vec<Event> {
-    let problems = input.acceptance.problems();
-    let conditions = input.snapshot.hub.status.iter().flat_map(|status| &status.conditions);
-    let told: Vec<_> = conditions
-        .filter(|condition| condition.type_ == "Accepted")
-        .map(|c| c.message.as_str())
-        .collect();
-    let new =
-        problems.iter().filter(|problem| !told.iter().any(|told| told.contains(&problem.message)));
-    new.map(|Problem { reason, message }| Event {
-        warning: true,
-        reason: reason.as_str().into(),
-        message: message.clone(),
-    })
-    .collect()
 }
 
 /// Interval at which a hub is reconciled while a server is not connected.
@@ -129,19 +101,21 @@ const UNANSWERED_AGAIN: Duration = Duration::from_mins(1);
 fn compose(
     input: &PlanInput<'_>,
     live: &ValidLive,
-    decision: &Decision,
+    mut decision: Decision,
     status: StatusDraft,
-    events: Vec<Event>,
 ) -> Plan {
     let mut plan = Plan {
         next: decision.next.or_sooner(next_question(input)),
-        deletes_need: BTreeSet::from([desired_objects::runtime_name(input)]),
+        deletes_need: BTreeSet::from([runtime_config_map::object_name(input.owner.hub)]),
         ..nothing(status, &decision.report.message)
     };
-    plan.events.extend(events);
-    plan.events.extend(plan.status.events().to_vec());
-    plan.events.extend(not_canaried(input, decision));
-    plan.events.extend(decision.events.clone());
+    let mut events: Vec<_> = events::lost_state(input).into_iter().collect();
+    events.extend(events::not_canaried(input, &decision));
+    events.extend(std::mem::take(&mut decision.events));
+    let unreported = [events::problems(input), plan.status.events().to_vec()].concat();
+    events.extend(events::forget_sent(input, &mut decision, unreported));
+    events::post(input, &mut plan, &mut decision, events);
+    let decision = &decision;
     let unwritten = write(input, &mut plan, desired_objects::objects(input, live, decision));
     let planned: BTreeSet<_> =
         plan.objects.iter().map(|write| write.object.object_name()).collect();
@@ -207,29 +181,4 @@ fn next_self_check(input: &PlanInput<'_>) -> Next {
     } else {
         Next::Idle
     }
-}
-
-/// Events about servers of a new revision that cannot run in two pods at a time. Such a server
-/// changes for all revisions at once.
-fn not_canaried(input: &PlanInput<'_>, decision: &Decision) -> Vec<Event> {
-    let revisions = input.revisions().count();
-    let stored =
-        decision.live.keys().filter_map(|revision| Some((revision, input.revision(revision)?)));
-    let new = stored.filter(|(_, stored)| stored.created.is_none() && revisions > 1);
-    let servers = new.flat_map(|(revision, stored)| {
-        let servers = stored.record.iter().flat_map(|record| &record.servers);
-        servers.filter(|server| server.is_recreated()).map(move |server| (revision, server))
-    });
-    servers
-        .map(|(revision, server)| Event {
-            warning: true,
-            reason: "NotCanaried".into(),
-            message: format!(
-                "server \"{}\" has strategy Recreate: if revision {revision} changes it, it \
-                 changes for all revisions at once; to canary it, use a ReadWriteMany volume and \
-                 RollingUpdate",
-                server.server
-            ),
-        })
-        .collect()
 }

@@ -29,6 +29,7 @@
 //! | `adopt` | a new state for a hub whose state is lost |
 //! | `target`, `spec_change` | which revision must serve, and what a new spec starts and ends |
 //! | `steps` | the steps of a canary, from its launch to 100% |
+//! | [`outbox`] | Events that wait until they are sent |
 //! | `rollback` | what counts against a revision, and how it loses its traffic and flags |
 //! | `guard` | the time after 100% |
 //! | `scale` | weights, flags and replicas, which follow from the state |
@@ -51,6 +52,7 @@ mod guard;
 mod input;
 pub mod intent;
 mod messages;
+pub mod outbox;
 pub mod policy;
 mod probes;
 mod rebuild;

@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// The ConfigMaps that [`crate::spec::revision_content::referenced_config_maps`] names; `None`
     /// for one that does not exist.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
+    /// Names of Events of the outbox that this operator has sent.
+    pub sent_events: BTreeSet<String>,
     /// Those of these ConfigMaps that have not been read. Until then nobody can say which revision
     /// the spec asks for.
     pub unread_config_maps: BTreeSet<String>,

@@ -1,6 +1,6 @@
 //! Access to the caches by objects of any kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,6 +33,7 @@ impl Stores {
             objects: self.objects_of_hub(name, uid),
             config_maps,
             unread_config_maps,
+            sent_events: BTreeSet::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::router_deployment::RouterPin;
 use crate::api::labels::{self, Component, Owner};
-use crate::api::{canonical, names};
+use crate::api::{ObjectName, canonical, names};
 use crate::rollout::state::EngineState;
 use crate::snapshot::Operator;
 
@@ -25,6 +25,11 @@ pub(crate) const ACCEPTED_FILE: &str = "accepted.json";
 /// Key of the signatures of the files that decide about traffic, by file. Whoever may edit
 /// ConfigMaps in the namespace can write all of these files, but cannot sign them.
 const SIGNATURES_FILE: &str = "signatures.json";
+
+/// The runtime ConfigMap of a hub.
+pub(crate) fn object_name(hub: &str) -> ObjectName {
+    ObjectName { kind: "ConfigMap", name: names::runtime(hub) }
+}
 
 /// Whether this operator wrote the file as it is.
 pub(crate) fn is_signed(map: &ConfigMap, file: &str, owner: Owner<'_>, key: &MasterKey) -> bool {

@@ -55,7 +55,7 @@ pub(super) fn objects(
     };
     let urgent = urgent::takes_away(input, decision);
     let state = Object::ConfigMap(runtime_config_map(input, decision, &pin));
-    let needs_state = vec![runtime_name(input)];
+    let needs_state = vec![runtime_config_map::object_name(input.owner.hub)];
     let state = Desired::new(state, if urgent { Vec::new() } else { recorded.clone() });
     let (first, state) = if urgent { (Some(state), None) } else { (None, Some(state)) };
 
@@ -96,11 +96,6 @@ pub(super) fn objects(
 /// Objects that need no other.
 fn free(objects: Vec<Object>) -> impl Iterator<Item = Desired> {
     objects.into_iter().map(|object| Desired::new(object, Vec::new()))
-}
-
-/// The ConfigMap with the state of the engine.
-pub(super) fn runtime_name(input: &PlanInput<'_>) -> ObjectName {
-    ObjectName { kind: "ConfigMap", name: names::runtime(input.owner.hub) }
 }
 
 /// Live revisions whose record can be read. Revisions that new traffic goes to come first.

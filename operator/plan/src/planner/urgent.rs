@@ -1,9 +1,11 @@
 //! What must not wait: the write that takes traffic or flags away from a revision.
 
+use std::collections::BTreeSet;
+
 use mcphub_hub_wire::dataplane::{Dataplane, Revision, RevisionState, Role, Weight};
 
 use super::prepare::prepare;
-use super::{nothing, router};
+use super::{events, nothing, router};
 use crate::api::Object;
 use crate::input::PlanInput;
 use crate::next::Next;
@@ -22,10 +24,17 @@ pub fn urgent_plan(input: &PlanInput<'_>) -> Option<Plan> {
     // A state that is lost is rebuilt by the whole plan.
     let state = input.engine()?;
     let live = input.live.as_ref()?;
-    let decision = rollout::advance(Some(state), &input.engine_input_unanswered()?);
+    let mut decision = rollout::advance(Some(state), &input.engine_input_unanswered()?);
     if !takes_away(input, &decision) {
         return None;
     }
+    let mut plan = Plan {
+        next: Next::Now,
+        deletes_need: BTreeSet::from([runtime_config_map::object_name(input.owner.hub)]),
+        ..nothing(StatusDraft::new(input), "traffic or flags are taken away first")
+    };
+    let events = std::mem::take(&mut decision.events);
+    events::post(input, &mut plan, &mut decision, events);
     // Nothing is taken over from a spec that nobody has tried yet.
     let pin = input.runtime.router.clone().unwrap_or_else(|| router::router_pin(input, live));
     let contents = Contents {
@@ -39,12 +48,8 @@ pub fn urgent_plan(input: &PlanInput<'_>) -> Option<Plan> {
         runtime_config_map::build(there, input.owner, contents, &input.snapshot.operator);
     input.owner.adopt(&mut object.metadata);
     let there = there.cloned().map(Object::ConfigMap);
-    Some(Plan {
-        objects: vec![prepare(Object::ConfigMap(object), there.as_ref())],
-        events: decision.events,
-        next: Next::Now,
-        ..nothing(StatusDraft::new(input), "traffic or flags are taken away first")
-    })
+    plan.objects.push(prepare(Object::ConfigMap(object), there.as_ref()));
+    Some(plan)
 }
 
 /// Whether the decision takes weight away from a revision that does not go on serving, or changes

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{AttemptRecord, AttemptResult};
 use super::intent::Intent;
+use super::outbox::Outbox;
 use super::rules::bake::Bake;
 use super::rules::judgment::Judgment;
 
@@ -80,6 +81,9 @@ pub struct EngineState {
     /// once.
     #[serde(rename = "misread", default, skip_serializing_if = "Option::is_none")]
     pub invalid_intent: Option<String>,
+    /// Events that may not have been sent yet.
+    #[serde(default, skip_serializing_if = "Outbox::is_empty")]
+    pub outbox: Outbox,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -112,6 +116,7 @@ impl Default for EngineState {
             rollback: None,
             intents: Vec::new(),
             invalid_intent: None,
+            outbox: Outbox::default(),
         }
     }
 }

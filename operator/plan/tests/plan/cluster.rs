@@ -12,7 +12,7 @@ use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::api::drift;
 use mcphub_operator_plan::api::{
-    Acknowledged, Applied, Failure, Object, ObjectName, ObjectWrite, Prepared, WriteMode,
+    Acknowledged, Applied, Event, Failure, Object, ObjectName, ObjectWrite, Prepared, WriteMode,
 };
 use mcphub_operator_plan::plan::{Plan, Unwritten};
 use mcphub_operator_plan::probes::{ProbeResults, Probes};
@@ -75,6 +75,8 @@ pub(super) struct Cluster {
     pub(super) warnings: Vec<&'static str>,
     /// Servers that hub pods are not connected to, with what the pods say.
     pub(super) disconnected: BTreeMap<&'static str, &'static str>,
+    /// Kubernetes Events that were sent from an outbox, by name.
+    pub(super) events: BTreeMap<String, Event>,
     versions: u64,
 }
 
@@ -87,6 +89,7 @@ impl Cluster {
             objects: HubObjects::default(),
             config_maps: BTreeMap::new(),
             unread_config_maps: BTreeSet::new(),
+            sent_events: BTreeSet::new(),
         };
         Self {
             snapshot,
@@ -95,6 +98,7 @@ impl Cluster {
             visible_tools: 6,
             warnings: Vec::new(),
             disconnected: BTreeMap::new(),
+            events: BTreeMap::new(),
             versions: 0,
         }
     }
@@ -198,9 +202,20 @@ impl Cluster {
 
     pub(super) fn apply(&mut self, plan: &Plan) -> McpHubStatus {
         let acknowledged = self.apply_some(plan, usize::MAX);
+        self.send(plan);
         let status = status(&plan.status, &acknowledged);
         self.snapshot.hub.status = Some(status.clone());
         status
+    }
+
+    /// Sends the events of a plan whose state is written. An Event that exists is not stored twice.
+    pub(super) fn send(&mut self, plan: &Plan) {
+        let Some(outbox) = &plan.outbox else { return };
+        for pending in outbox {
+            let name = pending.name("team", UID);
+            self.events.entry(name.clone()).or_insert_with(|| pending.event());
+            self.snapshot.sent_events.insert(name);
+        }
     }
 
     /// Applies the plan to an API server that does not answer some writes.
@@ -312,6 +327,10 @@ impl Cluster {
             let plan = self.plan();
             let busy = self.changes(&plan);
             self.apply(&plan);
+            if plan.outbox.iter().flatten().next().is_some() {
+                let plan = self.plan(); // it drops what was sent, at once
+                self.apply(&plan);
+            }
             if !busy {
                 return;
             }

@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod damage;
 mod drift;
+mod events;
 mod failed_writes;
 mod objects;
 mod plans;

@@ -7,7 +7,8 @@ use mcphub_hub_wire::dataplane::Weight;
 
 use super::at;
 use super::story::{GOOD, NEXT, OTHER, revision};
-use crate::api::canonical;
+use crate::api::{Event, canonical};
+use crate::rollout::outbox::Outbox;
 use crate::rollout::rules::bake::Bake;
 use crate::rollout::rules::judgment::{FailingTool, Judgment, RuleJudgment, Verdict};
 use crate::rollout::state::{
@@ -66,7 +67,15 @@ fn full() -> EngineState {
             withdrawn: true,
         }],
         invalid_intent: Some("misread".into()),
+        outbox: outbox(),
     }
+}
+
+fn outbox() -> Outbox {
+    let mut outbox = Outbox::default();
+    let event = Event { warning: true, reason: "RolledBack".into(), message: "message".into() };
+    outbox.push(at(85), &event);
+    outbox
 }
 
 fn canary() -> Canary {
