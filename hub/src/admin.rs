@@ -18,6 +18,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use mcphub_hub_listen::{ConnectionMetrics, Limits};
 use mcphub_hub_wire::admin::{GENERATION_PATH, Generation};
 use mcphub_hub_wire::dataplane::Dataplane;
 use mcphub_hub_wire::keys::KeyRing;
@@ -82,14 +83,11 @@ pub(crate) fn router(admin: Admin, guarded: Router, local: Router) -> Router {
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
 }
 
-/// Serves until `stop` completes.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+/// Serves as long as the process lives. The metrics of the last requests are needed too.
+pub(crate) async fn serve(listener: TcpListener, router: Router, connections: ConnectionMetrics) {
+    let handler = mcphub_hub_listen::router(router);
+    let never = std::future::pending();
+    mcphub_hub_listen::serve(listener, handler, Limits::admin(), connections, never).await;
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {

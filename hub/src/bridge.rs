@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
+use mcphub_hub_listen::Limits;
 use mcphub_hub_wire::config::Command;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,8 @@ use crate::stdio::{self, ChildProgram, Orphans, Reaper, StdioServer};
 /// How long pending calls may take after SIGTERM. Together with the 6 s to stop the servers, it
 /// fits in the default termination grace period of a pod, which is 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections may take to close once the sessions have ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// Runs the bridge until SIGTERM or SIGINT.
@@ -41,14 +43,14 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
     tracing::info!(listen = %listener.local_addr()?, "bridge started");
-    // Without TCP_NODELAY, a small response waits for the reader's delayed ACK.
-    let listener = listener.tap_io(|stream| {
-        stream.set_nodelay(true).ok();
-    });
     let stop = CancellationToken::new();
-    let serving = axum::serve(listener, stdio::router(Arc::clone(&server)))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let serving = tokio::spawn(async move { serving.await });
+    let serving = tokio::spawn(mcphub_hub_listen::serve(
+        listener,
+        mcphub_hub_listen::router(stdio::router(Arc::clone(&server))),
+        Limits { close_timeout: CLOSE_TIMEOUT, ..Limits::default() },
+        server.connection_metrics()?,
+        stop.clone().cancelled_owned(),
+    ));
     let sweeping = Arc::clone(&server);
     tokio::spawn(async move { sweeping.sweep(args.idle_timeout).await });
 
@@ -60,7 +62,7 @@ pub async fn run(args: args::Bridge) -> anyhow::Result<()> {
     }
     stop.cancel();
     server.end_all().await;
-    tokio::time::timeout(Duration::from_secs(1), serving).await.ok();
+    serving.await.ok();
     Ok(())
 }
 

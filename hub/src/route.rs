@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
+use mcphub_hub_listen::ConnectionMetrics;
 use mcphub_hub_wire::dataplane::{Dataplane, SCHEMA};
 use mcphub_hub_wire::keys::KeyRing;
 use tokio::net::TcpListener;
@@ -116,7 +117,7 @@ pub async fn serve(inputs: RouterInputs, stop: impl Future<Output = ()>) -> anyh
     let admin = tokio::spawn(admin::serve(
         admin_listener,
         admin::router(admin, Router::new(), Router::new()),
-        std::future::pending(),
+        ConnectionMetrics::register(&metrics.registry(), "mcp_router_admin")?,
     ));
     let edge = Edge {
         forwarder: Forwarder::new(table, keys, Arc::clone(&metrics)),

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use mcphub_hub_catalog::config::Loaded;
+use mcphub_hub_listen::{ConnectionMetrics, Limits};
 use mcphub_hub_wire::dataplane::Dataplane;
 use mcphub_hub_wire::keys::{HubKey, KeyRing};
 use mcphub_hub_wire::paths::{ADMIN_PORT, PORT};
@@ -53,7 +53,7 @@ pub struct HubServer {
     pub address: SocketAddr,
     /// Where metrics and self-check are.
     pub admin_address: SocketAddr,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     _dataplane: DataplaneFollower,
 }
 
@@ -108,10 +108,9 @@ pub async fn start(args: args::Serve) -> anyhow::Result<HubServer> {
         self_check::router(Arc::clone(&hub), address),
         explain::router(Arc::clone(&hub)),
     );
-    // The admin port answers as long as the process lives: the metrics of the last requests are
-    // needed too.
-    tokio::spawn(admin::serve(admin_listener, admin, std::future::pending()));
-    let server = tokio::spawn(serve(listener, Arc::clone(&hub)));
+    let connections = |prefix| ConnectionMetrics::register(&hub.metrics.registry, prefix);
+    tokio::spawn(admin::serve(admin_listener, admin, connections("mcp_hub_admin")?));
+    let server = tokio::spawn(serve(listener, Arc::clone(&hub), connections("mcp_hub")?));
     tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
     Ok(HubServer { hub, address, admin_address, server, _dataplane: dataplane })
 }
@@ -183,27 +182,27 @@ impl HubServer {
             }
         }
         self.hub.stopping.cancel();
-        let stopped = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.server).await;
-        close_servers(&self.hub).await;
-        if let Ok(served) = stopped {
-            return Ok(served??);
+        let outliving = &self.hub.outliving;
+        let stopped = async {
+            self.server.await.ok();
+            outliving.close();
+            outliving.wait().await;
+        };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, stopped).await.is_err() {
+            let seconds = SHUTDOWN_TIMEOUT.as_secs();
+            tracing::warn!(seconds, "shutdown deadline reached with calls in flight");
         }
-        tracing::warn!(
-            seconds = SHUTDOWN_TIMEOUT.as_secs(),
-            "shutdown deadline reached with calls in flight"
-        );
+        close_servers(&self.hub).await;
         Ok(())
     }
 }
 
 /// Serves the hub's port until the hub stops.
-async fn serve(listener: TcpListener, hub: Arc<Hub>) -> std::io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // Without it, a small response waits 40 ms for the client's delayed acknowledgement.
-        stream.set_nodelay(true).ok();
-    });
+async fn serve(listener: TcpListener, hub: Arc<Hub>, connections: ConnectionMetrics) {
     let stopping = hub.stopping.clone().cancelled_owned();
-    axum::serve(listener, http::router(hub)).with_graceful_shutdown(stopping).await
+    let limits = Limits { close_timeout: SHUTDOWN_TIMEOUT, ..Limits::default() };
+    let handler = mcphub_hub_listen::router(http::router(hub));
+    mcphub_hub_listen::serve(listener, handler, limits, connections, stopping).await;
 }
 
 fn identity(args: &args::Serve) -> Identity {

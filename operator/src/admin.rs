@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use mcphub_hub_listen::{ConnectionMetrics, Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
@@ -28,11 +29,12 @@ pub(crate) struct Admin {
 pub(crate) async fn serve(
     listener: TcpListener,
     admin: Admin,
+    connections: ConnectionMetrics,
     stop: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, routes(admin))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
+) {
+    let handler = mcphub_hub_listen::router(routes(admin));
+    let stopped = stop.cancelled_owned();
+    mcphub_hub_listen::serve(listener, handler, Limits::admin(), connections, stopped).await;
 }
 
 fn routes(admin: Admin) -> Router {

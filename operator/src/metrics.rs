@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use mcphub_hub_listen::ConnectionMetrics;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     Opts, Registry, TextEncoder,
@@ -127,6 +128,11 @@ impl Metrics {
 
     pub(crate) fn observe_prometheus_query(&self, name: &str, since: Instant) {
         self.prometheus_duration.with_label_values(&[name]).observe(since.elapsed().as_secs_f64());
+    }
+
+    /// The metrics of the admin port.
+    pub(crate) fn connections(&self) -> Result<ConnectionMetrics, prometheus::Error> {
+        ConnectionMetrics::register(&self.registry, "mcphub_operator_admin")
     }
 
     /// The metrics in the Prometheus text format.

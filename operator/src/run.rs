@@ -77,7 +77,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
         stores: contexts.iter().map(|(_, context)| context.stores.clone()).collect(),
     };
     let listener = TcpListener::bind(args.admin_listen).await?;
-    let admin = tokio::spawn(admin::serve(listener, admin, stop_admin.clone()));
+    let connections = admin.metrics.connections()?;
+    let admin = tokio::spawn(admin::serve(listener, admin, connections, stop_admin.clone()));
     let controllers = contexts.into_iter().map(|(scope, context)| {
         tokio::spawn(controller::run(
             watch_client.clone(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mcphub_hub_listen::ConnectionMetrics;
 use mcphub_hub_wire::dataplane::Revision;
 use prometheus::core::{Collector, GenericGauge};
 use prometheus::{
@@ -60,8 +61,7 @@ pub(super) struct Metrics {
     pub failovers: IntCounter,
     /// Requests and streams.
     pub in_flight: IntGauge,
-    /// Open client connections.
-    pub connections: IntGauge,
+    pub connections: ConnectionMetrics,
     generation: IntGauge,
 }
 
@@ -129,7 +129,7 @@ impl Metrics {
             last_forward: register(&registry, GaugeVec::new(last_forward, &["revision"])?)?,
             failovers: register(&registry, failovers)?,
             in_flight: gauge("mcp_router_requests_in_flight", "Requests and streams in flight.")?,
-            connections: gauge("mcp_router_connections", "Open client connections.")?,
+            connections: ConnectionMetrics::register(&registry, "mcp_router")?,
             generation: gauge(
                 "mcp_router_generation",
                 "Generation of the data plane state in force.",

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures::stream::{self, Stream};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use mcphub_hub_listen::ConnectionMetrics;
 use mcphub_hub_protocol::message::{Message, Notification, Request, parse};
 
 use super::call::{Call, CallEvent, CallOwner as _};
@@ -27,8 +29,11 @@ use super::sessions::Sessions;
 
 /// Longest message of a client. The hub's own bound is far lower.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
-/// How often an event stream gets a comment, so that a dead reader is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A body that trickles in would hold memory.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an event stream gets a comment, so that a dead reader is noticed, and after what time
+/// a call without an answer becomes a stream. Proxies close connections that are silent for longer.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const SESSION_ID: &str = "mcp-session-id";
 
 /// A stdio server with its sessions.
@@ -62,6 +67,11 @@ impl StdioServer {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// The metrics of the port that serves it.
+    pub(crate) fn connection_metrics(&self) -> prometheus::Result<ConnectionMetrics> {
+        self.metrics.connections()
+    }
+
     /// The number of calls that wait for a response.
     pub(crate) fn pending_calls(&self) -> usize {
         self.sessions.pending_calls()
@@ -82,7 +92,6 @@ pub(crate) fn router(server: Arc<StdioServer>) -> Router {
             "/metrics",
             get(async |State(server): State<Arc<StdioServer>>| server.metrics.text()),
         )
-        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(server)
 }
 
@@ -97,11 +106,15 @@ async fn ready(State(server): State<Arc<StdioServer>>) -> StatusCode {
 async fn post_message(
     State(server): State<Arc<StdioServer>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     if headers.contains_key(header::ORIGIN) {
         return browser_refused();
     }
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
     let Ok(text) = std::str::from_utf8(&body) else {
         return error_response(
             StatusCode::BAD_REQUEST,
@@ -148,6 +161,20 @@ async fn post_message(
             StatusCode::ACCEPTED.into_response()
         }
     }
+}
+
+/// Reads a body. `Err` is the response to send instead.
+async fn read(body: Body) -> Result<Bytes, Box<Response>> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REQUEST_BYTES).collect());
+    let (status, message) = match read.await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long")
+        }
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the body did not arrive"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+    };
+    Err(Box::new(error_response(status, None, -32600, message, "body")))
 }
 
 async fn initialize(server: &StdioServer, line: Bytes, id: &str) -> Response {

@@ -1,5 +1,6 @@
 //! The bridge's metrics, served as `/metrics` on its only port.
 
+use mcphub_hub_listen::ConnectionMetrics;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 #[derive(Debug)]
@@ -66,6 +67,11 @@ impl Metrics {
 
     pub(super) fn count_dropped_message(&self) {
         self.dropped.inc();
+    }
+
+    /// The metrics of the port.
+    pub(super) fn connections(&self) -> prometheus::Result<ConnectionMetrics> {
+        ConnectionMetrics::register(&self.registry, "mcp_bridge")
     }
 
     /// The metrics in Prometheus text format.

@@ -395,6 +395,10 @@ async fn a_bridge_that_has_served_nothing_exposes_exactly_these_series_as_0() {
 fn a_command_that_does_not_exist_is_reported_at_start() {
     let output = Command::new(mcp_hub())
         .args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"])
+            "mcp_bridge_connections 1", // this one
+            "mcp_bridge_connections_limited_total{reason=\"full\"} 0",
+            "mcp_bridge_connections_limited_total{reason=\"idle\"} 0",
+            "mcp_bridge_connections_limited_total{reason=\"slow_head\"} 0",
         .output()
         .unwrap();
     assert!(!output.status.success());

@@ -205,8 +205,16 @@ async fn a_router_that_has_served_nothing_exposes_exactly_these_series() {
     let router = TestRouter::start(dataplane(1, &[(OLD, "stable", 100)]), pods).await;
     let of_hub = r#"hub="demo",namespace="ns""#;
     let mut expected = Vec::new();
-    for name in ["connections", "failovers_total", "generation", "requests_in_flight"] {
+    let single =
+        ["admin_connections", "connections", "failovers_total", "generation", "requests_in_flight"];
+    for name in single {
         expected.push(format!("mcp_router_{name}{{{of_hub}}}"));
+    }
+    for reason in ["full", "idle", "slow_head"] {
+        for port in ["", "admin_"] {
+            let name = format!("mcp_router_{port}connections_limited_total");
+            expected.push(format!("{name}{{{of_hub},reason=\"{reason}\"}}"));
+        }
     }
     for name in [
         "connect_failures_total",

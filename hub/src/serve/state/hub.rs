@@ -20,6 +20,7 @@ use mcphub_hub_wire::flags::{
 use mcphub_hub_wire::keys::KeyRing;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::additions::Additions;
 use super::in_flight::InFlight;
@@ -72,6 +73,8 @@ pub struct Hub {
     pub in_flight: InFlight,
     /// Requests whose body is still arriving. They have no permit of `in_flight` yet.
     pub arriving: InFlight,
+    /// Exchanges whose client has disconnected, and that go on.
+    pub outliving: TaskTracker,
     /// Cancelled when the process stops. All streams end then.
     pub stopping: CancellationToken,
     pub selector: Arc<Selector>,
@@ -130,6 +133,7 @@ impl Hub {
             sessions: Sessions::default(),
             in_flight: InFlight::default(),
             arriving: InFlight::default(),
+            outliving: TaskTracker::new(),
             stopping: CancellationToken::new(),
             snapshot: watch::Sender::new(Arc::new(snapshot)),
             flags: ArcSwap::from_pointee(flags),
