@@ -2,12 +2,14 @@
 //!
 //! [`edge`] checks Host and Origin and reads bodies. [`mcp`] serves `/mcp`: [`context`] finds the
 //! session and the protocol version of a request, [`stateless`] checks what the protocol without
-//! sessions requires of its headers, and [`event_stream`] encodes streams. [`rest`] serves `/api`.
+//! sessions requires of its headers, [`exchange`] outlasts clients that disconnect, and
+//! [`event_stream`] encodes streams. [`rest`] serves `/api`.
 //! [`self_check`] and [`explain`] are on the admin port.
 
 pub(super) mod context;
 pub(super) mod edge;
 pub(super) mod event_stream;
+mod exchange;
 pub(super) mod explain;
 mod filtering_stats;
 mod held_body;

@@ -198,7 +198,11 @@ async fn call(
     line: Bytes,
     request: &Request<'_>,
 ) -> Response {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepts_stream = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|accept| accept.contains("text/event-stream") || accept.contains("*/*"));
     let session_request = SessionRequest {
         message: line,
         id: request.id.to_owned(),
@@ -209,16 +213,24 @@ async fn call(
             .as_ref()
             .and_then(|meta| meta.progress_token)
             .map(str::to_owned),
-        accepts_stream: accepted
-            .into_iter()
-            .any(|accept| accept.contains("text/event-stream") || accept.contains("*/*")),
+        accepts_stream,
         timeout: server.call_timeout,
     };
     match session.send_request(session_request).await {
-        Ok(mut call) => match call.next().await {
-            CallEvent::Response(response) => json(StatusCode::OK, response),
-            CallEvent::Related(first) => event_stream(call_messages(first, call)).into_response(),
-        },
+        Ok(mut call) => {
+            let first = if accepts_stream {
+                tokio::time::timeout(KEEP_ALIVE, call.next()).await.ok()
+            } else {
+                Some(call.next().await)
+            };
+            match first {
+                Some(CallEvent::Response(response)) => json(StatusCode::OK, response),
+                Some(CallEvent::Related(first)) => {
+                    event_stream(call_messages(Some(first), call)).into_response()
+                }
+                None => event_stream(call_messages(None, call)).into_response(),
+            }
+        }
         Err(error) => refusal(&error, request.id),
     }
 }
@@ -280,7 +292,7 @@ fn cancelled_id<'a>(notification: &Notification<'a>) -> Option<&'a str> {
     }
 }
 
-fn call_messages(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
+fn call_messages(first: Option<Bytes>, call: Call) -> impl Stream<Item = Bytes> {
     let rest = stream::unfold(Some(call), async |call| {
         let mut call = call?;
         Some(match call.next().await {
@@ -288,7 +300,7 @@ fn call_messages(first: Bytes, call: Call) -> impl Stream<Item = Bytes> {
             CallEvent::Response(response) => (response, None),
         })
     });
-    futures::StreamExt::chain(stream::iter([first]), rest)
+    futures::StreamExt::chain(stream::iter(first), rest)
 }
 
 fn event_stream(

@@ -111,6 +111,22 @@ async fn when_a_server_dies_its_calls_fail_at_once_and_its_session_gets_404() {
     assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 2);
 }
 
+// A proxy between hub and bridge closes a connection that is silent for too long.
+#[tokio::test]
+async fn a_call_that_takes_long_sends_comments_until_its_response_is_there() {
+    let bridge = Bridge::start(&[]);
+    let session = bridge.initialize().await;
+    let pid = bridge.pid(&session).await;
+    let mut response =
+        bridge.post(Some(&session), &call(5, "hang", json!({}))).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let first = response.chunk().await.unwrap().expect("the stream goes on");
+    assert!(first.starts_with(b":"), "{first:?}");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let rest = response.text().await.unwrap();
+    assert!(rest.contains("the server process has ended"), "{rest}");
+}
+
 #[tokio::test]
 async fn a_server_that_closes_its_stdout_counts_as_dead() {
     let bridge = Bridge::start(&[]);
@@ -379,6 +395,10 @@ async fn a_bridge_that_has_served_nothing_exposes_exactly_these_series_as_0() {
         series,
         [
             "mcp_bridge_call_timeouts_total 0",
+            "mcp_bridge_connections 1", // this one
+            "mcp_bridge_connections_limited_total{reason=\"full\"} 0",
+            "mcp_bridge_connections_limited_total{reason=\"idle\"} 0",
+            "mcp_bridge_connections_limited_total{reason=\"slow_head\"} 0",
             "mcp_bridge_deaths_total 0",
             "mcp_bridge_dropped_total 0",
             "mcp_bridge_idle_stops_total 0",
@@ -395,10 +415,6 @@ async fn a_bridge_that_has_served_nothing_exposes_exactly_these_series_as_0() {
 fn a_command_that_does_not_exist_is_reported_at_start() {
     let output = Command::new(mcp_hub())
         .args(["bridge", "--listen", "127.0.0.1:0", "--", "no-such-server"])
-            "mcp_bridge_connections 1", // this one
-            "mcp_bridge_connections_limited_total{reason=\"full\"} 0",
-            "mcp_bridge_connections_limited_total{reason=\"idle\"} 0",
-            "mcp_bridge_connections_limited_total{reason=\"slow_head\"} 0",
         .output()
         .unwrap();
     assert!(!output.status.success());

@@ -19,6 +19,7 @@ mod flags;
 mod lifecycle;
 mod llm;
 mod meta;
+mod long_calls;
 mod meta_table;
 mod metric_names;
 mod operator;

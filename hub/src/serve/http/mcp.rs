@@ -15,6 +15,7 @@ use mcphub_hub_protocol::rewrite;
 use mcphub_hub_protocol::version::STATELESS_VERSION;
 
 use super::context::{self, Accepts, PROTOCOL_VERSION, SESSION_ID};
+use super::exchange::{Answered, Exchange, ExchangeTraits, Reply};
 use super::responses::{Refusal, header, json_response, method_not_allowed, refusal};
 use super::{edge, event_stream, held_body, stateless};
 use crate::serve::methods::answer::{Answer, StreamItem};
@@ -63,34 +64,55 @@ async fn post(hub: &Arc<Hub>, view: Option<String>, request: Request) -> Respons
             return response;
         }
     };
+    let accepts = Accepts::read(&parts.headers);
+    let traits = Arc::new(ExchangeTraits::default());
+    let work = answer(Arc::clone(hub), view, parts.headers, text, Arc::clone(&traits));
+    let mut exchange = Exchange::new(work, traits, &hub.outliving);
+    match exchange.answer_in_time(accepts.events).await {
+        Some(Ok(answered)) => respond(answered, accepts, exchange),
+        Some(Err(response)) => *response,
+        None => {
+            // Some clients and proxies wait for the first byte before they go on.
+            let first = stream::iter([StreamItem::KeepAlive]);
+            event_stream::response(first.chain(exchange.into_items()))
+        }
+    }
+}
+
+/// Answers a body. Everything up to the first await decides how the exchange ends, and is done when
+/// the future is polled for the first time.
+async fn answer(
+    hub: Arc<Hub>,
+    view: Option<String>,
+    headers: HeaderMap,
+    text: String,
+    traits: Arc<ExchangeTraits>,
+) -> Result<Answered, Box<Response>> {
+    let refused = |response| {
+        count_refused(&hub);
+        Err(Box::new(response))
+    };
     match message::parse_body(&text) {
         Ok(Parsed::Single(message)) => {
-            let Ok(permit) = permit(hub, &message) else {
-                count_refused(hub);
-                return refusal(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+            let Ok(permit) = permit(&hub, &message) else {
+                return refused(refusal(StatusCode::SERVICE_UNAVAILABLE, BUSY));
             };
-            let reply = one(hub, view, &parts.headers, message).await;
-            respond(reply, Accepts::read(&parts.headers), permit)
+            let reply = one(&hub, view, &headers, message, &traits).await;
+            Ok(Answered { reply, permit })
         }
-        Ok(Parsed::Batch(_)) if !has_batches(hub, view.as_deref(), &parts.headers) => {
-            count_refused(hub);
-            refusal(
-                StatusCode::BAD_REQUEST,
-                "only protocol version 2025-03-26 has batches; send one message for each request",
-            )
+        Ok(Parsed::Batch(_)) if !has_batches(&hub, view.as_deref(), &headers) => refused(refusal(
+            StatusCode::BAD_REQUEST,
+            "only protocol version 2025-03-26 has batches; send one message for each request",
+        )),
+        Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => refused(refusal(
+            StatusCode::BAD_REQUEST,
+            &format!("a batch has at most {MAX_BATCH} messages; send several batches"),
+        )),
+        Ok(Parsed::Batch(messages)) => {
+            let reply = batch(&hub, view.as_deref(), &headers, &messages, &traits).await;
+            Ok(Answered { reply, permit: None })
         }
-        Ok(Parsed::Batch(messages)) if messages.len() > MAX_BATCH => {
-            count_refused(hub);
-            refusal(
-                StatusCode::BAD_REQUEST,
-                &format!("a batch has at most {MAX_BATCH} messages; send several batches"),
-            )
-        }
-        Ok(Parsed::Batch(messages)) => batch(hub, view.as_deref(), &parts.headers, &messages).await,
-        Err(error) => {
-            count_refused(hub);
-            json_response(StatusCode::BAD_REQUEST, malformed(&error))
-        }
+        Err(error) => refused(json_response(StatusCode::BAD_REQUEST, malformed(&error))),
     }
 }
 
@@ -133,12 +155,6 @@ fn has_batches(hub: &Hub, view: Option<&str>, headers: &HeaderMap) -> bool {
 
 const BATCHES: &str = "2025-03-26";
 
-/// The answer to one message, with its HTTP status.
-struct Reply {
-    status: StatusCode,
-    answer: Answer,
-}
-
 impl From<Refusal> for Reply {
     fn from(Refusal { status, text }: Refusal) -> Self {
         Self { status, answer: Answer::Response { message: text, error: None, session: None } }
@@ -150,6 +166,7 @@ async fn one(
     view: Option<String>,
     headers: &HeaderMap,
     message: Message<'_>,
+    traits: &ExchangeTraits,
 ) -> Reply {
     let ctx = match context::read(hub, view, headers, &message) {
         Ok(ctx) => ctx,
@@ -165,6 +182,7 @@ async fn one(
         RequestTimer::start(hub, &request.method, &ctx).end(RequestEnd::Rejected);
         return refusal.into();
     }
+    traits.set(ctx.version, &message);
     let answer = match message {
         Message::Request(request) => methods::answer(hub, &ctx, request).await,
         Message::Notification(notification) => {
@@ -182,7 +200,8 @@ async fn batch(
     view: Option<&str>,
     headers: &HeaderMap,
     messages: &[&str],
-) -> Response {
+    traits: &ExchangeTraits,
+) -> Reply {
     let headers = &without_streams(headers);
     let replies = messages.iter().map(|text| async move {
         match message::parse(text) {
@@ -199,7 +218,8 @@ async fn batch(
                     let error = rewrite::error(-32000, BUSY);
                     return Some(rewrite::error_response(Some(request.id), &error));
                 };
-                one(hub, view.map(str::to_owned), headers, message).await.answer.into_message()
+                let reply = one(hub, view.map(str::to_owned), headers, message, traits).await;
+                reply.answer.into_message()
             }
             Err(error) => {
                 count_refused(hub);
@@ -209,10 +229,13 @@ async fn batch(
     });
     let replies = futures::future::join_all(replies).await;
     let responses: Vec<String> = replies.into_iter().flatten().collect();
-    if responses.is_empty() {
-        return StatusCode::ACCEPTED.into_response();
-    }
-    json_response(StatusCode::OK, format!("[{}]", responses.join(",")))
+    let answer = if responses.is_empty() {
+        Answer::Accepted
+    } else {
+        let message = format!("[{}]", responses.join(","));
+        Answer::Response { message, error: None, session: None }
+    };
+    Reply { status: StatusCode::OK, answer }
 }
 
 fn without_streams(headers: &HeaderMap) -> HeaderMap {
@@ -235,9 +258,9 @@ fn count_refused(hub: &Hub) {
     );
 }
 
-/// Sends a reply, which holds the permit of its request until it is written.
-fn respond(reply: Reply, accepts: Accepts, permit: Option<Permit>) -> Response {
-    let Reply { status, answer } = reply;
+/// Sends a reply. `exchange` goes on while it is a stream.
+fn respond(answered: Answered, accepts: Accepts, exchange: Exchange) -> Response {
+    let Answered { reply: Reply { status, answer }, permit } = answered;
     match answer {
         Answer::Accepted => StatusCode::ACCEPTED.into_response(),
         Answer::Response { message, session, .. } => {
@@ -250,10 +273,7 @@ fn respond(reply: Reply, accepts: Accepts, permit: Option<Permit>) -> Response {
             response.headers_mut().extend(session.map(|id| (SESSION_ID, id)));
             response
         }
-        Answer::Stream(items) => event_stream::response(items.map(move |item| {
-            let _held = &permit;
-            item
-        })),
+        answer @ Answer::Stream(_) => event_stream::response(exchange.rest(answer, permit)),
     }
 }
 

@@ -15,8 +15,6 @@ use crate::serve::state::sessions::Session;
 use crate::serve::state::snapshot::HubSnapshot;
 
 const LIST_CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-/// Proxies close a stream that is silent for longer.
-const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Changes within this time are one notification.
 const COALESCE: Duration = Duration::from_millis(100);
 
@@ -92,7 +90,6 @@ impl ChangeStream {
                     changed.ok()?;
                     tokio::time::sleep(COALESCE).await;
                 }
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(StreamItem::KeepAlive),
             }
         }
     }

@@ -36,11 +36,20 @@ pub struct Session {
     /// The last use, in milliseconds since `start`.
     last_use_ms: AtomicU64,
     lists: Mutex<ListDigests>,
-    /// The calls in flight, by request id as JSON text.
-    calls: Mutex<HashMap<String, CancellationToken>>,
+    /// The calls in flight. A client that was cut off may call again with the same id while its
+    /// first call goes on.
+    calls: Mutex<HashMap<u64, RunningCall>>,
+    next_call: AtomicU64,
     /// The number of the newest stream. Older streams end, or the client would get each message
     /// twice.
     streams: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct RunningCall {
+    /// The request id as JSON text.
+    id: String,
+    cancelled: CancellationToken,
 }
 
 /// Digests of the lists that the client knows of.
@@ -60,7 +69,7 @@ pub struct Sessions(DashMap<String, Arc<Session>>);
 #[derive(Debug)]
 pub struct CancelHandle {
     session: Arc<Session>,
-    id: String,
+    number: u64,
     cancelled: CancellationToken,
 }
 
@@ -95,6 +104,7 @@ impl Session {
             last_use_ms: AtomicU64::new(0),
             lists: Mutex::default(),
             calls: Mutex::default(),
+            next_call: AtomicU64::new(0),
             streams: watch::Sender::new(0),
         })
     }
@@ -142,18 +152,20 @@ impl Session {
     /// Registers a call, so that the client can cancel it.
     pub fn start_call(self: &Arc<Self>, id: &str) -> CancelHandle {
         let cancelled = CancellationToken::new();
-        self.calls().insert(id.to_owned(), cancelled.clone());
-        CancelHandle { session: Arc::clone(self), id: id.to_owned(), cancelled }
+        let number = self.next_call.fetch_add(1, Ordering::Relaxed);
+        let call = RunningCall { id: id.to_owned(), cancelled: cancelled.clone() };
+        self.calls().insert(number, call);
+        CancelHandle { session: Arc::clone(self), number, cancelled }
     }
 
-    /// Cancels the call with this request id, if it is in flight.
+    /// Cancels the calls in flight with this request id.
     pub fn cancel(&self, id: &str) {
-        if let Some(call) = self.calls().get(id) {
-            call.cancel();
+        for call in self.calls().values().filter(|call| call.id == id) {
+            call.cancelled.cancel();
         }
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<u64, RunningCall>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +184,7 @@ impl Session {
 
 impl Drop for CancelHandle {
     fn drop(&mut self) {
-        self.session.calls().remove(&self.id);
+        self.session.calls().remove(&self.number);
     }
 }
 
@@ -315,7 +327,11 @@ mod tests {
         assert!(!call.token().is_cancelled());
         session.cancel("7");
         assert!(call.token().is_cancelled());
+        let again = session.start_call("7");
         drop(call);
+        session.cancel("7");
+        assert!(again.token().is_cancelled(), "the first call with its id has ended");
+        drop(again);
         assert!(session.calls.lock().unwrap().is_empty());
     }
 }
