@@ -10,13 +10,14 @@
 //! Shared by them: [`args`] (the command line), `admin` (the admin port), [`dataplane`] (the data
 //! plane state in force), `stdio` (child processes that are MCP servers), `keys` (the key ring),
 //! `mounted_files` (files that Kubernetes swaps under a running pod), `local_service` (HTTP
-//! without a network), `config_file`, `explanation`
+//! without a network), `circuit_breaker`, `config_file`, `explanation`
 //! (why a tool is hidden or shown), `selector` (which tools fit a prompt), `learned_state` (what
 //! pods learn together) and [`llm`] (the language model that selects and categorizes tools).
 
 mod admin;
 pub mod args;
 pub mod bridge;
+mod circuit_breaker;
 pub mod cli;
 mod config_file;
 pub mod connect;

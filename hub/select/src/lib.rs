@@ -2,8 +2,8 @@
 //! clock, randomness or I/O.
 //!
 //! * [`embedded`] ranks tools in the process itself.
-//! * [`llm`] is the pure part of asking a language model: questions, formats of providers, answers,
-//!   circuit breaker.
+//! * [`llm`] is the pure part of asking a language model: questions, formats of providers and
+//!   answers.
 
 pub mod embedded;
 pub mod llm;

@@ -3,11 +3,10 @@
 //! * [`question`] writes the questions and the keys of their answers. [`providers`] converts them
 //!   to the providers' formats.
 //! * [`answer`] parses the output. Only ids and categories from the question are accepted.
-//! * [`breaker`] stops questions to a model that fails. [`answer_cache`] serializes cached answers.
+//! * [`answer_cache`] serializes cached answers.
 
 pub mod answer;
 pub mod answer_cache;
-pub mod breaker;
 pub mod providers;
 pub mod question;
 

@@ -6,17 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mcphub_hub_protocol::outcome::Outcome;
-use mcphub_hub_select::llm::breaker::BreakerState;
 use mcphub_hub_select::llm::providers::Usage;
 use mcphub_hub_wire::config::Provider;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 use serde::Serialize;
 
 use super::error::Error;
+use crate::circuit_breaker::{self, BreakerState};
 
 const BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
 /// Percentiles cover this many of the latest questions.
@@ -137,8 +136,6 @@ impl Metrics {
             "How long callers waited for the language model, including retries",
         ));
         let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &["provider"])?;
-        let breaker = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
-        let breaker = all.add(IntGaugeVec::new(breaker, &["server"])?)?;
         let queue = IntGauge::with_opts(opts("queue_depth", "Questions that wait for a permit"))?;
         Ok(Self {
             outcomes: Outcome::ALL
@@ -155,7 +152,7 @@ impl Metrics {
                 "Prompts that the embedded selector answered instead",
             )?,
             queue: all.add(queue)?,
-            breaker: breaker.with_label_values(&["llm"]),
+            breaker: all.add(circuit_breaker::gauge("llm")?)?,
             hits: plain("cache_hits_total", "Questions answered from the cache")?,
             misses: plain("cache_misses_total", "Questions not found in the cache")?,
             latencies: Mutex::default(),
@@ -199,11 +196,7 @@ impl Metrics {
     }
 
     pub(super) fn set_breaker(&self, state: BreakerState) {
-        self.breaker.set(match state {
-            BreakerState::Closed => 0,
-            BreakerState::HalfOpen => 1,
-            BreakerState::Open { .. } => 2,
-        });
+        self.breaker.set(state.value());
     }
 
     /// The statistics without those of the breaker and the config.

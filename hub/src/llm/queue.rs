@@ -7,7 +7,6 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use mcphub_hub_protocol::outcome::Outcome;
 use mcphub_hub_select::llm::answer::{AnswerError, ModelOutput};
-use mcphub_hub_select::llm::breaker::{BreakerPermit, CircuitBreaker};
 use mcphub_hub_select::llm::question::Question;
 use mcphub_hub_wire::config;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::metrics::Metrics;
+use crate::circuit_breaker::{BreakerPermit, CircuitBreaker};
 
 /// How many questions may wait for each one that may be in flight. Those in a longer queue would
 /// only time out.

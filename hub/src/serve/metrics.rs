@@ -1,6 +1,7 @@
 //! The metrics of `serve`. Label sets are bounded, and every bounded combination exists as 0 from
 //! the start: without it, a rule over errors that never happened has no data.
 
+mod breakers;
 pub(super) mod category_cache;
 pub(super) mod client_limits;
 pub(super) mod list_cost;
@@ -18,6 +19,7 @@ use mcphub_hub_wire::flags::PERFORMANCE_MONITORING;
 use prometheus::core::Collector;
 use prometheus::{Gauge, IntGauge, IntGaugeVec, Opts, Registry};
 
+pub(super) use self::breakers::Breakers;
 use self::category_cache::CategoryCache;
 use self::client_limits::ClientLimitMetrics;
 use self::list_cost::ListCost;
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub generation: Gauge,
     pub list_cost: ListCost,
     pub client_limits: ClientLimitMetrics,
+    pub breakers: Breakers,
     pub category_cache: CategoryCache,
 }
 
@@ -71,6 +74,7 @@ impl Metrics {
             generation: register(&registry, Gauge::with_opts(generation)?)?,
             list_cost: ListCost::register(&registry)?,
             client_limits: ClientLimitMetrics::register(&registry)?,
+            breakers: Breakers::new(&registry),
             category_cache: CategoryCache::default(),
             registry,
         })

@@ -3,6 +3,7 @@
 //! [`refresh`] keeps list and state up to date in the background, so that a bad, slow or hung
 //! server delays only those who call it.
 
+mod breaker;
 mod endpoint;
 mod error;
 mod exchange;
@@ -26,12 +27,14 @@ use mcphub_hub_protocol::message::Params;
 use mcphub_hub_protocol::rewrite::Hop;
 use mcphub_hub_protocol::{mcp_headers, rewrite};
 use mcphub_hub_wire::config::{ConnectionPool, HubConfig, Isolation, Server};
+use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::breaker::ServerBreaker;
 use self::endpoint::Endpoint;
 pub(super) use self::error::Error;
 pub(super) use self::exchange::{Exchange, ExchangeEvent};
@@ -58,6 +61,7 @@ pub struct Upstream {
     next_id: AtomicU64,
     /// Calls that it works on.
     pub calls: InFlight,
+    breaker: Arc<ServerBreaker>,
     /// Notified when the list may have changed or the server may be gone: refresh at once.
     nudge: Arc<Notify>,
     /// Runs DELETE requests.
@@ -137,13 +141,15 @@ pub struct SessionOwner {
 
 impl Upstream {
     /// Starts to read the server's list in sessions of `list_key`. `state` is what is known of the
-    /// server already; `changed` is notified whenever it changes.
+    /// server already; `changed` is notified whenever it changes; `breaker` shows the state of its
+    /// circuit breaker.
     pub fn start(
         server: Server,
         config: &HubConfig,
         list_key: SessionKey,
         state: Arc<UpstreamState>,
         changed: Arc<Notify>,
+        breaker: IntGauge,
     ) -> Result<Arc<Self>, Error> {
         let pool_config = config.connection_pool.clone();
         let upstream = Arc::new(Self {
@@ -153,6 +159,7 @@ impl Upstream {
             state: ArcSwap::new(state),
             next_id: AtomicU64::new(1),
             calls: InFlight::default(),
+            breaker: ServerBreaker::new(&server.name, breaker),
             nudge: Arc::default(),
             deletes: TaskTracker::new(),
             closed: CancellationToken::new(),
@@ -199,13 +206,30 @@ impl Upstream {
         let key = self.session_key(owner);
         let timeout = Duration::from_millis(call.tool.timeout_ms);
         let deadline = Instant::now() + timeout;
+        let guard = self.breaker.acquire().inspect_err(|_| {
+            // That a server is back is noticed when its list is read.
+            if self.state().status != Status::Connected {
+                self.nudge.notify_one();
+            }
+        })?;
         let outcome =
             tokio::time::timeout_at(deadline, self.call_in_session(&key, call, deadline)).await;
-        let outcome = outcome.unwrap_or(Err(Error::TimedOut(timeout)));
-        if let Err(Error::NotConnected(_) | Error::ConnectionLost(_) | Error::Http(_)) = &outcome {
-            self.nudge.notify_one();
+        match outcome.unwrap_or(Err(Error::TimedOut(timeout))) {
+            Ok(mut exchange) => {
+                exchange.set_breaker(guard);
+                Ok(exchange)
+            }
+            Err(error) => {
+                guard.fail(&error);
+                if matches!(
+                    error,
+                    Error::NotConnected(_) | Error::ConnectionLost(_) | Error::Http(_)
+                ) {
+                    self.nudge.notify_one();
+                }
+                Err(error)
+            }
         }
-        outcome
     }
 
     async fn call_in_session(

@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod circuit_breaker;
 mod cli;
 mod client_limits;
 mod edge;

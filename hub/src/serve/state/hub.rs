@@ -29,8 +29,8 @@ use super::sessions::{Session, Sessions};
 use super::snapshot::{HubSnapshot, ServerSlot};
 use super::validation::{Validated, Validator};
 use crate::selector::Selector;
-use crate::serve::metrics::Metrics;
-use crate::serve::upstream::{SessionKey, Upstream};
+use crate::serve::metrics::{Breakers, Metrics};
+use crate::serve::upstream::{Error, SessionKey, Upstream};
 
 /// How long the first list of a session waits for servers that are still starting. Some clients
 /// never ask again.
@@ -113,7 +113,7 @@ impl Hub {
         let metrics = Metrics::new(labels(&identity))?;
         let principal = Arc::new(Principal::anonymous());
         let changed = Arc::new(Notify::new());
-        let servers = server_slots(&config, &[], &principal, &changed);
+        let servers = server_slots(&config, &[], &principal, &changed, &metrics.breakers);
         let flags =
             flags::effective(&config.flags, &dataplane.borrow(), identity.revision.as_ref());
         let hierarchical = flags::configured(&flags, HIERARCHICAL_TOOLS);
@@ -180,7 +180,8 @@ impl Hub {
     /// Puts another config in force. Servers that it does not change keep their sessions.
     pub fn reload(&self, config: HubConfig) {
         let old = self.snapshot();
-        let servers = server_slots(&config, &old.servers, &self.principal, &self.changed);
+        let breakers = &self.metrics.breakers;
+        let servers = server_slots(&config, &old.servers, &self.principal, &self.changed, breakers);
         let running: Vec<Arc<Upstream>> =
             servers.iter().filter_map(ServerSlot::upstream).cloned().collect();
         let hierarchical = flags::configured(&self.effective_flags(&config), HIERARCHICAL_TOOLS);
@@ -398,7 +399,9 @@ fn server_slots(
     before: &[ServerSlot],
     principal: &Principal,
     changed: &Arc<Notify>,
+    breakers: &Breakers,
 ) -> Vec<ServerSlot> {
+    breakers.retain(&config.servers.iter().map(|server| server.name.as_str()).collect());
     let running = |server: &Server| {
         before
             .iter()
@@ -415,7 +418,11 @@ fn server_slots(
         let same = before.iter().filter_map(ServerSlot::upstream);
         let same = same.into_iter().find(|upstream| upstream.is_same_server(server));
         let state = same.map(|upstream| upstream.state()).unwrap_or_default();
-        match Upstream::start(server.clone(), config, list_key, state, Arc::clone(changed)) {
+        let changed = Arc::clone(changed);
+        let started = breakers.gauge(&server.name).map_err(Error::from).and_then(|breaker| {
+            Upstream::start(server.clone(), config, list_key, state, changed, breaker)
+        });
+        match started {
             Ok(upstream) => ServerSlot::Running(upstream),
             Err(error) => {
                 tracing::error!(server = %server.name, %error, "failed to start server");

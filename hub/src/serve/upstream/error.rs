@@ -16,6 +16,13 @@ pub enum Error {
     /// The call was not sent.
     #[error("already works on {0} calls, half of limits.maxConcurrent; try again later")]
     Busy(u32),
+    /// The call was not sent, because the last ones failed.
+    #[error(
+        "gets no calls for now, because its last {failures} calls failed (the last one: it \
+         {cause}); do not repeat the call at once, the hub tries the server again in {} s",
+        .wait.as_secs().max(1)
+    )]
+    CircuitOpen { failures: u32, cause: String, wait: Duration },
     #[error("did not answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     #[error("closed the connection before its response was complete: {0}")]
@@ -46,6 +53,12 @@ pub enum Error {
     Unusable(String),
 }
 
+impl From<prometheus::Error> for Error {
+    fn from(error: prometheus::Error) -> Self {
+        Self::Unusable(format!("failed to register its metrics: {error}"))
+    }
+}
+
 impl Error {
     /// How a call that failed with this error is counted.
     pub fn ending(&self) -> RequestEnd {
@@ -53,6 +66,7 @@ impl Error {
             Self::NotConnected(_)
             | Self::TooManySessions(_)
             | Self::Busy(_)
+            | Self::CircuitOpen { .. }
             | Self::Unusable(_)
             | Self::Refused { .. } => RequestEnd::NotConnected,
             Self::TimedOut(_) => RequestEnd::TimedOut,
@@ -62,6 +76,27 @@ impl Error {
                 RequestEnd::InvalidResponse
             }
         }
+    }
+
+    /// Whether the server failed, so that further calls are likely to fail too.
+    pub(super) fn trips_breaker(&self) -> bool {
+        match self {
+            Self::NotConnected(_) | Self::TimedOut(_) | Self::ConnectionLost(_) => true,
+            Self::Http(status) => status.is_server_error(),
+            _ => false,
+        }
+    }
+
+    /// Whether the error says neither that the server works nor that it does not.
+    pub(super) fn says_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManySessions(_)
+                | Self::Busy(_)
+                | Self::CircuitOpen { .. }
+                | Self::SessionGone(_)
+                | Self::Unusable(_)
+        )
     }
 
     /// The error of a request that got no response. It does not contain URLs, because their paths

@@ -8,6 +8,7 @@ use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use mcphub_hub_protocol::message::{UpstreamMessage, parse_upstream};
 use tokio::time::Instant;
 
+use super::breaker::BreakerGuard;
 use super::endpoint::UpstreamResponse;
 use super::error::Error;
 use super::link;
@@ -27,6 +28,7 @@ pub struct Exchange {
     /// The time that the deadline was computed from.
     timeout: Duration,
     finished: bool,
+    breaker: Option<BreakerGuard>,
 }
 
 /// What a server sends in response to a request, as JSON text.
@@ -46,7 +48,12 @@ impl Exchange {
         deadline: Instant,
         timeout: Duration,
     ) -> Self {
-        Self { session, id, response: None, deadline, timeout, finished: false }
+        Self { session, id, response: None, deadline, timeout, finished: false, breaker: None }
+    }
+
+    /// Tells the breaker how the exchange ends.
+    pub(super) fn set_breaker(&mut self, breaker: BreakerGuard) {
+        self.breaker = Some(breaker);
     }
 
     pub(super) fn set_response(&mut self, response: UpstreamResponse) {
@@ -66,7 +73,20 @@ impl Exchange {
     /// The next event. A result or an error is the last one.
     pub async fn next(&mut self) -> Result<ExchangeEvent, Error> {
         let event = tokio::time::timeout_at(self.deadline, self.read()).await;
-        let event = event.map_err(|_| Error::TimedOut(self.timeout))?;
+        let event = event.unwrap_or(Err(Error::TimedOut(self.timeout)));
+        match &event {
+            Ok(ExchangeEvent::Progress(_)) => {}
+            Ok(ExchangeEvent::Result(_) | ExchangeEvent::Error(..)) => {
+                if let Some(breaker) = self.breaker.take() {
+                    breaker.succeed();
+                }
+            }
+            Err(error) => {
+                if let Some(breaker) = self.breaker.take() {
+                    breaker.fail(error);
+                }
+            }
+        }
         self.finished = matches!(
             event,
             Ok(ExchangeEvent::Result(_) | ExchangeEvent::Error(..)) | Err(Error::Refused { .. })

@@ -75,6 +75,7 @@ fn update_state(upstream: &Upstream, listed: Result<Listed, Error>, changed: &No
             }
             let list = same.unwrap_or_else(|| Arc::new(list));
             if old.status != Status::Connected {
+                upstream.breaker.allow_probe();
                 tracing::info!(server = %name, tools = list.definitions.len(), "server connected");
             }
             UpstreamState { status: Status::Connected, list: Some(list), instructions }

@@ -223,7 +223,7 @@ async fn a_model_that_is_removed_from_the_config_leaves_no_series() {
         let text = hub.get(hub.admin_url("/metrics")).await.text;
         let ours = text
             .lines()
-            .filter(|line| line.starts_with("mcp_hub_llm_") || line.starts_with("mcp_hub_circuit"));
+            .filter(|line| line.starts_with("mcp_hub_llm_") || line.contains("server=\"llm\""));
         ours.map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(series().await.len() > 30);

@@ -1,51 +1,68 @@
-//! The circuit breaker of a language model. Times are arguments: the duration since any fixed
-//! moment.
+//! A circuit breaker, for MCP servers and language models. Times are arguments: the duration since
+//! any fixed moment.
 
 use std::time::Duration;
 
-/// Closed: every question is sent. Open: none is. Half-open: one question is sent as a probe.
+use prometheus::{IntGauge, Opts};
+
+/// Closed: every request is sent. Open: none is. Half-open: one request is sent as a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CircuitBreaker {
+pub(crate) struct CircuitBreaker {
     threshold: u32,
     reset: Duration,
     state: BreakerState,
     /// Consecutive failures.
     failures: u32,
     trips: u64,
-    /// Counts the changes of state. The result of a question from before a change is ignored.
+    /// Counts the changes of state. The result of a request from before a change is ignored.
     transitions: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
+pub(crate) enum BreakerState {
     Closed,
     Open {
-        /// When the next question may be sent as a probe.
+        /// When the next request may be sent as a probe.
         until: Duration,
     },
     /// The probe is in flight.
     HalfOpen,
 }
 
-/// Permission to send one question. The result must be recorded with it.
+/// Permission to send one request. The result must be recorded with it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct BreakerPermit(u64);
+pub(crate) struct BreakerPermit(u64);
 
 impl BreakerState {
     /// The name in `/api/filtering/stats` and in logs.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open { .. } => "open",
             Self::HalfOpen => "half-open",
         }
     }
+
+    /// The value of `mcp_hub_circuit_breaker_state`.
+    pub(crate) fn value(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open { .. } => 2,
+        }
+    }
+}
+
+/// The gauge of a breaker. Its label is a constant one, so that breakers come and go one by one.
+pub(crate) fn gauge(server: &str) -> prometheus::Result<IntGauge> {
+    let opts = Opts::new("mcp_hub_circuit_breaker_state", "0 closed, 1 half open, 2 open");
+    IntGauge::with_opts(opts.const_label("server", server))
 }
 
 impl CircuitBreaker {
     /// A closed breaker. It opens after `threshold` consecutive failures, for the duration `reset`.
-    pub fn new(threshold: u32, reset: Duration) -> Self {
+    pub(crate) fn new(threshold: u32, reset: Duration) -> Self {
         Self {
             threshold: threshold.max(1),
             reset,
@@ -56,8 +73,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Permission to send a question now, or how long the breaker stays open.
-    pub fn acquire(&mut self, now: Duration) -> Result<BreakerPermit, Duration> {
+    /// Permission to send a request now, or how long the breaker stays open.
+    pub(crate) fn acquire(&mut self, now: Duration) -> Result<BreakerPermit, Duration> {
         match self.state {
             BreakerState::Closed => Ok(BreakerPermit(self.transitions)),
             BreakerState::Open { until } if until > now => Err(until.saturating_sub(now)),
@@ -69,7 +86,7 @@ impl CircuitBreaker {
         }
     }
 
-    pub fn record_success(&mut self, permit: &BreakerPermit) {
+    pub(crate) fn record_success(&mut self, permit: &BreakerPermit) {
         if permit.0 == self.transitions {
             self.failures = 0;
             if self.state != BreakerState::Closed {
@@ -78,7 +95,7 @@ impl CircuitBreaker {
         }
     }
 
-    pub fn record_failure(&mut self, permit: &BreakerPermit, now: Duration) {
+    pub(crate) fn record_failure(&mut self, permit: &BreakerPermit, now: Duration) {
         if permit.0 != self.transitions {
             return;
         }
@@ -91,24 +108,32 @@ impl CircuitBreaker {
 
     /// The caller went away before the result was known. Without this call, such a probe would
     /// leave the breaker half-open forever.
-    pub fn record_abandoned(&mut self, permit: &BreakerPermit, now: Duration) {
+    pub(crate) fn record_abandoned(&mut self, permit: &BreakerPermit, now: Duration) {
         if permit.0 == self.transitions && self.state == BreakerState::HalfOpen {
             self.transition(BreakerState::Open { until: now });
         }
     }
 
+    /// There is a sign that requests may succeed again: if the breaker is open, the next one is a
+    /// probe.
+    pub(crate) fn allow_probe(&mut self, now: Duration) {
+        if let BreakerState::Open { until } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
     /// The current state. An open breaker stays [`BreakerState::Open`] until a probe is sent.
-    pub fn state(&self) -> BreakerState {
+    pub(crate) fn state(&self) -> BreakerState {
         self.state
     }
 
     /// Consecutive failures.
-    pub fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// How often the breaker has opened.
-    pub fn trips(&self) -> u64 {
+    pub(crate) fn trips(&self) -> u64 {
         self.trips
     }
 
@@ -170,16 +195,26 @@ mod tests {
     }
 
     #[test]
-    fn after_an_abandoned_probe_the_next_question_is_a_probe() {
+    fn after_an_abandoned_probe_the_next_request_is_a_probe() {
         let mut breaker = open_at(at(0));
         let permit = breaker.acquire(at(30)).unwrap();
         breaker.record_abandoned(&permit, at(31));
         assert!(breaker.acquire(at(31)).is_ok());
     }
 
+    #[test]
+    fn after_a_sign_of_life_the_next_request_is_a_probe() {
+        let mut breaker = open_at(at(0));
+        breaker.allow_probe(at(1));
+        let permit = breaker.acquire(at(1)).unwrap();
+        assert!(breaker.acquire(at(1)).is_err(), "only one");
+        breaker.record_failure(&permit, at(2));
+        assert_eq!(breaker.state(), BreakerState::Open { until: at(32) });
+    }
+
     // A slow success could otherwise close the breaker of a provider that is down.
     #[test]
-    fn a_success_of_a_question_from_before_the_breaker_opened_does_not_close_it() {
+    fn a_success_of_a_request_from_before_the_breaker_opened_does_not_close_it() {
         let mut breaker = CircuitBreaker::new(1, RESET);
         let (slow, fast) = (breaker.acquire(at(0)).unwrap(), breaker.acquire(at(0)).unwrap());
         breaker.record_failure(&fast, at(0));
