@@ -1,29 +1,45 @@
 //! What every request passes first: the checks of Host and Origin, and the bounds of its body.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcphub_hub_protocol::rewrite;
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::context::SESSION_ID;
 use super::responses::{json_response, refusal};
 use crate::serve::state::hub::Hub;
 
 /// A body that trickles in holds a permit that other requests want.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Response headers that web pages may read. The router adds `Mcp-Hub-Revision`.
-const EXPOSED_HEADERS: &str = "Mcp-Session-Id, Mcp-Hub-Revision, WWW-Authenticate, Retry-After";
+/// What a page of an allowed origin may do. Credentials are not allowed, because the hub reads no
+/// cookies.
+static CORS: LazyLock<CorsLayer> = LazyLock::new(|| {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        // Every header is allowed: the hub checks those that it reads, as for any client.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            SESSION_ID,
+            HeaderName::from_static("mcp-hub-revision"), // the router adds it
+            WWW_AUTHENTICATE,
+            RETRY_AFTER,
+        ])
+        .max_age(Duration::from_mins(10))
+        .vary([ORIGIN])
+});
 
 /// Keeps web pages from reaching a hub that their user can reach (DNS rebinding).
 pub(crate) async fn check_host_and_origin(
@@ -42,39 +58,12 @@ pub(crate) async fn check_host_and_origin(
     let Some(origin) = headers.get(ORIGIN) else { return next.run(request).await };
     let text = origin.to_str().unwrap_or_default();
     if hub.snapshot().config.allowed_origins.iter().any(|allowed| allowed == text) {
-        return with_cors(origin.clone(), request, next).await;
+        let served = CORS.layer(next).oneshot(request).await;
+        return served.unwrap_or_else(|never| match never {});
     }
-    if text.split_once("://").is_some_and(|(_, authority)| Some(authority) == host.as_deref()) {
-        next.run(request).await // same origin: browsers need no CORS headers
-    } else {
-        refusal(StatusCode::FORBIDDEN, "this Origin is not allowed; add it to allowedOrigins")
-    }
-}
-
-/// Adds the CORS headers of the Fetch standard, and answers preflights. Credentials are not
-/// allowed, because the hub reads no cookies.
-async fn with_cors(origin: HeaderValue, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let is_preflight =
-        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        // Every header is allowed: the hub checks those that it reads, as for any client.
-        response.headers_mut().extend(requested.map(|names| (ACCESS_CONTROL_ALLOW_HEADERS, names)));
-        response
-            .headers_mut()
-            .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-        response.headers_mut().insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        response
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
-    headers.append(VARY, HeaderValue::from_static("Origin"));
-    response
+    // Not even an Origin that equals Host: the page of an attacker whose name resolves to the hub
+    // sends the same name as both.
+    refusal(StatusCode::FORBIDDEN, "this Origin is not allowed; add it to allowedOrigins")
 }
 
 fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
