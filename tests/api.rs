@@ -4,6 +4,7 @@
 mod api_drift;
 mod api_operator;
 mod api_outage;
+mod api_pods;
 mod api_replica;
 mod api_resource;
 mod api_resource_tables;

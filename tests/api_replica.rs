@@ -39,6 +39,15 @@ pub(crate) struct Replica {
 impl Installation {
     /// Creates both namespaces and applies what `helm template` renders.
     pub(crate) async fn new(plane: &'static ControlPlane, name: &str) -> Result<Self> {
+        Self::with_values(plane, name, &[]).await
+    }
+
+    /// The same with more arguments for helm.
+    pub(crate) async fn with_values(
+        plane: &'static ControlPlane,
+        name: &str,
+        values: &[&str],
+    ) -> Result<Self> {
         let (own, hubs) = (format!("sys-{name}"), format!("hubs-{name}"));
         for namespace in [&own, &hubs] {
             plane.kubectl(["create", "namespace", namespace]).await?;
@@ -46,6 +55,7 @@ impl Installation {
         let watched = format!("watchNamespaces=[\"{hubs}\"]");
         let mut args = vec!["template", "mcphub", "charts/mcphub-operator", "--namespace", &own];
         args.extend(["--set-json", &watched, "--set", "hubImage=hub:test"]);
+        args.extend(values);
         let rendered = plane.helm(args).await?;
         Self::from_manifest(plane, own, hubs, &rendered).await
     }

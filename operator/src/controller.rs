@@ -13,6 +13,7 @@ use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::utils::CancelableJoinHandle;
 use mcphub_crds::McpHub;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(
     client: Client,
     scope: Scope,
     context: Arc<Context>,
+    mut answered: mpsc::Receiver<HubName>,
     concurrency: u16,
     stop: CancellationToken,
 ) {
@@ -38,7 +40,8 @@ pub(crate) async fn run(
     let cleanup = context.clone();
     let changed = changed.inspect(move |name| forget_if_deleted(name, &cleanup));
     let all = all_on_new_term(context.election.clone(), context.stores.clone());
-    let queue = stream::select(changed, all)
+    let answered = stream::poll_fn(move |context| answered.poll_recv(context));
+    let queue = stream::select(stream::select(changed, all), answered)
         .map(|hub| Ok::<_, Infallible>(ObjectRef::<McpHub>::new(&hub.name).within(&hub.namespace)))
         .take_until(stop.cancelled_owned());
     let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
@@ -77,6 +80,7 @@ fn forget_if_deleted(name: &HubName, context: &Context) {
         context.stores.references.forget(name);
         context.backoff.reset(name);
         context.observer.runtime_reads.invalidate(name);
+        context.observer.queries.forget(name);
         context.writer.secrets.forget(&name.namespace);
         context.reporter.forget(name);
         context.writer.conflicts.forget(&name.namespace);

@@ -3,6 +3,7 @@
 
 mod body;
 mod names;
+mod pending_queries;
 mod pods;
 mod prometheus;
 
@@ -14,11 +15,13 @@ use kube::{Api, Client};
 use mcphub_crds::McpHub;
 use mcphub_operator_plan::api::Object;
 use mcphub_operator_plan::api::ObjectName;
-use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusQueries};
+use mcphub_operator_plan::probes::{ProbeResults, Probes, PrometheusAnswers};
 use mcphub_operator_plan::snapshot::Snapshot;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use self::names::Owners;
+pub(crate) use self::pending_queries::PendingQueries;
 pub(crate) use self::pods::Pods;
 pub(crate) use self::prometheus::Prometheus;
 use crate::metrics::Metrics;
@@ -35,8 +38,8 @@ pub(crate) struct Error(#[source] pub(crate) kube::Error);
 pub(crate) struct Observer {
     pub(crate) client: Client,
     pub(crate) pods: Pods,
-    /// The Prometheus servers in the operator's settings.
-    pub(crate) prometheus: Prometheus,
+    /// What hubs ask the Prometheus servers in the operator's settings.
+    pub(crate) queries: Arc<PendingQueries>,
     /// Hubs whose runtime ConfigMap this leader has read from the API server. After that read the
     /// cache is good enough: it has our own writes immediately, and a write by anybody else makes
     /// our next write a conflict.
@@ -112,28 +115,27 @@ impl Observer {
     }
 
     /// Asks everything that the plan needs besides the snapshot. `token` is for the admin ports of
-    /// the pods.
+    /// the pods. `answers` are those of Prometheus. If they are missing it is asked, but not waited
+    /// for.
     pub(crate) async fn ask(
         &self,
         name: &HubName,
         hub: &McpHub,
         token: &str,
         probes: Probes,
+        answers: Option<PrometheusAnswers>,
+        answered: &mpsc::Sender<HubName>,
     ) -> ProbeResults {
         let Probes { names, dry_runs, self_checks, router_generations, prometheus } = probes;
-        let queries = async {
-            match &prometheus {
-                Some(PrometheusQueries { server, queries }) => {
-                    self.prometheus.run(server, queries).await
-                }
-                None => BTreeMap::new(),
-            }
-        };
+        match prometheus {
+            Some(queries) if answers.is_none() => self.queries.ask(name, queries, answered),
+            Some(_) => {}
+            None => self.queries.forget(name),
+        }
         let uid = hub.metadata.uid.as_deref().unwrap_or_default();
-        let (self_checks, router_generations, queries, owners, (refused, untried)) = tokio::join!(
+        let (self_checks, router_generations, owners, (refused, untried)) = tokio::join!(
             self.pods.self_checks(&self_checks, token),
             self.pods.generations(&router_generations, token),
-            queries,
             names::owners(&self.client, &name.namespace, uid, names),
             self.dry_runs(name, dry_runs)
         );
@@ -148,7 +150,7 @@ impl Observer {
             untried,
             self_checks,
             router_generations,
-            queries,
+            prometheus: answers,
         }
     }
 

@@ -14,10 +14,11 @@ use mcphub_crds::McpHub;
 use mcphub_hub_wire::keys::MasterKey;
 use mcphub_operator_plan::check::Violation;
 use mcphub_operator_plan::next::Next;
+use mcphub_operator_plan::plan::Plan;
 use mcphub_operator_plan::probes::ProbeResults;
 use mcphub_operator_plan::snapshot::{Operator, Snapshot};
 use mcphub_operator_plan::{PlanInput, check, plan, status, urgent_plan};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::time::sleep;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) operator: Arc<OperatorContext>,
     /// Consecutive failures of each hub.
     pub(crate) backoff: Backoff,
+    /// Hubs whose Prometheus has answered. They are reconciled.
+    pub(crate) answered: mpsc::Sender<HubName>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -203,7 +206,7 @@ impl Leader<'_> {
     /// it, too, and reports the failure.
     async fn urgent(&self, snapshot: &Snapshot) -> Result<Option<Action>, Error> {
         let Context { stores, writer, reporter, metrics, .. } = self.context;
-        let Some(plan) = urgent_plan(&PlanInput::read(snapshot)) else { return Ok(None) };
+        let Some(plan) = self.urgent_plan(snapshot) else { return Ok(None) };
         check(&plan, snapshot, ProbeResults::EMPTY).map_err(Error::Plan)?;
         info!("taking traffic or flags away first");
         let outcome = writer.apply(stores, self.name, &plan, metrics).await; // I/O: one write
@@ -217,15 +220,24 @@ impl Leader<'_> {
         }
     }
 
+    fn urgent_plan(&self, snapshot: &Snapshot) -> Option<Plan> {
+        let input = PlanInput::read(snapshot);
+        let answers = self.context.observer.queries.answers(self.name);
+        urgent_plan(&input, answers.filter(|answers| input.fits(answers)).as_ref())
+    }
+
     /// Every line is marked as I/O or pure. All decisions are made by `plan`.
     async fn whole(&self, hub: &McpHub, snapshot: Snapshot) -> Result<Action, Error> {
         let Leader { name, context, .. } = self;
-        let Context { stores, observer, writer, reporter, election, metrics, .. } = context;
+        let Context { stores, observer, writer, reporter, election, answered, metrics, .. } =
+            context;
         let snapshot = observer.with_references(stores, name, snapshot).await; // I/O: reads
         let input = PlanInput::read(&snapshot); // pure
         let probes = input.probes(); // pure
         let token = input.admin_token(); // pure
-        let results = observer.ask(name, hub, &token, probes).await; // I/O: reads
+        let answers = observer.queries.answers(name); // what has come by now
+        let answers = answers.filter(|answers| input.fits(answers)); // pure
+        let results = observer.ask(name, hub, &token, probes, answers, answered).await; // I/O
         let plan = plan(input, &results); // pure, total
         check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
         if let Some(newer) = plan.superseded_by {

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use kube::{Client, Config as KubeConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,14 +21,17 @@ use crate::config::{self, Config};
 use crate::controller;
 use crate::lease::{self, Election};
 use crate::metrics::Metrics;
-use crate::observe::{Observer, Pods, Prometheus, RuntimeReads};
+use crate::observe::{Observer, PendingQueries, Pods, Prometheus, RuntimeReads};
 use crate::reconcile::{Context, OperatorContext};
 use crate::report::Reporter;
-use crate::stores::{Scope, Stores};
+use crate::stores::{HubName, Scope, Stores};
 
 /// Longest wait for the reconciles in progress at shutdown. The kubelet kills the process after 30
 /// s.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+/// Hubs that wait for the work queue because their Prometheus has answered. The task that has asked
+/// for one more hub waits.
+const ANSWERED: usize = 64;
 /// Longest wait for the API server's response to a request that is not a watch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -74,16 +77,17 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let contexts = contexts(&args, config, &request_client, &election, &metrics)?;
     let admin = Admin {
         metrics,
-        stores: contexts.iter().map(|(_, context)| context.stores.clone()).collect(),
+        stores: contexts.iter().map(|(_, context, _)| context.stores.clone()).collect(),
     };
     let listener = TcpListener::bind(args.admin_listen).await?;
     let connections = admin.metrics.connections()?;
     let admin = tokio::spawn(admin::serve(listener, admin, connections, stop_admin.clone()));
-    let controllers = contexts.into_iter().map(|(scope, context)| {
+    let controllers = contexts.into_iter().map(|(scope, context, answered)| {
         tokio::spawn(controller::run(
             watch_client.clone(),
             scope,
             context,
+            answered,
             args.concurrency,
             stop_queue.clone(),
         ))
@@ -122,17 +126,21 @@ async fn clients() -> Result<(Client, Client), Error> {
     ))
 }
 
+/// A scope, its context, and the hubs in it whose Prometheus has answered.
+type Scoped = (Scope, Arc<Context>, mpsc::Receiver<HubName>);
+
 fn contexts(
     args: &Args,
     config: Config,
     client: &Client,
     election: &Election,
     metrics: &Arc<Metrics>,
-) -> Result<Vec<(Scope, Arc<Context>)>, Error> {
+) -> Result<Vec<Scoped>, Error> {
+    let prometheus = Prometheus::new(&config.prometheus, metrics.clone())?;
     let observer = Arc::new(Observer {
         client: client.clone(),
         pods: Pods::new()?,
-        prometheus: Prometheus::new(&config.prometheus, metrics.clone())?,
+        queries: Arc::new(PendingQueries::new(prometheus)),
         runtime_reads: RuntimeReads::default(),
         metrics: metrics.clone(),
     });
@@ -148,7 +156,7 @@ fn contexts(
         namespace: args.namespace.clone(),
         master_key: OnceCell::new(),
     });
-    let context = || Context {
+    let context = |answered| Context {
         stores: Arc::new(Stores::default()),
         observer: observer.clone(),
         writer: writer.clone(),
@@ -156,9 +164,14 @@ fn contexts(
         election: election.clone(),
         operator: operator.clone(),
         backoff: Backoff::default(),
+        answered,
         metrics: metrics.clone(),
     };
-    Ok(scopes.into_iter().map(|scope| (scope, Arc::new(context()))).collect())
+    let with_context = |scope| {
+        let (answered, hubs) = mpsc::channel(ANSWERED);
+        (scope, Arc::new(context(answered)), hubs)
+    };
+    Ok(scopes.into_iter().map(with_context).collect())
 }
 
 fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {

@@ -22,7 +22,7 @@ use serde_json::Value;
 use self::runtime::Runtime;
 use crate::api::labels::Owner;
 use crate::api::{Object, drift};
-use crate::probes::{ProbeResults, Probes};
+use crate::probes::{ProbeResults, Probes, PrometheusAnswers};
 use crate::revisions::{RevisionRecord, StoredRevision, revision_record, stored_revision};
 use crate::rollout::intent::{self, Intent};
 use crate::rollout::state::EngineState;
@@ -149,6 +149,11 @@ impl<'a> PlanInput<'a> {
         probe_selection::probes(self)
     }
 
+    /// Whether a plan can be made with these answers of Prometheus.
+    pub fn fits(&self, answers: &PrometheusAnswers) -> bool {
+        probe_selection::fits(self, answers)
+    }
+
     /// What the pods of each revision do.
     pub fn revision_facts(&self) -> &BTreeMap<Revision, RevisionFacts> {
         &self.facts
@@ -224,15 +229,18 @@ impl<'a> PlanInput<'a> {
             intent_removed: self.annotation().is_none(),
             revisions: &self.facts,
             routers: self.routers,
-            results: &self.results.queries,
+            answers: self.results.prometheus.as_ref(),
         })
     }
 
-    /// Like [`Self::engine_input`], but before anything was asked: a revision that is not recorded
-    /// waits.
-    pub(crate) fn engine_input_unanswered(&'a self) -> Option<EngineInput<'a>> {
+    /// Like [`Self::engine_input`], but with nothing but the answers of Prometheus: a revision that
+    /// is not recorded waits.
+    pub(crate) fn engine_input_unasked(
+        &'a self,
+        answers: Option<&'a PrometheusAnswers>,
+    ) -> Option<EngineInput<'a>> {
         let desired = self.desired.as_ref().filter(|_| self.rendered.is_none());
-        Some(EngineInput { desired, ..self.engine_input()? })
+        Some(EngineInput { desired, answers, ..self.engine_input()? })
     }
 
     /// What a person asks for. Ignored while the spec is refused, because the intent may be about

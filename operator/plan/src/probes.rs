@@ -31,14 +31,27 @@ pub struct Probes {
 pub struct PrometheusQueries {
     /// Name of the Prometheus in the operator's settings.
     pub server: String,
+    /// The instant for which the queries are made.
+    pub at: Timestamp,
     /// Never empty.
     pub queries: Vec<Query>,
+}
+
+/// What a Prometheus answered to the queries about one hub. That can be a while after they were
+/// made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrometheusAnswers {
+    /// The instant for which the queries were made.
+    pub at: Timestamp,
+    pub queries: Vec<Query>,
+    /// One result for each query.
+    pub results: BTreeMap<QueryKey, QueryResult>,
 }
 
 /// One PromQL query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    /// Key of the result in [`ProbeResults::queries`].
+    /// Key of the result in [`PrometheusAnswers::results`].
     pub key: QueryKey,
     /// The expression.
     pub promql: String,
@@ -96,7 +109,7 @@ pub enum Span {
     },
 }
 
-/// The answers to [`Probes`].
+/// The answers to [`Probes`], as far as they are known.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeResults {
     /// Those of [`Probes::names`] that exist and are not controlled by this McpHub.
@@ -111,8 +124,9 @@ pub struct ProbeResults {
     pub self_checks: BTreeMap<String, Result<SelfCheck, String>>,
     /// By router pod; the error says why the pod did not answer.
     pub router_generations: BTreeMap<String, Result<u64, String>>,
-    /// By key; there is one result for each query.
-    pub queries: BTreeMap<QueryKey, QueryResult>,
+    /// The answers of Prometheus that [`crate::PlanInput::fits`]; `None` if they have not come yet.
+    /// Nothing is judged without them.
+    pub prometheus: Option<PrometheusAnswers>,
 }
 
 impl ProbeResults {
@@ -124,7 +138,7 @@ impl ProbeResults {
         untried: BTreeSet::new(),
         self_checks: BTreeMap::new(),
         router_generations: BTreeMap::new(),
-        queries: BTreeMap::new(),
+        prometheus: None,
     };
 }
 

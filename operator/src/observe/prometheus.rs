@@ -1,34 +1,57 @@
 //! Client of the Prometheus servers in the operator's settings.
 
+mod breaker;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::FutureExt as _;
+use futures::future::join_all;
 use jiff::Timestamp;
 use mcphub_operator_plan::probes::{Query, QueryKey, QueryResult, Series, Span};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
-use tracing::warn;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant as Deadline, timeout_at};
+use tracing::{info, warn};
 use url::Url;
 
+use self::breaker::Breaker;
 use super::body;
 use crate::config;
 use crate::metrics::Metrics;
 
+/// Longest time that one query may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time until the queries of one hub are answered, with the wait for those of other hubs.
+const DEADLINE: Duration = Duration::from_secs(10);
 /// Prometheus returns at most about 11,000 points, which are less than 400 kB.
 const LIMIT: usize = 4 << 20;
-/// Concurrent queries for one hub.
-const CONCURRENT: usize = 8;
+/// Concurrent queries to one server, for all hubs. A Prometheus runs 20 at a time by default, and
+/// others ask it, too.
+const CONCURRENT: usize = 10;
 
 /// The servers by name.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Prometheus {
     client: Client,
-    servers: BTreeMap<String, Url>,
+    servers: BTreeMap<String, Server>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Server {
+    url: Url,
+    permits: Semaphore,
+    breaker: Breaker,
+}
+
+impl Server {
+    fn new(url: Url) -> Self {
+        Self { url, permits: Semaphore::new(CONCURRENT), breaker: Breaker::default() }
+    }
 }
 
 impl Prometheus {
@@ -44,52 +67,70 @@ impl Prometheus {
             .no_proxy()
             .build()?;
         let servers =
-            servers.iter().map(|(name, server)| (name.clone(), server.url.clone())).collect();
+            servers.iter().map(|(name, server)| (name.clone(), Server::new(server.url.clone())));
+        let servers = servers.collect();
         Ok(Self { client, servers, metrics })
     }
 
-    /// Runs the queries. Every query has a result.
+    /// Runs the queries. Every query has a result after [`DEADLINE`].
     pub(crate) async fn run(
         &self,
         name: &str,
         queries: &[Query],
     ) -> BTreeMap<QueryKey, QueryResult> {
+        let deadline = Deadline::now() + DEADLINE;
         let run = |query: &Query| {
             let query = query.clone();
-            async move { (query.key.clone(), self.run_one(name, &query).await) }.boxed()
+            async move {
+                let result = timeout_at(deadline, self.run_one(name, &query)).await;
+                let late = || QueryResult::Failed("too many queries are waiting".into());
+                (query.key.clone(), result.unwrap_or_else(|_| late()))
+            }
+            .boxed()
         };
-        let running =
-            stream::iter(queries.iter().map(run).collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
-        let results: BTreeMap<QueryKey, QueryResult> = running.collect().await;
-        // The reason is logged here, once for all queries, because tenants can read the status.
-        if let Some(reason) = results.values().find_map(|result| match result {
-            QueryResult::Failed(reason) => Some(reason),
-            QueryResult::Series(_) => None,
-        }) {
-            warn!(prometheus = name, reason, "Prometheus query failed");
-        }
-        results
+        join_all(queries.iter().map(run)).await.into_iter().collect()
     }
 
     async fn run_one(&self, name: &str, query: &Query) -> QueryResult {
-        let Some(base) = self.servers.get(name) else {
+        let Some(server) = self.servers.get(name) else {
             return QueryResult::Failed(format!(
                 "the operator's settings have no Prometheus \"{name}\""
             ));
         };
+        let Ok(_permit) = server.permits.acquire().await else {
+            return QueryResult::Failed("the operator stops".into()); // nothing closes it before
+        };
+        if !server.breaker.admits() {
+            return QueryResult::Failed("it did not answer a moment ago".into());
+        }
         let since = Instant::now();
-        let answer = self.ask(base, query).await;
+        let answer = self.ask(&server.url, query).await;
         self.metrics.observe_prometheus_query(name, since);
-        answer.map_or_else(
-            |reason| {
-                self.metrics.record_error("prometheus");
-                QueryResult::Failed(reason)
-            },
-            QueryResult::Series,
-        )
+        // The reason is logged here, because tenants can read the status.
+        let changed = server.breaker.record(!matches!(answer, Err(Failure::NoAnswer(_))));
+        match answer {
+            Ok(series) => {
+                if changed {
+                    info!(prometheus = name, "Prometheus answers again");
+                }
+                QueryResult::Series(series)
+            }
+            Err(failure) => self.failed(name, &failure, changed),
+        }
     }
 
-    async fn ask(&self, base: &Url, query: &Query) -> Result<Vec<Series>, String> {
+    fn failed(&self, name: &str, failure: &Failure, opened: bool) -> QueryResult {
+        self.metrics.record_error("prometheus");
+        let reason = failure.to_string();
+        if opened {
+            warn!(prometheus = name, reason, "Prometheus does not answer and is asked less often");
+        } else {
+            warn!(prometheus = name, reason, "Prometheus query failed");
+        }
+        QueryResult::Failed(reason)
+    }
+
+    async fn ask(&self, base: &Url, query: &Query) -> Result<Vec<Series>, Failure> {
         let (path, form) = form(query);
         let mut url = base.clone();
         url.set_path(&format!("{}/api/v1/{path}", base.path().trim_end_matches('/')));
@@ -98,16 +139,30 @@ impl Prometheus {
             .post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        let response = request.send().await.map_err(|error| body::message(&error))?;
+        let response = request.send().await;
+        let response = response.map_err(|error| Failure::NoAnswer(body::message(&error)))?;
         let status = response.status();
         // Prometheus sends errors (bad query, too many samples) as JSON with an HTTP error status.
         match body::json::<Reply>(response, LIMIT).await {
-            Ok(Reply::Success { data }) => data.series(),
-            Ok(Reply::Error { error }) => Err(error),
-            Err(_) if !status.is_success() => Err(format!("HTTP status {status}")),
-            Err(reason) => Err(reason),
+            Ok(Reply::Success { data }) => data.series().map_err(Failure::Answer),
+            Ok(Reply::Error { error }) => Err(Failure::Answer(error)),
+            Err(_) if !status.is_success() => {
+                Err(Failure::NoAnswer(format!("HTTP status {status}")))
+            }
+            Err(reason) => Err(Failure::NoAnswer(reason)),
         }
     }
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Prometheus says what is wrong with the query.
+    #[error("{0}")]
+    Answer(String),
+    /// It did not answer, or something else did.
+    #[error("{0}")]
+    NoAnswer(String),
 }
 
 fn form(query: &Query) -> (&'static str, String) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{PlanInput, pod_facts};
 use crate::api::{Object, ObjectName};
 use crate::objects;
-use crate::probes::{Probes, PrometheusQueries, Query};
+use crate::probes::{Probes, PrometheusAnswers, PrometheusQueries, Query};
 use crate::revisions::RevisionRecord;
 use crate::rollout::state::EngineState;
 use crate::rollout::{self, EngineInput};
@@ -51,13 +51,23 @@ pub(super) fn probes(input: &PlanInput<'_>) -> Probes {
     }
 }
 
+/// Whether the answers are those to the queries that the engine needs. While they were on their way
+/// the rollout may have moved on.
+pub(super) fn fits(input: &PlanInput<'_>, answers: &PrometheusAnswers) -> bool {
+    let engine = input.engine().zip(input.engine_input());
+    engine.is_some_and(|(state, engine_input)| {
+        let asked = EngineInput { now: answers.at, ..engine_input };
+        rollout::probes(state, &asked).queries == answers.queries
+    })
+}
+
 fn addresses<'a>(pods: impl Iterator<Item = &'a Pod>) -> impl Iterator<Item = (String, String)> {
     pods.filter_map(pod_facts::address)
 }
 
 fn prometheus(input: &EngineInput<'_>, queries: Vec<Query>) -> Option<PrometheusQueries> {
     let server = input.policy.prometheus.as_ref()?.name.clone();
-    (!queries.is_empty()).then_some(PrometheusQueries { server, queries })
+    (!queries.is_empty()).then_some(PrometheusQueries { server, at: input.now, queries })
 }
 
 /// Names of objects that the plan may create. Secrets are left out, because the operator may not

@@ -11,12 +11,14 @@ use crate::input::PlanInput;
 use crate::next::Next;
 use crate::objects::runtime_config_map::{self, Contents};
 use crate::plan::Plan;
+use crate::probes::PrometheusAnswers;
 use crate::rollout::{self, Decision};
 use crate::status::StatusDraft;
 
 /// The write that must not wait for any probe or any other object; `None` if there is none. It
-/// leaves the status and all other objects to the plan that follows.
-pub fn urgent_plan(input: &PlanInput<'_>) -> Option<Plan> {
+/// leaves the status and all other objects to the plan that follows. `answers` are those of
+/// Prometheus, if they are there.
+pub fn urgent_plan(input: &PlanInput<'_>, answers: Option<&PrometheusAnswers>) -> Option<Plan> {
     let deleted = input.snapshot.hub.metadata.deletion_timestamp.is_some();
     if deleted || input.newer_term().is_some() || input.must_take_over() {
         return None;
@@ -24,7 +26,7 @@ pub fn urgent_plan(input: &PlanInput<'_>) -> Option<Plan> {
     // A state that is lost is rebuilt by the whole plan.
     let state = input.engine()?;
     let live = input.live.as_ref()?;
-    let mut decision = rollout::advance(Some(state), &input.engine_input_unanswered()?);
+    let mut decision = rollout::advance(Some(state), &input.engine_input_unasked(answers)?);
     if !takes_away(input, &decision) {
         return None;
     }

@@ -8,7 +8,7 @@ use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 use super::attempt::AttemptRecord;
 use super::intent::Intent;
 use super::policy::Policy;
-use crate::probes::{QueryKey, QueryResult};
+use crate::probes::PrometheusAnswers;
 
 /// Everything that the engine's decision depends on besides its own state.
 #[derive(Debug, Clone)]
@@ -41,9 +41,9 @@ pub struct EngineInput<'a> {
     /// Every stored revision, and the desired one before it is stored.
     pub revisions: &'a BTreeMap<Revision, RevisionFacts>,
     pub routers: RouterFacts,
-    /// Results of the queries that [`probes`] asks for; empty if none were due, or before they were
-    /// asked.
-    pub results: &'a BTreeMap<QueryKey, QueryResult>,
+    /// Answers to the queries that [`probes`] asked for at that instant; `None` if none were due or
+    /// they have not come yet. Then nothing is judged.
+    pub answers: Option<&'a PrometheusAnswers>,
 }
 
 /// What is known about one revision.

@@ -24,6 +24,10 @@ const REMOVAL: Duration = Duration::from_secs(2);
 /// Retry of a probe that was due and was not answered.
 const UNANSWERED: Duration = Duration::from_millis(500);
 
+/// Retry of queries that were due and were not answered. The operator reconciles as soon as the
+/// answers come.
+const UNJUDGED: Duration = Duration::from_secs(5);
+
 /// Minimum time between two reconciles that only wait for time to pass.
 const LEAST: Duration = Duration::from_millis(50);
 
@@ -90,7 +94,7 @@ fn next_judgment(engine: &Engine<'_>) -> Option<Duration> {
     Some(if queries(&engine.state, engine.input).is_empty() {
         interval
     } else {
-        UNANSWERED.min(interval)
+        UNJUDGED.min(interval)
     })
 }
 

@@ -35,7 +35,7 @@ fn names(plan: &Plan) -> Vec<String> {
 
 /// Planned before anything was asked.
 fn urgent(cluster: &Cluster) -> Option<Plan> {
-    let plan = urgent_plan(&PlanInput::read(&cluster.snapshot))?;
+    let plan = urgent_plan(&PlanInput::read(&cluster.snapshot), None)?;
     check(&plan, &cluster.snapshot, ProbeResults::EMPTY).expect("a plan without violations");
     Some(plan)
 }

@@ -10,7 +10,8 @@ use mcphub_crds::status::Phase;
 use mcphub_operator_plan::api::{Acknowledged, ObjectName, Rejection};
 use mcphub_operator_plan::next::Next;
 use mcphub_operator_plan::probes::{
-    ProbeResults, QueryPurpose, QueryResult, QuerySeries, Series, Span,
+    ProbeResults, PrometheusAnswers, PrometheusQueries, QueryPurpose, QueryResult, QuerySeries,
+    Series, Span,
 };
 use mcphub_operator_plan::snapshot::PrometheusTiming;
 use mcphub_operator_plan::{PlanInput, status};
@@ -20,7 +21,7 @@ fn canary() -> Cluster {
     canary_of(SPEC)
 }
 
-fn canary_of(spec: &str) -> Cluster {
+pub(super) fn canary_of(spec: &str) -> Cluster {
     let mut cluster = Cluster::new(spec);
     let second = Duration::from_secs(1);
     cluster
@@ -248,7 +249,9 @@ fn values_that_change_all_the_time_are_written_once_a_minute() {
 fn measured(cluster: &Cluster, second: u32) -> ProbeResults {
     let mut results = cluster.results.clone();
     let probes = PlanInput::read(&cluster.snapshot).probes();
-    for query in probes.prometheus.iter().flat_map(|prometheus| &prometheus.queries) {
+    let Some(PrometheusQueries { at, queries, .. }) = probes.prometheus else { return results };
+    let mut answers = BTreeMap::new();
+    for query in &queries {
         let point = |at: Timestamp| match query.key.purpose {
             QueryPurpose::Presence => (at, 2.0),
             QueryPurpose::Trigger(_, QuerySeries::Samples)
@@ -263,8 +266,9 @@ fn measured(cluster: &Cluster, second: u32) -> ProbeResults {
             }
         };
         let series = Series { labels: BTreeMap::new(), points };
-        results.queries.insert(query.key.clone(), QueryResult::Series(vec![series]));
+        answers.insert(query.key.clone(), QueryResult::Series(vec![series]));
     }
+    results.prometheus = Some(PrometheusAnswers { at, queries, results: answers });
     results
 }
 

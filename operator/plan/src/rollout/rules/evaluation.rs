@@ -20,10 +20,13 @@ pub(crate) fn evaluate(
     state: &EngineState,
     input: &EngineInput<'_>,
 ) -> Option<(Judgment, Option<Bake>)> {
+    let answers = input.answers?;
+    // Time windows are those of the queries.
+    let input = &EngineInput { now: answers.at, ..input.clone() };
     let due = queries(state, input);
     let known = |query: &Query| {
         matches!(query.key.purpose, QueryPurpose::Failures(_))
-            || input.results.contains_key(&query.key)
+            || answers.results.contains_key(&query.key)
     };
     if due.is_empty() || !due.iter().all(known) {
         return None;

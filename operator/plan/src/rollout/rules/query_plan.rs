@@ -196,7 +196,7 @@ impl<'a> QueryPlan<'a> {
     }
 
     pub(super) fn result(&self, purpose: QueryPurpose) -> Option<&'a QueryResult> {
-        self.input.results.get(&self.key(purpose))
+        self.input.answers?.results.get(&self.key(purpose))
     }
 }
 

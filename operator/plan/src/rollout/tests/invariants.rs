@@ -246,11 +246,11 @@ impl History {
             self.simulation.facts = older;
         }
         self.stale = false;
-        let results = self.simulation.results();
+        let answers = self.simulation.answers();
         let (before, state) = (self.simulation.dataplane.clone(), self.simulation.state.clone());
-        let outcome = self.simulation.decide(&results);
+        let outcome = self.simulation.decide(Some(&answers));
         self.since_weight = self.since_weight.min(self.simulation.now);
-        self.simulation.assert_planned_again_changes_nothing(&results, &outcome);
+        self.simulation.assert_planned_again_changes_nothing(&answers, &outcome);
         self.check(before.as_ref(), state.as_ref(), &outcome);
         self.older = Some(current);
         if self.crash {
@@ -496,7 +496,7 @@ impl History {
         for _ in 0..60 {
             self.live_for(Duration::from_mins(2));
         }
-        let outcome = self.simulation.decide(&std::collections::BTreeMap::new());
+        let outcome = self.simulation.decide(None);
         assert_eq!(outcome.report.phase, Phase::Healthy, "{:#?}", outcome.report);
         let last = outcome
             .dataplane

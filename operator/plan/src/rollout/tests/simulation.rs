@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use mcphub_hub_wire::dataplane::{Dataplane, Revision};
 
 use super::at;
-use crate::probes::{Query, QueryKey, QueryPurpose, QueryResult, QuerySeries, Series, Span};
+use crate::probes::{
+    PrometheusAnswers, Query, QueryPurpose, QueryResult, QuerySeries, Series, Span,
+};
 use crate::rollout::clock::{after, elapsed};
 use crate::rollout::intent::Intent;
 use crate::rollout::policy::Policy;
@@ -92,9 +94,9 @@ impl Simulation {
 
     /// One reconcile with its writes.
     pub(super) fn reconcile(&mut self) -> Decision {
-        let results = self.results();
-        let outcome = self.decide(&results);
-        self.assert_planned_again_changes_nothing(&results, &outcome);
+        let answers = self.answers();
+        let outcome = self.decide(Some(&answers));
+        self.assert_planned_again_changes_nothing(&answers, &outcome);
         self.apply(&outcome);
         outcome
     }
@@ -103,13 +105,16 @@ impl Simulation {
     /// the next reconcile.
     pub(super) fn assert_planned_again_changes_nothing(
         &self,
-        results: &BTreeMap<QueryKey, QueryResult>,
+        answers: &PrometheusAnswers,
         outcome: &Decision,
     ) {
         let state = remembered(&outcome.state);
         let again = advance(
             Some(&state),
-            &EngineInput { dataplane: Some(&outcome.dataplane), ..self.engine_input(results) },
+            &EngineInput {
+                dataplane: Some(&outcome.dataplane),
+                ..self.engine_input(Some(answers))
+            },
         );
         assert_eq!(again.events, Vec::new());
         assert_eq!(
@@ -120,8 +125,8 @@ impl Simulation {
     }
 
     /// The engine's decision without any write.
-    pub(super) fn decide(&self, results: &BTreeMap<QueryKey, QueryResult>) -> Decision {
-        let input = self.engine_input(results);
+    pub(super) fn decide(&self, answers: Option<&PrometheusAnswers>) -> Decision {
+        let input = self.engine_input(answers);
         let outcome = advance(self.state.as_ref(), &input);
         self.assert_every_revision_is_a_candidate(&outcome);
         outcome
@@ -130,10 +135,9 @@ impl Simulation {
     // An object whose name nobody looked up could belong to somebody else, and the apply would
     // overwrite it.
     fn assert_every_revision_is_a_candidate(&self, outcome: &Decision) {
-        let none = BTreeMap::new();
         let before = EngineInput {
-            routers: RouterFacts { obeyed: None, ..self.engine_input(&none).routers },
-            ..self.engine_input(&none)
+            routers: RouterFacts { obeyed: None, ..self.engine_input(None).routers },
+            ..self.engine_input(None)
         };
         let candidates = candidates(self.state.as_ref(), &before);
         let live: Vec<_> = outcome.live.keys().collect();
@@ -143,12 +147,11 @@ impl Simulation {
         );
     }
 
-    /// Results of the queries that are due. Self-checks and routers answer through `facts`.
-    pub(super) fn results(&mut self) -> BTreeMap<QueryKey, QueryResult> {
-        let none = BTreeMap::new();
+    /// Answers to the queries that are due. Self-checks and routers answer through `facts`.
+    pub(super) fn answers(&mut self) -> PrometheusAnswers {
         let nothing = EngineState::default();
         let probes = {
-            let input = self.engine_input(&none);
+            let input = self.engine_input(None);
             let state = self.state.as_ref().unwrap_or(&nothing);
             probes(state, &input)
         };
@@ -167,12 +170,14 @@ impl Simulation {
                 (true, false) => SelfCheckFact::Passed,
             };
         }
-        probes.queries.iter().map(|query| (query.key.clone(), self.answer(query))).collect()
+        let results = probes.queries.iter().map(|query| (query.key.clone(), self.answer(query)));
+        let results = results.collect();
+        PrometheusAnswers { at: self.now, queries: probes.queries, results }
     }
 
     pub(super) fn engine_input<'a>(
         &'a self,
-        results: &'a BTreeMap<QueryKey, QueryResult>,
+        answers: Option<&'a PrometheusAnswers>,
     ) -> EngineInput<'a> {
         let generation = self.dataplane.as_ref().map_or(0, |dataplane| dataplane.generation);
         let obeyed = self.routers_stuck_at.map_or(generation, |stuck| stuck.min(generation));
@@ -193,7 +198,7 @@ impl Simulation {
                 ready: self.routers,
                 obeyed: (self.routers > 0).then_some(obeyed),
             },
-            results,
+            answers,
         }
     }
 
