@@ -31,6 +31,8 @@ use tokio::sync::watch;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::host_header;
+
 pub(crate) const DRAIN_PATH: &str = "/drain";
 /// How many requests are answered at a time. More wait.
 const MAX_CONCURRENT: usize = 64;
@@ -79,6 +81,7 @@ pub(crate) fn router(admin: Admin, guarded: Router, local: Router) -> Router {
                 .merge(local)
                 .layer(from_fn(require_local)),
         )
+        .layer(from_fn(refuse_web_pages))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
 }
@@ -111,6 +114,28 @@ async fn generation(State(admin): State<Arc<Admin>>) -> Json<Generation> {
 
 async fn drain(State(admin): State<Arc<Admin>>) -> Response {
     (StatusCode::ACCEPTED, Json((admin.drain)())).into_response()
+}
+
+/// Keeps out web pages whose user's browser can reach the port, such as that of somebody who
+/// forwards it. A page of another site could otherwise send a drain, which browsers send without
+/// asking first, and a page whose name is made to resolve to the pod could read everything.
+async fn refuse_web_pages(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let from_page = headers.contains_key(header::ORIGIN)
+        || headers.get("sec-fetch-site").is_some_and(|site| site != "none");
+    let host = host_header::name(headers, request.uri());
+    let is_ours =
+        host.is_none_or(|host| host_header::is_safe(&host) || host_header::is_internal(&host));
+    if from_page || !is_ours {
+        (
+            StatusCode::FORBIDDEN,
+            "web pages must not request this, and only an IP address, localhost \
+             or a name of the cluster is served",
+        )
+            .into_response()
+    } else {
+        next.run(request).await
+    }
 }
 
 /// Lets only requests from within the pod pass: those who may exec into it or forward a port.
@@ -204,6 +229,33 @@ mod tests {
             ask(with_token("/generation", &token)).await,
             (200, r#"{"generation":7}"#.into())
         );
+    }
+
+    // `POST /drain` needs no preflight: a page that somebody opens could drain their hub.
+    #[tokio::test]
+    async fn web_pages_may_request_nothing() {
+        let peer = ConnectInfo::<SocketAddr>("127.0.0.1:1".parse().unwrap());
+        let drain = || Request::post(DRAIN_PATH).extension(peer).header("host", "localhost:7001");
+        assert_eq!(ask(drain()).await.0, 202);
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "http://localhost:7001"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+        ] {
+            assert_eq!(ask(drain().header(name, value)).await.0, 403, "{name}: {value}");
+        }
+        for (host, status) in [
+            ("evil.example:7001", 403),
+            ("team.ai.svc.evil.example", 403),
+            ("10.1.2.3:7001", 200),
+            ("[::1]:7001", 200),
+            ("team.ai.svc:7001", 200),
+            ("team-hub", 200),
+        ] {
+            let metrics = Request::get("/metrics").header("host", host);
+            assert_eq!(ask(metrics).await.0, status, "{host}");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@
 //! Shared by them: [`args`] (the command line), `admin` (the admin port), [`dataplane`] (the data
 //! plane state in force), `stdio` (child processes that are MCP servers), `keys` (the key ring),
 //! `mounted_files` (files that Kubernetes swaps under a running pod), `local_service` (HTTP
-//! without a network), `circuit_breaker`, `config_file`, `explanation`
+//! without a network), `circuit_breaker`, `config_file`, `host_header`, `explanation`
 //! (why a tool is hidden or shown), `selector` (which tools fit a prompt), `learned_state` (what
 //! pods learn together) and [`llm`] (the language model that selects and categorizes tools).
 
@@ -23,6 +23,7 @@ mod config_file;
 pub mod connect;
 pub mod dataplane;
 mod explanation;
+mod host_header;
 mod keys;
 mod learned_state;
 pub mod llm;

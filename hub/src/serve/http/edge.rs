@@ -1,15 +1,14 @@
 //! What every request passes first: the checks of Host and Origin, and the bounds of its body.
 
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+    CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -19,6 +18,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::context::SESSION_ID;
 use super::responses::{json_response, refusal};
+use crate::host_header;
 use crate::serve::state::hub::Hub;
 
 /// A body that trickles in holds a permit that other requests want.
@@ -48,8 +48,8 @@ pub(crate) async fn check_host_and_origin(
     next: Next,
 ) -> Response {
     let headers = request.headers();
-    let host = host(headers, request.uri());
-    if !host.as_deref().is_some_and(|host| is_served(&hub, host)) {
+    let host = host_header::name(headers, request.uri());
+    if !host.is_some_and(|host| host_header::is_safe(&host) || is_allowed(&hub, &host)) {
         return refusal(
             StatusCode::FORBIDDEN,
             "this Host is not served; use an IP address or localhost, or add it to allowedHosts",
@@ -66,29 +66,9 @@ pub(crate) async fn check_host_and_origin(
     refusal(StatusCode::FORBIDDEN, "this Origin is not allowed; add it to allowedOrigins")
 }
 
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    host.or_else(|| uri.authority().map(ToString::to_string)) // HTTP/2 has no Host
-}
-
-/// Whether a web page of another site could not have made a browser send this Host. A name that an
-/// attacker owns can be made to resolve to the hub; an IP address and a name of ours cannot be
-/// anything else.
-fn is_served(hub: &Hub, host: &str) -> bool {
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(name, _)| name);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok()
-        || hub
-            .snapshot()
-            .config
-            .allowed_hosts
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(name))
+fn is_allowed(hub: &Hub, host: &str) -> bool {
+    let snapshot = hub.snapshot();
+    snapshot.config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
 }
 
 /// Reads the body of a message. `Err` is the response to send instead.
