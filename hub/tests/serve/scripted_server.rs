@@ -72,6 +72,12 @@ impl ScriptedServer {
             .cloned()
             .collect()
     }
+
+    /// How often a stream was resumed.
+    pub fn resumes(&self) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.headers.contains_key("last-event-id")).count()
+    }
 }
 
 async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -94,6 +100,7 @@ async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Byt
             .get("last-event-id")
             .map(|id| id.to_str().unwrap().replace("call-", ""))
         {
+            Some(id) if id == "nothing" => events("id: nothing\nretry: 0\ndata:\n\n"),
             Some(id) => {
                 let result = r#"{"content":[{"type":"text","text":"resumed"}]}"#;
                 events(&format!(

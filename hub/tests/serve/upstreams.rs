@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
+use futures::stream::{self, StreamExt as _};
 use rstest::rstest;
 use serde_json::json;
 
@@ -276,6 +278,38 @@ async fn a_stream_that_ends_early_is_resumed_after_its_last_event() {
     hub.list_becomes(&["s__t"]).await;
     let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;
     assert_eq!(text_of(&answer.json()), (false, "resumed".into()));
+}
+
+// A proxy or a restart breaks streams in the middle of a chunk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_is_resumed_after_its_last_event() {
+    let server = ScriptedServer::start(TOOL, |seen| {
+        let first = Ok(format!("id: call-{}\nretry: 20\ndata:\n\n", id_of(seen)));
+        let broken = stream::once(async {
+            tokio::task::yield_now().await; // the first event is sent meanwhile
+            Err(std::io::Error::other("broken"))
+        });
+        let body = Body::from_stream(stream::iter([first]).chain(broken));
+        ([("content-type", "text/event-stream")], body).into_response()
+    })
+    .await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__t"]).await;
+    let answer = hub.ask("tools/call", json!({"name": "s__t"})).await;
+    assert_eq!(text_of(&answer.json()), (false, "resumed".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_closes_each_stream_at_once_is_asked_less_and_less_often() {
+    let server = ScriptedServer::start(TOOL, |_| events("id: nothing\nretry: 0\ndata:\n\n")).await;
+    let mut config = servers(&[("s", &server.url)]);
+    config["mcpServers"]["s"]["timeoutMs"] = json!(2000);
+    let hub = TestHub::start(config).await;
+    hub.list_becomes(&["s__t"]).await;
+    let (is_error, text) = text_of(&hub.ask("tools/call", json!({"name": "s__t"})).await.json());
+    assert!(is_error && text.contains("did not answer within 2 s"), "{text}");
+    // 0.1 + 0.2 + 0.4 + 0.8 s, and not thousands.
+    assert!((1..=5).contains(&server.resumes()), "{}", server.resumes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

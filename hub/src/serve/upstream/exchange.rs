@@ -17,6 +17,12 @@ use super::session::UpstreamSession;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long to wait before resuming a stream if the server does not say.
 const DEFAULT_RETRY_MS: u64 = 1000;
+/// The shortest time before resuming a stream. It doubles while nothing comes: a server that says 0
+/// and closes each stream at once would be asked as fast as the network is.
+const MIN_RETRY_MS: u64 = 100;
+const MAX_RETRY_MS: u64 = 30_000;
+/// How often a server that cannot be reached is asked for the rest of a stream.
+const MAX_RESUMES: u32 = 5;
 
 /// A request in flight. If it is dropped before its response, it is cancelled upstream.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Exchange {
     timeout: Duration,
     finished: bool,
     breaker: Option<BreakerGuard>,
+    /// How often the stream was resumed since its last message.
+    resumes: u32,
 }
 
 /// What a server sends in response to a request, as JSON text.
@@ -48,7 +56,8 @@ impl Exchange {
         deadline: Instant,
         timeout: Duration,
     ) -> Self {
-        Self { session, id, response: None, deadline, timeout, finished: false, breaker: None }
+        let (response, breaker) = (None, None);
+        Self { session, id, response, deadline, timeout, finished: false, breaker, resumes: 0 }
     }
 
     /// Tells the breaker how the exchange ends.
@@ -101,13 +110,24 @@ impl Exchange {
         };
         let status = response.status;
         loop {
-            let Some(text) = response.next().await? else {
+            let (text, cause) = match response.next().await {
+                Ok(text) => (text, None),
+                Err(error @ Error::ConnectionLost(_)) => (None, Some(error)),
+                Err(error) => return Err(error),
+            };
+            let Some(text) = text else {
                 if !status.is_success() {
                     return Err(Error::Http(status));
                 }
-                *response = resume(&self.session, response, self.timeout).await?;
+                self.resumes += 1;
+                match resume(&self.session, response, self.resumes, self.timeout, cause).await {
+                    Ok(resumed) => *response = resumed,
+                    Err(Error::NotConnected(_)) if self.resumes < MAX_RESUMES => {}
+                    Err(error) => return Err(error),
+                }
                 continue;
             };
+            self.resumes = 0;
             match parse_upstream(&text) {
                 Some(UpstreamMessage::Result { id, result })
                     if id == ours && status.is_success() =>
@@ -140,21 +160,26 @@ impl Exchange {
     }
 }
 
-/// Resumes a stream that ended before its response. A server with sessions may close a stream and
-/// be asked for the rest.
+/// Resumes a stream that ended or broke before its response. A server with sessions may close a
+/// stream and be asked for the rest. `cause` is why the stream broke; `None` if it ended.
 async fn resume(
     session: &UpstreamSession,
     broken: &UpstreamResponse,
+    attempt: u32,
     timeout: Duration,
+    cause: Option<Error>,
 ) -> Result<UpstreamResponse, Error> {
     let link = &session.connection.link;
-    let no_response = || Error::ConnectionLost("the stream ended without a response".into());
+    let ended = || Error::ConnectionLost("the stream ended without a response".into());
+    let no_response = || cause.clone().unwrap_or_else(ended);
     let last =
         broken.last_event_id.as_deref().filter(|_| !link.stateless).ok_or_else(no_response)?;
     let mut headers = HeaderMap::clone(&link.headers);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     headers.insert(LAST_EVENT_ID, HeaderValue::from_str(last).map_err(|_| no_response())?);
-    tokio::time::sleep(Duration::from_millis(broken.retry_ms.unwrap_or(DEFAULT_RETRY_MS))).await;
+    let retry = broken.retry_ms.unwrap_or(DEFAULT_RETRY_MS).clamp(MIN_RETRY_MS, MAX_RETRY_MS);
+    let wait = retry.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(MAX_RETRY_MS);
+    tokio::time::sleep(Duration::from_millis(wait)).await;
     let mut response =
         session.connection.endpoint.send(Method::GET, String::new(), &headers, timeout).await?;
     if !response.status.is_success() || !response.is_stream() {

@@ -264,7 +264,13 @@ pub(super) async fn refusal(
         return Ok(None);
     }
     let bad_request = status == StatusCode::BAD_REQUEST && link.has_session();
-    let Some(text) = response.next().await? else {
+    let text = match response.next().await {
+        Ok(text) => text,
+        // It broke, and can be resumed.
+        Err(Error::ConnectionLost(_)) if response.last_event_id.is_some() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(text) = text else {
         return Ok(bad_request.then_some(Refusal::SessionGone));
     };
     // Most responses are results, which need not be parsed here too.
