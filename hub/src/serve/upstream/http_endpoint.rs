@@ -135,16 +135,21 @@ impl FileHeader {
             return Ok(cached.value.clone());
         }
         let unreadable = |error: std::io::Error| {
+            tracing::warn!(header = %self.name, path = %self.path.display(), %error,
+                "failed to read the value of a header");
+            let name = &self.name;
             Error::Unusable(match self.secret() {
-                Some((name, key)) if error.kind() == ErrorKind::NotFound => format!(
-                    "header {} needs the Secret {name} with the key {key}, which is not in this \
-                     namespace or not mounted yet",
-                    self.name
+                Some((secret, key)) if error.kind() == ErrorKind::NotFound => format!(
+                    "header {name} needs the Secret {secret} with the key {key}, which is not in \
+                     this namespace or not mounted yet"
                 ),
-                _ => format!(
-                    "failed to read the value of header {} from {}: {error}",
-                    self.name,
-                    self.path.display()
+                Some((secret, key)) => format!(
+                    "failed to read the value of header {name} from the Secret {secret}, key \
+                     {key}: {error}"
+                ),
+                None => format!(
+                    "failed to read the file with the value of header {name}: {error}; the log \
+                     has its path"
                 ),
             })
         };
@@ -185,7 +190,8 @@ fn client(server: &Server, pool: &ConnectionPool) -> Result<reqwest::Client, Err
     let builder = match &server.ca_file {
         Some(path) => {
             let unreadable = |error: String| {
-                Error::Unusable(format!("failed to read CA bundle {path}: {error}"))
+                tracing::warn!(path, error, "failed to read a CA bundle");
+                Error::Unusable(format!("failed to read its CA bundle: {error}"))
             };
             let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
             let bundle = reqwest::Certificate::from_pem_bundle(&pem)
@@ -213,7 +219,8 @@ mod tests {
 
     // The path of a mounted Secret looks like a file that somebody forgot in the image.
     #[test]
-    fn a_missing_file_of_a_secret_is_named_as_a_secret_and_any_other_by_its_path() {
+    // Models and everybody who may ask for the status read it, so it has no paths.
+    fn a_missing_file_of_a_secret_is_named_as_a_secret_and_any_other_by_its_header() {
         let of = |path: &str| header(path).value().unwrap_err().to_string();
         assert_eq!(
             of("/etc/mcp-hub/secrets/github/token"),
@@ -221,7 +228,11 @@ mod tests {
              which is not in this namespace or not mounted yet"
         );
         let other = of("/nowhere/token");
-        assert!(other.contains("from /nowhere/token: "), "{other}");
+        assert!(other.contains("the value of header authorization: No such file"), "{other}");
+        assert!(!other.contains("/nowhere"), "{other}");
+        let folder = tempfile::tempdir().unwrap(); // a file that exists and cannot be read
+        let other = of(folder.path().to_str().unwrap());
+        assert!(!other.contains(folder.path().to_str().unwrap()), "{other}");
     }
 
     fn endpoint(files: &[&str]) -> HttpEndpoint {
