@@ -44,6 +44,33 @@ pub fn last_member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
     members.iter().rev().find(|member| member.key == key).map(|member| member.value)
 }
 
+/// The object without the members that have this key. Every other byte stays, but for the commas
+/// and white space between members that are gone.
+pub fn without<'a>(text: &'a str, key: &str) -> Cow<'a, str> {
+    let all = members(text).unwrap_or_default();
+    let ranges = || all.iter().map(|member| range_of(text, member.text).unwrap_or_default());
+    let (Some(first), Some(last)) = (ranges().next(), ranges().next_back()) else {
+        return Cow::Borrowed(text);
+    };
+    if all.iter().all(|member| member.key != key) {
+        return Cow::Borrowed(text);
+    }
+    let part = |range: Range<usize>| text.get(range).unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    out.push_str(part(0..first.start));
+    let (mut is_first, mut end) = (true, first.start);
+    for (member, range) in all.iter().zip(ranges()) {
+        if member.key != key {
+            out.push_str(if is_first { "" } else { part(end..range.start) });
+            out.push_str(member.text);
+            is_first = false;
+        }
+        end = range.end;
+    }
+    out.push_str(part(last.end..text.len()));
+    Cow::Owned(out)
+}
+
 /// The content of a JSON string. `None` if the text is not a JSON string.
 pub fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
@@ -170,6 +197,21 @@ mod tests {
 
     const ODD: &str = "{ \"a\\u0062\" : 1.000000000000000000001e400 \
                        ,\n\"x\":{\"y\":[\"\\ud83d\\ude00\", {}]},\"a\":null }";
+
+    #[test]
+    fn a_member_is_removed_wherever_it_is_and_nothing_else() {
+        for (text, expected) in [
+            (r#"{ "k" : 1 ,"a":1e400}"#, r#"{ "a":1e400}"#),
+            (r#"{"a":1.0, "k":{"k":1} ,"b":[ ]}"#, r#"{"a":1.0 ,"b":[ ]}"#),
+            (r#"{"a":1 , "k":1 }"#, r#"{"a":1 }"#),
+            (r#"{"k":1,"\u006b":2}"#, "{}"),
+            (r#"{"a":{"k":1}}"#, r#"{"a":{"k":1}}"#),
+            ("{}", "{}"),
+            ("[1]", "[1]"),
+        ] {
+            assert_eq!(without(text, "k"), expected, "{text}");
+        }
+    }
 
     #[test]
     fn members_keep_every_byte_of_keys_and_values() {

@@ -20,6 +20,9 @@ const HOP_KEYS: [&str; 5] = [
     PROGRESS_TOKEN,
 ];
 const PROGRESS_TOKEN: &str = "progressToken";
+/// The `_meta` key of a result that says which server answered. Callers talk to the hub.
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+const RESULT_TYPE: &str = "resultType";
 
 /// How a request goes to an upstream server.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +122,9 @@ pub struct ResultHead {
     pub is_error: bool,
     /// `complete`, or another type of the stateless protocol.
     pub result_type: Option<String>,
+    /// Whether the key `resultType` is there, whatever its value is.
+    has_result_type: bool,
+    has_server_info: bool,
 }
 
 /// `None` if the result is not an object. A result is passed on and not judged: `null` is as good
@@ -128,26 +134,56 @@ pub fn result_head(result: &str) -> Option<ResultHead> {
     for member in json_splice::members(result)? {
         match &*member.key {
             "isError" => head.is_error = member.value == "true",
-            "resultType" => {
+            RESULT_TYPE => {
                 head.result_type = json_splice::unquoted(member.value).map(Cow::into_owned);
+                head.has_result_type = true;
             }
+            "_meta" => head.has_server_info |= member.value.contains(SERVER_INFO),
             _ => {}
         }
     }
     Some(head)
 }
 
-/// The result for a caller that uses this version.
+/// The result for a caller that uses this version. `server_info` is that of the hub, as JSON.
 pub fn result_for<'a>(
     version: ProtocolVersion,
     result: &'a str,
     head: &ResultHead,
+    server_info: &str,
 ) -> Cow<'a, str> {
-    if version == ProtocolVersion::Stateless && head.result_type.is_none() {
-        Cow::Owned(Edits::new(result).insert("resultType", "\"complete\"").finish())
+    let result = if head.has_server_info {
+        Cow::Owned(with_server_info(result, version.is_stateless().then_some(server_info)))
     } else {
         Cow::Borrowed(result)
+    };
+    if version.is_stateless() && head.result_type.is_none() {
+        Cow::Owned(Edits::new(&result).insert(RESULT_TYPE, "\"complete\"").finish())
+    } else if !version.is_stateless() && head.has_result_type {
+        Cow::Owned(json_splice::without(&result, RESULT_TYPE).into_owned())
+    } else {
+        result
     }
+}
+
+/// The result with this `serverInfo` in its `_meta`, or without any.
+fn with_server_info(result: &str, server_info: Option<&str>) -> String {
+    let mut edits = Edits::new(result);
+    for meta in json_splice::members(result).unwrap_or_default() {
+        if meta.key != "_meta" {
+            continue;
+        }
+        let Some(info) = server_info else {
+            edits = edits.replace(meta.value, json_splice::without(meta.value, SERVER_INFO));
+            continue;
+        };
+        for member in json_splice::members(meta.value).unwrap_or_default() {
+            if member.key == SERVER_INFO {
+                edits = edits.replace(member.value, info.to_owned());
+            }
+        }
+    }
+    edits.finish()
 }
 
 /// A response with this result.
@@ -245,16 +281,34 @@ mod tests {
     fn a_stateful_result_gets_a_type_only_for_a_stateless_caller() {
         let result = r#"{"content":[],"x":1e400}"#;
         let head = result_head(result).unwrap();
-        assert_eq!(result_for(ProtocolVersion::Stateful("2025-11-25"), result, &head), result);
+        let (stateful, stateless) =
+            (ProtocolVersion::Stateful("2025-11-25"), ProtocolVersion::Stateless);
+        assert_eq!(result_for(stateful, result, &head, "{}"), result);
         assert_eq!(
-            result_for(ProtocolVersion::Stateless, result, &head),
+            result_for(stateless, result, &head, "{}"),
             r#"{"resultType":"complete","content":[],"x":1e400}"#
         );
         let typed = r#"{"resultType":"complete","isError":true}"#;
         let head = result_head(typed).unwrap();
         assert!(head.is_error);
-        assert_eq!(result_for(ProtocolVersion::Stateless, typed, &head), typed);
+        assert_eq!(result_for(stateless, typed, &head, "{}"), typed);
+        assert_eq!(result_for(stateful, typed, &head, "{}"), r#"{"isError":true}"#);
         assert_eq!(result_head("[]"), None);
+    }
+
+    // The caller would take the server for the one that it is connected to.
+    #[test]
+    fn a_result_names_the_hub_and_never_the_server_behind_it() {
+        let result = r#"{"content":[],"_meta":{"a":1.0, "io.modelcontextprotocol/serverInfo":{"name":"s"}},"resultType":"complete"}"#;
+        let head = result_head(result).unwrap();
+        assert_eq!(
+            result_for(ProtocolVersion::Stateless, result, &head, r#"{"name":"hub"}"#),
+            result.replace(r#"{"name":"s"}"#, r#"{"name":"hub"}"#)
+        );
+        assert_eq!(
+            result_for(ProtocolVersion::Stateful("2025-06-18"), result, &head, "{}"),
+            r#"{"content":[],"_meta":{"a":1.0}}"#
+        );
     }
 
     #[test]

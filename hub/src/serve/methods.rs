@@ -50,13 +50,15 @@ pub(super) async fn answer(hub: &Arc<Hub>, ctx: &Ctx, request: Request<'_>) -> A
     match &*request.method {
         "tools/call" => tools_call::answer(hub, ctx, &request, timer).await,
         "tools/list" => tools_list::answer(hub, ctx, &request, timer).await,
-        "initialize" => {
+        "initialize" if !ctx.version.is_stateless() => {
+            let answer = handshake::initialize(hub, ctx, &request).await;
             timer.end(RequestEnd::Result);
-            handshake::initialize(hub, ctx, &request).await
+            answer
         }
         "server/discover" => {
+            let answer = handshake::discover(hub, ctx, &request).await;
             timer.end(RequestEnd::Result);
-            handshake::discover(hub, ctx, &request).await
+            answer
         }
         "ping" if !ctx.version.is_stateless() => {
             timer.end(RequestEnd::Result);

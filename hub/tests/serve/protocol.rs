@@ -163,6 +163,12 @@ async fn stateless_responses_have_what_the_specification_requires() {
 #[case::no_capabilities(
     &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")],
     json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"}), 400, -32602)]
+#[case::unknown_version_in_the_body_only(
+    &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")],
+    json!({"io.modelcontextprotocol/protocolVersion": "2099-01-01"}), 400, -32020)]
+#[case::unknown_version_in_the_header_only(
+    &[("mcp-protocol-version", "2099-01-01"), ("mcp-method", "tools/list")], modern_meta(), 400,
+    -32020)]
 #[case::unknown_version(
     &[("mcp-protocol-version", "2099-01-01"), ("mcp-method", "tools/list")],
     json!({"io.modelcontextprotocol/protocolVersion": "2099-01-01"}), 400, -32022)]
@@ -180,6 +186,46 @@ async fn stateless_requests_whose_headers_contradict_the_body_are_refused(
         (status, &json!(code)),
         "{answer:?}"
     );
+}
+
+// That is how such a client finds out that it need not initialize.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_sessions_initialize_is_not_found_unless_it_asks_for_a_version() {
+    let hub = TestHub::start(servers(&[])).await;
+    let answer = hub.modern("initialize", json!({})).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!(-32601)));
+    assert!(!answer.headers.contains_key("mcp-session-id"));
+    let asks = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    let answer = hub.modern("initialize", asks).await;
+    assert_eq!(answer.json()["result"]["protocolVersion"], "2025-11-25");
+    answer.session();
+}
+
+// Latency rules of a rollout would be blind for handshakes that wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_waits_for_a_server_is_counted_with_its_whole_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", silent.local_addr().unwrap());
+    let hub = TestHub::start(servers(&[("s", &url)])).await;
+    hub.session().await;
+    let labels = [("method", "initialize")];
+    let time = hub.metric("mcp_hub_request_duration_seconds_sum", &labels).await.unwrap();
+    assert!(time > 1.0, "it waits 2 s, {time} s are counted");
+}
+
+// `resultType` and the server's own `serverInfo` are about another connection than the caller's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_session_gets_no_result_type_of_a_server_without_sessions() {
+    let server = Fixture::modern(&["echo"]).await;
+    let hub = TestHub::start(servers(&[("s", &server.url)])).await;
+    hub.list_becomes(&["s__echo"]).await;
+    let call = json!({"name": "s__echo", "arguments": {"text": "x"}});
+    let legacy = hub.ask("tools/call", call.clone()).await;
+    assert!(!legacy.text.contains("resultType"), "{}", legacy.text);
+    assert!(!legacy.text.contains("toolbox"), "{}", legacy.text);
+    let modern = hub.modern("tools/call", call).await;
+    assert_eq!(modern.json()["result"]["resultType"], "complete");
+    assert!(!modern.text.contains("toolbox"), "{}", modern.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,11 @@ use axum::http::header::{ACCEPT, HeaderMap, HeaderName};
 use mcphub_hub_catalog::principal::Principal;
 use mcphub_hub_protocol::message::Message;
 use mcphub_hub_protocol::rewrite;
-use mcphub_hub_protocol::version::{self, ProtocolVersion, VersionHints};
+use mcphub_hub_protocol::version::{self, ProtocolVersion, STATELESS_VERSION, VersionHints};
 
 use super::responses::{Refusal, header};
 use super::stateless;
-use crate::serve::methods::ctx::{Ctx, MirroredHeaders};
+use crate::serve::methods::ctx::{Ctx, MirroredHeaders, header_mismatch};
 use crate::serve::state::hub::Hub;
 use crate::serve::state::sessions::Session;
 
@@ -51,9 +51,12 @@ pub(crate) fn read(
         }
         Message::Response => (None, "", None),
     };
-    let initialize = method == "initialize";
-    let session = if initialize { None } else { session(hub, view.as_deref(), headers) };
     let meta_version = meta.and_then(|meta| meta.protocol_version.as_deref());
+    // The protocol version without sessions has no `initialize`, which a client that speaks it
+    // finds out by asking. Others send that version too, by mistake: they name the one they want.
+    let initialize = method == "initialize"
+        && !(meta_version == Some(STATELESS_VERSION) && requested_version(message).is_none());
+    let session = if initialize { None } else { session(hub, view.as_deref(), headers) };
     let hints = VersionHints {
         initialize,
         session: session.as_ref().map(|session| session.version),
@@ -64,6 +67,15 @@ pub(crate) fn read(
     if session.is_some() && hints.header.is_some_and(|version| !is_known(version)) {
         let text = "MCP-Protocol-Version is not a version of MCP; send the one of the session";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, id, &rewrite::error(-32600, text)));
+    }
+    // Before the version is judged: which of the two is wrong is unknown.
+    if session.is_none()
+        && !initialize
+        && let (Some(meta), Some(header)) = (hints.meta, hints.header)
+        && meta != header
+    {
+        let error = header_mismatch("MCP-Protocol-Version");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, id, &error));
     }
     let version =
         version::resolve(hints).map_err(|unsupported| stateless::unsupported(id, &unsupported))?;
@@ -81,6 +93,14 @@ pub(crate) fn read(
         accepts_stream: Accepts::read(headers).events,
         counted: true,
     })
+}
+
+/// The version that the parameters of `initialize` ask for.
+fn requested_version<'a>(message: &'a Message<'_>) -> Option<&'a str> {
+    match message {
+        Message::Request(request) => request.params.protocol_version.as_deref(),
+        Message::Notification(_) | Message::Response => None,
+    }
 }
 
 /// A request without a session is served, unless it names one that does not exist or the config

@@ -57,7 +57,7 @@ impl Answer {
 
     fn tool_result(version: ProtocolVersion, id: &str, result: &str) -> Self {
         let head = rewrite::ResultHead::default();
-        Self::result(id, &rewrite::result_for(version, result, &head))
+        Self::result(id, &rewrite::result_for(version, result, &head, "{}"))
     }
 
     /// The code of a JSON-RPC error; `None` for every other answer.

@@ -13,6 +13,7 @@ use mcphub_hub_protocol::outcome::RequestEnd;
 use mcphub_hub_protocol::rewrite;
 use mcphub_hub_protocol::version::ProtocolVersion;
 
+use super::SERVER_INFO;
 use super::answer::{Answer, StreamItem};
 use super::ctx::{Ctx, HEADER_MISMATCH};
 use super::request_timer::RequestTimer;
@@ -294,7 +295,7 @@ impl CallInFlight {
         let with_corrections = (!self.corrections.is_empty())
             .then(|| correction::add_to_result(result, &self.corrections));
         let result = with_corrections.as_deref().unwrap_or(result);
-        Answer::result(&self.id, &rewrite::result_for(self.version, result, &head))
+        Answer::result(&self.id, &rewrite::result_for(self.version, result, &head, SERVER_INFO))
     }
 
     /// Ends with a tool error that tells the model what happened.
