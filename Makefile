@@ -57,6 +57,16 @@ test-cluster: tools ## test on real clusters, with real pods, MCP servers and Pr
 	$(cargo) test -q -p mcphub-tests --lib --bins --test harness
 	$(cargo) test -p mcphub-tests --test system -- --nocapture
 
+# Built once into the cache. New inputs are kept in hub/fuzz/corpus, and inputs that fail in hub/fuzz/artifacts.
+.PHONY: fuzz
+fuzz: ## fuzz what reads the text of clients, servers and files, SECONDS=60 for each target; needs a nightly toolchain
+	@test -x $(cache)/tools/cargo-fuzz/bin/cargo-fuzz || $(cargo) install -q --locked cargo-fuzz --root $(cache)/tools/cargo-fuzz
+	@for target in messages edits events names config; do \
+		mkdir -p hub/fuzz/corpus/$$target; \
+		PATH="$(cache)/tools/cargo-fuzz/bin:$$PATH" RUSTUP_TOOLCHAIN=nightly cargo fuzz run --fuzz-dir hub/fuzz $$target \
+			hub/fuzz/corpus/$$target hub/fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS),60) || exit 1; \
+	done
+
 .PHONY: bench-correction
 bench-correction: ## measure the correction of arguments on real tools (MCPHUB_DATA: their folder); writes tests/bench/CORRECTION.md
 	MCPHUB_REPORT=$(CURDIR)/tests/bench/CORRECTION.md $(cargo) test -q -p mcphub-hub-catalog --test real_tools -- --nocapture

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod odd_json;
 mod stdio_server;
 mod support;
 
@@ -27,6 +28,12 @@ use support::{Bridge, PATIENCE, call, exists, mcp_hub, until};
 #[ignore = "no test: the server behind the bridge in the tests"]
 fn stdio_server() {
     stdio_server::serve();
+}
+
+#[test]
+#[ignore = "no test: the server behind the bridge in the tests of odd JSON"]
+fn raw_server() {
+    odd_json::serve_raw();
 }
 
 #[tokio::test]

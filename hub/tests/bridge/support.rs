@@ -34,10 +34,19 @@ impl Bridge {
         Self::spawn(Command::new(mcp_hub()).arg("bridge"), env)
     }
 
+    /// Starts a bridge in front of another server of this binary.
+    pub fn start_server(name: &str) -> Self {
+        Self::spawn_server(Command::new(mcp_hub()).arg("bridge"), name, &[])
+    }
+
     /// Runs a command that ends in `bridge` and flags. Reads the port from the log.
     pub fn spawn(command: &mut Command, env: &[(&str, &str)]) -> Self {
+        Self::spawn_server(command, "stdio_server", env)
+    }
+
+    fn spawn_server(command: &mut Command, name: &str, env: &[(&str, &str)]) -> Self {
         let server = std::env::current_exe().unwrap();
-        let run_it = ["--ignored", "--exact", "stdio_server", "--nocapture"];
+        let run_it = ["--ignored", "--exact", name, "--nocapture"];
         command.args(["--listen", "127.0.0.1:0", "--"]).arg(server).args(run_it);
         let command =
             command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
