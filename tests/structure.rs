@@ -193,6 +193,14 @@ fn only_the_http_layer_of_serve_reads_headers_of_callers() {
     assert_none("Read the header in serve/http, and pass what it says in the request.", &found);
 }
 
+// `axum::serve` has no time limit for the head of a request and no bound on connections.
+#[test]
+fn all_ports_are_served_by_one_accept_loop() {
+    let found: Vec<_> =
+        production().flat_map(|file| places(file, &["axum", ":", ":", "serve"])).collect();
+    assert_none("Serve the port with hub/listen.", &found);
+}
+
 // When callers authenticate, each place that assumes nobody did is a hole.
 #[test]
 fn one_place_decides_that_a_caller_is_anonymous() {

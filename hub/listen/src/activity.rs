@@ -79,7 +79,9 @@ impl Activity {
             return None;
         }
         if let Some(since) = state.head_since.filter(|_| state.prefix != HTTP2) {
-            return (since.elapsed() >= limits.head_timeout).then_some(Overdue::SlowHead);
+            let crowded_timeout = limits.head_timeout.min(limits.crowded_idle_timeout);
+            let timeout = if crowded { crowded_timeout } else { limits.head_timeout };
+            return (since.elapsed() >= timeout).then_some(Overdue::SlowHead);
         }
         let timeout = match state.used {
             _ if crowded => limits.crowded_idle_timeout,

@@ -40,8 +40,8 @@ pub struct Limits {
     /// and reqwest). If the server closed an idle connection first, it could lose a request that is
     /// on its way.
     pub idle_timeout: Duration,
-    /// The same while almost as many connections are open as may be. Otherwise clients that are
-    /// idle could keep out all others, and the probes of the kubelet.
+    /// The bound of both while almost as many connections are open as may be. Otherwise clients
+    /// that are idle or slow could keep out all others, and the probes of the kubelet.
     pub crowded_idle_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub close_timeout: Duration,

@@ -173,15 +173,16 @@ async fn a_request_head_that_is_too_long_is_refused() {
 
 // Otherwise idle connections keep out the probes of the kubelet, and the pod restarts.
 #[tokio::test]
-async fn at_the_bound_a_further_connection_waits_until_idle_ones_are_closed_sooner() {
+async fn at_the_bound_idle_and_slow_connections_are_closed_sooner_for_one_that_waits() {
     let bounds = Limits { connections: 8, crowded_idle_timeout: SHORT, ..limits() };
     let port = TestPort::start(bounds).await;
-    let mut idle = Vec::new();
-    for _ in 0..8 {
-        let mut stream = port.connect().await;
-        send(&mut stream, REQUEST).await;
-        read_until(&mut stream, "hello").await;
-        idle.push(stream);
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let (mut idle, mut slow) = (port.connect().await, port.connect().await);
+        send(&mut idle, REQUEST).await;
+        read_until(&mut idle, "hello").await;
+        send(&mut slow, b"GET / HTT").await;
+        others.extend([idle, slow]);
     }
     let mut further = port.connect().await;
     send(&mut further, REQUEST).await;
