@@ -13,7 +13,7 @@ use crate::circuit_breaker::{BreakerPermit, CircuitBreaker};
 /// Consecutive failures after which no call is sent.
 const THRESHOLD: u32 = 5;
 /// How long no call is sent. Then one is, as a probe.
-const RESET: Duration = Duration::from_secs(10);
+const RESET: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct ServerBreaker {
