@@ -47,6 +47,8 @@ pub(crate) struct Admin {
     pub keys: watch::Receiver<Arc<KeyRing>>,
     /// The data plane state in force.
     pub dataplane: watch::Receiver<Arc<Dataplane>>,
+    /// Whether the config allows a request to this host.
+    pub allows_host: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// `Err` says why the pod is not ready.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Starts to drain, and returns what is left each time it is called.
@@ -64,6 +66,7 @@ pub(crate) struct DrainStatus {
 /// only this pod may request.
 pub(crate) fn router(admin: Admin, guarded: Router, local: Router) -> Router {
     let admin = Arc::new(admin);
+    let web_pages = Arc::clone(&admin);
     let guarded = guarded
         .merge(Router::new().route(GENERATION_PATH, get(generation)).with_state(Arc::clone(&admin)))
         .layer(from_fn_with_state(Arc::clone(&admin), require_token));
@@ -81,7 +84,7 @@ pub(crate) fn router(admin: Admin, guarded: Router, local: Router) -> Router {
                 .merge(local)
                 .layer(from_fn(require_local)),
         )
-        .layer(from_fn(refuse_web_pages))
+        .layer(from_fn_with_state(web_pages, refuse_web_pages))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT))
 }
@@ -119,20 +122,22 @@ async fn drain(State(admin): State<Arc<Admin>>) -> Response {
 /// Keeps out web pages whose user's browser can reach the port, such as that of somebody who
 /// forwards it. A page of another site could otherwise send a drain, which browsers send without
 /// asking first, and a page whose name is made to resolve to the pod could read everything.
-async fn refuse_web_pages(request: Request, next: Next) -> Response {
+async fn refuse_web_pages(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let from_page = headers.contains_key(header::ORIGIN)
         || headers.get("sec-fetch-site").is_some_and(|site| site != "none");
     let host = host_header::name(headers, request.uri());
-    let is_ours =
-        host.is_none_or(|host| host_header::is_safe(&host) || host_header::is_internal(&host));
+    let is_ours = host.is_none_or(|host| {
+        host_header::is_safe(&host) || host_header::is_internal(&host) || (admin.allows_host)(&host)
+    });
     if from_page || !is_ours {
-        (
-            StatusCode::FORBIDDEN,
-            "web pages must not request this, and only an IP address, localhost \
-             or a name of the cluster is served",
-        )
-            .into_response()
+        let reason = "web pages must not request this, and the Host must be an IP address, \
+                      localhost, a name of the cluster or one of allowedHosts";
+        (StatusCode::FORBIDDEN, reason).into_response()
     } else {
         next.run(request).await
     }
@@ -193,6 +198,7 @@ mod tests {
             metrics: Registry::new(),
             keys: watch::channel(Arc::new(ring(3))).1,
             dataplane: watch::channel(Arc::new(dataplane)).1,
+            allows_host: Box::new(|host| host == "hub.example.com"),
             ready: Box::new(|| Err("no pod is known".into())),
             drain: Box::new(|| DrainStatus { left: 2 }),
         };
@@ -252,6 +258,7 @@ mod tests {
             ("[::1]:7001", 200),
             ("team.ai.svc:7001", 200),
             ("team-hub", 200),
+            ("hub.example.com:7001", 200),
         ] {
             let metrics = Request::get("/metrics").header("host", host);
             assert_eq!(ask(metrics).await.0, status, "{host}");

@@ -108,6 +108,7 @@ pub async fn serve(inputs: RouterInputs, stop: impl Future<Output = ()>) -> anyh
         metrics: metrics.registry(),
         keys: keys.clone(),
         dataplane: generation,
+        allows_host: Box::new(|_| false),
         ready: Box::new(ready.clone()),
         drain: Box::new({
             let drain = Arc::clone(&drain);

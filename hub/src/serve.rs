@@ -246,11 +246,12 @@ fn admin_state(
     keys: watch::Receiver<Arc<KeyRing>>,
     dataplane: watch::Receiver<Arc<Dataplane>>,
 ) -> Admin {
-    let (ready, drain) = (Arc::clone(hub), Arc::clone(hub));
+    let (hosts, ready, drain) = (Arc::clone(hub), Arc::clone(hub), Arc::clone(hub));
     Admin {
         metrics: hub.metrics.registry.clone(),
         keys,
         dataplane,
+        allows_host: Box::new(move |host| hosts.allows_host(host)),
         ready: Box::new(move || ready.ready()),
         drain: Box::new(move || DrainStatus { left: drain.drain() }),
     }

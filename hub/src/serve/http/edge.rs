@@ -49,7 +49,7 @@ pub(crate) async fn check_host_and_origin(
 ) -> Response {
     let headers = request.headers();
     let host = host_header::name(headers, request.uri());
-    if !host.is_some_and(|host| host_header::is_safe(&host) || is_allowed(&hub, &host)) {
+    if !host.is_some_and(|host| host_header::is_safe(&host) || hub.allows_host(&host)) {
         return refusal(
             StatusCode::FORBIDDEN,
             "this Host is not served; use an IP address or localhost, or add it to allowedHosts",
@@ -64,11 +64,6 @@ pub(crate) async fn check_host_and_origin(
     // Not even an Origin that equals Host: the page of an attacker whose name resolves to the hub
     // sends the same name as both.
     refusal(StatusCode::FORBIDDEN, "this Origin is not allowed; add it to allowedOrigins")
-}
-
-fn is_allowed(hub: &Hub, host: &str) -> bool {
-    let snapshot = hub.snapshot();
-    snapshot.config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
 }
 
 /// Reads the body of a message. `Err` is the response to send instead.

@@ -239,6 +239,12 @@ impl Hub {
         });
     }
 
+    /// Whether `allowedHosts` has this name.
+    pub fn allows_host(&self, host: &str) -> bool {
+        let snapshot = self.snapshot();
+        snapshot.config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    }
+
     /// From now on no list waits for servers that are starting.
     pub fn finish_startup(&self) {
         self.startup_over.send_replace(true);
