@@ -62,18 +62,20 @@ pub(crate) struct Stores {
 impl Default for Stores {
     fn default() -> Self {
         Self {
-            hubs: Index::new(|hub| {
-                Some(HubName { namespace: hub.namespace()?, name: hub.name_any() })
-            }),
-            deployments: Index::new(owning_hub),
-            services: Index::new(owning_hub),
-            config_maps: Index::new(owning_hub),
-            controller_revisions: Index::new(owning_hub),
-            service_accounts: Index::new(owning_hub),
-            roles: Index::new(owning_hub),
-            role_bindings: Index::new(owning_hub),
-            disruption_budgets: Index::new(owning_hub),
-            pods: Index::new(owning_hub),
+            // The managed fields of a hub say when its status was written.
+            hubs: Index::new(
+                |hub| Some(HubName { namespace: hub.namespace()?, name: hub.name_any() }),
+                |_| {},
+            ),
+            deployments: Index::new(owning_hub, drop_managed_fields),
+            services: Index::new(owning_hub, drop_managed_fields),
+            config_maps: Index::new(owning_hub, trim_config_map),
+            controller_revisions: Index::new(owning_hub, drop_managed_fields),
+            service_accounts: Index::new(owning_hub, drop_managed_fields),
+            roles: Index::new(owning_hub, drop_managed_fields),
+            role_bindings: Index::new(owning_hub, drop_managed_fields),
+            disruption_budgets: Index::new(owning_hub, drop_managed_fields),
+            pods: Index::new(owning_hub, drop_managed_fields),
             references: References::default(),
         }
     }
@@ -127,7 +129,7 @@ impl Stores {
             watches.hubs(queue),
             watches.objects(MANAGED, |stores| &stores.deployments),
             watches.objects(MANAGED, |stores| &stores.services),
-            watches.trimmed_objects(MANAGED, |stores| &stores.config_maps, drop_learned_data),
+            watches.objects(MANAGED, |stores| &stores.config_maps),
             watches.objects(MANAGED, |stores| &stores.controller_revisions),
             watches.objects(MANAGED, |stores| &stores.service_accounts),
             watches.objects(MANAGED, |stores| &stores.roles),
@@ -162,33 +164,8 @@ impl Watches {
             + Sync
             + 'static,
     {
-        self.trimmed_objects(labels, index, |_| {})
-    }
-
-    /// Like `objects`, but `trim` drops what no plan reads from each object.
-    fn trimmed_objects<K>(
-        &self,
-        labels: &str,
-        index: fn(&Stores) -> &Index<K>,
-        trim: fn(&mut K),
-    ) -> BoxStream<'static, HubName>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
         let stores = self.stores.clone();
-        let events = watcher(self.api::<K>(), watch_config().labels(labels))
-            .default_backoff()
-            .modify(move |object| {
-                // They are half of an object's size, and no plan reads them.
-                object.managed_fields_mut().clear();
-                trim(object);
-            });
+        let events = watcher(self.api::<K>(), watch_config().labels(labels)).default_backoff();
         self.feed(K::kind(&()).into_owned(), events, move |event| index(&stores).apply_event(event))
     }
 
@@ -253,8 +230,14 @@ fn watch_config() -> Config {
     Config::default().timeout(WATCH_SECONDS)
 }
 
+/// They are half of an object's size, and no plan reads them.
+fn drop_managed_fields<K: ResourceExt>(object: &mut K) {
+    object.managed_fields_mut().clear();
+}
+
 /// What a hub's pods have learned is up to a megabyte, and no plan reads it.
-fn drop_learned_data(map: &mut ConfigMap) {
+fn trim_config_map(map: &mut ConfigMap) {
+    drop_managed_fields(map);
     let hub = map.labels().get(HUB_LABEL);
     if hub.is_some_and(|hub| map.name_any() == mcphub_operator_plan::api::names::learned(hub)) {
         (map.data, map.binary_data) = (None, None);
@@ -271,4 +254,36 @@ fn owning_hub<K: ResourceExt>(object: &K) -> Option<HubName> {
         .filter(|owner| owner.kind == "McpHub" && owner.api_version.starts_with("mcphub.dev/"));
     let name = owner.map(|owner| &owner.name).or_else(|| object.labels().get(HUB_LABEL))?;
     Some(HubName { namespace: object.namespace()?, name: name.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use mcphub_operator_plan::api::Object;
+    use serde_json::json;
+
+    use super::*;
+
+    fn learned(version: u32) -> ConfigMap {
+        let map = json!({
+            "metadata": {
+                "namespace": "ai", "name": "team-learned", "resourceVersion": version.to_string(),
+                "labels": {HUB_LABEL: "team"}, "managedFields": [{"manager": "mcphub-operator"}],
+            },
+            "data": {"memory": "a megabyte"},
+        });
+        serde_json::from_value(map).unwrap()
+    }
+
+    // The watch reports our own write with the version that is cached, so it would not trim it.
+    #[test]
+    fn what_pods_have_learned_is_not_cached_whoever_brings_it() {
+        let stores = Stores::default();
+        let cached = || stores.config_maps.get("ai", "team-learned").unwrap();
+        let is_trimmed = || cached().data.is_none() && cached().managed_fields().is_empty();
+        stores.config_maps.apply_event(Event::Apply(learned(1)));
+        assert!(is_trimmed());
+        stores.acknowledge(&Object::ConfigMap(learned(2)));
+        assert_eq!(cached().resource_version().as_deref(), Some("2"));
+        assert!(is_trimmed());
+    }
 }

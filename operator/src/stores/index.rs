@@ -22,6 +22,8 @@ pub(crate) struct HubName {
 pub(crate) struct Index<K> {
     content: RwLock<Content<K>>,
     owning_hub: fn(&K) -> Option<HubName>,
+    /// Drops what no plan reads.
+    trim: fn(&mut K),
     synced: watch::Sender<bool>,
 }
 
@@ -37,11 +39,12 @@ struct Content<K> {
 type Name = (String, String);
 
 impl<K: ResourceExt + Clone> Index<K> {
-    /// An empty cache. Objects for which `owning_hub` returns `None` are not stored.
-    pub(crate) fn new(owning_hub: fn(&K) -> Option<HubName>) -> Self {
+    /// An empty cache. Objects for which `owning_hub` returns `None` are not stored. `trim` drops
+    /// what no plan reads, whoever brings the object.
+    pub(crate) fn new(owning_hub: fn(&K) -> Option<HubName>, trim: fn(&mut K)) -> Self {
         let content =
             Content { objects: HashMap::new(), by_hub: HashMap::new(), pending: Vec::new() };
-        Self { content: RwLock::new(content), owning_hub, synced: watch::Sender::new(false) }
+        Self { content: RwLock::new(content), owning_hub, trim, synced: watch::Sender::new(false) }
     }
 
     /// The objects of one hub, by name.
@@ -79,7 +82,7 @@ impl<K: ResourceExt + Clone> Index<K> {
     /// Stores the API server's response to one of our own writes.
     pub(crate) fn acknowledge(&self, object: &K) {
         let mut object = object.clone();
-        object.managed_fields_mut().clear(); // as the watches do
+        (self.trim)(&mut object);
         self.content.write().unwrap_or_else(PoisonError::into_inner).put(object, self.owning_hub);
     }
 
@@ -91,6 +94,7 @@ impl<K: ResourceExt + Clone> Index<K> {
 
     /// Applies an event of the watch and returns the hubs whose objects have changed.
     pub(crate) fn apply_event(&self, event: Event<K>) -> Vec<HubName> {
+        let event = event.modify(self.trim);
         let mut content = self.content.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) => content.put(object, self.owning_hub),
@@ -204,10 +208,11 @@ mod tests {
     use super::*;
 
     fn index() -> Index<ConfigMap> {
-        Index::new(|object| {
+        let owning_hub = |object: &ConfigMap| {
             let name = object.labels().get("mcphub.dev/hub")?.clone();
             Some(HubName { namespace: object.namespace()?, name })
-        })
+        };
+        Index::new(owning_hub, |_| {})
     }
 
     fn config_map(name: &str, hub: Option<&str>, version: u32) -> ConfigMap {
