@@ -13,6 +13,8 @@ pub const HUB: &str = "mcphub.dev/hub";
 pub const REVISION: &str = "mcphub.dev/revision";
 /// Label: name of a container server.
 pub const SERVER: &str = "mcphub.dev/server";
+/// Label: release of the operator that made the object.
+pub const VERSION: &str = "app.kubernetes.io/version";
 /// Label: `hub`, `router` or `server`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 
@@ -41,7 +43,7 @@ pub fn selector(hub: &str, component: Component) -> BTreeMap<String, String> {
     BTreeMap::from([(HUB.into(), hub.into()), (COMPONENT.into(), component.as_str().into())])
 }
 
-/// All labels of an object. `version` is the release of the operator that rendered it.
+/// All labels of a new object. `version` is the release of the operator that makes it.
 pub fn labels(hub: &str, component: Component, version: &str) -> BTreeMap<String, String> {
     let mut labels = selector(hub, component);
     for (key, value) in [
@@ -49,10 +51,10 @@ pub fn labels(hub: &str, component: Component, version: &str) -> BTreeMap<String
         ("instance", hub),
         ("part-of", "mcphub"),
         ("managed-by", "mcphub-operator"),
-        ("version", version),
     ] {
         labels.insert(format!("app.kubernetes.io/{key}"), value.into());
     }
+    labels.insert(VERSION.into(), version.into());
     labels
 }
 

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 
-use crate::api::{Delete, Object, ObjectWrite, Prepared, drift};
+use crate::api::{Delete, Object, ObjectWrite, Prepared, drift, labels};
 use crate::revisions::ATTEMPT;
 
 /// Adds the hash, and preconditions where a write that is based on a stale cache would do harm.
 pub(super) fn prepare(mut object: Object, there: Option<&Object>) -> ObjectWrite<Prepared> {
+    keep_version(&mut object, there);
     stamp(&mut object);
     let Some(there) = there else {
         return match &object {
@@ -25,6 +26,18 @@ pub(super) fn prepare(mut object: Object, there: Option<&Object>) -> ObjectWrite
         ours.metadata.resource_version.clone_from(&there.metadata.resource_version);
     }
     ObjectWrite::prepare(object)
+}
+
+/// The version label says which release made the object. Otherwise every upgrade would write every
+/// object of every hub. The objects of a revision have it from their record.
+fn keep_version(object: &mut Object, there: Option<&Object>) {
+    let made = there.and_then(|there| there.meta().labels.as_ref()?.get(labels::VERSION));
+    let ours = object.meta_mut().labels.as_mut();
+    let recorded = [labels::REVISION, labels::SERVER];
+    let ours = ours.filter(|all| recorded.iter().all(|label| !all.contains_key(*label)));
+    if let Some((ours, made)) = ours.and_then(|all| all.get_mut(labels::VERSION)).zip(made) {
+        ours.clone_from(made);
+    }
 }
 
 fn was_attempted(revision: &ControllerRevision) -> bool {

@@ -144,6 +144,21 @@ fn a_newer_operator_plans_the_same_pods() {
     assert_eq!(templates(&cluster.plan()), before);
 }
 
+// With thousands of hubs an upgrade would otherwise write tens of thousands of objects in one burst.
+#[test]
+fn a_newer_operator_writes_no_object_of_a_hub_at_rest() {
+    let mut cluster = Cluster::settled(SPEC);
+    let operator = &mut cluster.snapshot.operator;
+    operator.version = "2.0.0".into();
+    operator.hub_image = "registry.example/mcp-hub:2.0.0".into();
+    let plan = cluster.plan();
+    assert!(!cluster.changes(&plan));
+    cluster.remove("Service", "team");
+    cluster.settle();
+    let labels = cluster.snapshot.objects.services["team"].metadata.labels.as_ref();
+    assert_eq!(labels.expect("labels")["app.kubernetes.io/version"], "2.0.0", "made by it");
+}
+
 // The same holds for a revision that this operator would render differently.
 #[test]
 fn a_revision_rendered_by_other_code_is_applied_as_it_was_rendered() {
