@@ -3,6 +3,7 @@
 mod drift_conflict;
 mod secrets;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::Client;
@@ -136,6 +137,21 @@ impl Writer {
         metrics: &Metrics,
     ) -> ApplyOutcome {
         let mut outcome = ApplyOutcome::default();
+        self.apply_all(stores, hub, plan, metrics, &mut outcome).await;
+        let objects = outcome.acknowledged.objects.iter();
+        let written: BTreeSet<_> = objects.map(|write| write.object.object_name()).collect();
+        outcome.state_written = plan.deletes_need.is_subset(&written);
+        outcome
+    }
+
+    async fn apply_all(
+        &self,
+        stores: &Stores,
+        hub: &HubName,
+        plan: &Plan,
+        metrics: &Metrics,
+        outcome: &mut ApplyOutcome,
+    ) {
         let mut unwritten = Unwritten::default();
         for write in &plan.objects {
             let name = write.object.object_name();
@@ -143,7 +159,7 @@ impl Writer {
                 unwritten.add(name);
                 continue;
             }
-            let error = match self.write(stores, hub, write, metrics, &mut outcome).await {
+            let error = match self.write(stores, hub, write, metrics, outcome).await {
                 Ok(applied) => {
                     outcome.acknowledged.objects.push(applied);
                     continue;
@@ -162,14 +178,12 @@ impl Writer {
             outcome.acknowledged.failures.push(Failure { object: name, message });
             outcome.errors.push(error);
             if outcome.is_over() {
-                return outcome;
+                return;
             }
         }
-        outcome.state_written = !unwritten.blocks_deletes(plan);
-        if outcome.state_written {
-            self.deletes(stores, hub, plan, metrics, &mut outcome).await;
+        if !unwritten.blocks_deletes(plan) {
+            self.deletes(stores, hub, plan, metrics, outcome).await;
         }
-        outcome
     }
 
     /// Updates the cache after a conflict. The watch would do so late or never: an object that lost

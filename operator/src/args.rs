@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub retry_period: Duration,
 
-    /// Maximum concurrent reconciles.
+    /// Maximum concurrent reconciles, in all watched namespaces together.
     #[arg(long, value_name = "N", default_value = "32")]
     pub concurrency: u16,
 

@@ -18,7 +18,7 @@ use mcphub_operator_plan::plan::Plan;
 use mcphub_operator_plan::probes::ProbeResults;
 use mcphub_operator_plan::snapshot::{Operator, Snapshot};
 use mcphub_operator_plan::{PlanInput, check, plan, status, urgent_plan};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::time::sleep;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
@@ -59,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) operator: Arc<OperatorContext>,
     /// Consecutive failures of each hub.
     pub(crate) backoff: Backoff,
+    /// One for each reconcile that may run at the same time, in all scopes.
+    pub(crate) permits: Arc<Semaphore>,
     /// Hubs whose Prometheus has answered. They are reconciled.
     pub(crate) answered: mpsc::Sender<HubName>,
     pub(crate) metrics: Arc<Metrics>,
@@ -144,6 +146,9 @@ pub(crate) async fn reconcile(queued: Arc<McpHub>, context: Arc<Context>) -> Res
         // The garbage collector deletes the objects. One that is created now could escape it.
         return Ok(Action::await_change());
     }
+    let Ok(_permit) = context.permits.acquire().await else {
+        return Ok(Action::await_change()); // nothing closes it
+    };
     let span = info_span!("reconcile", namespace = name.namespace, hub = name.name, term);
     let measured = context.metrics.start_reconcile();
     let leader = Leader { name: &name, term, context: &context };
@@ -175,11 +180,16 @@ impl Leader<'_> {
         let fresh = observer.refresh_runtime(stores, self.name, self.term); // I/O, once per term
         fresh.await.map_err(Error::Observe)?;
         let snapshot = self.snapshot(&hub, &operator);
-        if let Some(action) = self.urgent(&snapshot).await? {
-            return Ok(action);
+        let input = PlanInput::read(&snapshot); // pure
+        let mut glances = true;
+        if let Some(plan) = self.urgent_plan(&input) {
+            match self.urgent(&snapshot, &plan).await? {
+                Some(action) => return Ok(action),
+                None => glances = false,
+            }
         }
-        let mut whole = pin!(self.whole(&hub, snapshot));
-        loop {
+        let mut whole = pin!(self.whole(&hub, &snapshot, input));
+        while glances {
             tokio::select! {
                 biased;
                 result = &mut whole => return result,
@@ -188,10 +198,13 @@ impl Leader<'_> {
             let hubs = &stores.hubs;
             let Some(hub) = hubs.get(&self.name.namespace, &self.name.name) else { continue };
             let snapshot = self.snapshot(&hub, &operator);
-            if let Some(action) = self.urgent(&snapshot).await? {
-                return Ok(action);
+            let Some(plan) = self.urgent_plan(&PlanInput::read(&snapshot)) else { continue };
+            match self.urgent(&snapshot, &plan).await? {
+                Some(action) => return Ok(action),
+                None => glances = false,
             }
         }
+        whole.await
     }
 
     /// What the caches have now.
@@ -202,16 +215,21 @@ impl Leader<'_> {
         Snapshot { sent_events, ..snapshot }
     }
 
-    /// Does what must not wait. `None` if there is nothing, or if it fails: then the whole plan has
-    /// it, too, and reports the failure.
-    async fn urgent(&self, snapshot: &Snapshot) -> Result<Option<Action>, Error> {
+    /// What must not wait, decided from what is there now.
+    fn urgent_plan(&self, input: &PlanInput<'_>) -> Option<Plan> {
+        let answers = self.context.observer.queries.answers(self.name);
+        urgent_plan(input, answers.filter(|answers| input.fits(answers)).as_ref())
+    }
+
+    /// Does what must not wait. `None` if it fails: then the whole plan has it, too, and reports the
+    /// failure.
+    async fn urgent(&self, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Action>, Error> {
         let Context { stores, writer, reporter, metrics, .. } = self.context;
-        let Some(plan) = self.urgent_plan(snapshot) else { return Ok(None) };
-        check(&plan, snapshot, ProbeResults::EMPTY).map_err(Error::Plan)?;
+        check(plan, snapshot, ProbeResults::EMPTY).map_err(Error::Plan)?;
         info!("taking traffic or flags away first");
-        let outcome = writer.apply(stores, self.name, &plan, metrics).await; // I/O: one write
+        let outcome = writer.apply(stores, self.name, plan, metrics).await; // I/O: one write
         if outcome.acknowledged.objects.len() == plan.objects.len() {
-            reporter.report(self.name, &snapshot.hub, &plan).await; // I/O: writes
+            reporter.report(self.name, &snapshot.hub, plan).await; // I/O: writes
             return Ok(Some(requeue(plan.next)));
         }
         match outcome.into_error() {
@@ -220,26 +238,38 @@ impl Leader<'_> {
         }
     }
 
-    fn urgent_plan(&self, snapshot: &Snapshot) -> Option<Plan> {
-        let input = PlanInput::read(snapshot);
-        let answers = self.context.observer.queries.answers(self.name);
-        urgent_plan(&input, answers.filter(|answers| input.fits(answers)).as_ref())
+    async fn whole(
+        &self,
+        hub: &McpHub,
+        snapshot: &Snapshot,
+        input: PlanInput<'_>,
+    ) -> Result<Action, Error> {
+        let Context { stores, observer, .. } = self.context;
+        if snapshot.unread_config_maps.is_empty() {
+            return Box::pin(self.carry_out(hub, snapshot, input)).await;
+        }
+        let snapshot = observer.with_references(stores, self.name, snapshot.clone()).await; // I/O
+        let input = PlanInput::read(&snapshot); // pure
+        Box::pin(self.carry_out(hub, &snapshot, input)).await
     }
 
     /// Every line is marked as I/O or pure. All decisions are made by `plan`.
-    async fn whole(&self, hub: &McpHub, snapshot: Snapshot) -> Result<Action, Error> {
+    async fn carry_out(
+        &self,
+        hub: &McpHub,
+        snapshot: &Snapshot,
+        input: PlanInput<'_>,
+    ) -> Result<Action, Error> {
         let Leader { name, context, .. } = self;
         let Context { stores, observer, writer, reporter, election, answered, metrics, .. } =
             context;
-        let snapshot = observer.with_references(stores, name, snapshot).await; // I/O: reads
-        let input = PlanInput::read(&snapshot); // pure
         let probes = input.probes(); // pure
         let token = input.admin_token(); // pure
         let answers = observer.queries.answers(name); // what has come by now
         let answers = answers.filter(|answers| input.fits(answers)); // pure
         let results = observer.ask(name, hub, &token, probes, answers, answered).await; // I/O
         let plan = plan(input, &results); // pure, total
-        check(&plan, &snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
+        check(&plan, snapshot, &results).map_err(Error::Plan)?; // pure: a bug stops here
         if let Some(newer) = plan.superseded_by {
             election.resign(newer);
             return Err(Error::LeadershipLost);

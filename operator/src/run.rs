@@ -8,7 +8,7 @@ use futures::future::join_all;
 use kube::{Client, Config as KubeConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -156,6 +156,7 @@ fn contexts(
         namespace: args.namespace.clone(),
         master_key: OnceCell::new(),
     });
+    let permits = Arc::new(Semaphore::new(usize::from(args.concurrency)));
     let context = |answered| Context {
         stores: Arc::new(Stores::default()),
         observer: observer.clone(),
@@ -164,6 +165,7 @@ fn contexts(
         election: election.clone(),
         operator: operator.clone(),
         backoff: Backoff::default(),
+        permits: permits.clone(),
         answered,
         metrics: metrics.clone(),
     };
