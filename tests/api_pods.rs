@@ -17,6 +17,7 @@ use mcphub_hub_wire::admin::{
     GENERATION_PATH, Generation, SELF_CHECK_PATH, SelfCheck, ServerState,
 };
 use mcphub_hub_wire::paths::ADMIN_PORT;
+use mcphub_tests::wait::{PATIENCE, eventually};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -33,7 +34,9 @@ impl Kubelet {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let [.., high, low] = std::process::id().to_be_bytes();
         let address = Ipv4Addr::new(127, high, low, COUNT.fetch_add(1, Ordering::Relaxed));
-        let listener = TcpListener::bind((address, ADMIN_PORT)).await?;
+        // Another program may listen on this port of all addresses for a while.
+        let bind = async || TcpListener::bind((address, ADMIN_PORT)).await.ok();
+        let listener = eventually("the admin port is free", PATIENCE, bind).await?;
         let pods = Api::namespaced(client.clone(), namespace);
         let deployments = Api::namespaced(client.clone(), namespace);
         let mut tasks = JoinSet::new();
