@@ -132,6 +132,24 @@ async fn a_reconcile_without_a_change_writes_nothing() -> Result<()> {
     Ok(())
 }
 
+// Otherwise a key that a later release drops would stay in objects that were created with POST.
+#[tokio::test]
+async fn what_the_operator_created_is_owned_by_its_applies_alone() -> Result<()> {
+    let installed = Installation::new(plane().await?, "owners").await?;
+    let replica = installed.start("operator-0").await?;
+    apply_hub(&installed).await?;
+    settled(&installed, &replica).await?;
+    for name in installed.objects().await? {
+        let args = ["-n", &installed.hubs, "get", &name, "--show-managed-fields", "-o", "json"];
+        let object: Value = serde_json::from_str(&installed.plane.kubectl(args).await?)?;
+        let entries = object["metadata"]["managedFields"].as_array().context("no entries")?;
+        let ours = entries.iter().filter(|entry| entry["manager"] == "mcphub-operator");
+        let operations: Vec<_> = ours.map(|entry| entry["operation"].clone()).collect();
+        assert_eq!(operations, ["Apply"], "{name}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_deleted_status_is_restored_as_it_was() -> Result<()> {
     let installed = Installation::new(plane().await?, "status").await?;

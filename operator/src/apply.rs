@@ -1,6 +1,7 @@
 //! Applies a plan in its order. The only decision here is whether a write would change anything.
 
 mod drift_conflict;
+mod ownership;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -108,6 +109,12 @@ impl ApplyOutcome {
         first
     }
 
+    fn fail(&mut self, verb: &'static str, object: ObjectName, error: Error) {
+        let message = error.message();
+        self.acknowledged.failures.push(Failure { verb, object, message });
+        self.errors.push(error);
+    }
+
     fn is_over(&self) -> bool {
         let silences = self.errors.iter().filter(|error| error.is_silence()).count();
         // Another replica may lead now.
@@ -174,9 +181,7 @@ impl Writer {
             }
             let error = failure(hub, name.clone(), error);
             self.learn(stores, hub, &write.object, &error).await;
-            let message = error.message();
-            outcome.acknowledged.failures.push(Failure { object: name, message });
-            outcome.errors.push(error);
+            outcome.fail("write", name, error);
             if outcome.is_over() {
                 return;
             }
@@ -241,6 +246,7 @@ impl Writer {
         metrics: &Metrics,
     ) -> Result<Object, kube::Error> {
         let answer = object_api::send(&self.client, namespace, wanted, verb).await?;
+        let answer = self.hand_over(namespace, answer).await;
         debug!(kind = wanted.kind(), name = wanted.name(), "written");
         metrics.record_write(wanted.kind());
         stores.acknowledge(&answer);
@@ -248,6 +254,19 @@ impl Writer {
             self.secrets.wrote(namespace, wanted);
         }
         Ok(answer)
+    }
+
+    /// Lets our applies own what another operation of ours owns. A failure is repaired by the next
+    /// write.
+    async fn hand_over(&self, namespace: &str, answer: Object) -> Object {
+        let Some(patch) = ownership::handover(&answer) else { return answer };
+        match object_api::send(&self.client, namespace, &answer, Verb::Patch(patch)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                debug!(error = error_chain::join(&error), "failed to hand over fields");
+                answer
+            }
+        }
     }
 
     /// Removes entries that others added to lists and maps of ours.
@@ -314,7 +333,8 @@ impl Writer {
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
-                    outcome.errors.push(failure(hub, delete.object.clone(), error));
+                    let object = delete.object.clone();
+                    outcome.fail("delete", object.clone(), failure(hub, object, error));
                     if outcome.is_over() {
                         return;
                     }

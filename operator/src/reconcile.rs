@@ -221,8 +221,8 @@ impl Leader<'_> {
         urgent_plan(input, answers.filter(|answers| input.fits(answers)).as_ref())
     }
 
-    /// Does what must not wait. `None` if it fails: then the whole plan has it, too, and reports the
-    /// failure.
+    /// Does what must not wait. `None` if it fails: then the whole plan does it, too, and reports
+    /// the failure.
     async fn urgent(&self, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Action>, Error> {
         let Context { stores, writer, reporter, metrics, .. } = self.context;
         check(plan, snapshot, ProbeResults::EMPTY).map_err(Error::Plan)?;

@@ -231,7 +231,8 @@ pub fn status(draft: &StatusDraft, acknowledged: &Acknowledged) -> McpHubStatus 
     } else {
         (**status).clone()
     };
-    let whole = acknowledged.objects.len() == draft.expected && draft.waits.is_none();
+    let written = acknowledged.objects.len() == draft.expected;
+    let whole = written && acknowledged.failures.is_empty() && draft.waits.is_none();
     new.observed_generation = if whole { draft.generation } else { draft.old.observed_generation };
     new.conditions = conditions::all(conditions, acknowledged, whole, draft);
     quiet(new, draft)

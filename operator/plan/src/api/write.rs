@@ -87,7 +87,7 @@ pub struct Acknowledged {
     pub objects: Vec<ObjectWrite<Applied>>,
     /// Objects that the API server rejected.
     pub rejections: Vec<Rejection>,
-    /// Objects that could not be written for another reason.
+    /// Objects that could not be written or deleted for another reason.
     pub failures: Vec<Failure>,
 }
 
@@ -99,9 +99,11 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// A write that failed and is tried again.
+/// A write or delete that failed and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// What failed: `write` or `delete`.
+    pub verb: &'static str,
     pub object: ObjectName,
     /// What happened, for the status.
     pub message: String,

@@ -162,8 +162,8 @@ pub(super) fn all(
         );
         kstatus(Standing::Stalled, "WriteRefused", &message)
     } else if let Some(failure) = failure {
-        let name = object(&failure.object);
-        let message = format!("failed to write {name}: {}; the operator retries", failure.message);
+        let (verb, name) = (failure.verb, object(&failure.object));
+        let message = format!("failed to {verb} {name}: {}; the operator retries", failure.message);
         kstatus(Standing::Reconciling, "Applying", &message)
     } else if let Some(why) = draft.waits {
         let message = format!("the change of the spec waits: {why}; the operator asks again");

@@ -235,7 +235,7 @@ impl Cluster {
             } else if fails(&object) {
                 unwritten.add(object.clone());
                 let message = "failed calling webhook".into();
-                acknowledged.failures.push(Failure { object, message });
+                acknowledged.failures.push(Failure { verb: "write", object, message });
             } else {
                 acknowledged.objects.push(self.write(write));
             }

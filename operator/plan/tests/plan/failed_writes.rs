@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use mcphub_crds::status::Phase;
 use mcphub_hub_wire::dataplane::Revision;
-use mcphub_operator_plan::api::ObjectName;
+use mcphub_operator_plan::api::{Failure, ObjectName};
 use mcphub_operator_plan::next::Next;
 use mcphub_operator_plan::plan::Plan;
 use mcphub_operator_plan::probes::ProbeResults;
-use mcphub_operator_plan::{PlanInput, check, urgent_plan};
+use mcphub_operator_plan::{PlanInput, check, status, urgent_plan};
 
 use super::cluster::{Cluster, SPEC};
 use super::damage::{phase, steps};
@@ -109,6 +109,23 @@ fn a_secret_that_cannot_be_written_stops_no_other_object_and_the_status_names_it
     assert_eq!(
         message,
         "failed to write Secret \"team-keys\": failed calling webhook; the operator retries"
+    );
+}
+
+#[test]
+fn an_object_that_cannot_be_deleted_is_named_in_the_status() {
+    let mut cluster = Cluster::settled(SPEC);
+    let plan = cluster.plan();
+    let mut acknowledged = cluster.apply_some(&plan, usize::MAX);
+    let object = ObjectName { kind: "Service", name: "team-r-0a1b2c3d".into() };
+    let message = "denied by a policy".into();
+    acknowledged.failures.push(Failure { verb: "delete", object, message });
+    cluster.snapshot.hub.status = Some(status(&plan.status, &acknowledged));
+    let (_, reason, message) = cluster.condition("Reconciling");
+    assert_eq!(reason, "Applying");
+    assert_eq!(
+        message,
+        "failed to delete Service \"team-r-0a1b2c3d\": denied by a policy; the operator retries"
     );
 }
 

@@ -144,7 +144,7 @@ fn a_newer_operator_plans_the_same_pods() {
     assert_eq!(templates(&cluster.plan()), before);
 }
 
-// With thousands of hubs an upgrade would otherwise write tens of thousands of objects in one burst.
+// An upgrade with thousands of hubs would otherwise write tens of thousands of objects at once.
 #[test]
 fn a_newer_operator_writes_no_object_of_a_hub_at_rest() {
     let mut cluster = Cluster::settled(SPEC);
