@@ -122,6 +122,8 @@ fn hashed(clean: &str, whole: &str, salt: u32) -> String {
     let digest = Sha256::new().chain_update(whole).chain_update(salt.to_be_bytes()).finalize();
     let head: String = clean.chars().take(MAX_NAME - HASH_CHARS - 1).collect();
     let [a, b, c, ..] = <[u8; 32]>::from(digest);
+    // The hash of `hub_` must not make it one of the hub's own names.
+    let head = if head == "hub_" { "hub-" } else { &head };
     format!("{head}_{a:02x}{b:02x}{c:02x}")
 }
 
@@ -132,6 +134,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    // A server could otherwise list a tool that looks like one of the hub.
+    #[test]
+    fn no_hash_makes_a_name_one_of_the_hub_s_own() {
+        for tool in ["hub?", "hub.", "hub_\u{e9}", "hub__find_tools"] {
+            let name = exposed(None, tool);
+            assert!(!name.starts_with("hub__"), "{tool} is {name}");
+        }
+    }
 
     #[test]
     fn a_short_name_is_prefix_and_tool() {
