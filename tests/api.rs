@@ -2,9 +2,12 @@
 //! with the rights of its chart.
 
 mod api_drift;
+mod api_fault_proxy;
+mod api_faults;
+mod api_hollow;
+mod api_invariants;
 mod api_operator;
 mod api_outage;
-mod api_pods;
 mod api_replica;
 mod api_resource;
 mod api_resource_tables;

@@ -14,8 +14,8 @@ use mcphub_tests::wait::{PATIENCE, eventually, limit, until};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::api_hollow::{HollowNode, hollow_node};
 use crate::api_operator::{apply_hub, settled};
-use crate::api_pods::Kubelet;
 use crate::api_replica::{Installation, Replica};
 use crate::plane;
 
@@ -99,16 +99,16 @@ async fn while_secrets_cannot_be_written_all_else_is_and_the_status_says_so() ->
 /// A hub with pods.
 struct Hub {
     installed: Installation,
-    kubelet: Kubelet,
+    node: &'static HollowNode,
     replica: Replica,
 }
 
 impl Hub {
     /// The first revision serves. Every later one gets 10% and stays there.
     async fn serving(installed: Installation, rollout: &Value) -> Result<Self> {
-        let kubelet = Kubelet::start(&installed.client, &installed.hubs).await?;
+        let (_, node) = hollow_node().await?;
         let replica = installed.start("operator-0").await?;
-        let hub = Self { installed, kubelet, replica };
+        let hub = Self { installed, node, replica };
         hub.deploy(1, rollout).await?;
         let serves = async || hub.weights().await.is_some_and(|(_, stable, _)| stable == 100);
         until("the first revision serves", PATIENCE, serves)
@@ -173,7 +173,7 @@ impl Hub {
 // A rollback must need nothing but the one object that says who gets traffic.
 #[tokio::test]
 async fn an_abort_is_obeyed_while_no_secret_and_no_deployment_can_be_written() -> Result<()> {
-    let installed = Installation::new(plane().await?, "no-writes").await?;
+    let installed = Installation::new(hollow_node().await?.0, "no-writes").await?;
     let rollout = json!({"steps": [{"traffic": 10, "pause": true}, {"traffic": 100}]});
     let hub = Hub::serving(installed, &rollout).await?;
     let canary = hub.canary(2, &rollout).await?;
@@ -196,8 +196,8 @@ async fn a_prometheus_that_hangs_delays_no_abort_no_return_and_no_crash() -> Res
         "name": "main", "url": format!("http://{}", listener.local_addr()?), "scrapeInterval": "1s",
     }]);
     let values = format!("prometheus={prometheus}");
-    let installed =
-        Installation::with_values(plane().await?, "hangs", &["--set-json", &values]).await?;
+    let (plane, _) = hollow_node().await?;
+    let installed = Installation::with_values(plane, "hangs", &["--set-json", &values]).await?;
     let rollout = json!({
         "prometheus": "main", "interval": "1s", "warmup": "1s",
         "steps": [{"traffic": 10, "bake": "30m"}, {"traffic": 100}],
@@ -218,6 +218,6 @@ async fn a_prometheus_that_hangs_delays_no_abort_no_return_and_no_crash() -> Res
     hub.is_cut("a return to the old spec", soon).await?;
 
     let canary = hub.canary(4, &rollout).await?;
-    hub.kubelet.crash(canary.as_str()).await?;
+    hub.node.crash(&hub.installed.hubs, canary.as_str()).await?;
     hub.is_cut("a crash loop", soon).await
 }

@@ -12,7 +12,7 @@ use kube::config::{AuthInfo, Kubeconfig};
 use kube::{Api, Client};
 use mcphub_tests::cluster::ControlPlane;
 use mcphub_tests::wait::{PATIENCE, limit, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -48,16 +48,27 @@ impl Installation {
         name: &str,
         values: &[&str],
     ) -> Result<Self> {
-        let (own, hubs) = (format!("sys-{name}"), format!("hubs-{name}"));
-        for namespace in [&own, &hubs] {
+        Self::watching(plane, name, &[format!("hubs-{name}")], values).await
+    }
+
+    /// The same for hubs in several namespaces.
+    pub(crate) async fn watching(
+        plane: &'static ControlPlane,
+        name: &str,
+        namespaces: &[String],
+        values: &[&str],
+    ) -> Result<Self> {
+        let own = format!("sys-{name}");
+        for namespace in std::iter::once(&own).chain(namespaces) {
             plane.kubectl(["create", "namespace", namespace]).await?;
         }
-        let watched = format!("watchNamespaces=[\"{hubs}\"]");
+        let watched = format!("watchNamespaces={}", json!(namespaces));
         let mut args = vec!["template", "mcphub", "charts/mcphub-operator", "--namespace", &own];
         args.extend(["--set-json", &watched, "--set", "hubImage=hub:test"]);
         args.extend(values);
         let rendered = plane.helm(args).await?;
-        Self::from_manifest(plane, own, hubs, &rendered).await
+        let first = namespaces.first().context("no namespace")?;
+        Self::from_manifest(plane, own, first.clone(), &rendered).await
     }
 
     /// Applies a manifest of an operator in the namespace `own` that manages at least the namespace
@@ -80,18 +91,28 @@ impl Installation {
 
     /// Applies an object or a List in the namespace of the hubs.
     pub(crate) async fn apply(&self, object: &Value) -> Result<()> {
+        self.apply_in(&self.hubs, object).await
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn apply_in(&self, namespace: &str, object: &Value) -> Result<()> {
         let file = self.folder.path().join("object.json");
         std::fs::write(&file, object.to_string())?;
-        self.plane.kubectl(["-n", &self.hubs, "apply", "-f", &file.to_string_lossy()]).await?;
+        self.plane.kubectl(["-n", namespace, "apply", "-f", &file.to_string_lossy()]).await?;
         Ok(())
     }
 
     /// `Kind/name` of all objects of the hub `team`, sorted.
     pub(crate) async fn objects(&self) -> Result<Vec<String>> {
+        self.objects_in(&self.hubs).await
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn objects_in(&self, namespace: &str) -> Result<Vec<String>> {
         const KINDS: &str = "configmap,controllerrevision,deployment,poddisruptionbudget,role,\
                              rolebinding,secret,service,\
                              serviceaccount";
-        let args = ["-n", &self.hubs, "get", KINDS, "-l", "mcphub.dev/hub=team", "-o", "json"];
+        let args = ["-n", namespace, "get", KINDS, "-l", "mcphub.dev/hub=team", "-o", "json"];
         let list: Value = serde_json::from_str(&self.plane.kubectl(args).await?)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let items = list["items"].as_array().into_iter().flatten();
@@ -129,6 +150,21 @@ impl Installation {
 
     /// Starts a replica and waits until it is ready.
     pub(crate) async fn start(&self, pod: &str) -> Result<Replica> {
+        self.start_with(pod, &self.folder.path().join("kubeconfig")).await
+    }
+
+    /// The same for a replica that reaches the API server at another URL.
+    pub(crate) async fn start_through(&self, pod: &str, url: &str) -> Result<Replica> {
+        let mut kubeconfig = Kubeconfig::read_from(self.folder.path().join("kubeconfig"))?;
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            cluster.server = Some(url.to_owned());
+        }
+        let file = self.folder.path().join(format!("{pod}.kubeconfig"));
+        std::fs::write(&file, serde_yaml_ng::to_string(&kubeconfig)?)?;
+        self.start_with(pod, &file).await
+    }
+
+    async fn start_with(&self, pod: &str, kubeconfig: &Path) -> Result<Replica> {
         let program = program().await?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let admin = format!("127.0.0.1:{port}");
@@ -140,7 +176,7 @@ impl Installation {
             .args(["--lease", "mcphub"]) // as the chart's Deployment does
             // With less, a busy machine would depose healthy leaders.
             .args(["--lease-duration", "8", "--renew-deadline", "6", "--retry-period", "0.5"])
-            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(Stdio::inherit())
@@ -212,10 +248,14 @@ impl Replica {
         Ok(())
     }
 
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id())?);
+        Ok(nix::sys::signal::kill(pid, signal)?)
+    }
+
     /// Stops it as the kubelet does. Returns when the process has ended by itself.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id())?);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        self.signal(nix::sys::signal::Signal::SIGTERM)?;
         let ended = async || self.process.try_wait().is_ok_and(|status| status.is_some());
         until("the replica has stopped", limit(Duration::from_secs(10)), ended)
             .await
