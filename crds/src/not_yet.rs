@@ -25,11 +25,6 @@ const NOT_YET: &[NotYet] = &[
     Field("spec.autoscaling", "write replicas"),
     Field("spec.router.trustedProxies", "remove it"),
     // servers
-    Value(
-        "spec.servers[].remote.transport",
-        "Sse",
-        "write Auto, if the server speaks Streamable HTTP as well",
-    ),
     Value("spec.servers[].remote.auth", "ClientCredentials", "write Static and headers"),
     Value("spec.servers[].remote.auth", "TokenExchange", "write Static and headers"),
     Value("spec.servers[].remote.auth", "PerUser", "write Static and headers"),
