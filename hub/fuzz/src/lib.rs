@@ -76,7 +76,7 @@ fn rewrite_result(id: &str, result: &str) {
         assert_eq!(read.is_error, head.is_error);
         assert!(version.is_stateless() || read.result_type.is_none());
     }
-    if let Some(page) = Page::parse::<ToolDetails>(result) {
+    if let Some(page) = Page::parse::<ToolDetails>(result, 100) {
         for definition in &page.list.definitions {
             assert!(is_json(&definition.text), "{}", definition.text);
             for header in mcp_headers::param_headers(&definition.text) {

@@ -39,6 +39,15 @@ pub fn members(text: &str) -> Option<Vec<Member<'_>>> {
         .collect()
 }
 
+/// The value of the member with this key, byte for byte. `None` if the text is not a JSON object,
+/// or does not have the key exactly once. Needs no memory for the other members.
+pub fn only_member<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut read = serde_json::Deserializer::from_str(text);
+    let value = read.deserialize_map(OnlyMember { key }).ok()?;
+    read.end().ok()?;
+    value.map(RawValue::get)
+}
+
 /// The value of a member. If a key occurs twice the last one counts, as in JSON parsers.
 pub fn last_member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
     members.iter().rev().find(|member| member.key == key).map(|member| member.value)
@@ -167,6 +176,28 @@ pub(crate) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
+struct OnlyMember<'k> {
+    key: &'k str,
+}
+
+impl<'de> Visitor<'de> for OnlyMember<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut times) = (None, 0);
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            if unquoted(key.get()).is_some_and(|key| key == self.key) {
+                (found, times) = (Some(value), times + 1);
+            }
+        }
+        Ok(found.filter(|_| times == 1))
+    }
+}
+
 struct Pairs<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {
@@ -226,6 +257,15 @@ mod tests {
             ]
         );
         assert_eq!(members[0].text, "\"a\\u0062\" : 1.000000000000000000001e400");
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_not_the_only_one() {
+        assert_eq!(only_member(ODD, "ab"), Some("1.000000000000000000001e400"));
+        for (text, key) in [(r#"{"a":1,"\u0061":2}"#, "a"), (ODD, "b"), ("[1]", "a"), ("{} 1", "a")]
+        {
+            assert_eq!(only_member(text, key), None, "{text}");
+        }
     }
 
     #[test]

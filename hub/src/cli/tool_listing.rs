@@ -66,7 +66,7 @@ pub(super) fn from_file(config: &HubConfig, file: &Path) -> anyhow::Result<ToolL
     }
     let list = |name: &String| {
         let Some(response) = responses.get(name) else { return Ok(None) };
-        let page = Page::parse::<ToolDetails>(response.get()).with_context(|| {
+        let page = Page::parse::<ToolDetails>(response.get(), usize::MAX).with_context(|| {
             format!("{}: \"{name}\" is not a response to tools/list; {example}", file.display())
         })?;
         anyhow::Ok(Some(Arc::new(ServerList::from_pages(vec![page.list]))))

@@ -1,7 +1,10 @@
 //! What one server lists, as its answer to `tools/list` has it.
 
+use std::fmt;
+
 use mcphub_hub_protocol::json_splice::{self, Member};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use super::entry::{Definition, Details};
@@ -30,6 +33,8 @@ pub struct Page {
     pub list: ServerList,
     /// The cursor of the next page; `None` on the last page.
     pub next: Option<String>,
+    /// How many entries the page has, with those that were left out.
+    pub entries: usize,
 }
 
 impl ServerList {
@@ -62,8 +67,9 @@ impl ServerList {
 }
 
 impl Page {
-    /// Reads a list result of the kind `D`; `None` if it is not one.
-    pub fn parse<D: Details>(result: &str) -> Option<Self> {
+    /// Reads a list result of the kind `D`; `None` if it is not one. Entries after the first `most`
+    /// are counted and not read, so that a hostile page costs no more memory than its text.
+    pub fn parse<D: Details>(result: &str, most: usize) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct ListHead {
@@ -75,9 +81,9 @@ impl Page {
             cache_scope: Option<String>,
         }
         let head: ListHead = serde_json::from_str(result).ok()?;
-        let entries = json_splice::members(result)?;
-        let entries: Vec<&RawValue> =
-            serde_json::from_str(only_member(&entries, D::LIST_MEMBER)?).ok()?;
+        let entries = json_splice::only_member(result, D::LIST_MEMBER)?;
+        let mut read = serde_json::Deserializer::from_str(entries);
+        let (entries, count) = read.deserialize_seq(FirstEntries { most }).ok()?;
         let (mut definitions, mut problems) = (Vec::new(), Vec::new());
         for (position, text) in entries.into_iter().enumerate() {
             match Definition::parse::<D>(text.get()) {
@@ -90,6 +96,7 @@ impl Page {
         }
         Some(Self {
             next: head.next_cursor.filter(|cursor| !cursor.is_empty()),
+            entries: count,
             list: ServerList {
                 definitions,
                 ttl_ms: head.ttl_ms.map(|ttl| ttl.as_u64().unwrap_or(0)),
@@ -97,6 +104,33 @@ impl Page {
                 problems,
             },
         })
+    }
+}
+
+/// Reads the first entries of an array, and counts all of them.
+struct FirstEntries {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for FirstEntries {
+    type Value = (Vec<&'de RawValue>, usize);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while read.len() < self.most
+            && let Some(entry) = entries.next_element()?
+        {
+            read.push(entry);
+        }
+        let mut count = read.len();
+        while entries.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((read, count))
     }
 }
 
@@ -139,6 +173,7 @@ mod tests {
     fn a_page_keeps_definitions_byte_for_byte_and_names_the_malformed_ones() {
         let page = Page::parse::<ToolDetails>(
             r#"{"tools":[{"x":1e999,"name":"b","inputSchema":{"type":"object"}}, 7, {"name":3}, {"name":"a"}],"nextCursor":"c","ttlMs":5,"cacheScope":"private"}"#,
+            4,
         )
         .unwrap();
         assert_eq!(
@@ -162,9 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn entries_over_the_limit_are_counted_and_not_read() {
+        let page = r#"{"x":[1],"tools":[7,{"name":"a","inputSchema":{"type":"object"}},{},7]}"#;
+        let page = Page::parse::<ToolDetails>(page, 2).unwrap();
+        assert_eq!((page.entries, page.list.definitions.len()), (4, 1));
+        assert_eq!(page.list.problems, ["entry 1 has no name, left out"]);
+    }
+
+    #[test]
     fn a_result_without_one_list_is_not_a_page() {
         for result in ["{}", "7", r#"{"tools":7}"#, r#"{"tools":[],"tools":[]}"#, "[[]]"] {
-            assert_eq!(Page::parse::<ToolDetails>(result), None, "{result}");
+            assert_eq!(Page::parse::<ToolDetails>(result, 9), None, "{result}");
         }
     }
 }

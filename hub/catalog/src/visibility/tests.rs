@@ -260,7 +260,7 @@ fn odd_definitions_are_kept_and_hide_nothing() {
         r#"{"name":"读取","description":null,"annotations":[]}"#,
     ];
     let page = format!(r#"{{"tools":[{}]}}"#, texts.join(","));
-    let list = crate::catalog::Page::parse::<ToolDetails>(&page).unwrap().list;
+    let list = crate::catalog::Page::parse::<ToolDetails>(&page, 9).unwrap().list;
     let mut config = config(&["s"]);
     filtering(
         &mut config,

@@ -152,7 +152,7 @@ async fn pages(upstream: &Arc<Upstream>, link: &Link) -> Result<ServerList, Erro
         let page = page(upstream, link, cursor.as_deref()).await?;
         let listed = page.list.definitions.iter();
         bytes += listed.map(|tool| tool.name.len() + tool.text.len()).sum::<usize>();
-        tools += page.list.definitions.len();
+        tools += page.entries;
         if bytes > MAX_LIST_BYTES || tools > MAX_TOOLS {
             return Err(Error::ListTooLong { bytes: MAX_LIST_BYTES, tools: MAX_TOOLS });
         }
@@ -190,6 +190,6 @@ async fn page(upstream: &Arc<Upstream>, link: &Link, cursor: Option<&str>) -> Re
         }
         Err(error) => return Err(error),
     };
-    Page::parse::<ToolDetails>(&result)
+    Page::parse::<ToolDetails>(&result, MAX_TOOLS)
         .ok_or_else(|| Error::InvalidResponse("the result of tools/list".into()))
 }
