@@ -38,16 +38,18 @@ impl Launcher {
         self.program.name()
     }
 
-    /// Starts a process for the session with this number. Fails if `--max-processes` run already,
-    /// or if the server keeps ending.
-    pub(super) fn launch(
+    /// Starts a process for the session with this number. Fails if `--max-processes` run already
+    /// and none of them ends within [`STOP_TIMEOUT`], or if the server keeps ending.
+    pub(super) async fn launch(
         &self,
         number: u64,
     ) -> Result<(Process, mpsc::Receiver<ProcessEvent>), Error> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+        // A process that was stopped a moment ago has its permit until it has really ended.
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(STOP_TIMEOUT, permit).await else {
             self.metrics.count_refusal("max_processes");
-            Error::MaxProcesses(self.max_processes)
-        })?;
+            return Err(Error::MaxProcesses(self.max_processes));
+        };
         if let Some(wait) = self.restarts.wait() {
             return Err(Error::KeepsEnding(wait));
         }

@@ -118,7 +118,7 @@ impl Session {
             state.launch += 1;
             state.launch
         };
-        let (process, mut events) = self.launcher.launch(self.number)?;
+        let (process, mut events) = self.launcher.launch(self.number).await?;
         let stdin = process.stdin().clone();
         let (call, _) = {
             let mut state = self.state();
@@ -177,14 +177,23 @@ impl Session {
                 tokio::time::timeout_at(call.deadline(), stdin.send(request.message)).await.ok();
                 return Ok(call);
             }
-            self.restart().await?;
+            // In a task of its own: a caller that leaves must not throw a half-done start away.
+            let session = self.clone();
+            let restarted = tokio::spawn(async move { session.restart().await });
+            restarted.await.unwrap_or(Err(Error::SessionEnded))?;
         }
     }
 
     async fn restart(self: &Arc<Self>) -> Result<(), Error> {
         let _guard = self.starting.lock().await;
-        if self.state().ready {
-            return Ok(());
+        {
+            let state = self.state();
+            if state.ended {
+                return Err(Error::SessionEnded);
+            }
+            if state.ready {
+                return Ok(());
+            }
         }
         let response = self.start().await?;
         let text = String::from_utf8_lossy(&response).into_owned();

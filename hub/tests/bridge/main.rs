@@ -258,6 +258,30 @@ async fn an_idle_server_is_stopped_and_the_next_call_starts_it_again_in_the_same
     assert_eq!(bridge.metric("mcp_bridge_deaths_total").await, 0);
 }
 
+// Otherwise the half-started process keeps its permit, and every later call is refused.
+#[tokio::test]
+async fn a_start_is_completed_although_its_caller_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    std::fs::write(&gate, "").unwrap();
+    let bridge = Bridge::spawn(
+        Command::new(mcp_hub()).args(["bridge", "--max-processes", "1", "--idle-timeout", "500ms"]),
+        &[("GATE", gate.to_str().unwrap())],
+    );
+    let session = bridge.initialize().await;
+    let pid = bridge.pid(&session).await;
+    until("the idle server is gone", || !exists(pid)).await;
+    std::fs::remove_file(&gate).unwrap();
+    let call = bridge.post(Some(&session), &call(7, "pid", json!({}))).send();
+    tokio::select! {
+        answer = call => panic!("answered before the gate opened: {answer:?}"),
+        () = bridge.logged("server waits for its gate") => {}
+    }
+    std::fs::write(&gate, "").unwrap();
+    assert_ne!(bridge.pid(&session).await, pid);
+    assert_eq!(bridge.metric("mcp_bridge_starts_total").await, 2);
+}
+
 // A hub polls lists every half minute and listens all the time, so its servers would never stop.
 #[tokio::test]
 async fn lists_pings_and_listeners_neither_keep_a_server_running_nor_start_it() {

@@ -12,6 +12,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// Waits until the file that `GATE` names exists.
+fn wait_for_gate() {
+    let Ok(gate) = std::env::var("GATE") else { return };
+    if !std::fs::exists(&gate).unwrap() {
+        eprintln!("server waits for its gate");
+    }
+    while !std::fs::exists(&gate).unwrap() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Serves until stdin is closed.
 pub fn serve() {
     eprintln!("server starts with GREETING={}", std::env::var("GREETING").unwrap_or_default());
@@ -22,6 +33,7 @@ pub fn serve() {
         let (id, method) = (message.get("id"), message["method"].as_str());
         match (id, method) {
             (Some(id), Some("initialize")) => {
+                wait_for_gate();
                 let version = &message["params"]["protocolVersion"];
                 let info =
                     json!({"name": "stdio-server", "version": "1", "pid": std::process::id()});
