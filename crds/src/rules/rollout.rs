@@ -125,10 +125,30 @@ pub(super) const ROLLOUT_RULES: &[Row] = &[
     (
         "spec.rollout.rules[]",
         "",
-        "!(self.?metric.orValue('') in ['HubLatencyP95', 'LlmLatencyP95']) \
+        "!(self.?metric.orValue('') in ['HubErrorRate', 'ToolErrorRate', 'UpstreamErrorRate', \
+         'Availability', 'LlmSuccessRate', 'SelectionRecall']) || !has(self.rollbackWhen) \
+         || double(self.rollbackWhen.?above.orValue('0')) != 1.0 \
+         && double(self.rollbackWhen.?below.orValue('1')) != 0.0",
+        "a share is never above 1 or below 0, so this rule would never roll back; write a \
+         threshold between them, as in \"0.10\" for 10%",
+    ),
+    // `histogram_quantile` never returns more than the largest finite bucket of the histogram.
+    (
+        "spec.rollout.rules[]",
+        "",
+        "self.?metric.orValue('') != 'HubLatencyP95' \
          || [self.?promoteWhen.?atMost.orValue('0'), \
-         self.?rollbackWhen.?above.orValue('0')].all(v, double(v) <= 60.0)",
-        "this metric is in seconds; write \"0.5\" for 500 ms",
+         self.?rollbackWhen.?above.orValue('0')].all(v, double(v) < 60.0)",
+        "HubLatencyP95 is in seconds and never above 60; write less than 60, as in \"0.5\" for \
+         500 ms",
+    ),
+    (
+        "spec.rollout.rules[]",
+        "",
+        "self.?metric.orValue('') != 'LlmLatencyP95' \
+         || [self.?promoteWhen.?atMost.orValue('0'), \
+         self.?rollbackWhen.?above.orValue('0')].all(v, double(v) < 30.0)",
+        "LlmLatencyP95 is in seconds and never above 30; write less than 30, as in \"5\" for 5 s",
     ),
     (
         "spec.rollout.rules[]",

@@ -269,6 +269,19 @@ fn milliseconds(duration: Duration) -> f64 {
 mod tests {
     use super::*;
 
+    // Prometheus answers a quantile above the largest finite bucket with that bucket, so a rule
+    // with a higher threshold could never fire.
+    #[test]
+    fn the_crd_accepts_only_latencies_below_the_largest_bucket() {
+        let rules = mcphub_crds::rules::rules();
+        let bounds = rules.iter().filter_map(|rule| {
+            let of_metric = rule.cel.starts_with("self.?metric.orValue('') != 'LlmLatencyP95'");
+            of_metric
+                .then(|| rule.cel.rsplit_once("double(v) < ")?.1.strip_suffix(')')?.parse().ok())
+        });
+        assert_eq!(bounds.collect::<Vec<Option<f64>>>(), [BUCKETS.last().copied()]);
+    }
+
     #[test]
     fn percentiles_are_measured_latencies() {
         let latencies: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();

@@ -117,3 +117,21 @@ fn register<C: Collector + Clone + 'static>(
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::BUCKETS;
+
+    // Prometheus answers a quantile above the largest finite bucket with that bucket, so a rule
+    // with a higher threshold could never fire.
+    #[test]
+    fn the_crd_accepts_only_latencies_below_the_largest_bucket() {
+        let rules = mcphub_crds::rules::rules();
+        let bounds = rules.iter().filter_map(|rule| {
+            let of_metric = rule.cel.starts_with("self.?metric.orValue('') != 'HubLatencyP95'");
+            of_metric
+                .then(|| rule.cel.rsplit_once("double(v) < ")?.1.strip_suffix(')')?.parse().ok())
+        });
+        assert_eq!(bounds.collect::<Vec<Option<f64>>>(), [BUCKETS.last().copied()]);
+    }
+}
