@@ -30,6 +30,7 @@ use crate::rollout::{EngineInput, RevisionFacts, RouterFacts};
 use crate::snapshot::Snapshot;
 use crate::spec::accept;
 use crate::spec::problem::Problem;
+use crate::spec::revision_content::RevisionContent;
 use crate::spec::valid::{ValidHub, ValidLive, ValidRevision};
 
 /// Everything that a plan is made from.
@@ -285,12 +286,7 @@ fn desired(
     valid: &ValidRevision,
     stored: &BTreeMap<Revision, StoredRevision>,
 ) -> Result<(Revision, Option<StoredRevision>), Vec<Problem>> {
-    let digests = valid.content.digests();
-    let records = stored.values().filter_map(|stored| stored.record.as_ref());
-    let same = records
-        .filter(|record| record.fields == valid.content.fields && record.config_maps == digests);
-    let render = same.map(|record| record.render).max().unwrap_or_default();
-    let revision = valid.content.revision(render);
+    let (render, revision) = free_name(&valid.content, stored);
     if stored.get(&revision).is_some_and(|stored| stored.created.is_some()) {
         return Ok((revision, None));
     }
@@ -316,6 +312,32 @@ fn desired(
     match accept::size(&object) {
         Some(problem) => Err(vec![problem]),
         None => Ok((revision, Some(rendered))),
+    }
+}
+
+/// The render serial of the desired revision, and its name. Eight digits are not enough to tell
+/// revisions apart for certain, so a name that another content already has is skipped: the new spec
+/// would otherwise never be rolled out.
+fn free_name(
+    content: &RevisionContent,
+    stored: &BTreeMap<Revision, StoredRevision>,
+) -> (u32, Revision) {
+    let digests = content.digests();
+    let same =
+        |record: &RevisionRecord| record.fields == content.fields && record.config_maps == digests;
+    let records = stored.values().filter_map(|stored| stored.record.as_ref());
+    let last = records.filter(|record| same(record)).map(|record| record.render).max();
+    let mut render = last.unwrap_or_default();
+    loop {
+        let revision = content.revision(render);
+        let record = stored.get(&revision).and_then(|stored| stored.record.as_ref());
+        // A record that was copied back does not say what it stands for.
+        let collides = record.is_some_and(|record| !record.fields.is_null() && !same(record));
+        // Every turn needs another stored revision, so the loop ends.
+        if !collides {
+            return (render, revision);
+        }
+        render = render.saturating_add(1);
     }
 }
 

@@ -78,3 +78,4 @@ pub use self::input::{
     BrokenPod, EngineInput, RevisionFacts, RouterFacts, SelfCheckFact, ServerProblem,
 };
 pub use self::probes::{RolloutProbes, probes};
+pub(crate) use self::scale::fast_rollbacks;

@@ -7,7 +7,7 @@ use mcphub_hub_wire::dataplane::Revision;
 use crate::api::{Object, labels, names};
 use crate::input::PlanInput;
 use crate::revisions::{RevisionRecord, StoredRevision};
-use crate::rollout::Decision;
+use crate::rollout::{Decision, fast_rollbacks};
 use crate::spec::valid::ValidLive;
 
 /// Objects of revisions and servers that are not needed, and ControllerRevisions beyond the limit.
@@ -53,7 +53,8 @@ fn needed_servers(input: &PlanInput<'_>, decision: &Decision) -> Option<BTreeSet
 
 /// Revisions whose ControllerRevision is deleted: the oldest ones beyond the limit. A live revision
 /// stays, and so does the revision that the spec asks for: without its record a rolled-back
-/// revision would be tried again.
+/// revision would be tried again. The last promoted revisions stay as well, because many failed
+/// attempts must not take away what a rollback needs.
 pub(crate) fn forgotten(
     input: &PlanInput<'_>,
     live: &ValidLive,
@@ -63,8 +64,13 @@ pub(crate) fn forgotten(
     let spec_revision =
         decision.state.spec_revision.as_ref().map(|spec_revision| &spec_revision.revision);
     let pin = decision.state.pin.iter().flat_map(|pin| [&pin.revision, &pin.instead_of]);
-    let spared: BTreeSet<&Revision> =
-        spec_revision.into_iter().chain(pin).chain(input.desired.as_ref()).collect();
+    let promoted = fast_rollbacks(&decision.state, &live.policy);
+    let spared: BTreeSet<&Revision> = spec_revision
+        .into_iter()
+        .chain(pin)
+        .chain(input.desired.as_ref())
+        .chain(promoted)
+        .collect();
     let mut all: Vec<(&Revision, &StoredRevision)> =
         input.revisions().filter(|(_, stored)| stored.created.is_some()).collect();
     all.sort_by_key(|(_, stored)| std::cmp::Reverse(stored.number));

@@ -1,10 +1,12 @@
-//! Weights, flags and replicas, which follow from the state alone.
+//! Weights, flags, replicas and targets of a fast rollback, which follow from the state alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 
+use super::attempt::AttemptResult;
 use super::input::{EngineInput, RevisionFacts};
+use super::policy::Policy;
 use super::state::{Canary, EngineState};
 
 /// `spec.replicas` (N), but during a rollout not less than at its start.
@@ -45,6 +47,19 @@ pub(crate) fn available(state: &EngineState, canary: &Canary, input: &EngineInpu
 /// Ready pods of a revision.
 pub(crate) fn ready(input: &EngineInput<'_>, revision: &Revision) -> u32 {
     input.revisions.get(revision).map_or(0, |facts| facts.ready)
+}
+
+/// The last `fastRollback` promoted revisions besides stable, newest first. A rollback to one of
+/// them takes no steps.
+pub(crate) fn fast_rollbacks<'a>(state: &'a EngineState, policy: &Policy) -> Vec<&'a Revision> {
+    let stable = state.stable.as_ref().map(|stable| &stable.revision);
+    let promoted = state.records.iter().filter(|(revision, record)| {
+        record.result == Some(AttemptResult::Promoted) && Some(*revision) != stable
+    });
+    let mut promoted: Vec<_> = promoted.map(|(revision, record)| (record.at, revision)).collect();
+    promoted.sort_unstable_by(|a, b| b.cmp(a));
+    let limit = usize::try_from(policy.fast_rollback).unwrap_or(usize::MAX);
+    promoted.into_iter().take(limit).map(|(_, revision)| revision).collect()
 }
 
 /// Revisions with a role.

@@ -139,16 +139,6 @@ fn never_worked(engine: &Engine<'_>, stable: &Stable) -> bool {
     answered && !stable.connected
 }
 
-/// Whether it is one of the last `fastRollback` promoted revisions besides stable.
 fn qualifies_for_fast_rollback(engine: &Engine<'_>, revision: &Revision) -> bool {
-    let stable = engine.state.stable.as_ref().map(|stable| &stable.revision);
-    let promoted = engine.state.records.iter().filter(|(other, record)| {
-        record.result == Some(AttemptResult::Promoted) && Some(*other) != stable
-    });
-    let mut promoted: Vec<_> = promoted.map(|(other, record)| (record.at, other)).collect();
-    promoted.sort_unstable_by(|a, b| b.cmp(a));
-    promoted
-        .iter()
-        .take(engine.input.policy.fast_rollback as usize)
-        .any(|(_, other)| *other == revision)
+    scale::fast_rollbacks(&engine.state, engine.input.policy).contains(&revision)
 }

@@ -11,6 +11,7 @@ mod damage;
 mod drift;
 mod events;
 mod failed_writes;
+mod history;
 mod late_answers;
 mod objects;
 mod plans;
