@@ -32,7 +32,8 @@
 //! | [`outbox`] | Events that wait until they are sent |
 //! | `rollback` | what counts against a revision, and how it loses its traffic and flags |
 //! | `guard` | the time after 100% |
-//! | `scale` | weights, flags and replicas, which follow from the state |
+//! | `scale` | weights and replicas, which follow from the state |
+//! | `flags` | values of flags in force, and those that stay rolled back |
 //! | `schedule` | when to reconcile again |
 //! | [`report`], `messages` | what the status shows; each transition words its own Event |
 //! | `attempt`, `clock`, `text` | small types and functions that several of these need |
@@ -48,6 +49,7 @@ mod clock;
 mod commands;
 mod decision;
 mod engine;
+mod flags;
 mod guard;
 mod input;
 pub mod intent;

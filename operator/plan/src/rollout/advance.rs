@@ -9,7 +9,7 @@ use super::input::EngineInput;
 use super::rules::evaluation;
 use super::state::EngineState;
 use super::steps::{launch, step};
-use super::{commands, guard, messages, rollback, scale, schedule, spec_change, target};
+use super::{commands, flags, guard, messages, rollback, scale, schedule, spec_change, target};
 
 /// Upper bound of transitions in one decision. A longer chain is a bug, and ends with the next
 /// reconcile.
@@ -105,5 +105,5 @@ fn forget_removed_revisions(engine: &mut Engine<'_>) {
         .state
         .records
         .retain(|revision, _| roles.contains(revision) || input.revisions.contains_key(revision));
-    engine.state.flags_rolled_back.retain(|revision, _| roles.contains(revision));
+    flags::forget_removed_revisions(&mut engine.state, &roles);
 }

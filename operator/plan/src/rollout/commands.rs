@@ -8,7 +8,7 @@ use super::clock::millis;
 use super::engine::Engine;
 use super::intent::{Intent, Verb};
 use super::state::{Canary, IntentRecord, Pin, SkipReason};
-use super::{rollback, spec_change, target};
+use super::{flags, rollback, spec_change, target};
 
 /// Number of intents that the state keeps.
 const INTENTS: usize = 10;
@@ -86,7 +86,7 @@ fn execute(engine: &mut Engine<'_>, intent: &Intent) -> Result<String, Refusal> 
     match verb {
         Verb::Retry => retry(engine, revision, *attempt),
         Verb::RollbackTo => pin(engine, revision, *attempt),
-        Verb::ResumeFlags => match engine.state.flags_rolled_back.remove(revision) {
+        Verb::ResumeFlags => match flags::resume(&mut engine.state, revision) {
             Some(_) => Ok("the flags have the values of the spec again".into()),
             None => Err(refused("no flag of this revision was rolled back")),
         },

@@ -8,6 +8,7 @@ use mcphub_hub_wire::dataplane::{Revision, Weight};
 use super::attempt::AttemptResult;
 use super::clock::{elapsed, millis};
 use super::engine::Engine;
+use super::flags::{self, Flags, is_on, listed};
 use super::policy::RulePolicy;
 use super::rules::judgment::{FailingTool, Judgment, RuleJudgment};
 use super::scale;
@@ -112,22 +113,22 @@ pub(super) fn record_cause(
     });
 }
 
-/// Rolls back flags of a revision on its running pods. Returns the flags that changed, with their
-/// new value.
+/// Rolls back flags of a revision on its running pods. What counts are the values in force: a flag
+/// that an earlier rollback changed is not what the spec says. Returns the flags that changed, with
+/// their new value.
 pub(super) fn roll_back_flags(
     engine: &mut Engine<'_>,
     revision: &Revision,
     good: Option<&Revision>,
 ) -> BTreeMap<String, bool> {
-    let flags =
-        |revision: &Revision| engine.input.revisions.get(revision).map(|facts| facts.flags.clone());
+    let flags = |revision: &Revision| {
+        let known = engine.input.revisions.contains_key(revision);
+        known.then(|| flags::in_force(&engine.state, engine.input, revision))
+    };
     let (own, good) = (flags(revision).unwrap_or_default(), good.and_then(flags));
-    // A flag that a revision does not have is off there.
-    let on =
-        |flags: &BTreeMap<String, bool>, name: &String| flags.get(name).copied().unwrap_or(false);
-    let safe = |name: &String| good.as_ref().is_some_and(|good| on(good, name));
+    let safe = |name: &String| good.as_ref().is_some_and(|good| is_on(good, name));
     let named = &engine.input.policy.rollback.flags;
-    let wanted: BTreeMap<String, bool> = match &good {
+    let wanted: Flags = match &good {
         _ if !named.is_empty() => named
             .iter()
             .map(|(name, value)| (name.clone(), value.unwrap_or_else(|| safe(name))))
@@ -135,13 +136,11 @@ pub(super) fn roll_back_flags(
         Some(good) => {
             own.keys().chain(good.keys()).map(|name| (name.clone(), safe(name))).collect()
         }
-        None => BTreeMap::new(),
+        None => Flags::new(),
     };
-    let changed = wanted.into_iter().filter(|(name, value)| on(&own, name) != *value);
-    let changed: BTreeMap<String, bool> = changed.collect();
-    if !changed.is_empty() {
-        engine.state.flags_rolled_back.entry(revision.clone()).or_default().extend(changed.clone());
-    }
+    let changed: Flags =
+        wanted.into_iter().filter(|(name, value)| is_on(&own, name) != *value).collect();
+    flags::roll_back(&mut engine.state, engine.input, revision, &changed);
     changed
 }
 
@@ -205,10 +204,6 @@ pub(super) fn cut_traffic(engine: &mut Engine<'_>) -> bool {
 pub(super) fn remove_failed(engine: &mut Engine<'_>) -> bool {
     let (now, keep_for) = (engine.now(), engine.input.policy.rollback.keep_for);
     engine.state.failed.take_if(|failed| elapsed(now, failed.since) >= keep_for).is_some()
-}
-
-pub(super) fn listed(flags: &BTreeMap<String, bool>) -> String {
-    flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Describes the rule that fired: value, threshold, start and number of samples.

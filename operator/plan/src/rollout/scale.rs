@@ -1,11 +1,12 @@
-//! Weights, flags, replicas and targets of a fast rollback, which follow from the state alone.
+//! Weights, replicas and targets of a fast rollback, which follow from the state alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mcphub_hub_wire::dataplane::{Revision, RevisionState, Role, Weight};
 
 use super::attempt::AttemptResult;
-use super::input::{EngineInput, RevisionFacts};
+use super::flags;
+use super::input::EngineInput;
 use super::policy::Policy;
 use super::state::{Canary, EngineState};
 
@@ -127,7 +128,7 @@ pub(crate) fn dataplane(
 ) -> BTreeMap<Revision, RevisionState> {
     let mut revisions = BTreeMap::new();
     let mut put = |revision: &Revision, role, weight| {
-        let flags = flags_in_force(state, input, revision);
+        let flags = flags::in_force(state, input, revision);
         revisions.insert(revision.clone(), RevisionState { role, weight, flags });
     };
     let canary_weight = state.canary.as_ref().map_or(Weight::ZERO, |canary| canary.weight);
@@ -144,19 +145,4 @@ pub(crate) fn dataplane(
         put(&stable.revision, Role::Stable, canary_weight.rest());
     }
     revisions
-}
-
-/// Flags of the revision's spec, except for those that were rolled back.
-fn flags_in_force(
-    state: &EngineState,
-    input: &EngineInput<'_>,
-    revision: &Revision,
-) -> BTreeMap<String, bool> {
-    let mut flags = input
-        .revisions
-        .get(revision)
-        .map(|facts: &RevisionFacts| facts.flags.clone())
-        .unwrap_or_default();
-    flags.extend(state.flags_rolled_back.get(revision).cloned().unwrap_or_default());
-    flags
 }

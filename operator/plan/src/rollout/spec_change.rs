@@ -8,7 +8,7 @@ use super::attempt::{AttemptRecord, AttemptResult};
 use super::engine::Engine;
 use super::input::SelfCheckFact;
 use super::state::{Canary, SelfCheckTries, SkipReason, Stable};
-use super::{rollback, scale, target};
+use super::{flags, rollback, scale, target};
 
 /// Ends or starts a rollout if the spec asks for another revision than the current one.
 pub(super) fn follow_spec(engine: &mut Engine<'_>) -> bool {
@@ -91,7 +91,10 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     };
     engine.state.failed.take_if(|failed| failed.revision == revision);
     engine.state.previous.take_if(|previous| previous.revision == revision);
-    engine.state.flags_rolled_back.remove(&revision);
+    let spec_revision = engine.state.spec_revision.as_ref().map(|spec| spec.revision.clone());
+    if spec_revision.as_ref() != Some(&revision) {
+        flags::inherit(&mut engine.state, engine.input, spec_revision.as_ref(), &revision);
+    }
     engine.state.judgment = None;
     engine.state.rollback = None;
     // The pods of a fast rollback have run before. Their earlier restarts do not count.
@@ -104,10 +107,7 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
     let now = engine.now();
     let record = AttemptRecord { attempt, result: None, reason: String::new(), at: now };
     engine.state.records.insert(revision.clone(), record);
-    let mut why = because.unwrap_or_else(|| "the spec asks for it".into());
-    if skip_steps == Some(SkipReason::FirstDeployment) && engine.state.stable.is_some() {
-        why.push_str("; it takes no steps, because stable was never connected to a server");
-    }
+    let why = explanation(engine, &revision, attempt, skip_steps, because);
     engine.emit(false, "RolloutStarted", format!("revision {revision}, attempt {attempt}: {why}"));
     engine.state.canary = Some(Canary {
         revision,
@@ -127,6 +127,28 @@ pub(super) fn start_attempt(engine: &mut Engine<'_>, revision: Revision, because
         never_worked: None,
         exceptions: Vec::new(),
     });
+}
+
+/// Why an attempt starts, and what is special about it.
+fn explanation(
+    engine: &Engine<'_>,
+    revision: &Revision,
+    attempt: u32,
+    skip_steps: Option<SkipReason>,
+    because: Option<String>,
+) -> String {
+    let mut why = because.unwrap_or_else(|| "the spec asks for it".into());
+    if skip_steps == Some(SkipReason::FirstDeployment) && engine.state.stable.is_some() {
+        why.push_str("; it takes no steps, because stable was never connected to a server");
+    }
+    if let Some(flags) = engine.state.flags_rolled_back.get(revision) {
+        let flags = flags::listed(flags);
+        why = format!(
+            "{why}; flags that were rolled back stay so: {flags}, until the spec changes them or a \
+             person asks for resume-flags/{revision}/{attempt}"
+        );
+    }
+    why
 }
 
 /// Stable was never connected to any server, so there is nothing that the steps could protect. Its

@@ -64,7 +64,8 @@ pub struct EngineState {
     /// Restarts of containers (`pod/container`) from before the last attempt. They do not count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
-    /// Rolled-back flags with their effective value, by revision.
+    /// Rolled-back flags with their effective value, by revision. The entry of the revision that
+    /// the spec asks for is inherited by the next one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags_rolled_back: BTreeMap<Revision, BTreeMap<String, bool>>,
     /// The last attempt of every revision. The annotations of ControllerRevisions are written from

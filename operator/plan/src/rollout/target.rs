@@ -4,7 +4,8 @@ use mcphub_hub_wire::dataplane::Revision;
 
 use super::attempt::AttemptResult;
 use super::engine::Engine;
-use super::state::{Pin, SpecRevision};
+use super::flags;
+use super::state::{EngineState, Pin, SpecRevision};
 
 /// Records what the spec asks for. After a loss of the state nobody can say that it changed.
 pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
@@ -18,6 +19,10 @@ pub(super) fn note_spec(engine: &mut Engine<'_>, lost: bool) {
         return;
     }
     let first = engine.state.spec_revision.is_none() && lost;
+    let EngineState { spec_revision, stable, .. } = &engine.state;
+    let before = spec_revision.as_ref().map(|spec_revision| &spec_revision.revision);
+    let before = before.or(stable.as_ref().map(|stable| &stable.revision)).cloned();
+    flags::inherit(&mut engine.state, engine.input, before.as_ref(), desired);
     engine.state.spec_revision = Some(SpecRevision { revision: desired.clone(), fresh: !first });
 }
 

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 mod engine_json;
+mod flags;
 mod hands_on;
 mod invariants;
 mod life_of_a_change;

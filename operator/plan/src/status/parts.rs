@@ -77,14 +77,17 @@ pub(super) fn flags(input: &PlanInput<'_>, decision: &Decision) -> Vec<FlagStatu
     let Some(revision) = desired.or(stable) else { return Vec::new() };
     let effective = live.get(revision).map(|state| &state.flags);
     let facts = input.facts.get(revision).map(|facts| &facts.flags);
-    let rolled_back = decision.report.flags_rolled_back.get(revision);
+    // What the spec's revision remembers is not in force while that revision does not live.
+    let remembered = [Some(revision), input.desired.as_ref()].into_iter().flatten();
+    let rolled_back: Vec<_> =
+        remembered.filter_map(|revision| decision.report.flags_rolled_back.get(revision)).collect();
     let flag = |(name, spec): (String, bool)| FlagStatus {
         effective: effective
             .and_then(|all| all.get(&name))
             .or(facts.and_then(|all| all.get(&name)))
             .copied()
             .unwrap_or(spec),
-        rolled_back: rolled_back.is_some_and(|all| all.contains_key(&name)),
+        rolled_back: rolled_back.iter().any(|all| all.contains_key(&name)),
         spec,
         name,
     };
