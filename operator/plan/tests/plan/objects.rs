@@ -230,3 +230,30 @@ fn debug_output_of_a_plan_shows_no_key() {
     assert!(text.contains("Secret(team-keys, …)"));
     assert!(!text.contains(&data));
 }
+
+// A ResourceQuota on limits refuses a pod of which one container has none.
+#[test]
+fn every_container_of_a_server_has_the_resources_that_the_user_gave_the_server() {
+    let spec = "
+servers:
+- name: files
+  container:
+    image: files:1
+    command: [a]
+    resources: {requests: {cpu: 10m, memory: 64Mi}, limits: {cpu: '1', memory: 128Mi}}
+- name: default
+  container: {image: files:1, command: [a]}
+";
+    let cluster = Cluster::settled(spec);
+    let servers = cluster.snapshot.objects.deployments.iter();
+    let servers: Vec<_> = servers.filter(|(name, _)| name.starts_with("team-s-")).collect();
+    assert_eq!(servers.len(), 2);
+    for (name, deployment) in servers {
+        let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let pod = pod.expect("a pod template");
+        let init = pod.init_containers.as_ref().expect("one that installs the bridge");
+        assert_eq!((init.len(), pod.containers.len()), (1, 1));
+        assert!(init[0].resources.as_ref().is_some_and(|all| all.limits.is_some()), "{name}");
+        assert_eq!(init[0].resources, pod.containers[0].resources, "{name}");
+    }
+}

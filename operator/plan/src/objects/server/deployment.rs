@@ -69,7 +69,7 @@ pub(crate) fn template(container: &ValidContainer, around: Surroundings<'_>) -> 
             enable_service_links: Some(false),
             image_pull_secrets: pod::pull_secrets(around.pull_secrets),
             init_containers: matches!(container.speaks, Speaks::Stdio { .. })
-                .then(|| vec![install_bridge(around)]),
+                .then(|| vec![install_bridge(container, around)]),
             runtime_class_name: container.sandbox.runtime_class_name.clone(),
             security_context: Some(pod_security(&container.sandbox, user)),
             volumes: Some(volumes(container)),
@@ -78,13 +78,17 @@ pub(crate) fn template(container: &ValidContainer, around: Surroundings<'_>) -> 
     }
 }
 
-fn install_bridge(around: Surroundings<'_>) -> Container {
+/// Copies the bridge into the pod. Its resources are the server's own: a quota of the namespace
+/// refuses a pod with a container that has none, and a pod needs only the highest of its init
+/// containers and the sum of the others, so this asks for nothing more.
+fn install_bridge(container: &ValidContainer, around: Surroundings<'_>) -> Container {
     Container {
         name: "install-bridge".into(),
         image: Some(around.bridge_image.into()),
         image_pull_policy: Some(around.bridge_pull_policy.into()),
         command: Some(vec![pod::BINARY.into()]),
         args: Some(vec!["install-bridge".into(), bridge()]),
+        resources: Some(resources(container)),
         security_context: Some(pod::container_security()),
         termination_message_policy: Some(LAST_LOG_LINES.into()),
         volume_mounts: Some(vec![pod::writable("mcphub-bridge", BRIDGE_DIR)]),
@@ -123,7 +127,7 @@ fn main(container: &ValidContainer, around: Surroundings<'_>) -> Container {
             failure_threshold: Some(3),
             ..listening(port)
         }),
-        resources: Some(container.resources.clone().unwrap_or_else(default_resources)),
+        resources: Some(resources(container)),
         security_context: Some(SecurityContext {
             read_only_root_filesystem: Some(
                 container.sandbox.read_only_root_filesystem.unwrap_or(true),
@@ -179,6 +183,10 @@ fn env(container: &ValidContainer) -> Vec<EnvVar> {
         env.push(EnvVar { name: "HOME".into(), value: Some(HOME.into()), value_from: None });
     }
     env
+}
+
+fn resources(container: &ValidContainer) -> ResourceRequirements {
+    container.resources.clone().unwrap_or_else(default_resources)
 }
 
 fn default_resources() -> ResourceRequirements {
