@@ -144,8 +144,8 @@ pub struct McpHubSpec {
     /// How clients reach the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
-    /// Browser origins that may call the hub, for example https://app.example.com. If empty, only
-    /// the same origin may.
+    /// Browser origins that may call the hub, for example https://app.example.com. If empty, no
+    /// web page may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub allowed_origins: Vec<String>,
